@@ -1,0 +1,20 @@
+"""Find facial landmarks with whatever engine this machine has. Importing this loads none."""
+
+from runtime.backends import open_backend
+from runtime.detector import Detector, FaceLandmarkDetector, Trace
+from runtime.draw import draw_landmarks_with_contours
+from runtime.errors import StarmarkError
+from runtime.landmarks import Landmarks
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Detector",
+    "FaceLandmarkDetector",
+    "Landmarks",
+    "StarmarkError",
+    "Trace",
+    "__version__",
+    "draw_landmarks_with_contours",
+    "open_backend",
+]

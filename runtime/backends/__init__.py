@@ -1,0 +1,79 @@
+"""The one table of engines. Classes are named as strings, so that importing this loads none."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import cast
+
+from runtime.backends.base import Backend, Outputs
+from runtime.errors import ArtifactError, BackendUnavailable, ConfigError, one_line
+from runtime.source import Artifact, Source, find_artifact, parse_source
+
+__all__ = ["ENGINES", "Backend", "Outputs", "open_backend"]
+
+# engine -> (class, the kind of file it opens, the extra that installs it)
+ENGINES: dict[str, tuple[str, str, str]] = {
+    "torch": ("runtime.backends.pytorch:TorchBackend", "checkpoint", "torch"),
+    "onnxruntime": ("runtime.backends.ort:OnnxRuntimeBackend", "onnx", ""),
+}
+
+
+def open_backend(source: str | os.PathLike[str] | Source, device: str = "auto") -> Backend:
+    """Open what a source names, on the device it names.
+
+    Args:
+        source: `PATH[@[ENGINE/]DEVICE]`.
+        device: "auto", "cpu", "cuda:0", "npu:0", or an onnxruntime provider's name.
+
+    Raises:
+        ConfigError: the source cannot be read, or names an engine for another kind of file.
+        ArtifactError: the file or bundle is not what it says it is.
+        BackendUnavailable: the engine or the device is missing. Nothing else is tried.
+    """
+    if not isinstance(source, Source):
+        source = parse_source(source, device)
+    if source.engine is not None and source.engine not in ENGINES:
+        raise ConfigError(
+            f"source {source.text!r}",
+            expected=f"one of the engines {', '.join(ENGINES)}",
+            got=repr(source.engine),
+            action="Name a known engine, or leave it out: the file decides",
+        )
+    artifact = find_artifact(source)
+    engine = source.engine or _engine_for(artifact)
+    target, kind, extra = ENGINES[engine]
+    if kind != artifact.kind:
+        raise ConfigError(
+            f"source {source.text!r}",
+            expected=f"a file of kind {kind} for {engine}",
+            got=f"{artifact.path.name}, of kind {artifact.kind}",
+            action="Leave the engine out: the file decides",
+        )
+    return _load(engine, target, extra)(artifact, source.device)
+
+
+def _engine_for(artifact: Artifact) -> str:
+    for engine, (_, kind, _) in ENGINES.items():
+        if kind == artifact.kind:
+            return engine
+    raise ArtifactError(
+        str(artifact.path),
+        expected="a file that an engine opens",
+        got=f"kind {artifact.kind}",
+        action="Name a checkpoint, an .onnx or a bundle",
+    )
+
+
+def _load(engine: str, target: str, extra: str) -> type[Backend]:
+    module, _, name = target.partition(":")
+    try:
+        return cast(type[Backend], getattr(importlib.import_module(module), name))
+    except (ImportError, OSError, RuntimeError) as error:
+        install = f"pip install '.[{extra}]'" if extra else f"pip install {engine}"
+        raise BackendUnavailable(
+            engine,
+            expected="an engine that can be imported",
+            got=one_line(f"{type(error).__name__}: {error}", 300),
+            action=f"Install it with {install}",
+        ) from error

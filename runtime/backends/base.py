@@ -1,0 +1,127 @@
+"""What every engine must do, with the checks made once for all."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import InferenceError, InputError
+from runtime.spec import ModelSpec
+
+F32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outputs:
+    """What the network says about a batch.
+
+    Attributes:
+        landmarks: float32 (N, P, 2), x and y in [-1, 1].
+        covariance: float32 (N, P, 3) as xx, xy, yy, in the same unit squared.
+    """
+
+    landmarks: F32
+    covariance: F32
+
+    def of(self, index: int) -> Outputs:
+        """One picture's share, still with a batch axis of 1; a view."""
+        part = slice(index, index + 1)
+        return Outputs(landmarks=self.landmarks[part], covariance=self.covariance[part])
+
+
+class Backend(ABC):
+    """One model, opened on one device. Safe to share between threads.
+
+    Attributes:
+        name: engine and version, for example "onnxruntime 1.32.0 CPUExecutionProvider".
+        device: where it runs, as it was resolved ("cpu", "npu:0", ...).
+        spec: what the model takes and gives.
+        parameters: number of the model's parameters, None where nothing says.
+        reasons: why `auto` took this device, and why each better one was refused.
+    """
+
+    name: str
+    device: str
+    spec: ModelSpec
+    parameters: int | None = None
+    reasons: tuple[str, ...] = ()
+
+    _closed = False
+
+    def run(self, batch: NDArray[Any]) -> Outputs:
+        """Run the network on packed crops.
+
+        Args:
+            batch: what `spec.input` says, (N, ...), N at least 1.
+
+        Raises:
+            InputError: another shape or dtype.
+            InferenceError: closed, the engine failed, or its outputs are not what they must be.
+        """
+        if self._closed:
+            raise InferenceError(
+                self.name, expected="an open backend", got="a closed one", action="Open a new one"
+            )
+        expected = self.spec.input
+        shape = expected.shape(len(batch) if batch.ndim else 0)
+        if batch.dtype != expected.dtype or batch.shape != shape or len(batch) == 0:
+            raise InputError(
+                self.name,
+                expected=f"{expected.dtype} {expected.shape(1)} with 1 or more pictures",
+                got=f"{batch.dtype} {batch.shape}",
+                action="Pack crops with spec.input.pack()",
+            )
+        landmarks, covariance = self._run(batch)
+        points = self.spec.points
+        self._check("landmarks", landmarks, (len(batch), points, 2))
+        self._check("covariance", covariance, (len(batch), points, 3))
+        return Outputs(landmarks=landmarks, covariance=covariance)
+
+    def close(self) -> None:
+        """Release the engine; a second call does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._close()
+
+    def __enter__(self) -> Backend:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def _run(self, batch: NDArray[Any]) -> tuple[F32, F32]:
+        """Run the engine; give landmarks and covariance as float32."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Release what the engine holds."""
+
+    def _check(self, output: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
+        if array.shape != shape or array.dtype != np.float32:
+            raise InferenceError(
+                f"{self.name}: {output}",
+                expected=f"float32 {shape}",
+                got=f"{array.dtype} {array.shape}",
+                action="Export the model again; its outputs are not those of its spec",
+            )
+        finite = np.isfinite(array).all(axis=2)
+        if not finite.all():
+            picture, point = np.argwhere(~finite)[0]
+            raise InferenceError(
+                f"{self.name}: {output}",
+                expected="finite numbers",
+                got=f"{array[picture, point].tolist()} at picture {picture}, point {point}"
+                f" (of {int((~finite).sum())} such points)",
+                action="Check the weights and the precision mode: a tensor has overflowed",
+            )

@@ -1,0 +1,157 @@
+"""ONNX graphs through onnxruntime: on the CPU by default, on other providers by name."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from runtime.backends.base import F32, Backend
+from runtime.errors import ArtifactError, BackendUnavailable, InferenceError, one_line
+from runtime.manifest import MANIFEST_NAME
+from runtime.source import Artifact
+from runtime.spec import INPUT_NAME, OUTPUT_NAMES, ModelSpec, spec_of
+
+# device -> (provider, its option for the device's index)
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "npu": "CANNExecutionProvider",
+}
+ERROR_SEVERITY = 3
+
+
+class OnnxRuntimeBackend(Backend):
+    """One onnxruntime session. `Session.run` is safe to call from several threads."""
+
+    def __init__(self, artifact: Artifact, device: str) -> None:
+        provider, options, self.device = _provider_of(device)
+        self.name = f"onnxruntime {onnxruntime.__version__} {provider}"
+        where = str(artifact.path)
+        session = _open(where, provider, options)
+        graph = _spec_in_graph(session, where)
+        self.spec = graph
+        if artifact.manifest is not None:
+            self.spec = artifact.manifest.spec
+            self.parameters = artifact.manifest.checkpoint.parameters
+            _check_same(graph, self.spec, where)
+        if device == "auto":
+            self.reasons = (
+                "cpu: onnxruntime runs on the CPU unless a device is named",
+                "npu: the source holds no .om",
+            )
+        self._session: Any = session
+
+    def _run(self, batch: NDArray[Any]) -> tuple[F32, F32]:
+        try:
+            landmarks, covariance = self._session.run(
+                list(self.spec.outputs), {self.spec.input.name: batch}
+            )
+        # onnxruntime raises its own classes, which it does not export, and RuntimeError
+        except Exception as error:
+            raise InferenceError(
+                self.name,
+                expected="a run without an error",
+                got=one_line(f"{type(error).__name__}: {error}", 300),
+                action="Run the same source with @cpu to see whether the device is at fault",
+            ) from error
+        return np.asarray(landmarks), np.asarray(covariance)
+
+    def _close(self) -> None:
+        self._session = None
+
+
+def _provider_of(device: str) -> tuple[str, dict[str, Any], str]:
+    kind, _, index = ("cpu" if device == "auto" else device).partition(":")
+    available = onnxruntime.get_available_providers()
+    provider = PROVIDERS.get(kind, device)
+    if provider not in available or (index and not index.isdigit()):
+        raise BackendUnavailable(
+            f"device {device!r}",
+            expected=f"a provider of onnxruntime {onnxruntime.__version__}:"
+            f" {', '.join(available)}",
+            got=provider,
+            action="Choose @cpu, or install the onnxruntime build that has this provider",
+        )
+    options: dict[str, Any] = {"device_id": int(index)} if index and kind != "cpu" else {}
+    if kind in ("cuda", "npu"):
+        return provider, options, f"{kind}:{index or 0}"
+    return provider, options, "cpu" if kind == "cpu" else device
+
+
+def _open(where: str, provider: str, options: dict[str, Any]) -> Any:
+    if os.path.getsize(where) == 0:
+        raise _not_a_graph(where, "an empty file")
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = ERROR_SEVERITY
+    try:
+        session = onnxruntime.InferenceSession(
+            where, settings, providers=[(provider, options)], enable_fallback=0
+        )
+    # as above: onnxruntime's classes are not exported
+    except Exception as error:
+        raise _not_a_graph(where, f"{type(error).__name__}: {error}") from error
+    if session.get_providers()[0] != provider:
+        # onnxruntime takes the CPU when a provider cannot start; a comparison would then compare
+        # the CPU with itself and pass
+        raise BackendUnavailable(
+            where,
+            expected=f"a session on {provider}",
+            got=f"one on {session.get_providers()[0]}",
+            action="Repair the provider's driver, or choose @cpu",
+        )
+    return session
+
+
+def _not_a_graph(where: str, got: str) -> ArtifactError:
+    return ArtifactError(
+        where,
+        expected=f"an ONNX graph that onnxruntime {onnxruntime.__version__} opens",
+        got=one_line(got, 300),
+        action="Export it again with python -m export",
+    )
+
+
+def _spec_in_graph(session: Any, where: str) -> ModelSpec:
+    """Read the spec off the graph's own inputs and outputs."""
+    inputs = {node.name: (node.type, node.shape) for node in session.get_inputs()}
+    outputs = {node.name: (node.type, node.shape) for node in session.get_outputs()}
+    kind, shape = inputs.get(INPUT_NAME, ("", []))
+    landmarks = outputs.get(OUTPUT_NAMES[0], ("", []))
+    covariance = outputs.get(OUTPUT_NAMES[1], ("", []))
+    good = (
+        len(inputs) == 1
+        and len(outputs) == len(OUTPUT_NAMES)
+        and kind == "tensor(float)"
+        and len(shape) == 4
+        and shape[1] == 3
+        and isinstance(shape[2], int)
+        and shape[2] == shape[3]
+        and landmarks[0] == covariance[0] == "tensor(float)"
+        and len(landmarks[1]) == len(covariance[1]) == 3
+        and isinstance(landmarks[1][1], int)
+        and landmarks[1][1] == covariance[1][1]
+        and (landmarks[1][2], covariance[1][2]) == (2, 3)
+    )
+    if not good:
+        raise ArtifactError(
+            where,
+            expected=f"input {INPUT_NAME} float32 (N, 3, S, S), outputs {OUTPUT_NAMES[0]} (N, P, 2)"
+            f" and {OUTPUT_NAMES[1]} (N, P, 3)",
+            got=f"inputs {inputs}, outputs {outputs}",
+            action="Export the checkpoint with python -m export; foreign graphs are not read",
+        )
+    return spec_of(points=landmarks[1][1], size=shape[2])
+
+
+def _check_same(graph: ModelSpec, manifest: ModelSpec, where: str) -> None:
+    if (graph.points, graph.input) != (manifest.points, manifest.input):
+        raise ArtifactError(
+            where,
+            expected=f"{manifest.points} points and {manifest.input}, as {MANIFEST_NAME} says",
+            got=f"{graph.points} points and {graph.input}",
+            action="Make the bundle again with python -m export",
+        )

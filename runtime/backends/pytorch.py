@@ -1,0 +1,117 @@
+"""Checkpoints through torch: the reference every other engine is judged against."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+from numpy.typing import NDArray
+
+import runtime.network  # isort: split  # holds torch's device autoload back; must come first
+
+import torch
+
+from runtime.backends.base import F32, Backend
+from runtime.errors import BackendUnavailable, InferenceError, one_line
+from runtime.network.checkpoint import build_network, load_checkpoint, parameter_count
+from runtime.source import Artifact
+from runtime.spec import spec_of
+
+ACCELERATORS = ("npu", "cuda")
+
+
+class TorchBackend(Backend):
+    """One network in evaluation mode on one torch device."""
+
+    def __init__(self, artifact: Artifact, device: str) -> None:
+        self.device, self.reasons = _choose(device)
+        self.name = f"torch {torch.__version__} {self.device}"
+        checkpoint = load_checkpoint(artifact.path)
+        network = build_network(checkpoint)
+        self.parameters = parameter_count(network)
+        self.spec = spec_of(
+            points=checkpoint.architecture.points, size=checkpoint.architecture.size
+        )
+        try:
+            self._network: Any = network.to(self.device)
+        except RuntimeError as error:
+            raise _unavailable(self.device, one_line(error, 300)) from error
+
+    def _run(self, batch: NDArray[Any]) -> tuple[F32, F32]:
+        try:
+            if self.device.startswith("npu"):
+                # the current device belongs to the thread, and any thread may call
+                torch.npu.set_device(self.device)  # type: ignore[attr-defined]  # by torch_npu
+            with torch.inference_mode():
+                outputs = self._network(torch.from_numpy(batch).to(self.device))
+                landmarks, covariance = (output.cpu().numpy() for output in outputs)
+        except RuntimeError as error:
+            raise InferenceError(
+                self.name,
+                expected="a run without an error",
+                got=one_line(error, 300),
+                action="Run the same source with @cpu to see whether the device is at fault",
+            ) from error
+        return landmarks, covariance
+
+    def _close(self) -> None:
+        self._network = None
+
+
+def _choose(device: str) -> tuple[str, tuple[str, ...]]:
+    if device != "auto":
+        kind, _, index = device.partition(":")
+        refusal = _refusal(kind, index)
+        if refusal:
+            raise _unavailable(device, refusal)
+        return (f"{kind}:{index or 0}" if kind in ACCELERATORS else "cpu"), ()
+    reasons: list[str] = []
+    for kind in ACCELERATORS:
+        refusal = _refusal(kind, "")
+        if not refusal:
+            return f"{kind}:0", (*reasons, f"{kind}: found")
+        reasons.append(f"{kind}: {refusal}")
+    return "cpu", (*reasons, "cpu: taken")
+
+
+def _refusal(kind: str, index: str) -> str:
+    """Why this device cannot be used; empty where it can."""
+    if index and not index.isdigit():
+        return f"{index!r} is not a device number"
+    if kind == "cpu":
+        return "the CPU has no device numbers" if index else ""
+    if kind == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    elif kind == "npu":
+        count, reason = _npu_count()
+        if reason:
+            return reason
+    else:
+        return "torch runs on cpu, cuda:N and npu:N here"
+    return "" if int(index or 0) < count else f"{count} {kind} devices found"
+
+
+def _npu_count() -> tuple[int, str]:
+    if importlib.util.find_spec("torch_npu") is None:
+        return 0, "torch_npu is not installed"
+    try:
+        importlib.import_module("torch_npu")
+    # torch_npu fails its import in many ways where CANN is missing or not sourced
+    except Exception as error:
+        return 0, f"torch_npu does not import: {one_line(f'{type(error).__name__}: {error}', 200)}"
+    npu: Any = torch.npu  # type: ignore[attr-defined]  # added by torch_npu
+    if not npu.is_available():
+        return 0, "torch_npu sees no device"
+    # HF32 is torch_npu's default for convolutions and cuts fp32 to 11 mantissa bits
+    npu.conv.allow_hf32 = False
+    npu.matmul.allow_hf32 = False
+    return int(npu.device_count()), ""
+
+
+def _unavailable(device: str, got: str) -> BackendUnavailable:
+    return BackendUnavailable(
+        f"device {device!r}",
+        expected=f"a device torch {torch.__version__} can use",
+        got=got,
+        action="Name another device; for npu:N install torch_npu and source CANN's set_env.sh",
+    )

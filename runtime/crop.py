@@ -1,0 +1,163 @@
+"""From a picture to the square the network sees, with the way home attached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime import geometry
+from runtime.errors import InputError
+from runtime.geometry import F64
+
+# OpenCV's warp keeps source coordinates in int16, see imgwarp.cpp and its SHRT_MAX checks.
+LONGEST_WARP_SIDE_PX = 32_766
+SHORTEST_WHOLE_SIDE_PX = 2
+
+PICTURE_CONTRACT = (
+    "a decoded picture: uint8 (H, W, 3) BGR; (H, W) grey, (H, W, 4) BGRA and uint16 are converted"
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Crop:
+    """What the network sees, and how its points get home.
+
+    Attributes:
+        pixels: uint8 (S, S, 3) BGR.
+        image_from_crop: (3, 3) float64, crop px to image px.
+    """
+
+    pixels: NDArray[np.uint8]
+    image_from_crop: F64
+
+
+def check_picture(image: Any, where: str = "image") -> NDArray[Any]:
+    """Refuse what is not a decoded picture; conversion waits until the crop is small.
+
+    Raises:
+        InputError: not an array, wrong rank or channels, float or other dtype, or empty.
+    """
+    if not isinstance(image, np.ndarray):
+        raise InputError(
+            where,
+            expected=PICTURE_CONTRACT,
+            got=type(image).__name__,
+            action="Decode the file first, for example with cv2.imread",
+        )
+    channels = image.shape[2] if image.ndim == 3 else 1
+    good_shape = image.ndim in (2, 3) and channels in (1, 3, 4) and image.size > 0
+    if not good_shape or image.dtype not in (np.uint8, np.uint16):
+        raise InputError(
+            where,
+            expected=PICTURE_CONTRACT,
+            got=f"{image.dtype} {image.shape}",
+            action="Pass the decoded picture itself, not a normalised tensor",
+        )
+    return image
+
+
+def crop_face(image: Any, face_bbox: Any, size: int) -> Crop:
+    """Cut the square around a face box, bilinear, black outside the picture.
+
+    Only the part of the picture under the square is read, so neither the picture's size nor its
+    format costs anything: grey, BGRA and 16-bit are converted after the warp, on the crop.
+
+    Args:
+        image: see `PICTURE_CONTRACT`.
+        face_bbox: x1, y1, x2, y2 in image px.
+        size: side of the crop in px.
+
+    Raises:
+        InputError: the picture or the box cannot be used.
+    """
+    picture = check_picture(image)
+    height, width = picture.shape[:2]
+    box_xyxy = geometry.check_box(face_bbox, size_wh=(width, height))
+    image_from_crop = geometry.image_from_crop_of_box(box_xyxy, size)
+
+    # one pixel beyond what bilinear sampling touches, so that the cut's own border is never seen
+    near = np.floor(geometry.apply(image_from_crop, np.zeros(2))) - 1
+    far = np.ceil(geometry.apply(image_from_crop, np.full(2, size - 1.0))) + 2
+    x0, y0 = (int(v) for v in np.clip(near, 0, [width - 1, height - 1]))
+    x1, y1 = (int(v) for v in np.clip(far, 1, [width, height]))
+    x1, y1 = max(x1, x0 + 1), max(y1, y0 + 1)
+    if max(x1 - x0, y1 - y0) > LONGEST_WARP_SIDE_PX:
+        raise InputError(
+            "face box",
+            expected=f"a face of at most {LONGEST_WARP_SIDE_PX} px a side",
+            got=f"a cut of {x1 - x0}x{y1 - y0} px",
+            action="Shrink the picture and the box together first",
+        )
+    matrix = image_from_crop[:2].copy()
+    matrix[:, 2] -= (x0, y0)
+    pixels = cv2.warpAffine(
+        _plain(picture[y0:y1, x0:x1]),
+        matrix,
+        (size, size),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(0, 0, 0, 0),
+    )
+    return Crop(pixels=to_bgr8(pixels), image_from_crop=image_from_crop)
+
+
+def crop_whole(image: Any, size: int) -> Crop:
+    """Resize the whole picture to the square, each axis on its own, bilinear.
+
+    Raises:
+        InputError: the picture cannot be used, or has a side of 1 px.
+    """
+    picture = check_picture(image)
+    height, width = picture.shape[:2]
+    if min(height, width) < SHORTEST_WHOLE_SIDE_PX:
+        raise InputError(
+            "image",
+            expected=f"at least {SHORTEST_WHOLE_SIDE_PX} px a side for the whole-picture mode",
+            got=f"{width}x{height} px",
+            action="Pass a face box",
+        )
+    pixels = cv2.resize(_plain(picture), (size, size), interpolation=cv2.INTER_LINEAR)
+    return Crop(
+        pixels=to_bgr8(pixels),
+        image_from_crop=geometry.image_from_crop_of_whole((width, height), size),
+    )
+
+
+def crop_straight(image: Any, size: int) -> Crop:
+    """Take a picture that already is the crop.
+
+    Raises:
+        InputError: it is not a picture of exactly size x size px.
+    """
+    picture = check_picture(image, "crop")
+    if picture.shape[:2] != (size, size):
+        height, width = picture.shape[:2]
+        raise InputError(
+            "crop",
+            expected=f"exactly {size}x{size} px",
+            got=f"{width}x{height} px",
+            action="Use detect() with a face box, or without one for the whole picture",
+        )
+    return Crop(pixels=to_bgr8(_plain(picture)), image_from_crop=np.eye(3))
+
+
+def _plain(picture: NDArray[Any]) -> NDArray[Any]:
+    """Views with turned or skipping axes (image[..., ::-1]) are copied; OpenCV refuses them."""
+    pixel_bytes = picture.itemsize * (picture.shape[2] if picture.ndim == 3 else 1)
+    inner = picture.ndim == 2 or picture.strides[2] == picture.itemsize
+    if inner and picture.strides[1] == pixel_bytes and picture.strides[0] > 0:
+        return picture
+    return np.ascontiguousarray(picture)
+
+
+def to_bgr8(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """The written rule: 16-bit is divided by 257, grey is repeated, alpha is dropped."""
+    if pixels.dtype == np.uint16:
+        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if pixels.ndim == 2 or pixels.shape[2] == 1:
+        pixels = np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2)
+    return np.ascontiguousarray(pixels[..., :3])

@@ -1,0 +1,250 @@
+"""From a picture to its landmarks, one path for users and for parity alike."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from runtime.backends import Backend, Outputs, open_backend
+from runtime.crop import Crop, crop_face, crop_straight, crop_whole
+from runtime.errors import InputError
+from runtime.landmarks import Landmarks, bring_home
+from runtime.source import Source
+
+logger = logging.getLogger("starmark")
+
+# More crops than this go through the network in several calls: a full-size network's
+# intermediate maps take about 100 MB a picture.
+LARGEST_BATCH = 32
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trace:
+    """Everything on the way to one picture's landmarks; references, no copies.
+
+    Attributes:
+        crop: what the network saw.
+        outputs: what it said, with a batch axis of 1.
+        landmarks: the same in image px.
+        timings: seconds by stage: crop, pack, run, home. A batch's pack and run are shared out.
+        warnings: what the caller should know, in words.
+    """
+
+    crop: Crop
+    outputs: Outputs
+    landmarks: Landmarks
+    timings: dict[str, float]
+    warnings: tuple[str, ...] = ()
+
+
+class Detector:
+    """Finds the landmarks of one face in a picture. Safe to share between threads.
+
+    Example:
+        >>> with Detector("build/starter68") as detector:  # doctest: +SKIP
+        ...     points_px = detector.detect(image, face_bbox=(80, 60, 320, 300)).points_px
+
+    Args:
+        source: `PATH[@[ENGINE/]DEVICE]`: a bundle, a checkpoint or an .onnx file.
+        device: "auto", "cpu", "cuda:0", "npu:0" or an onnxruntime provider's name.
+
+    Raises:
+        ConfigError, ArtifactError, BackendUnavailable: see `open_backend`.
+    """
+
+    def __init__(self, source: str | os.PathLike[str] | Source, device: str = "auto") -> None:
+        self.backend: Backend = open_backend(source, device)
+        self.spec = self.backend.spec
+        for reason in self.backend.reasons:
+            logger.info("device auto: %s", reason)
+
+    @property
+    def device(self) -> str:
+        """Where it runs, as resolved."""
+        return self.backend.device
+
+    @property
+    def parameters(self) -> int | None:
+        """Number of the model's parameters, None where nothing says."""
+        return self.backend.parameters
+
+    def detect(self, image: Any, face_bbox: Any = None) -> Landmarks:
+        """Find the landmarks of the face in a box, or in the whole picture.
+
+        Args:
+            image: uint8 (H, W, 3) BGR; grey, BGRA and 16-bit are converted.
+            face_bbox: x1, y1, x2, y2 in image px; None takes the picture as one face.
+
+        Raises:
+            InputError: the picture or the box cannot be used.
+            InferenceError: the engine failed.
+        """
+        return self.trace(image, face_bbox).landmarks
+
+    def detect_from_cropped(self, crop: Any) -> Landmarks:
+        """Find the landmarks of a picture that already is the crop the network takes.
+
+        Raises:
+            InputError: not exactly the network's size.
+            InferenceError: the engine failed.
+        """
+        return self.trace(crop, cropped=True).landmarks
+
+    def detect_batch(self, images: Sequence[Any], boxes: Sequence[Any] | None = None) -> list[Landmarks]:
+        """Find the landmarks of several pictures, in as few calls of the engine as possible.
+
+        Args:
+            images: pictures, of any sizes.
+            boxes: one box (or None) a picture; None where there is none at all.
+
+        Raises:
+            InputError: a picture or box cannot be used (its index is named), or the counts differ.
+            InferenceError: the engine failed.
+        """
+        return [trace.landmarks for trace in self.trace_batch(images, boxes)]
+
+    def trace(self, image: Any, face_bbox: Any = None, *, cropped: bool = False) -> Trace:
+        """As `detect`, with everything seen on the way.
+
+        Args:
+            image: the picture, or the crop itself where `cropped`.
+            face_bbox: x1, y1, x2, y2 in image px.
+            cropped: the picture already is the crop.
+
+        Raises:
+            InputError: the picture or the box cannot be used.
+            InferenceError: the engine failed.
+        """
+        timings: dict[str, float] = {}
+        with _timed(timings, "crop"):
+            crop = self._crop(image, face_bbox, cropped)
+        return self._finish([crop], [timings])[0]
+
+    def trace_batch(self, images: Sequence[Any], boxes: Sequence[Any] | None = None) -> list[Trace]:
+        """As `detect_batch`, with everything seen on the way.
+
+        Raises:
+            InputError: a picture or box cannot be used (its index is named), or the counts differ.
+            InferenceError: the engine failed.
+        """
+        if boxes is not None and len(boxes) != len(images):
+            raise InputError(
+                "detect_batch",
+                expected=f"one box for each of the {len(images)} pictures",
+                got=f"{len(boxes)} boxes",
+                action="Pass None for a picture without a box",
+            )
+        crops: list[Crop] = []
+        timings: list[dict[str, float]] = []
+        for index, image in enumerate(images):
+            timings.append({})
+            with _timed(timings[-1], "crop"), _naming(index):
+                crops.append(self._crop(image, boxes[index] if boxes is not None else None, False))
+        traces: list[Trace] = []
+        for start in range(0, len(crops), LARGEST_BATCH):
+            part = slice(start, start + LARGEST_BATCH)
+            traces += self._finish(crops[part], timings[part])
+        return traces
+
+    def close(self) -> None:
+        """Release the engine; a second call does nothing."""
+        self.backend.close()
+
+    def __enter__(self) -> Detector:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _crop(self, image: Any, face_bbox: Any, cropped: bool) -> Crop:
+        size = self.spec.input.size
+        if cropped:
+            return crop_straight(image, size)
+        if face_bbox is None:
+            return crop_whole(image, size)
+        return crop_face(image, face_bbox, size)
+
+    def _finish(self, crops: list[Crop], timings: list[dict[str, float]]) -> list[Trace]:
+        shared: dict[str, float] = {}
+        with _timed(shared, "pack"):
+            batch = self.spec.input.pack(np.stack([crop.pixels for crop in crops]))
+        with _timed(shared, "run"):
+            said = self.backend.run(batch)
+        traces: list[Trace] = []
+        for index, (crop, timing) in enumerate(zip(crops, timings, strict=True)):
+            timing.update({stage: seconds / len(crops) for stage, seconds in shared.items()})
+            outputs = said.of(index)
+            with _timed(timing, "home"):
+                landmarks = bring_home(outputs.landmarks[0], outputs.covariance[0], crop)
+            traces.append(
+                Trace(
+                    crop=crop,
+                    outputs=outputs,
+                    landmarks=landmarks,
+                    timings=timing,
+                    warnings=_warnings(outputs, self.spec.input.size),
+                )
+            )
+        return traces
+
+
+class FaceLandmarkDetector(Detector):
+    """`Detector` under the reference's name and with its arguments.
+
+    Example:
+        >>> detector = FaceLandmarkDetector("pytorch_model.pkl", device="npu:0")  # doctest: +SKIP
+    """
+
+    def __init__(self, weights: str | os.PathLike[str], device: str = "auto") -> None:
+        super().__init__(weights, device)
+
+
+# Median spread over the points, crop px, above which the points are not to be trusted.
+LARGEST_SPREAD_CROP_PX = 12.0
+
+
+def _warnings(outputs: Outputs, size: int) -> tuple[str, ...]:
+    xx, xy, yy = outputs.covariance[0].astype(np.float64).T * (size / 2) ** 2
+    spread = np.sqrt((xx + yy) / 2 + np.hypot((xx - yy) / 2, xy))
+    middle = float(np.median(spread))
+    if middle <= LARGEST_SPREAD_CROP_PX:
+        return ()
+    return (
+        f"the points are unsure (median spread {middle:.1f} crop px, expected at most"
+        f" {LARGEST_SPREAD_CROP_PX:g}): the face is too small in the crop, or absent."
+        " Pass its box as face_bbox=(x1, y1, x2, y2).",
+    )
+
+
+@contextmanager
+def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    timings[stage] = time.perf_counter() - start
+
+
+@contextmanager
+def _naming(index: int) -> Iterator[None]:
+    """Say which picture of a batch an error is about."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(
+            f"picture {index}: {error.where}",
+            expected=error.expected,
+            got=error.got,
+            action=error.action,
+        ) from error

@@ -1,0 +1,115 @@
+"""Landmarks onto a copy of the picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.crop import check_picture, to_bgr8
+from runtime.errors import InputError
+from runtime.landmarks import Landmarks
+from runtime.topology import topology_of
+
+POINT_BGR = (0, 255, 0)
+CONTOUR_BGR = (255, 200, 0)
+ELLIPSE_BGR = (0, 160, 255)
+OUTLINE_BGR = (0, 0, 0)
+# cv2's drawing takes coordinates as integers with this many bits after the point
+SHIFT = 4
+# Beyond this a coordinate no longer fits cv2's int32 with SHIFT bits, and is nowhere near a picture.
+FARTHEST_PX = 1e7
+ELLIPSE_SIGMAS = 2.0
+
+
+def draw_landmarks_with_contours(
+    image: Any,
+    landmarks: Any,
+    *,
+    contours: bool = True,
+    ellipses: bool = False,
+) -> NDArray[np.uint8]:
+    """Draw the points and their contours on a copy of the picture.
+
+    Args:
+        image: uint8 (H, W, 3) BGR; grey, BGRA and 16-bit are converted.
+        landmarks: `Landmarks`, or points (P, 2) in image px.
+        contours: join the points along the mark-up's contours, where it is known.
+        ellipses: draw each point's two-sigma covariance ellipse; needs `Landmarks`.
+
+    Returns:
+        uint8 (H, W, 3) BGR, a new array.
+
+    Raises:
+        InputError: not a picture, not points, or ellipses without a covariance.
+    """
+    canvas = to_bgr8(check_picture(image)).copy()
+    points_px = _check_points(landmarks)
+    # the shorter side decides, so that marks look alike in a thumbnail and in a photo
+    unit = max(1, round(min(canvas.shape[:2]) / 256))
+    if ellipses:
+        _draw_ellipses(canvas, landmarks, points_px, unit)
+    if contours:
+        for contour in topology_of(len(points_px)).contours:
+            line = _fixed(points_px[contour.first : contour.last + 1])
+            cv2.polylines(
+                canvas, [line], contour.closed, CONTOUR_BGR, unit, cv2.LINE_AA, shift=SHIFT
+            )
+    for x, y in _fixed(points_px):
+        centre = (int(x), int(y))
+        radius = int(1.6 * unit * 2**SHIFT)
+        cv2.circle(canvas, centre, radius + 2**SHIFT, OUTLINE_BGR, -1, cv2.LINE_AA, SHIFT)
+        cv2.circle(canvas, centre, radius, POINT_BGR, -1, cv2.LINE_AA, SHIFT)
+    return canvas
+
+
+def _draw_ellipses(
+    canvas: NDArray[np.uint8], landmarks: Any, points_px: NDArray[np.float64], unit: int
+) -> None:
+    if not isinstance(landmarks, Landmarks):
+        raise InputError(
+            "landmarks",
+            expected="Landmarks with a covariance, to draw ellipses",
+            got=type(landmarks).__name__,
+            action="Pass what detect() returned",
+        )
+    for (x, y), (xx, xy, yy) in zip(
+        _fixed(points_px), landmarks.covariance_px2.astype(np.float64), strict=True
+    ):
+        moments, axes = np.linalg.eigh(np.array([[xx, xy], [xy, yy]]))
+        smaller, larger = ELLIPSE_SIGMAS * np.sqrt(np.clip(moments, 0, FARTHEST_PX)) * 2**SHIFT
+        angle = float(np.degrees(np.arctan2(axes[1, 1], axes[0, 1])))
+        cv2.ellipse(
+            canvas,
+            (int(x), int(y)),
+            (int(larger), int(smaller)),
+            angle,
+            0,
+            360,
+            ELLIPSE_BGR,
+            unit,
+            cv2.LINE_AA,
+            SHIFT,
+        )
+
+
+def _check_points(landmarks: Any) -> NDArray[np.float64]:
+    try:
+        points_px = np.asarray(landmarks, dtype=np.float64)
+    except (TypeError, ValueError):
+        points_px = np.empty(0)
+    if points_px.ndim != 2 or points_px.shape[1] != 2 or not np.isfinite(points_px).all():
+        raise InputError(
+            "landmarks",
+            expected="finite points (P, 2) in image px",
+            got=f"{type(landmarks).__name__} of shape {points_px.shape}",
+            action="Pass what detect() returned, or its points_px",
+        )
+    return points_px
+
+
+def _fixed(points_px: NDArray[np.float64]) -> NDArray[np.int32]:
+    clipped = np.clip(points_px, -FARTHEST_PX, FARTHEST_PX)
+    return np.rint(clipped * 2**SHIFT).astype(np.int32)

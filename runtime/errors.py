@@ -1,0 +1,98 @@
+"""Every error this project raises on purpose, as one small tree.
+
+    StarmarkError
+    ├── ConfigError            a setting, an option or a TOML file is wrong          exit 2
+    ├── ArtifactError          a model file, checkpoint or bundle is not what it says exit 2
+    ├── InputError             a picture, a box or a crop cannot be used              exit 2
+    ├── BackendError           an engine failed                                       exit 4
+    │   ├── BackendUnavailable engine, device or tool is missing                      exit 3
+    │   └── InferenceError     the engine failed while running                        exit 4
+    └── ExportError            a step of the export failed while working              exit 4
+
+Messages follow one template: `<where>: expected <contract>, got <value>. <next action>.`
+"""
+
+from __future__ import annotations
+
+EXIT_OK = 0
+EXIT_FOUND_WANTING = 1
+EXIT_BAD_INPUT = 2
+EXIT_UNAVAILABLE = 3
+EXIT_FAILED = 4
+EXIT_INTERRUPTED = 130
+
+
+class StarmarkError(Exception):
+    """Base of the tree; carries the parts of the message and the exit code of a command line.
+
+    Args:
+        where: file, option or argument the fault is in.
+        expected: the contract.
+        got: the value found, already readable (use repr for data from outside).
+        action: what to do next, as a sentence without its full stop.
+    """
+
+    exit_code = EXIT_FAILED
+
+    def __init__(self, where: str, *, expected: str, got: str, action: str) -> None:
+        super().__init__(where, expected, got, action)
+        self.where = where
+        self.expected = expected
+        self.got = got
+        self.action = action
+
+    def __str__(self) -> str:
+        return one_line(f"{self.where}: expected {self.expected}, got {self.got}. {self.action}.")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # The constructor takes keywords, which Exception's own pickling does not know; worker
+        # processes send errors home by pickle.
+        return (_rebuild, (type(self), self.where, self.expected, self.got, self.action))
+
+
+class ConfigError(StarmarkError):
+    """A setting, an option or a TOML file is wrong."""
+
+    exit_code = EXIT_BAD_INPUT
+
+
+class ArtifactError(StarmarkError):
+    """A model file, checkpoint or bundle is not what it says it is."""
+
+    exit_code = EXIT_BAD_INPUT
+
+
+class InputError(StarmarkError):
+    """A picture, a box or a crop cannot be used."""
+
+    exit_code = EXIT_BAD_INPUT
+
+
+class BackendError(StarmarkError):
+    """An engine failed."""
+
+
+class BackendUnavailable(BackendError):
+    """An engine, a device or a tool is missing; nothing else was tried in its place."""
+
+    exit_code = EXIT_UNAVAILABLE
+
+
+class InferenceError(BackendError):
+    """The engine failed while running."""
+
+
+class ExportError(StarmarkError):
+    """A step of the export failed while working."""
+
+
+def one_line(text: object, limit: int = 600) -> str:
+    """Fold white space, engine messages included, so that an error stays one line."""
+    folded = " ".join(str(text).split())
+    return folded if len(folded) <= limit else folded[: limit - 1] + "…"
+
+
+def _rebuild(
+    kind: type[StarmarkError], where: str, expected: str, got: str, action: str
+) -> StarmarkError:
+    return kind(where, expected=expected, got=got, action=action)

@@ -1,0 +1,184 @@
+"""What a bundle says about itself, and the checks that make it impossible to mistake."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from runtime.errors import ArtifactError, one_line
+from runtime.files import sha256_file, write_text_whole
+from runtime.spec import Architecture, ModelSpec
+
+MANIFEST_NAME = "manifest.json"
+ONNX_NAME = "model.onnx"
+SCHEMA = 1
+
+
+class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Strict and unchangeable, as everything in a manifest."""
+
+
+class FileFact(_Record, kw_only=True):
+    """A file of the bundle."""
+
+    sha256: str
+    bytes: int
+
+
+class CheckpointFact(_Record, kw_only=True):
+    """The weights a bundle was made from."""
+
+    file: str
+    sha256: str
+    parameters: int
+    architecture: Architecture
+
+
+class OnnxFact(_Record, kw_only=True):
+    """How the graph was made, and what is in it."""
+
+    exporter: str
+    opset: int
+    simplifier: str
+    nodes: int
+    operators: dict[str, int]
+
+
+class ErrorFact(_Record, kw_only=True):
+    """A comparison in short. Unit px, over |dx| and |dy|."""
+
+    pictures: int
+    mean_px: float
+    max_px: float
+
+
+class ParityFact(_Record, kw_only=True):
+    """The verdict; `passed` is None where parity was skipped by request."""
+
+    passed: bool | None
+    reference: str = ""
+    candidate: str = ""
+    photo: ErrorFact | None = None
+    crop: ErrorFact | None = None
+    max_mean_px: float | None = None
+    max_error_px: float | None = None
+
+
+class Manifest(_Record, kw_only=True):
+    """The bundle's own description. `digest` covers everything else in it."""
+
+    schema: int = SCHEMA
+    name: str
+    spec: ModelSpec
+    checkpoint: CheckpointFact
+    onnx: OnnxFact
+    verification: dict[str, ErrorFact]
+    parity: ParityFact
+    files: dict[str, FileFact]
+    config: dict[str, Any]
+    versions: dict[str, str]
+    steps: dict[str, str]
+    created_utc: str
+    digest: str = ""
+
+
+def seal(manifest: Manifest) -> Manifest:
+    """Give the manifest the digest of its own content."""
+    bare = msgspec.structs.replace(manifest, digest="")
+    encoded = msgspec.json.encode(bare, order="sorted")
+    return msgspec.structs.replace(manifest, digest=hashlib.sha256(encoded).hexdigest())
+
+
+def save_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the sealed manifest into a bundle's folder."""
+    encoded = msgspec.json.encode(seal(manifest), order="deterministic")
+    text = msgspec.json.format(encoded, indent=2).decode() + "\n"
+    write_text_whole(folder / MANIFEST_NAME, text)
+
+
+def file_fact(path: Path) -> FileFact:
+    """Hash and measure a file.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    return FileFact(sha256=sha256_file(path), bytes=path.stat().st_size)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read a bundle's manifest and check that nobody edited it.
+
+    Raises:
+        ArtifactError: absent, not JSON, another schema, unknown or missing fields, or edited.
+    """
+    path = folder / MANIFEST_NAME
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(
+            str(path),
+            expected="the manifest of a bundle",
+            got=error.strerror or str(error),
+            action="Make the bundle again with python -m export",
+        ) from error
+    try:
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ArtifactError(
+            str(path),
+            expected=f"a manifest of schema {SCHEMA}",
+            got=one_line(error),
+            action="Make the bundle again with python -m export",
+        ) from error
+    if manifest.schema != SCHEMA:
+        raise ArtifactError(
+            str(path),
+            expected=f"schema {SCHEMA}",
+            got=f"schema {manifest.schema}",
+            action="Use the version of Starmark that wrote it, or make the bundle again",
+        )
+    if seal(manifest).digest != manifest.digest:
+        raise ArtifactError(
+            str(path),
+            expected=f"content with digest {seal(manifest).digest[:12]}",
+            got=f"digest {manifest.digest[:12] or 'none'}: it was edited",
+            action="Restore the file, or make the bundle again with python -m export",
+        )
+    return manifest
+
+
+def check_file(folder: Path, manifest: Manifest, name: str) -> Path:
+    """Check one file of a bundle against its manifest, and give its path.
+
+    Raises:
+        ArtifactError: not listed, absent, or other bytes than the manifest says.
+    """
+    path = folder / name
+    fact = manifest.files.get(name)
+    if fact is None:
+        raise ArtifactError(
+            str(folder / MANIFEST_NAME),
+            expected=f"an entry for {name}",
+            got=f"entries for {', '.join(sorted(manifest.files)) or 'no file'}",
+            action="Make the bundle again with python -m export",
+        )
+    try:
+        found = file_fact(path)
+    except OSError as error:
+        raise ArtifactError(
+            str(path),
+            expected=f"a file of {fact.bytes} bytes",
+            got=error.strerror or str(error),
+            action="Copy the whole bundle again",
+        ) from error
+    if found != fact:
+        raise ArtifactError(
+            str(path),
+            expected=f"SHA-256 {fact.sha256[:12]} ({fact.bytes} bytes), as {MANIFEST_NAME} says",
+            got=f"{found.sha256[:12]} ({found.bytes} bytes)",
+            action="The file is of another model or damaged: copy the whole bundle again",
+        )
+    return path

@@ -1,0 +1,107 @@
+"""Picture files in and out, with damage said instead of decoded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import InputError, one_line
+from runtime.files import written_whole
+
+JPEG_START = b"\xff\xd8"
+JPEG_END = b"\xff\xd9"
+PNG_START = b"\x89PNG\r\n\x1a\n"
+PNG_END = b"IEND"
+# JPEG markers that carry no length: fill bytes, TEM, and the restart markers
+BARE_MARKERS = (0xFF, 0x01, *range(0xD0, 0xD8))
+START_OF_SCAN = 0xDA
+
+READABLE = "a whole JPEG, PNG, WebP, BMP or TIFF picture"
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """Decode a picture file as the reference does: 8-bit BGR, turned upright by its EXIF tag.
+
+    Raises:
+        InputError: missing, empty, truncated, not a picture, or too large for the decoder.
+    """
+    try:
+        encoded = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error.strerror or str(error)) from error
+    if not encoded:
+        raise _unreadable(path, "an empty file")
+    if _is_truncated(encoded):
+        raise _unreadable(path, "a truncated file")
+    try:
+        picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise _unreadable(path, one_line(error, 200)) from error
+    except MemoryError as error:
+        raise _unreadable(path, "a picture larger than this machine's memory") from error
+    if picture is None:
+        raise _unreadable(path, f"{len(encoded)} bytes that no decoder takes")
+    return picture.astype(np.uint8, copy=False)
+
+
+def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Encode a picture by its suffix and write it, whole or not at all.
+
+    Raises:
+        InputError: no encoder for the suffix.
+        OSError: the folder cannot be written to.
+    """
+    try:
+        fine, encoded = cv2.imencode(path.suffix or ".", picture)
+    except cv2.error as error:
+        raise _unwritable(path) from error
+    if not fine:
+        raise _unwritable(path)
+    with written_whole(path) as temporary:
+        temporary.write_bytes(encoded.tobytes())
+
+
+def _unreadable(path: Path, got: str) -> InputError:
+    return InputError(
+        str(path), expected=READABLE, got=got, action="Check the path, or copy the file again"
+    )
+
+
+def _unwritable(path: Path) -> InputError:
+    return InputError(
+        str(path),
+        expected="a name that ends in .png, .jpg, .webp or .bmp",
+        got=repr(path.suffix),
+        action="Change the suffix",
+    )
+
+
+def _is_truncated(encoded: bytes) -> bool:
+    """OpenCV fills what is missing of a JPEG or PNG with grey and says nothing to the caller."""
+    if encoded.startswith(JPEG_START):
+        return _is_truncated_jpeg(encoded)
+    if encoded.startswith(PNG_START):
+        return PNG_END not in encoded
+    return False
+
+
+def _is_truncated_jpeg(encoded: bytes) -> bool:
+    """Walk the segments to the scan; an end marker before it is an embedded thumbnail's."""
+    at = len(JPEG_START)
+    while at + 4 <= len(encoded) and encoded[at] == 0xFF:
+        marker = encoded[at + 1]
+        if marker == START_OF_SCAN:
+            return encoded.find(JPEG_END, at) < 0
+        at += 1 if marker == 0xFF else 2
+        if marker not in BARE_MARKERS:
+            at += int.from_bytes(encoded[at : at + 2], "big")
+    return True
+
+
+def size_text(picture: NDArray[Any]) -> str:
+    """Width and height as people write them."""
+    return f"{picture.shape[1]}x{picture.shape[0]}"

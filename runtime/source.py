@@ -1,0 +1,146 @@
+"""What `PATH[@[ENGINE/]DEVICE]` names: the file to open, and where it should run."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from runtime.errors import ArtifactError, BackendUnavailable, ConfigError
+from runtime.manifest import MANIFEST_NAME, ONNX_NAME, Manifest, check_file, read_manifest
+
+CHECKPOINT_SUFFIXES = (".pkl", ".pth", ".safetensors")
+# ModelScope's folder: its configuration beside its weights.
+MODELSCOPE_CONFIGURATION = "configuration.json"
+MODELSCOPE_WEIGHTS = "pytorch_model.pkl"
+
+GRAMMAR = "PATH[@[ENGINE/]DEVICE], for example build/starter68, m.onnx@cpu or weights.pkl@npu:0"
+
+Kind = Literal["checkpoint", "onnx"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A source as it was named: nothing has been opened yet."""
+
+    text: str
+    path: Path
+    engine: str | None = None
+    device: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """The one file an engine will open, with the manifest of its bundle where it has one."""
+
+    path: Path
+    kind: Kind
+    manifest: Manifest | None = None
+
+
+def parse_source(text: str | os.PathLike[str], device: str = "auto") -> Source:
+    """Take a source apart at its last `@`, unless that whole path exists.
+
+    Args:
+        text: see `GRAMMAR`.
+        device: the device asked for beside the source; "auto" leaves the source's own.
+
+    Raises:
+        ConfigError: empty, or two devices that differ.
+    """
+    whole = os.fspath(text)
+    path, mark, where = whole, "", ""
+    if "@" in whole and not Path(whole).exists():
+        path, mark, where = whole.rpartition("@")
+    if not path or (mark and not where):
+        raise ConfigError("source", expected=GRAMMAR, got=repr(whole), action="Name a path")
+    engine, _, named = where.rpartition("/")
+    if mark and not named:
+        raise ConfigError("source", expected=GRAMMAR, got=repr(whole), action="Name a device")
+    if named and device not in ("auto", named):
+        raise ConfigError(
+            f"source {whole!r}",
+            expected="one device",
+            got=f"{named!r} in the source and {device!r} beside it",
+            action="Name the device once",
+        )
+    chosen = device if named in ("", "auto") else named
+    return Source(text=whole, path=Path(path), engine=engine or None, device=chosen)
+
+
+def find_artifact(source: Source) -> Artifact:
+    """Find the file a source means, and check a bundle's hashes before any engine opens.
+
+    Raises:
+        ArtifactError: nothing there, not a model, or a bundle that is not what it says.
+        BackendUnavailable: the source needs an engine this version does not have.
+    """
+    path = source.path
+    if not path.exists():
+        raise ArtifactError(
+            str(path),
+            expected="a bundle, checkpoint or .onnx file",
+            got="no such file or folder",
+            action="Check the path; python -m export --config configs/starter68.toml makes a bundle",
+        )
+    if path.is_dir():
+        return _find_in_folder(source)
+    suffix = path.suffix.lower()
+    if suffix in CHECKPOINT_SUFFIXES:
+        return Artifact(path=path, kind="checkpoint")
+    if suffix == ".onnx":
+        return _with_manifest_beside(path)
+    if suffix == ".om":
+        raise _no_om(str(path), "an .om file")
+    raise ArtifactError(
+        str(path),
+        expected=f"a bundle, .onnx or a checkpoint ({', '.join(CHECKPOINT_SUFFIXES)})",
+        got=f"suffix {suffix!r}",
+        action="Name the model's file or its bundle's folder",
+    )
+
+
+def _find_in_folder(source: Source) -> Artifact:
+    folder = source.path
+    if (folder / MANIFEST_NAME).exists():
+        manifest = read_manifest(folder)
+        if source.device.startswith("npu"):
+            raise _no_om(str(folder), f"a bundle with {', '.join(sorted(manifest.files))}")
+        return Artifact(
+            path=check_file(folder, manifest, ONNX_NAME), kind="onnx", manifest=manifest
+        )
+    if (folder / MODELSCOPE_CONFIGURATION).exists() or (folder / MODELSCOPE_WEIGHTS).exists():
+        weights = folder / MODELSCOPE_WEIGHTS
+        if not weights.is_file():
+            raise ArtifactError(
+                str(folder),
+                expected=f"{MODELSCOPE_WEIGHTS} beside {MODELSCOPE_CONFIGURATION}",
+                got="no such file",
+                action="Download the model again with the modelscope client",
+            )
+        return Artifact(path=weights, kind="checkpoint")
+    raise ArtifactError(
+        str(folder),
+        expected=f"a bundle ({MANIFEST_NAME}) or a ModelScope folder ({MODELSCOPE_WEIGHTS})",
+        got="a folder with neither",
+        action="Make a bundle with python -m export, or name the model's file",
+    )
+
+
+def _with_manifest_beside(path: Path) -> Artifact:
+    """A bare .onnx that lies in its bundle is held to the bundle's manifest."""
+    folder = path.parent
+    if path.name == ONNX_NAME and (folder / MANIFEST_NAME).exists():
+        manifest = read_manifest(folder)
+        return Artifact(path=check_file(folder, manifest, path.name), kind="onnx", manifest=manifest)
+    return Artifact(path=path, kind="onnx")
+
+
+def _no_om(where: str, got: str) -> BackendUnavailable:
+    return BackendUnavailable(
+        where,
+        expected="an .om model and an engine for it, to run on an NPU",
+        got=f"{got}; this version converts to and runs no .om",
+        action="Name another device; a checkpoint runs on npu:N through torch_npu",
+    )
