@@ -16,7 +16,7 @@ import numpy as np
 from runtime.backends import Backend, Outputs, open_backend
 from runtime.crop import Crop, crop_face, crop_straight, crop_whole
 from runtime.errors import InputError
-from runtime.landmarks import Landmarks, bring_home
+from runtime.landmarks import Landmarks, bring_home, spread_of
 from runtime.source import Source
 
 logger = logging.getLogger("starmark")
@@ -195,7 +195,7 @@ class Detector:
                     outputs=outputs,
                     landmarks=landmarks,
                     timings=timing,
-                    warnings=_warnings(outputs, self.spec.input.size),
+                    warnings=_warnings(outputs),
                 )
             )
         return traces
@@ -212,20 +212,21 @@ class FaceLandmarkDetector(Detector):
         super().__init__(weights, device)
 
 
-# Median spread over the points, crop px, above which the points are not to be trusted.
-LARGEST_SPREAD_CROP_PX = 12.0
+# Median spread of the points over the longer side of their bounding box. Measured on 48 faces filling
+# 90 % to 30 % of the crop: at most 0.059 (starter) and 0.074 (full size). Faces filling 15 %, noise,
+# blank pictures and pictures without a face: 0.067 to 0.3, and the points are off.
+LARGEST_RELATIVE_SPREAD = 0.07
 
 
-def _warnings(outputs: Outputs, size: int) -> tuple[str, ...]:
-    xx, xy, yy = outputs.covariance[0].astype(np.float64).T * (size / 2) ** 2
-    spread = np.sqrt((xx + yy) / 2 + np.hypot((xx - yy) / 2, xy))
-    middle = float(np.median(spread))
-    if middle <= LARGEST_SPREAD_CROP_PX:
+def _warnings(outputs: Outputs) -> tuple[str, ...]:
+    extent = float(np.ptp(outputs.landmarks[0], axis=0).max())
+    spread = float(np.median(spread_of(outputs.covariance[0])))
+    if spread <= LARGEST_RELATIVE_SPREAD * extent:
         return ()
     return (
-        f"the points are unsure (median spread {middle:.1f} crop px, expected at most"
-        f" {LARGEST_SPREAD_CROP_PX:g}): the face is too small in the crop, or absent."
-        " Pass its box as face_bbox=(x1, y1, x2, y2).",
+        f"the points are unsure (median spread {spread / max(extent, 1e-6):.1%} of the face's extent,"
+        f" expected at most {LARGEST_RELATIVE_SPREAD:.0%}): the face is too small in the crop, or"
+        " absent. Pass its box as face_bbox=(x1, y1, x2, y2).",
     )
 
 

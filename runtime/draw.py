@@ -89,7 +89,7 @@ def _draw_ellipses(
             0,
             360,
             ELLIPSE_BGR,
-            unit,
+            max(1, unit // 2),
             cv2.LINE_AA,
             SHIFT,
         )

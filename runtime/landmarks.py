@@ -33,9 +33,7 @@ class Landmarks:
     @property
     def spread_px(self) -> F32:
         """(P,) standard deviation along the direction in which each point is least sure, px."""
-        xx, xy, yy = self.covariance_px2.astype(np.float64).T
-        larger = (xx + yy) / 2 + np.hypot((xx - yy) / 2, xy)
-        return np.sqrt(np.maximum(larger, 0)).astype(np.float32)
+        return spread_of(self.covariance_px2)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -54,6 +52,20 @@ class Landmarks:
 
     def __iter__(self) -> Iterator[F32]:
         return iter(self.points_px)
+
+
+def spread_of(covariance: F32) -> F32:
+    """Root of the larger eigenvalue of each point's covariance.
+
+    Args:
+        covariance: (..., 3) as xx, xy, yy.
+
+    Returns:
+        (...) in the root of the covariance's unit.
+    """
+    xx, xy, yy = np.moveaxis(covariance.astype(np.float64), -1, 0)
+    larger = (xx + yy) / 2 + np.hypot((xx - yy) / 2, xy)
+    return np.sqrt(np.maximum(larger, 0)).astype(np.float32)
 
 
 def bring_home(landmarks: F32, covariance: F32, crop: Crop) -> Landmarks:

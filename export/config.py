@@ -1,0 +1,142 @@
+"""What to export and how, from TOML to one strict, frozen structure."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from parity.verdict import Limits
+from runtime.errors import ConfigError, one_line
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+# ATC reads opsets 11 to 18 [V: ge docs, --framework]; opset 19 makes every operator unknown to it.
+FIRST_OPSET, LAST_OPSET = 11, 18
+TORCHSCRIPT_OPSET = 13
+DYNAMO_OPSET = 18
+
+Exporter = Literal["auto", "torchscript", "dynamo"]
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Strict and unchangeable."""
+
+
+class ModelTable(_Table, kw_only=True):
+    """What the checkpoint must be; guards against the wrong file under the right name."""
+
+    points: int
+    parameters: int
+
+
+class OnnxTable(_Table, kw_only=True):
+    """How the graph is made; without an opset, 13 by TorchScript and 18 by dynamo."""
+
+    exporter: Exporter = "auto"
+    opset: int | None = None
+
+
+class ExportConfig(_Table, kw_only=True):
+    """One model's export. `weights` is resolved against the TOML file's folder when read."""
+
+    name: str
+    weights: str
+    model: ModelTable
+    weights_origin: str = ""
+    onnx: OnnxTable = OnnxTable()
+    parity: Limits = Limits()
+
+
+def read_config(path: Path) -> ExportConfig:
+    """Read and check a TOML file.
+
+    Raises:
+        ConfigError: absent, not TOML, unknown or missing key, wrong type, or a value out of range.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        known = ", ".join(str(p) for p in sorted(Path("configs").glob("*.toml")))
+        raise ConfigError(
+            str(path),
+            expected="a TOML file",
+            got=error.strerror or str(error),
+            action=f"Choose one of {known}" if known else "Check the path of --config",
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise _refused(path, "valid TOML", one_line(error), "Correct the line it names") from error
+    try:
+        config = msgspec.convert(table, ExportConfig)
+    except msgspec.ValidationError as error:
+        raise _translated(path, error) from error
+    weights = str((path.parent / config.weights).resolve())
+    return check_config(msgspec.structs.replace(config, weights=weights), path)
+
+
+def check_config(config: ExportConfig, path: Path) -> ExportConfig:
+    """Check values that types cannot.
+
+    Raises:
+        ConfigError: a value out of range.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", config.name):
+        raise _refused(
+            path, "name: letters, digits, _ . -", repr(config.name), "It becomes a folder's name"
+        )
+    for key, value in (("points", config.model.points), ("parameters", config.model.parameters)):
+        if value < 1:
+            raise _refused(path, f"model.{key}: 1 or more", str(value), "Correct it")
+    opset = config.onnx.opset
+    if opset is not None and not FIRST_OPSET <= opset <= LAST_OPSET:
+        raise _refused(
+            path,
+            f"onnx.opset: {FIRST_OPSET} to {LAST_OPSET}, which ATC reads",
+            str(opset),
+            f"Leave it out for {TORCHSCRIPT_OPSET} (torchscript) or {DYNAMO_OPSET} (dynamo)",
+        )
+    if config.onnx.exporter == "dynamo" and opset not in (None, DYNAMO_OPSET):
+        raise _refused(
+            path,
+            f"onnx.opset: {DYNAMO_OPSET}, the lowest the dynamo exporter makes",
+            str(opset),
+            'Take exporter = "torchscript" for a lower one',
+        )
+    config.parity.check()
+    return config
+
+
+def config_facts(config: ExportConfig) -> dict[str, Any]:
+    """The resolved configuration for the manifest: no path of this machine in it."""
+    facts: dict[str, Any] = msgspec.to_builtins(config)
+    facts["weights"] = Path(config.weights).name
+    return facts
+
+
+def _refused(path: Path, expected: str, got: str, action: str) -> ConfigError:
+    return ConfigError(str(path), expected=expected, got=got, action=action)
+
+
+def _translated(path: Path, error: msgspec.ValidationError) -> ConfigError:
+    text = str(error)
+    message, _, place = text.partition(" - at `$")
+    where = place.strip("`.") or "top level"
+    unknown = re.search(r"unknown field `(.+?)`", message)
+    if unknown is None:
+        return _refused(path, f"a valid value at {where}", one_line(message), "Correct that key")
+    tables = {"model": ModelTable, "onnx": OnnxTable, "parity": Limits}
+    known = tables.get(where, ExportConfig).__struct_fields__
+    near = difflib.get_close_matches(unknown.group(1), known, n=1)
+    return _refused(
+        path,
+        f"at {where} only the keys {', '.join(known)}",
+        f"unknown key {unknown.group(1)!r}",
+        f"Did you mean {near[0]!r}" if near else "Remove that key",
+    )

@@ -1,0 +1,349 @@
+"""The steps in order, skipping what is up to date; the last one judges before the rename."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+
+import msgspec
+
+from export.config import ExportConfig, config_facts
+from export.folder import PARITY_NAME, beside, check_output, replace_folder, staged
+from parity.compare import judged_report
+from parity.report import Report, as_json, as_text
+from parity.samples import Sample, default_samples
+from runtime import __version__
+from runtime.command_line import step
+from runtime.errors import ArtifactError, ConfigError
+from runtime.files import sha256_file, write_text_whole
+from runtime.manifest import (
+    MANIFEST_NAME,
+    ONNX_NAME,
+    CheckpointFact,
+    ErrorFact,
+    Manifest,
+    OnnxFact,
+    ParityFact,
+    check_file,
+    file_fact,
+    read_manifest,
+    save_manifest,
+)
+from runtime.source import Source, find_artifact
+from runtime.spec import spec_of
+
+logger = logging.getLogger("starmark")
+
+# Every version that can change a byte of the graph, or a figure of its judgement.
+GRAPH_PACKAGES = ("torch", "onnx", "onnxsim", "onnxscript")
+JUDGE_PACKAGES = ("torch", "onnxruntime", "numpy", "opencv-python")
+CODE_ROOMS = ("runtime", "parity", "export")
+STEPS = ("onnx", "verify", "parity")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One export, read and resolved: nothing has been written yet.
+
+    Attributes:
+        weights: the checkpoint file itself.
+        weights_sha256: its hash.
+        parity: False skips the judgement, and the manifest says so.
+    """
+
+    config: ExportConfig
+    weights: Path
+    weights_sha256: str
+    output: Path
+    samples: tuple[Sample, ...]
+    parity: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What an export came to.
+
+    Attributes:
+        folder: where the bundle is, or the rejected one.
+        passed: the verdict; None where parity was skipped.
+        text: the comparison, for people; empty where nothing was compared now.
+    """
+
+    folder: Path
+    manifest: Manifest
+    passed: bool | None
+    text: str
+
+
+def prepare(config: ExportConfig, output: Path | None, *, parity: bool = True) -> Job:
+    """Find the weights and check the output folder, before anything slow starts.
+
+    Raises:
+        ArtifactError: the weights are not there; says where they come from.
+        ConfigError: the output folder cannot be used.
+        InputError: the sample pictures are not there.
+    """
+    weights = _find_weights(config)
+    return Job(
+        config=config,
+        weights=weights,
+        weights_sha256=sha256_file(weights),
+        # not resolved further: a bundle's folder may itself be a link the user made
+        output=Path.cwd() / (output or Path("build") / config.name),
+        samples=tuple(default_samples()),
+        parity=parity,
+    )
+
+
+def up_to_date(job: Job) -> dict[str, bool]:
+    """For each step, whether the bundle in place already has its result.
+
+    Raises:
+        OSError: the bundle cannot be read.
+    """
+    old = _old_manifest(job)
+    return _fresh(old, _graph_key(job), _judge_keys(job, old) if old else {})
+
+
+def run(job: Job) -> Outcome:
+    """Make, judge and place the bundle; do only what is not up to date.
+
+    Raises:
+        ArtifactError, ConfigError, ExportError, InferenceError: a step's own fault; the old bundle
+            stays as it was.
+        OSError: the disk is full or cannot be written to; likewise.
+    """
+    check_output(job.output)
+    old = _old_manifest(job)
+    if old is not None and all(up_to_date(job).values()):
+        logger.info("up to date: %s", ", ".join(STEPS))
+        return Outcome(folder=job.output, manifest=old, passed=old.parity.passed, text="")
+    with staged(job.output) as staging:
+        old = _old_manifest(job)  # another export may have ended while this one waited
+        checkpoint, onnx = _make_graph(job, old, staging)
+        keys = {"onnx": _graph_key(job), **_judge_keys_of(job, sha256_file(staging / ONNX_NAME))}
+        verification = _verify(job, old, keys, staging)
+        parity, report = _judge(job, old, keys, staging)
+        manifest = Manifest(
+            name=job.config.name,
+            spec=spec_of(points=checkpoint.architecture.points, size=checkpoint.architecture.size),
+            checkpoint=checkpoint,
+            onnx=onnx,
+            verification=verification,
+            parity=parity,
+            files={path.name: file_fact(path) for path in sorted(staging.iterdir())},
+            config=config_facts(job.config),
+            versions=_versions((*GRAPH_PACKAGES, *JUDGE_PACKAGES)),
+            steps=keys,
+            created_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        )
+        save_manifest(staging, manifest)
+        find_artifact(Source(text=str(staging), path=staging))  # as its users will open it
+        folder = job.output if parity.passed is not False else _rejected(job.output)
+        replace_folder(staging, folder)
+    text = as_text(report) if report else ""
+    return Outcome(folder=folder, manifest=manifest, passed=parity.passed, text=text)
+
+
+def _find_weights(config: ExportConfig) -> Path:
+    path = Path(config.weights)
+    try:
+        artifact = find_artifact(Source(text=str(path), path=path))
+    except ArtifactError as error:
+        if path.exists() or not config.weights_origin:
+            raise
+        raise ArtifactError(
+            str(path),
+            expected=f"the weights of {config.name}",
+            got="no such file",
+            action=f"They come from {config.weights_origin}. Put the file at {path}, or name it"
+            " with --weights",
+        ) from error
+    if artifact.kind != "checkpoint":
+        raise ArtifactError(
+            str(path),
+            expected="a checkpoint to export",
+            got=f"a file of kind {artifact.kind}",
+            action="Name a .pkl, .pth or .safetensors file with --weights",
+        )
+    return artifact.path
+
+
+def _make_graph(job: Job, old: Manifest | None, staging: Path) -> tuple[CheckpointFact, OnnxFact]:
+    if old is not None and old.steps.get("onnx") == _graph_key(job):
+        logger.info("up to date: onnx")
+        shutil.copyfile(check_file(job.output, old, ONNX_NAME), staging / ONNX_NAME)
+        return old.checkpoint, old.onnx
+
+    # here and not above: an export with nothing to do must not pay for torch and onnx
+    from export.simplify import operator_counts, simplifier, simplify
+    from export.to_onnx import export_graph
+
+    with step(f"export {job.weights.name}"):
+        exported = export_graph(job.weights, job.config.onnx)
+    checkpoint = exported.checkpoint
+    logger.info("%s: %s parameters, 0 missing, 0 unexpected keys", *_counted(checkpoint))
+    _check_model(job, checkpoint)
+    with step(f"simplify ({simplifier()})"):
+        graph = simplify(exported.graph, checkpoint.sha256)
+        (staging / ONNX_NAME).write_bytes(graph.SerializeToString(deterministic=True))
+    counts = operator_counts(graph)
+    fact = OnnxFact(
+        exporter=exported.exporter,
+        opset=exported.opset,
+        simplifier=simplifier(),
+        nodes=sum(counts.values()),
+        operators=counts,
+    )
+    logger.info("%s: opset %d by %s, %d nodes", ONNX_NAME, fact.opset, fact.exporter, fact.nodes)
+    return checkpoint, fact
+
+
+def _counted(checkpoint: CheckpointFact) -> tuple[str, str]:
+    return checkpoint.file, f"{checkpoint.parameters:,}"
+
+
+def _check_model(job: Job, checkpoint: CheckpointFact) -> None:
+    wanted = job.config.model
+    found = (checkpoint.architecture.points, checkpoint.parameters)
+    if found != (wanted.points, wanted.parameters):
+        raise ConfigError(
+            str(job.weights),
+            expected=f"{wanted.points} points and {wanted.parameters:,} parameters,"
+            f" as the configuration of {job.config.name} says",
+            got=f"{found[0]} points and {found[1]:,} parameters",
+            action="Choose the configuration of this checkpoint, or correct its [model] table",
+        )
+
+
+def _verify(
+    job: Job, old: Manifest | None, keys: dict[str, str], staging: Path
+) -> dict[str, ErrorFact]:
+    if old is not None and old.steps.get("verify") == keys["verify"]:
+        logger.info("up to date: verify")
+        return old.verification
+
+    from export.verify import verify  # as above: imports no engine before it is needed
+
+    with step("verify torch against onnxruntime"):
+        found = verify(job.weights, staging / ONNX_NAME, job.samples)
+    for name, fact in found.items():
+        logger.info("  %-18s mean %.2g, max %.2g crop px", name, fact.mean_px, fact.max_px)
+    return found
+
+
+def _judge(
+    job: Job, old: Manifest | None, keys: dict[str, str], staging: Path
+) -> tuple[ParityFact, Report | None]:
+    if not job.parity:
+        logger.warning("WARNING: parity was skipped by request; the manifest says so")
+        return ParityFact(passed=None), None
+    if old is not None and old.steps.get("parity") == keys["parity"]:
+        logger.info("up to date: parity")
+        shutil.copyfile(check_file(job.output, old, PARITY_NAME), staging / PARITY_NAME)
+        return old.parity, None
+    limits = job.config.parity
+    reference = Source(text=f"{job.weights.name}@cpu", path=job.weights, device="cpu")
+    candidate = Source(text=f"{ONNX_NAME}@cpu", path=staging / ONNX_NAME, device="cpu")
+    with step("judge parity"):
+        report = judged_report(reference, candidate, job.samples, limits)
+    write_text_whole(staging / PARITY_NAME, as_json(report))
+    pictures = len(report.pictures)
+    photo, crop = (
+        ErrorFact(pictures=pictures, mean_px=found.mean_px, max_px=found.max_px)
+        for found in (report.photo, report.crop)
+    )
+    fact = ParityFact(
+        passed=report.verdict.passed,
+        reference=reference.text,
+        candidate=candidate.text,
+        photo=photo,
+        crop=crop,
+        max_mean_px=limits.max_mean_px,
+        max_error_px=limits.max_error_px,
+    )
+    return fact, report
+
+
+def _rejected(output: Path) -> Path:
+    """Where a bundle goes that was found wanting: under another name, beside the good one."""
+    folder = output.with_name(f"{output.name}.rejected")
+    check_output(folder)
+    return folder
+
+
+def _old_manifest(job: Job) -> Manifest | None:
+    """The bundle in place, if it is whole."""
+    if not (job.output / MANIFEST_NAME).exists():
+        return None
+    try:
+        manifest = read_manifest(job.output)
+        for name in manifest.files:
+            check_file(job.output, manifest, name)
+    except ArtifactError as error:
+        logger.info("made again, because %s", error)
+        return None
+    return manifest
+
+
+def _fresh(old: Manifest | None, graph_key: str, judge_keys: dict[str, str]) -> dict[str, bool]:
+    wanted = {"onnx": graph_key, **judge_keys}
+    return {name: old is not None and old.steps.get(name) == wanted.get(name) for name in STEPS}
+
+
+def _graph_key(job: Job) -> str:
+    return _key(
+        job.weights_sha256,
+        msgspec.to_builtins((job.config.onnx, job.config.model)),
+        _versions(GRAPH_PACKAGES),
+        _code_digest(),
+    )
+
+
+def _judge_keys(job: Job, old: Manifest) -> dict[str, str]:
+    return _judge_keys_of(job, old.files[ONNX_NAME].sha256)
+
+
+def _judge_keys_of(job: Job, onnx_sha256: str) -> dict[str, str]:
+    common = (
+        job.weights_sha256,
+        onnx_sha256,
+        [(s.name, s.sha256, s.cropped) for s in job.samples],
+        _versions(JUDGE_PACKAGES),
+        _code_digest(),
+    )
+    limits = msgspec.to_builtins(job.config.parity) if job.parity else "skipped"
+    return {"verify": _key(*common), "parity": _key(*common, limits)}
+
+
+def _key(*parts: object) -> str:
+    return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()
+
+
+def _versions(packages: Sequence[str]) -> dict[str, str]:
+    """Read from the installed packages' metadata: asking torch itself would mean importing it."""
+    found = {"starmark": __version__, "python": platform.python_version()}
+    for name in packages:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "missing"
+    return found
+
+
+def _code_digest() -> str:
+    """Hash of this project's own code, so that a changed exporter is never taken for up to date."""
+    root = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256()
+    for room in CODE_ROOMS:
+        for path in sorted((root / room).rglob("*.py")):
+            digest.update(path.relative_to(root).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

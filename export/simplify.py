@@ -1,0 +1,99 @@
+"""onnxsim over the exported graph, then the checks every graph of ours must pass."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import onnx
+import onnxsim
+
+from runtime.errors import ExportError, one_line
+from runtime.spec import INPUT_NAME, OUTPUT_NAMES
+
+PRODUCER = "starmark"
+CHECKPOINT_KEY = "starmark.checkpoint_sha256"
+# ONNX 1.12, the version CANN documents, reads IR 8 at most; opsets up to 18 need no more.
+HIGHEST_IR_VERSION = 8
+# What reads shapes at run time. One Where a boundary gate remains, and is none of them.
+SHAPE_OPERATORS = frozenset({"Shape", "Expand", "Gather", "Equal", "ConstantOfShape", "Range"})
+
+
+def simplify(graph: onnx.ModelProto, checkpoint_sha256: str) -> onnx.ModelProto:
+    """Fold what is constant, and take out what differs from machine to machine.
+
+    Raises:
+        ExportError: onnxsim failed or its own check did not hold, or the result fails a check.
+    """
+    try:
+        simplified, holds = onnxsim.simplify(graph)
+    except (KeyboardInterrupt, MemoryError, OSError):
+        raise
+    # a C++ library that raises whatever its passes raise
+    except Exception as error:
+        raise _failed(one_line(f"{type(error).__name__}: {error}", 300)) from error
+    if not holds:
+        raise _failed("a graph that its own check refuses")
+    clean = _without_traces(simplified)
+    clean.metadata_props.add(key=CHECKPOINT_KEY, value=checkpoint_sha256)
+    check_graph(clean)
+    return clean
+
+
+def check_graph(graph: onnx.ModelProto) -> None:
+    """Hold a graph to what this project promises of it.
+
+    Raises:
+        ExportError: the ONNX checker refuses it, inputs or outputs are misnamed, or an operator is
+            left that reads shapes at run time.
+    """
+    try:
+        onnx.checker.check_model(graph, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise _failed(one_line(error, 300)) from error
+    inputs = [value.name for value in graph.graph.input]
+    outputs = [value.name for value in graph.graph.output]
+    if inputs != [INPUT_NAME] or outputs != list(OUTPUT_NAMES):
+        raise _failed(f"inputs {inputs} and outputs {outputs}")
+    left = sorted(SHAPE_OPERATORS & operator_counts(graph).keys())
+    if left:
+        raise _failed(f"{', '.join(left)} left in the graph")
+
+
+def operator_counts(graph: onnx.ModelProto) -> dict[str, int]:
+    """How many nodes of each type, sorted by name."""
+    return dict(sorted(Counter(node.op_type for node in graph.graph.node).items()))
+
+
+def simplifier() -> str:
+    """Name and version, for the manifest."""
+    return f"onnxsim {onnxsim.__version__}"
+
+
+def _without_traces(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Drop stack traces, paths and version marks: same weights, same bytes on any machine."""
+    clean = onnx.ModelProto()
+    clean.CopyFrom(graph)
+    clean.producer_name = PRODUCER
+    clean.producer_version = ""
+    clean.doc_string = ""
+    clean.ir_version = min(clean.ir_version, HIGHEST_IR_VERSION)
+    del clean.metadata_props[:]
+    clean.graph.name = PRODUCER
+    clean.graph.doc_string = ""
+    groups = (clean.graph.node, clean.graph.value_info, clean.graph.input, clean.graph.output)
+    for group in (*groups, clean.graph.initializer):
+        for item in group:
+            item.doc_string = ""
+            del item.metadata_props[:]
+    del clean.graph.metadata_props[:]
+    return clean
+
+
+def _failed(got: str) -> ExportError:
+    return ExportError(
+        f"onnxsim {onnxsim.__version__}",
+        expected=f"a valid graph from {INPUT_NAME} to {' and '.join(OUTPUT_NAMES)} with a symbolic"
+        " batch and no operator that reads shapes",
+        got=got,
+        action="Try --exporter dynamo, or the versions in constraints.txt",
+    )

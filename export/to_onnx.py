@@ -1,0 +1,142 @@
+"""The network as an ONNX graph, with a symbolic batch and nothing in it that reads shapes."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import inspect
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+import runtime.network  # isort: split  # holds torch's device autoload back; must come first
+
+import torch
+
+from export.config import DYNAMO_OPSET, TORCHSCRIPT_OPSET, OnnxTable
+from runtime.errors import ExportError, one_line
+from runtime.manifest import CheckpointFact
+from runtime.network.checkpoint import build_network, load_checkpoint, parameter_count
+from runtime.network.hourglass import StackedHourglass, with_constant_maps
+from runtime.spec import INPUT_NAME, OUTPUT_NAMES
+
+BATCH_AXIS = "N"
+# Any batch above 1 will do; 1 would let dynamo specialise on it.
+TRACED_BATCH = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedGraph:
+    """A graph and how it was made."""
+
+    graph: onnx.ModelProto
+    exporter: str
+    opset: int
+    checkpoint: CheckpointFact
+
+
+def export_graph(weights: Path, settings: OnnxTable) -> ExportedGraph:
+    """Load a checkpoint strictly and export it.
+
+    Args:
+        weights: `.pkl`, `.pth` or `.safetensors`.
+        settings: exporter and opset; "auto" takes TorchScript where this torch has it.
+
+    Returns:
+        Input `image` float32 (N, 3, S, S), outputs `landmarks` (N, P, 2) and `covariance`
+        (N, P, 3), N symbolic.
+
+    Raises:
+        ArtifactError: the checkpoint cannot be used.
+        ExportError: the exporter failed, or this torch lacks the one named.
+    """
+    checkpoint = load_checkpoint(weights)
+    network = build_network(checkpoint)
+    fact = CheckpointFact(
+        file=weights.name,
+        sha256=checkpoint.sha256,
+        parameters=parameter_count(network),
+        architecture=checkpoint.architecture,
+    )
+    exporter = settings.exporter
+    if exporter == "auto":
+        exporter = "torchscript" if has_torchscript_exporter() else "dynamo"
+    opset = settings.opset or (TORCHSCRIPT_OPSET if exporter == "torchscript" else DYNAMO_OPSET)
+    size = checkpoint.architecture.size
+    example = torch.zeros(TRACED_BATCH, 3, size, size)
+    export = _by_torchscript if exporter == "torchscript" else _by_dynamo
+    try:
+        with torch.no_grad(), _quiet():
+            graph = export(with_constant_maps(network), example, opset)
+    except (KeyboardInterrupt, MemoryError, OSError):
+        raise
+    # exporters fail with their own classes, different ones in each release of torch
+    except Exception as error:
+        raise ExportError(
+            f"{exporter} exporter of torch {torch.__version__}",
+            expected=f"an ONNX graph at opset {opset}",
+            got=one_line(f"{type(error).__name__}: {error}", 300),
+            action="Try the other one: --exporter torchscript or --exporter dynamo",
+        ) from error
+    return ExportedGraph(graph=graph, exporter=exporter, opset=opset, checkpoint=fact)
+
+
+def has_torchscript_exporter() -> bool:
+    """Whether this torch still has the exporter that reaches down to opset 13."""
+    if "dynamo" not in inspect.signature(torch.onnx.export).parameters:
+        return True  # torch before 2.5 has no other
+    # where it lives: since torch 2.9, and before
+    homes = ("torch.onnx._internal.torchscript_exporter", "torch.onnx._type_utils")
+    return any(importlib.util.find_spec(home) is not None for home in homes)
+
+
+def _by_torchscript(network: StackedHourglass, example: torch.Tensor, opset: int) -> Any:
+    buffer = io.BytesIO()
+    chosen = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
+    torch.onnx.export(
+        network,
+        (example,),
+        buffer,
+        input_names=[INPUT_NAME],
+        output_names=list(OUTPUT_NAMES),
+        dynamic_axes={name: {0: BATCH_AXIS} for name in (INPUT_NAME, *OUTPUT_NAMES)},
+        opset_version=opset,
+        **chosen,
+    )
+    return onnx.load_model_from_string(buffer.getvalue())
+
+
+def _by_dynamo(network: StackedHourglass, example: torch.Tensor, opset: int) -> Any:
+    program = torch.onnx.export(
+        network,
+        (example,),
+        input_names=[INPUT_NAME],
+        output_names=list(OUTPUT_NAMES),
+        dynamic_shapes={INPUT_NAME: {0: torch.export.Dim(BATCH_AXIS)}},
+        opset_version=opset,
+        dynamo=True,
+        verbose=False,
+    )
+    if program is None:
+        raise RuntimeError("the exporter returned nothing")
+    return program.model_proto
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back the exporters' notes to their own developers; errors still come through."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,82 @@
+"""The exported graph against the checkpoint it came from, before anything is shipped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parity.samples import Sample
+from runtime.backends import open_backend
+from runtime.crop import crop_straight, crop_whole
+from runtime.errors import ExportError
+from runtime.landmarks import spread_of
+from runtime.manifest import ErrorFact
+from runtime.picture import read_picture
+from runtime.spec import InputSpec
+
+# Measured: 2e-5 to 3e-4 crop px between torch and onnxruntime in float32, full size and starter. Ten
+# times that is no longer rounding.
+LIMIT_CROP_PX = 0.003
+RANDOM_CROPS = 4
+
+
+def verify(checkpoint: Path, graph: Path, samples: Sequence[Sample]) -> dict[str, ErrorFact]:
+    """Run torch and onnxruntime on real and random crops, and compare every output.
+
+    Args:
+        checkpoint: opened by torch on the CPU, in the published form.
+        graph: opened by onnxruntime on the CPU.
+        samples: real pictures.
+
+    Returns:
+        For each kind of crop and output, the errors in crop px: |dx| and |dy| of the landmarks, and
+        differences of the spread (root of the covariance's larger eigenvalue).
+
+    Raises:
+        ExportError: an output differs by more than rounding.
+    """
+    found: dict[str, ErrorFact] = {}
+    with open_backend(checkpoint, "cpu") as torch, open_backend(graph, "cpu") as onnxruntime:
+        spec = torch.spec.input
+        for kind, crops in (("real", _real_crops(samples, spec)), ("random", _random_crops(spec))):
+            batch = spec.pack(crops)
+            here, there = torch.run(batch), onnxruntime.run(batch)
+            half = spec.size / 2
+            spread = spread_of(there.covariance) - spread_of(here.covariance)
+            found[f"{kind}/landmarks"] = _fact((there.landmarks - here.landmarks) * half, len(crops))
+            found[f"{kind}/covariance"] = _fact(spread * half, len(crops))
+    for name, fact in found.items():
+        # "not <=" so that a NaN fails, too
+        if not fact.max_px <= LIMIT_CROP_PX:
+            raise ExportError(
+                f"{graph.name}: {name}",
+                expected=f"at most {LIMIT_CROP_PX} crop px from {checkpoint.name} in torch",
+                got=f"{fact.max_px:.4g} crop px",
+                action="Try --exporter dynamo, or the versions in constraints.txt",
+            )
+    return found
+
+
+def _real_crops(samples: Sequence[Sample], spec: InputSpec) -> NDArray[np.uint8]:
+    """Each sample, and its mirror image."""
+    crops: list[NDArray[np.uint8]] = []
+    for sample in samples:
+        cut = crop_straight if sample.cropped else crop_whole
+        pixels = cut(read_picture(sample.path), spec.size).pixels
+        crops += [pixels, pixels[:, ::-1]]
+    return np.stack(crops)
+
+
+def _random_crops(spec: InputSpec) -> NDArray[np.uint8]:
+    shape = (RANDOM_CROPS, spec.size, spec.size, 3)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def _fact(differences_px: NDArray[np.floating], pictures: int) -> ErrorFact:
+    magnitudes = np.abs(differences_px.astype(np.float64))
+    return ErrorFact(
+        pictures=pictures, mean_px=float(magnitudes.mean()), max_px=float(magnitudes.max())
+    )

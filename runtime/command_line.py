@@ -1,0 +1,108 @@
+"""What every command line here shares: exit codes, one-line errors, logging and progress."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from types import FrameType
+from typing import NoReturn, TypeVar
+
+from runtime.errors import EXIT_FAILED, EXIT_INTERRUPTED, StarmarkError, one_line
+
+Item = TypeVar("Item")
+logger = logging.getLogger("starmark")
+
+
+def run(command: Callable[[], int]) -> int:
+    """Run a command line's body; give its exit code, with every expected error as one line.
+
+    Ctrl-C and SIGTERM unwind the stack, so that half-written files are removed on the way.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return command()
+    except StarmarkError as error:
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("interrupted; nothing half-written was left behind", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # the reader of our output went away (| head): not an error worth a line
+        sys.stdout = None  # type: ignore[assignment]  # so that exit does not flush into the pipe
+        return EXIT_FAILED
+    except OSError as error:
+        return _fail(
+            f"{error.filename or 'file system'}: expected to read and write here, got"
+            f" {one_line(error.strerror or error)}. Free space or choose another folder.",
+            EXIT_FAILED,
+        )
+    except MemoryError:
+        return _fail(
+            "memory: expected enough for this picture or batch, got none left."
+            " Use smaller pictures, or pass a face box.",
+            EXIT_FAILED,
+        )
+
+
+def log_to_stderr(*, verbose: bool = False) -> None:
+    """Send the project's log to stderr; results alone go to stdout."""
+    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+def parser(module: str, description: str, example: str) -> argparse.ArgumentParser:
+    """Make a parser with `--version` and an example in its `--help`."""
+    from runtime import __version__
+
+    made = argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=description,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument("--version", action="version", version=f"starmark {__version__}")
+    return made
+
+
+def progress(items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
+    """Pass items through, with a progress bar where stderr is a terminal and rich is there."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    try:
+        from rich.console import Console
+        from rich.progress import track
+    except ImportError:
+        yield from items
+        return
+    yield from track(
+        items, description, total=total, console=Console(stderr=True), transient=True
+    )
+
+
+@contextmanager
+def step(description: str) -> Iterator[None]:
+    """Log a step when it is done, with its time; a terminal sees it turning meanwhile."""
+    start = time.perf_counter()
+    with ExitStack() as stack:
+        if sys.stderr.isatty():
+            with suppress(ImportError):
+                from rich.console import Console
+
+                stack.enter_context(Console(stderr=True).status(f"{description} ..."))
+        yield
+    logger.info("%s: %.1f s", description, time.perf_counter() - start)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return code
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
