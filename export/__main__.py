@@ -41,7 +41,13 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "python -m export --config configs/star68.toml --weights pytorch_model.pkl",
     )
     add = parser.add_argument
-    add("--config", type=Path, default=DEFAULT_CONFIG, metavar="TOML", help=f"(default {DEFAULT_CONFIG})")
+    add(
+        "--config",
+        type=Path,
+        default=DEFAULT_CONFIG,
+        metavar="TOML",
+        help=f"(default {DEFAULT_CONFIG})",
+    )
     add("--weights", metavar="FILE", help="checkpoint, instead of the configuration's")
     add("--output", type=Path, metavar="DIR", help="bundle's folder (default build/NAME)")
     add("--exporter", choices=("auto", "torchscript", "dynamo"), help="instead of [onnx] exporter")
@@ -66,7 +72,9 @@ def _export(arguments: argparse.Namespace) -> int:
         print(_summary(outcome.manifest))
     _say_no_om(outcome.folder)
     if outcome.passed is False:
-        print(f"rejected: {_short(outcome.folder)} (the bundle in {_short(job.output)} is unchanged)")
+        print(
+            f"rejected: {_short(outcome.folder)} (the bundle in {_short(job.output)} is unchanged)"
+        )
         return EXIT_FOUND_WANTING
     print(f"bundle: {_short(outcome.folder)}")
     return EXIT_OK

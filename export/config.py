@@ -26,25 +26,21 @@ DYNAMO_OPSET = 18
 Exporter = Literal["auto", "torchscript", "dynamo"]
 
 
-class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Strict and unchangeable."""
-
-
-class ModelTable(_Table, kw_only=True):
+class ModelTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the checkpoint must be; guards against the wrong file under the right name."""
 
     points: int
     parameters: int
 
 
-class OnnxTable(_Table, kw_only=True):
+class OnnxTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the graph is made; without an opset, 13 by TorchScript and 18 by dynamo."""
 
     exporter: Exporter = "auto"
     opset: int | None = None
 
 
-class ExportConfig(_Table, kw_only=True):
+class ExportConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One model's export. `weights` is resolved against the TOML file's folder when read."""
 
     name: str

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import platform
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 
 import msgspec
 
 from export.config import ExportConfig, config_facts
-from export.folder import PARITY_NAME, beside, check_output, replace_folder, staged
+from export.folder import PARITY_NAME, check_output, replace_folder, staged
+from export.freshness import GRAPH_PACKAGES, JUDGE_PACKAGES, code_digest, key_of, versions_of
 from parity.compare import judged_report
 from parity.report import Report, as_json, as_text
 from parity.samples import Sample, default_samples
-from runtime import __version__
 from runtime.command_line import step
 from runtime.errors import ArtifactError, ConfigError
 from runtime.files import sha256_file, write_text_whole
@@ -41,10 +37,6 @@ from runtime.spec import spec_of
 
 logger = logging.getLogger("starmark")
 
-# Every version that can change a byte of the graph, or a figure of its judgement.
-GRAPH_PACKAGES = ("torch", "onnx", "onnxsim", "onnxscript")
-JUDGE_PACKAGES = ("torch", "onnxruntime", "numpy", "opencv-python")
-CODE_ROOMS = ("runtime", "parity", "export")
 STEPS = ("onnx", "verify", "parity")
 
 
@@ -140,7 +132,7 @@ def run(job: Job) -> Outcome:
             parity=parity,
             files={path.name: file_fact(path) for path in sorted(staging.iterdir())},
             config=config_facts(job.config),
-            versions=_versions((*GRAPH_PACKAGES, *JUDGE_PACKAGES)),
+            versions=versions_of((*GRAPH_PACKAGES, *JUDGE_PACKAGES)),
             steps=keys,
             created_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )
@@ -299,11 +291,11 @@ def _fresh(old: Manifest | None, graph_key: str, judge_keys: dict[str, str]) -> 
 
 
 def _graph_key(job: Job) -> str:
-    return _key(
+    return key_of(
         job.weights_sha256,
         msgspec.to_builtins((job.config.onnx, job.config.model)),
-        _versions(GRAPH_PACKAGES),
-        _code_digest(),
+        versions_of(GRAPH_PACKAGES),
+        code_digest(),
     )
 
 
@@ -316,34 +308,8 @@ def _judge_keys_of(job: Job, onnx_sha256: str) -> dict[str, str]:
         job.weights_sha256,
         onnx_sha256,
         [(s.name, s.sha256, s.cropped) for s in job.samples],
-        _versions(JUDGE_PACKAGES),
-        _code_digest(),
+        versions_of(JUDGE_PACKAGES),
+        code_digest(),
     )
     limits = msgspec.to_builtins(job.config.parity) if job.parity else "skipped"
-    return {"verify": _key(*common), "parity": _key(*common, limits)}
-
-
-def _key(*parts: object) -> str:
-    return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()
-
-
-def _versions(packages: Sequence[str]) -> dict[str, str]:
-    """Read from the installed packages' metadata: asking torch itself would mean importing it."""
-    found = {"starmark": __version__, "python": platform.python_version()}
-    for name in packages:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "missing"
-    return found
-
-
-def _code_digest() -> str:
-    """Hash of this project's own code, so that a changed exporter is never taken for up to date."""
-    root = Path(__file__).resolve().parents[1]
-    digest = hashlib.sha256()
-    for room in CODE_ROOMS:
-        for path in sorted((root / room).rglob("*.py")):
-            digest.update(path.relative_to(root).as_posix().encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return {"verify": key_of(*common), "parity": key_of(*common, limits)}

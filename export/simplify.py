@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from importlib import metadata
 
 import onnx
 import onnxsim
@@ -66,7 +67,7 @@ def operator_counts(graph: onnx.ModelProto) -> dict[str, int]:
 
 def simplifier() -> str:
     """Name and version, for the manifest."""
-    return f"onnxsim {onnxsim.__version__}"
+    return f"onnxsim {metadata.version('onnxsim')}"
 
 
 def _without_traces(graph: onnx.ModelProto) -> onnx.ModelProto:
@@ -91,7 +92,7 @@ def _without_traces(graph: onnx.ModelProto) -> onnx.ModelProto:
 
 def _failed(got: str) -> ExportError:
     return ExportError(
-        f"onnxsim {onnxsim.__version__}",
+        simplifier(),
         expected=f"a valid graph from {INPUT_NAME} to {' and '.join(OUTPUT_NAMES)} with a symbolic"
         " batch and no operator that reads shapes",
         got=got,

@@ -15,8 +15,9 @@ from typing import Any
 
 import onnx
 
-import runtime.network  # isort: split  # holds torch's device autoload back; must come first
+import runtime.network  # noqa: F401  # holds torch's device autoload back; must come first
 
+# isort: split
 import torch
 
 from export.config import DYNAMO_OPSET, TORCHSCRIPT_OPSET, OnnxTable
@@ -98,8 +99,10 @@ def has_torchscript_exporter() -> bool:
 
 def _by_torchscript(network: StackedHourglass, example: torch.Tensor, opset: int) -> Any:
     buffer = io.BytesIO()
-    chosen = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
-    torch.onnx.export(
+    # its signature differs between torch's releases, and its types know no buffer
+    to_onnx: Any = torch.onnx.export
+    chosen = {"dynamo": False} if "dynamo" in inspect.signature(to_onnx).parameters else {}
+    to_onnx(
         network,
         (example,),
         buffer,

@@ -17,9 +17,11 @@ from runtime.manifest import ErrorFact
 from runtime.picture import read_picture
 from runtime.spec import InputSpec
 
-# Measured: 2e-5 to 3e-4 crop px between torch and onnxruntime in float32, full size and starter. Ten
-# times that is no longer rounding.
-LIMIT_CROP_PX = 0.003
+# Measured between torch and onnxruntime in float32, full size and starter: means up to 3e-5 crop
+# px, maxima up to 5e-4. The limit on the maximum leaves room for one flip of the boundary gate,
+# which is a step; a graph that is wrong is off by pixels everywhere.
+LIMIT_MEAN_CROP_PX = 0.001
+LIMIT_MAX_CROP_PX = 0.05
 RANDOM_CROPS = 4
 
 
@@ -32,8 +34,8 @@ def verify(checkpoint: Path, graph: Path, samples: Sequence[Sample]) -> dict[str
         samples: real pictures.
 
     Returns:
-        For each kind of crop and output, the errors in crop px: |dx| and |dy| of the landmarks, and
-        differences of the spread (root of the covariance's larger eigenvalue).
+        For each kind of crop and output, the errors in crop px: |dx| and |dy| of the landmarks,
+        and differences of the spread (root of the covariance's larger eigenvalue).
 
     Raises:
         ExportError: an output differs by more than rounding.
@@ -46,15 +48,18 @@ def verify(checkpoint: Path, graph: Path, samples: Sequence[Sample]) -> dict[str
             here, there = torch.run(batch), onnxruntime.run(batch)
             half = spec.size / 2
             spread = spread_of(there.covariance) - spread_of(here.covariance)
-            found[f"{kind}/landmarks"] = _fact((there.landmarks - here.landmarks) * half, len(crops))
+            found[f"{kind}/landmarks"] = _fact(
+                (there.landmarks - here.landmarks) * half, len(crops)
+            )
             found[f"{kind}/covariance"] = _fact(spread * half, len(crops))
     for name, fact in found.items():
         # "not <=" so that a NaN fails, too
-        if not fact.max_px <= LIMIT_CROP_PX:
+        if not (fact.mean_px <= LIMIT_MEAN_CROP_PX and fact.max_px <= LIMIT_MAX_CROP_PX):
             raise ExportError(
                 f"{graph.name}: {name}",
-                expected=f"at most {LIMIT_CROP_PX} crop px from {checkpoint.name} in torch",
-                got=f"{fact.max_px:.4g} crop px",
+                expected=f"mean at most {LIMIT_MEAN_CROP_PX} and max at most {LIMIT_MAX_CROP_PX}"
+                f" crop px from {checkpoint.name} in torch",
+                got=f"mean {fact.mean_px:.4g}, max {fact.max_px:.4g} crop px",
                 action="Try --exporter dynamo, or the versions in constraints.txt",
             )
     return found

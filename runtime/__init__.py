@@ -5,8 +5,9 @@ from runtime.detector import Detector, FaceLandmarkDetector, Trace
 from runtime.draw import draw_landmarks_with_contours
 from runtime.errors import StarmarkError
 from runtime.landmarks import Landmarks
+from runtime.version import VERSION
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "Detector",

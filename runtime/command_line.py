@@ -13,6 +13,7 @@ from types import FrameType
 from typing import NoReturn, TypeVar
 
 from runtime.errors import EXIT_FAILED, EXIT_INTERRUPTED, StarmarkError, one_line
+from runtime.version import VERSION
 
 Item = TypeVar("Item")
 logger = logging.getLogger("starmark")
@@ -32,7 +33,7 @@ def run(command: Callable[[], int]) -> int:
         return _fail("interrupted; nothing half-written was left behind", EXIT_INTERRUPTED)
     except BrokenPipeError:
         # the reader of our output went away (| head): not an error worth a line
-        sys.stdout = None  # type: ignore[assignment]  # so that exit does not flush into the pipe
+        sys.stdout = None  # so that exit does not flush into the pipe
         return EXIT_FAILED
     except OSError as error:
         return _fail(
@@ -56,8 +57,6 @@ def log_to_stderr(*, verbose: bool = False) -> None:
 
 def parser(module: str, description: str, example: str) -> argparse.ArgumentParser:
     """Make a parser with `--version` and an example in its `--help`."""
-    from runtime import __version__
-
     made = argparse.ArgumentParser(
         prog=f"python -m {module}",
         description=description,
@@ -65,7 +64,7 @@ def parser(module: str, description: str, example: str) -> argparse.ArgumentPars
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    made.add_argument("--version", action="version", version=f"starmark {__version__}")
+    made.add_argument("--version", action="version", version=f"starmark {VERSION}")
     return made
 
 
@@ -80,9 +79,7 @@ def progress(items: Iterable[Item], description: str, total: int) -> Iterator[It
     except ImportError:
         yield from items
         return
-    yield from track(
-        items, description, total=total, console=Console(stderr=True), transient=True
-    )
+    yield from track(items, description, total=total, console=Console(stderr=True), transient=True)
 
 
 @contextmanager
@@ -104,5 +101,5 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt

@@ -19,7 +19,7 @@ ELLIPSE_BGR = (0, 160, 255)
 OUTLINE_BGR = (0, 0, 0)
 # cv2's drawing takes coordinates as integers with this many bits after the point
 SHIFT = 4
-# Beyond this a coordinate no longer fits cv2's int32 with SHIFT bits, and is nowhere near a picture.
+# Beyond this a coordinate no longer fits cv2's int32 with SHIFT bits.
 FARTHEST_PX = 1e7
 ELLIPSE_SIGMAS = 2.0
 
@@ -112,4 +112,5 @@ def _check_points(landmarks: Any) -> NDArray[np.float64]:
 
 def _fixed(points_px: NDArray[np.float64]) -> NDArray[np.int32]:
     clipped = np.clip(points_px, -FARTHEST_PX, FARTHEST_PX)
-    return np.rint(clipped * 2**SHIFT).astype(np.int32)
+    fixed: NDArray[np.int32] = np.rint(clipped * 2**SHIFT).astype(np.int32)
+    return fixed

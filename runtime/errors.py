@@ -72,7 +72,7 @@ class BackendError(StarmarkError):
     """An engine failed."""
 
 
-class BackendUnavailable(BackendError):
+class BackendUnavailable(BackendError):  # noqa: N818  # the field says "unavailable"
     """An engine, a device or a tool is missing; nothing else was tried in its place."""
 
     exit_code = EXIT_UNAVAILABLE

@@ -108,8 +108,8 @@ def image_from_crop_of_box(box_xyxy: F64, size: int) -> F64:
 def image_from_crop_of_whole(size_wh: tuple[int, int], size: int) -> F64:
     """Map crop px onto image px where the whole picture was resized, each axis on its own.
 
-    The exact inverse of a resize with half-pixel centres: x * W / S + (W / S - 1) / 2. Plain scaling
-    x * W / S would be a constant (W / S - 1) / 2 off.
+    The exact inverse of a resize with half-pixel centres: x * W / S + (W / S - 1) / 2. Plain
+    scaling x * W / S would be a constant (W / S - 1) / 2 off.
     """
     across, down = size_wh[0] / size, size_wh[1] / size
     return np.array(

@@ -41,7 +41,7 @@ class Landmarks:
         return self.points_px.shape
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        points = self.points_px if dtype is None else self.points_px.astype(dtype, copy=False)
+        points: NDArray[Any] = self.points_px.astype(dtype or np.float32, copy=False)
         return points.copy() if copy else points
 
     def __len__(self) -> int:
@@ -65,7 +65,8 @@ def spread_of(covariance: F32) -> F32:
     """
     xx, xy, yy = np.moveaxis(covariance.astype(np.float64), -1, 0)
     larger = (xx + yy) / 2 + np.hypot((xx - yy) / 2, xy)
-    return np.sqrt(np.maximum(larger, 0)).astype(np.float32)
+    spread: F32 = np.sqrt(np.maximum(larger, 0)).astype(np.float32)
+    return spread
 
 
 def bring_home(landmarks: F32, covariance: F32, crop: Crop) -> Landmarks:
@@ -76,8 +77,8 @@ def bring_home(landmarks: F32, covariance: F32, crop: Crop) -> Landmarks:
         covariance: (P, 3) xx, xy, yy in the same unit squared.
         crop: the crop they were found in.
 
-    Source: points by ((p + 1) S - 1) / 2 and the crop's matrix; covariance by A ((S/2)^2 C) A^T with A
-    the matrix's linear part.
+    Source: points by ((p + 1) S - 1) / 2 and the crop's matrix; covariance by A ((S/2)^2 C) A^T
+    with A the matrix's linear part.
     """
     size = crop.pixels.shape[0]
     points_crop_px = geometry.crop_px_from_normalised(landmarks, size)

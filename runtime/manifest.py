@@ -17,18 +17,14 @@ ONNX_NAME = "model.onnx"
 SCHEMA = 1
 
 
-class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Strict and unchangeable, as everything in a manifest."""
-
-
-class FileFact(_Record, kw_only=True):
+class FileFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A file of the bundle."""
 
     sha256: str
     bytes: int
 
 
-class CheckpointFact(_Record, kw_only=True):
+class CheckpointFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The weights a bundle was made from."""
 
     file: str
@@ -37,7 +33,7 @@ class CheckpointFact(_Record, kw_only=True):
     architecture: Architecture
 
 
-class OnnxFact(_Record, kw_only=True):
+class OnnxFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the graph was made, and what is in it."""
 
     exporter: str
@@ -47,7 +43,7 @@ class OnnxFact(_Record, kw_only=True):
     operators: dict[str, int]
 
 
-class ErrorFact(_Record, kw_only=True):
+class ErrorFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A comparison in short. Unit px, over |dx| and |dy|."""
 
     pictures: int
@@ -55,7 +51,7 @@ class ErrorFact(_Record, kw_only=True):
     max_px: float
 
 
-class ParityFact(_Record, kw_only=True):
+class ParityFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The verdict; `passed` is None where parity was skipped by request."""
 
     passed: bool | None
@@ -67,8 +63,8 @@ class ParityFact(_Record, kw_only=True):
     max_error_px: float | None = None
 
 
-class Manifest(_Record, kw_only=True):
-    """The bundle's own description. `digest` covers everything else in it."""
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The bundle's own description. `digest` covers everything else in it but the timestamp."""
 
     schema: int = SCHEMA
     name: str
@@ -87,7 +83,8 @@ class Manifest(_Record, kw_only=True):
 
 def seal(manifest: Manifest) -> Manifest:
     """Give the manifest the digest of its own content."""
-    bare = msgspec.structs.replace(manifest, digest="")
+    # without the timestamp: two exports of the same inputs must differ in nothing else
+    bare = msgspec.structs.replace(manifest, digest="", created_utc="")
     encoded = msgspec.json.encode(bare, order="sorted")
     return msgspec.structs.replace(manifest, digest=hashlib.sha256(encoded).hexdigest())
 

@@ -29,6 +29,9 @@ class Source:
     engine: str | None = None
     device: str = "auto"
 
+    def __str__(self) -> str:
+        return self.text
+
 
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
@@ -82,7 +85,7 @@ def find_artifact(source: Source) -> Artifact:
             str(path),
             expected="a bundle, checkpoint or .onnx file",
             got="no such file or folder",
-            action="Check the path; python -m export --config configs/starter68.toml makes a bundle",
+            action="Check the path, or make a bundle with python -m export",
         )
     if path.is_dir():
         return _find_in_folder(source)
@@ -133,7 +136,9 @@ def _with_manifest_beside(path: Path) -> Artifact:
     folder = path.parent
     if path.name == ONNX_NAME and (folder / MANIFEST_NAME).exists():
         manifest = read_manifest(folder)
-        return Artifact(path=check_file(folder, manifest, path.name), kind="onnx", manifest=manifest)
+        return Artifact(
+            path=check_file(folder, manifest, path.name), kind="onnx", manifest=manifest
+        )
     return Artifact(path=path, kind="onnx")
 
 

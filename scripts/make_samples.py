@@ -27,7 +27,10 @@ CROP_SIDE_PX = 256
 
 def main() -> None:
     """Write both pictures."""
-    portrait = cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2BGR)
+    portrait = cv2.cvtColor(
+        data.astronaut(),  # type: ignore[no-untyped-call]  # it ships no types
+        cv2.COLOR_RGB2BGR,
+    )
     x1, y1, x2, y2 = CUT_XYXY
     photo = cv2.resize(portrait[y1:y2, x1:x2], PHOTO_WH, interpolation=cv2.INTER_CUBIC)
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]

@@ -1,4 +1,4 @@
-"""The report as one strict record. It holds no clock and no absolute path: same runs, same bytes."""
+"""The report as one strict record, without clock or absolute path: same runs, same bytes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,7 @@ from parity.verdict import Limits, Verdict, judge
 from runtime.detector import Detector
 
 
-class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Strict and unchangeable."""
-
-
-class SourceReport(_Record, kw_only=True):
+class SourceReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One side of the comparison."""
 
     source: str
@@ -27,7 +23,7 @@ class SourceReport(_Record, kw_only=True):
     parameters: int | None
 
 
-class PictureReport(_Record, kw_only=True):
+class PictureReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One picture's errors."""
 
     name: str
@@ -37,7 +33,7 @@ class PictureReport(_Record, kw_only=True):
     crop: ErrorStatistics
 
 
-class Report(_Record, kw_only=True):
+class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything a comparison says. Statistics are over |dx| and |dy|; photo is image px."""
 
     verdict: Verdict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import cast
+from collections.abc import Callable
 
 from runtime.backends.base import Backend, Outputs
 from runtime.errors import ArtifactError, BackendUnavailable, ConfigError, one_line
@@ -65,10 +65,11 @@ def _engine_for(artifact: Artifact) -> str:
     )
 
 
-def _load(engine: str, target: str, extra: str) -> type[Backend]:
+def _load(engine: str, target: str, extra: str) -> Callable[[Artifact, str], Backend]:
     module, _, name = target.partition(":")
     try:
-        return cast(type[Backend], getattr(importlib.import_module(module), name))
+        opener: Callable[[Artifact, str], Backend]
+        opener = getattr(importlib.import_module(module), name)
     except (ImportError, OSError, RuntimeError) as error:
         install = f"pip install '.[{extra}]'" if extra else f"pip install {engine}"
         raise BackendUnavailable(
@@ -77,3 +78,4 @@ def _load(engine: str, target: str, extra: str) -> type[Backend]:
             got=one_line(f"{type(error).__name__}: {error}", 300),
             action=f"Install it with {install}",
         ) from error
+    return opener

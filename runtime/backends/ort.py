@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -71,8 +71,7 @@ def _provider_of(device: str) -> tuple[str, dict[str, Any], str]:
     if provider not in available or (index and not index.isdigit()):
         raise BackendUnavailable(
             f"device {device!r}",
-            expected=f"a provider of onnxruntime {onnxruntime.__version__}:"
-            f" {', '.join(available)}",
+            expected=f"a provider of onnxruntime {onnxruntime.__version__}: {', '.join(available)}",
             got=provider,
             action="Choose @cpu, or install the onnxruntime build that has this provider",
         )
@@ -83,7 +82,7 @@ def _provider_of(device: str) -> tuple[str, dict[str, Any], str]:
 
 
 def _open(where: str, provider: str, options: dict[str, Any]) -> Any:
-    if os.path.getsize(where) == 0:
+    if Path(where).stat().st_size == 0:
         raise _not_a_graph(where, "an empty file")
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = ERROR_SEVERITY

@@ -7,8 +7,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-import runtime.network  # isort: split  # holds torch's device autoload back; must come first
+import runtime.network  # noqa: F401  # holds torch's device autoload back; must come first
 
+# isort: split
 import torch
 
 from runtime.backends.base import F32, Backend
@@ -97,7 +98,7 @@ def _npu_count() -> tuple[int, str]:
     try:
         importlib.import_module("torch_npu")
     # torch_npu fails its import in many ways where CANN is missing or not sourced
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # reported as the reason, never swallowed
         return 0, f"torch_npu does not import: {one_line(f'{type(error).__name__}: {error}', 200)}"
     npu: Any = torch.npu  # type: ignore[attr-defined]  # added by torch_npu
     if not npu.is_available():

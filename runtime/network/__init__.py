@@ -2,9 +2,9 @@
 
 import os
 
-# With torch_npu installed and CANN missing, plain `import torch` fails, because torch autoloads device
-# backends. The NPU path imports torch_npu itself, so here autoload is held back, and only for the
-# length of this import: the environment of the host process stays its own.
+# With torch_npu installed and CANN missing, plain `import torch` fails, because torch autoloads
+# device backends. The NPU path imports torch_npu itself, so here autoload is held back, and only
+# for the length of this import: the environment of the host process stays its own.
 _AUTOLOAD = "TORCH_DEVICE_BACKEND_AUTOLOAD"
 _before = os.environ.get(_AUTOLOAD)
 os.environ[_AUTOLOAD] = "0"

@@ -162,12 +162,13 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
 def _as_stored(path: Path, key: Any, tensor: Any) -> Tensor:
     if not isinstance(key, str) or not isinstance(tensor, Tensor):
         raise _refused(path, f"{type(tensor).__name__} under key {key!r}")
-    if not tensor.is_floating_point():
-        return tensor
-    tensor = tensor.detach().to(torch.float32)
-    if not bool(torch.isfinite(tensor).all()):
+    stored: Tensor = tensor.detach()
+    if not stored.is_floating_point():
+        return stored
+    stored = stored.to(torch.float32)
+    if not bool(torch.isfinite(stored).all()):
         raise _refused(path, f"NaN or infinity in {key}")
-    return tensor
+    return stored
 
 
 def _infer(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Architecture:
