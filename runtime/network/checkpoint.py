@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -117,18 +118,22 @@ def _refused(path: Path, got: str, cause: str = "") -> ArtifactError:
 
 def _read_pickle(path: Path) -> dict[str, Any]:
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # notes on pickle protocols, before the verdict that follows as an error
+            warnings.simplefilter("ignore")
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
-            name = re.search(r"GLOBAL (\S+)", str(error))
-            raise ArtifactError(
-                str(path),
-                expected="a pickle that holds only tensors",
-                got=f"one that would run {name.group(1) if name else 'code'}; it was not run",
-                action="Save it again on the machine it comes from, as"
-                ' torch.save({"net": net.state_dict()}, path)',
-            ) from error
-        raise _refused(path, "not a readable pickle", str(error)) from error
+        # torch's own text advises weights_only=False: never passed on
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if named is None:
+            raise _refused(path, "not a readable pickle") from error
+        raise ArtifactError(
+            str(path),
+            expected="a pickle that holds only tensors",
+            got=f"one that would run {named.group(1)}; it was not run",
+            action="Save it again on the machine it comes from, as"
+            ' torch.save({"net": net.state_dict()}, path)',
+        ) from error
     # a damaged file can fail anywhere inside torch's reader, with whatever that place raises
     except (RuntimeError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
         raise _refused(path, "a truncated or damaged file", str(error)) from error

@@ -1,0 +1,78 @@
+"""Small real things for tests: checkpoints, pictures, command lines."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from runtime.network.hourglass import StackedHourglass
+from runtime.spec import Architecture
+
+ROOT = Path(__file__).resolve().parents[1]
+STARTER = ROOT / "assets/starter68.safetensors"
+STARTER_PARAMETERS = 1_282_818
+
+# The box that assets/sample.jpg shows, in the photo: a face whose points the starter model finds.
+PHOTO_BOX = (340.0, 270.0, 660.0, 575.0)
+
+TINY = Architecture(stacks=2, depth=1, channels=8, stem=4, points=68, contours=9)
+
+
+def tiny_network(seed: int = 0) -> StackedHourglass:
+    """Random weights, scaled so that its maps look alive."""
+    torch.manual_seed(seed)
+    network = StackedHourglass(TINY).eval()
+    network.e2h_transform.weight[:, 0] = 1
+    return network
+
+
+def tiny_checkpoint(path: Path, seed: int = 0) -> Path:
+    """Write a tiny checkpoint in the published container."""
+    torch.save({"net": tiny_network(seed).state_dict()}, path)
+    return path
+
+
+def tiny_config(folder: Path, weights: Path, *, name: str = "tiny", extra: str = "") -> Path:
+    """Write a TOML for a tiny checkpoint."""
+    parameters = sum(p.numel() for p in tiny_network().parameters())
+    path = folder / f"{name}.toml"
+    path.write_text(
+        f'name = "{name}"\nweights = "{weights}"\n{extra}\n'
+        f"[model]\npoints = 68\nparameters = {parameters}\n"
+    )
+    return path
+
+
+def noise(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:
+    """A picture of noise, BGR."""
+    return rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def run_python(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run this Python in the repository's root."""
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def run_module(module: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run `python -m module` in the repository's root."""
+    return run_python("-m", module, *arguments)
+
+
+def read_pts(path: Path) -> NDArray[np.float64]:
+    """Points of a 300W file, which counts pixels from one, as pixel centres at integers."""
+    inside = path.read_text().split("{")[1].split("}")[0]
+    return np.array([[float(v) for v in line.split()] for line in inside.strip().splitlines()]) - 1

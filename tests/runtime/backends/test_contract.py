@@ -1,0 +1,197 @@
+"""One contract for every backend in the table, on the same model."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from builders import STARTER
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from runtime.backends import ENGINES, Backend, open_backend
+from runtime.errors import ArtifactError, BackendUnavailable, ConfigError, InferenceError, InputError
+
+OPENERS = {"torch": "checkpoint", "onnxruntime": "bundle"}
+
+
+@pytest.fixture(params=list(ENGINES))
+def backend(request: pytest.FixtureRequest, starter_bundle: Path) -> Iterator[Backend]:
+    source = {"checkpoint": STARTER, "bundle": starter_bundle}[OPENERS[request.param]]
+    with open_backend(f"{source}@{request.param}/cpu") as opened:
+        yield opened
+
+
+def batch_of(backend: Backend, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return backend.spec.input.pack(crops).astype(np.float32, copy=False)
+
+
+def crops(count: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(3).integers(0, 256, (count, 256, 256, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_outputs_are_what_the_spec_says(backend: Backend, count: int) -> None:
+    """Shape, dtype, finite, inside the crop, spread positive."""
+    said = backend.run(batch_of(backend, crops(count)))
+
+    assert said.landmarks.shape == (count, 68, 2)
+    assert said.covariance.shape == (count, 68, 3)
+    assert said.landmarks.dtype == said.covariance.dtype == np.float32
+    assert np.abs(said.landmarks).max() <= 1
+    assert said.covariance[..., [0, 2]].min() > 0
+
+
+def test_runs_repeat_and_pictures_do_not_mix(backend: Backend) -> None:
+    """Twice the same bits; a picture's result does not depend on its neighbours."""
+    both = crops(2)
+    said = backend.run(batch_of(backend, both))
+    again = backend.run(batch_of(backend, both))
+    turned = backend.run(batch_of(backend, both[::-1]))
+
+    np.testing.assert_array_equal(again.landmarks, said.landmarks)
+    np.testing.assert_allclose(turned.landmarks[::-1], said.landmarks, atol=1e-5)
+
+
+def test_engines_agree(backend: Backend, starter_torch: Backend) -> None:
+    """With torch on the CPU, to a thousandth of a crop px."""
+    batch = batch_of(backend, crops(2))
+    here, there = backend.run(batch), starter_torch.run(batch)
+
+    assert np.abs(here.landmarks - there.landmarks).max() * 128 < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape"),
+    [
+        (np.float64, (1, 3, 256, 256)),
+        (np.uint8, (1, 3, 256, 256)),
+        (np.float32, (3, 256, 256)),
+        (np.float32, (1, 256, 256, 3)),
+        (np.float32, (1, 3, 128, 128)),
+        (np.float32, (0, 3, 256, 256)),
+        (np.float32, ()),
+    ],
+)
+def test_another_input_is_refused(
+    backend: Backend, dtype: type[np.generic], shape: tuple[int, ...]
+) -> None:
+    """By shape and dtype, before the engine sees it."""
+    with pytest.raises(InputError, match=r"expected float32 \(1, 3, 256, 256\)"):
+        backend.run(np.zeros(shape, dtype))
+
+
+def test_nan_in_an_output_is_never_passed_on(backend: Backend) -> None:
+    """The picture and the point are named."""
+    batch = batch_of(backend, crops(2))
+    batch[1, 0, 100, 100] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(InferenceError, match="finite numbers, got .*nan.* at picture 1, point 0"):
+            backend.run(batch)
+
+
+def test_closes_twice_and_says_so_afterwards(backend: Backend) -> None:
+    """A context manager whose close may be called again."""
+    backend.close()
+    backend.close()
+    with pytest.raises(InferenceError, match="closed"):
+        backend.run(batch_of(backend, crops(1)))
+
+
+def test_says_what_and_where_it_runs(backend: Backend) -> None:
+    """Engine and version, device, parameters."""
+    engine = backend.name.split()[0]
+    assert importlib.import_module(engine).__version__ in backend.name
+    assert (backend.device, backend.parameters) == ("cpu", 1_282_818)
+
+
+@pytest.mark.parametrize(
+    ("device", "says"),
+    [
+        ("npu:0", "torch_npu is not installed"),
+        ("cuda:7", "0 cuda devices"),
+        ("cpu:1", "no device numbers"),
+        ("npu:x", "not a device number"),
+        ("tpu", "torch runs on cpu"),
+    ],
+)
+def test_torch_device_that_is_missing_is_an_error_and_no_fallback(device: str, says: str) -> None:
+    """Exit code 3, with the reason."""
+    with pytest.raises(BackendUnavailable, match=says):
+        open_backend(STARTER, device)
+
+
+@pytest.mark.parametrize("device", ["cuda:0", "CUDAExecutionProvider", "nonsense"])
+def test_missing_provider_is_an_error_and_no_fallback(starter_bundle: Path, device: str) -> None:
+    """onnxruntime would take the CPU; a comparison would then compare the CPU with itself."""
+    with pytest.raises(BackendUnavailable, match="expected a provider of onnxruntime"):
+        open_backend(starter_bundle / "model.onnx", device)
+
+
+def test_providers_go_by_name(starter_bundle: Path) -> None:
+    """The CPU's own name is a device, too."""
+    with open_backend(f"{starter_bundle}@CPUExecutionProvider") as backend:
+        assert backend.device == "CPUExecutionProvider"
+
+
+def test_engine_for_another_kind_of_file_is_refused(starter_bundle: Path) -> None:
+    """torch opens no bundle; an unknown engine is not guessed."""
+    with pytest.raises(ConfigError, match="a file of kind checkpoint for torch"):
+        open_backend(f"{starter_bundle}@torch/cpu")
+    with pytest.raises(ConfigError, match="one of the engines torch, onnxruntime"):
+        open_backend(f"{starter_bundle}@tensorrt/cpu")
+
+
+def graph(path: Path, inputs: dict[str, list[object]], outputs: dict[str, list[object]]) -> Path:
+    """A graph that names its inputs and outputs as told and passes zeros along."""
+    nodes = [
+        helper.make_node(
+            "Constant",
+            [],
+            [name],
+            value=helper.make_tensor("v", TensorProto.FLOAT, [1, 68, 2], np.zeros(136)),
+        )
+        for name in outputs
+    ]
+    made = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in inputs.items()],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in outputs.items()],
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, str(path))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs"),
+    [
+        ({"x": ["N", 3, 256, 256]}, {"landmarks": [1, 68, 2]}),
+        ({"image": ["N", 3, 256, 256]}, {"heatmaps": [1, 68, 2], "covariance": [1, 68, 2]}),
+        ({"image": ["N", 3, 256, 128]}, {"landmarks": [1, 68, 2], "covariance": [1, 68, 2]}),
+        ({"image": ["N", 3, 256, 256]}, {"landmarks": [1, 68, 2], "covariance": [1, 68, 2]}),
+    ],
+)
+def test_foreign_graph_is_refused(
+    tmp_path: Path, inputs: dict[str, list[object]], outputs: dict[str, list[object]]
+) -> None:
+    """Other inputs, other outputs, other shapes."""
+    with pytest.raises(ArtifactError, match="expected input image float32"):
+        open_backend(graph(tmp_path / "m.onnx", inputs, outputs))
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.01, 0.6])
+def test_corrupt_graph_is_refused(starter_bundle: Path, tmp_path: Path, keep: float) -> None:
+    """Empty, a header, most of it."""
+    content = (starter_bundle / "model.onnx").read_bytes()
+    path = tmp_path / "cut.onnx"
+    path.write_bytes(content[: int(len(content) * keep)])
+    with pytest.raises(ArtifactError, match=r"cut.onnx: expected an ONNX graph"):
+        open_backend(path)

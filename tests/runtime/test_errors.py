@@ -1,0 +1,77 @@
+"""The template, the exit codes, and errors that travel between processes."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from runtime import command_line
+from runtime.errors import (
+    ArtifactError,
+    BackendUnavailable,
+    ConfigError,
+    ExportError,
+    InferenceError,
+    InputError,
+    StarmarkError,
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        (ConfigError, 2),
+        (ArtifactError, 2),
+        (InputError, 2),
+        (BackendUnavailable, 3),
+        (InferenceError, 4),
+        (ExportError, 4),
+    ],
+)
+def test_every_error_has_one_template_and_its_exit_code(
+    kind: type[StarmarkError], code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line with place, contract, value and action; whole after pickling, too."""
+    error = kind("m.onnx", expected="a graph", got="line\n  break", action="Export it again")
+
+    def fail() -> int:
+        raise error
+
+    assert command_line.run(fail) == code
+    text = "m.onnx: expected a graph, got line break. Export it again."
+    assert capsys.readouterr().err == f"error: {text}\n"
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again)) == (kind, text)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (OSError(28, "No space left on device", "/full/x"), 4, "/full/x: expected to read and"),
+        (MemoryError(), 4, "memory: expected enough"),
+    ],
+)
+def test_what_the_system_raises_is_one_line(
+    error: BaseException, code: int, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C, a full disk, no memory."""
+
+    def fail() -> int:
+        raise error
+
+    assert command_line.run(fail) == code
+    said = capsys.readouterr().err
+    assert says in said
+    assert said.count("\n") == 1
+
+
+def test_a_bug_is_not_dressed_up() -> None:
+    """What nobody expected keeps its traceback."""
+
+    def fail() -> int:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        command_line.run(fail)

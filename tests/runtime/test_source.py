@@ -1,0 +1,93 @@
+"""`PATH[@[ENGINE/]DEVICE]`: how it is taken apart, and what it may name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from builders import STARTER
+
+from runtime.errors import ArtifactError, BackendUnavailable, ConfigError
+from runtime.source import find_artifact, parse_source
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "engine", "device"),
+    [
+        ("build/starter68", "build/starter68", None, "auto"),
+        ("build/star68@npu:0", "build/star68", None, "npu:0"),
+        ("m.onnx@onnxruntime/cpu", "m.onnx", "onnxruntime", "cpu"),
+        ("weights.pkl@cpu", "weights.pkl", None, "cpu"),
+        ("a@b/m.onnx@cpu", "a@b/m.onnx", None, "cpu"),
+        ("m.onnx@CUDAExecutionProvider", "m.onnx", None, "CUDAExecutionProvider"),
+    ],
+)
+def test_source_is_split_at_its_last_at(
+    text: str, path: str, engine: str | None, device: str
+) -> None:
+    """Path, engine and device each land in their place."""
+    source = parse_source(text)
+
+    assert (source.path, source.engine, source.device) == (Path(path), engine, device)
+
+
+def test_existing_path_with_an_at_is_a_path(tmp_path: Path) -> None:
+    """A file called weights@2.pkl is not a device called 2.pkl."""
+    path = tmp_path / "weights@2.pkl"
+    path.touch()
+
+    assert parse_source(path).path == path
+    assert parse_source(f"{path}@cpu").device == "cpu"
+
+
+@pytest.mark.parametrize("text", ["", "@cpu", "m.onnx@", "m.onnx@torch/"])
+def test_unreadable_source_shows_the_grammar(text: str) -> None:
+    """The grammar and an example are in the message."""
+    with pytest.raises(ConfigError, match=r"PATH\[@\[ENGINE/\]DEVICE\]"):
+        parse_source(text)
+
+
+def test_two_devices_that_differ_are_refused() -> None:
+    """One in the source and another beside it."""
+    assert parse_source("m.onnx@cpu", "cpu").device == "cpu"
+    with pytest.raises(ConfigError, match="'cpu' in the source and 'npu:0' beside it"):
+        parse_source("m.onnx@cpu", "npu:0")
+
+
+def test_modelscope_folder_is_its_weights(tmp_path: Path) -> None:
+    """configuration.json beside pytorch_model.pkl; the weights missing is said."""
+    (tmp_path / "configuration.json").write_text("{}")
+    with pytest.raises(ArtifactError, match="pytorch_model.pkl beside configuration.json"):
+        find_artifact(parse_source(tmp_path))
+    (tmp_path / "pytorch_model.pkl").touch()
+
+    artifact = find_artifact(parse_source(tmp_path))
+    assert (artifact.kind, artifact.path) == ("checkpoint", tmp_path / "pytorch_model.pkl")
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+    """Nothing there, a folder without a model, a suffix nobody opens."""
+    (tmp_path / "notes.txt").touch()
+    for name, says in (("gone", "no such file"), (".", "with neither"), ("notes.txt", "'.txt'")):
+        with pytest.raises(ArtifactError, match=says):
+            find_artifact(parse_source(tmp_path / name))
+
+
+def test_npu_without_om_is_unavailable_and_not_the_cpu(
+    starter_bundle: Path, tmp_path: Path
+) -> None:
+    """A bundle on npu:0 and an .om file are refused with exit code 3; nothing falls back."""
+    om = tmp_path / "model.om"
+    om.touch()
+    for source in (f"{starter_bundle}@npu:0", str(om)):
+        with pytest.raises(BackendUnavailable, match="an .om model and an engine for it") as caught:
+            find_artifact(parse_source(source))
+        assert caught.value.exit_code == 3
+
+
+def test_onnx_inside_a_bundle_is_held_to_its_manifest(starter_bundle: Path) -> None:
+    """model.onnx named by itself still brings its manifest."""
+    artifact = find_artifact(parse_source(starter_bundle / "model.onnx"))
+
+    assert artifact.manifest is not None
+    assert find_artifact(parse_source(STARTER)).manifest is None
