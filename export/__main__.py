@@ -13,6 +13,8 @@ import msgspec
 from export import pipeline
 from export.config import ExportConfig, OnnxTable, check_config, read_config
 from export.folder import check_output
+from export.freshness import old_manifest, up_to_date
+from export.job import Job, prepare
 from runtime import command_line
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK
 from runtime.manifest import Manifest
@@ -62,7 +64,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _export(arguments: argparse.Namespace) -> int:
     config = _override(read_config(arguments.config), arguments)
-    job = pipeline.prepare(config, arguments.output, parity=not arguments.no_parity)
+    job = prepare(config, arguments.output, parity=not arguments.no_parity)
     if arguments.dry_run:
         return _dry_run(job)
     outcome = pipeline.run(job)
@@ -100,10 +102,10 @@ def _override(config: ExportConfig, arguments: argparse.Namespace) -> ExportConf
     return check_config(changed, arguments.config)
 
 
-def _dry_run(job: pipeline.Job) -> int:
+def _dry_run(job: Job) -> int:
     check_output(job.output, make_parent=False)
     print(f"weights: {_short(job.weights)} (SHA-256 {job.weights_sha256[:12]})")
-    for name, fresh in pipeline.up_to_date(job).items():
+    for name, fresh in up_to_date(job, old_manifest(job)).items():
         print(f"{name}: {'up to date' if fresh else 'would run'}")
     print(f"bundle: {_short(job.output)} (nothing was written)")
     return EXIT_OK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import platform
 from collections.abc import Sequence
 from importlib import metadata
@@ -10,15 +11,68 @@ from pathlib import Path
 
 import msgspec
 
+from export.config import config_facts
+from export.job import Job
+from runtime.errors import ArtifactError
+from runtime.manifest import MANIFEST_NAME, ONNX_NAME, Manifest, check_file, read_manifest
 from runtime.version import VERSION
 
 # Every version that can change a byte of the graph, or a figure of its judgement.
 GRAPH_PACKAGES = ("torch", "onnx", "onnxsim", "onnxscript")
 JUDGE_PACKAGES = ("torch", "onnxruntime", "numpy", "opencv-python")
 CODE_ROOMS = ("runtime", "parity", "export")
+STEPS = ("onnx", "verify", "parity")
+
+logger = logging.getLogger("starmark")
 
 
-def key_of(*parts: object) -> str:
+def up_to_date(job: Job, old: Manifest | None) -> dict[str, bool]:
+    """For each step, whether the bundle in place already has its result."""
+    if old is None:
+        return dict.fromkeys(STEPS, False)
+    wanted = {"onnx": graph_key(job), **judge_keys(job, old.files[ONNX_NAME].sha256)}
+    return {name: old.steps.get(name) == wanted[name] for name in STEPS}
+
+
+def old_manifest(job: Job) -> Manifest | None:
+    """The bundle in place, if it is whole."""
+    if not (job.output / MANIFEST_NAME).exists():
+        return None
+    try:
+        manifest = read_manifest(job.output)
+        for name in manifest.files:
+            check_file(job.output, manifest, name)
+    except ArtifactError as error:
+        logger.info("made again, because %s", error)
+        return None
+    return manifest
+
+
+def graph_key(job: Job) -> str:
+    """What model.onnx depends on."""
+    return _key_of(
+        job.weights_sha256,
+        msgspec.to_builtins((job.config.onnx, job.config.model)),
+        versions_of(GRAPH_PACKAGES),
+        _code_digest(),
+    )
+
+
+def judge_keys(job: Job, onnx_sha256: str) -> dict[str, str]:
+    """What the verification and the verdict on a model.onnx depend on."""
+    common = (
+        job.weights_sha256,
+        onnx_sha256,
+        [(s.name, s.sha256, s.cropped) for s in job.samples],
+        versions_of(JUDGE_PACKAGES),
+        _code_digest(),
+    )
+    # the whole configuration, because the manifest repeats it
+    asked = (config_facts(job.config), job.parity)
+    return {"verify": _key_of(*common), "parity": _key_of(*common, *asked)}
+
+
+def _key_of(*parts: object) -> str:
     """Hash anything that msgspec writes as JSON, whatever the order of its keys."""
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()
 
@@ -36,7 +90,7 @@ def _version(package: str) -> str:
         return "missing"
 
 
-def code_digest() -> str:
+def _code_digest() -> str:
     """Hash of this project's own code, so that a changed exporter is never taken for up to date."""
     root = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()

@@ -10,17 +10,25 @@ from pathlib import Path
 
 import msgspec
 
-from export.config import ExportConfig, config_facts
+from export.config import config_facts
 from export.folder import PARITY_NAME, check_output, replace_folder, staged
-from export.freshness import GRAPH_PACKAGES, JUDGE_PACKAGES, code_digest, key_of, versions_of
+from export.freshness import (
+    GRAPH_PACKAGES,
+    JUDGE_PACKAGES,
+    STEPS,
+    graph_key,
+    judge_keys,
+    old_manifest,
+    up_to_date,
+    versions_of,
+)
+from export.job import Job
 from parity.compare import judged_report
 from parity.report import Report, as_json, as_text
-from parity.samples import Sample, default_samples
 from runtime.command_line import step
-from runtime.errors import ArtifactError, ConfigError
+from runtime.errors import ConfigError
 from runtime.files import sha256_file, write_text_whole
 from runtime.manifest import (
-    MANIFEST_NAME,
     ONNX_NAME,
     CheckpointFact,
     ErrorFact,
@@ -29,33 +37,12 @@ from runtime.manifest import (
     ParityFact,
     check_file,
     file_fact,
-    read_manifest,
     save_manifest,
 )
 from runtime.source import Source, find_artifact
 from runtime.spec import spec_of
 
 logger = logging.getLogger("starmark")
-
-STEPS = ("onnx", "verify", "parity")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One export, read and resolved: nothing has been written yet.
-
-    Attributes:
-        weights: the checkpoint file itself.
-        weights_sha256: its hash.
-        parity: False skips the judgement, and the manifest says so.
-    """
-
-    config: ExportConfig
-    weights: Path
-    weights_sha256: str
-    output: Path
-    samples: tuple[Sample, ...]
-    parity: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,36 +61,6 @@ class Outcome:
     text: str
 
 
-def prepare(config: ExportConfig, output: Path | None, *, parity: bool = True) -> Job:
-    """Find the weights and check the output folder, before anything slow starts.
-
-    Raises:
-        ArtifactError: the weights are not there; says where they come from.
-        ConfigError: the output folder cannot be used.
-        InputError: the sample pictures are not there.
-    """
-    weights = _find_weights(config)
-    return Job(
-        config=config,
-        weights=weights,
-        weights_sha256=sha256_file(weights),
-        # not resolved further: a bundle's folder may itself be a link the user made
-        output=Path.cwd() / (output or Path("build") / config.name),
-        samples=tuple(default_samples()),
-        parity=parity,
-    )
-
-
-def up_to_date(job: Job) -> dict[str, bool]:
-    """For each step, whether the bundle in place already has its result.
-
-    Raises:
-        OSError: the bundle cannot be read.
-    """
-    old = _old_manifest(job)
-    return _fresh(old, _graph_key(job), _judge_keys(job, old) if old else {})
-
-
 def run(job: Job) -> Outcome:
     """Make, judge and place the bundle; do only what is not up to date.
 
@@ -113,14 +70,14 @@ def run(job: Job) -> Outcome:
         OSError: the disk is full or cannot be written to; likewise.
     """
     check_output(job.output)
-    old = _old_manifest(job)
-    if old is not None and all(up_to_date(job).values()):
+    old = old_manifest(job)
+    if old is not None and all(up_to_date(job, old).values()):
         logger.info("up to date: %s", ", ".join(STEPS))
         return Outcome(folder=job.output, manifest=old, passed=old.parity.passed, text="")
     with staged(job.output) as staging:
-        old = _old_manifest(job)  # another export may have ended while this one waited
+        old = old_manifest(job)  # another export may have ended while this one waited
         checkpoint, onnx = _make_graph(job, old, staging)
-        keys = {"onnx": _graph_key(job), **_judge_keys_of(job, sha256_file(staging / ONNX_NAME))}
+        keys = {"onnx": graph_key(job), **judge_keys(job, sha256_file(staging / ONNX_NAME))}
         verification = _verify(job, old, keys, staging)
         parity, report = _judge(job, old, keys, staging)
         manifest = Manifest(
@@ -144,35 +101,12 @@ def run(job: Job) -> Outcome:
     return Outcome(folder=folder, manifest=manifest, passed=parity.passed, text=text)
 
 
-def _find_weights(config: ExportConfig) -> Path:
-    path = Path(config.weights)
-    try:
-        artifact = find_artifact(Source(text=str(path), path=path))
-    except ArtifactError as error:
-        if path.exists() or not config.weights_origin:
-            raise
-        raise ArtifactError(
-            str(path),
-            expected=f"the weights of {config.name}",
-            got="no such file",
-            action=f"They come from {config.weights_origin}. Put the file at {path}, or name it"
-            " with --weights",
-        ) from error
-    if artifact.kind != "checkpoint":
-        raise ArtifactError(
-            str(path),
-            expected="a checkpoint to export",
-            got=f"a file of kind {artifact.kind}",
-            action="Name a .pkl, .pth or .safetensors file with --weights",
-        )
-    return artifact.path
-
-
 def _make_graph(job: Job, old: Manifest | None, staging: Path) -> tuple[CheckpointFact, OnnxFact]:
-    if old is not None and old.steps.get("onnx") == _graph_key(job):
+    if old is not None and old.steps.get("onnx") == graph_key(job):
         logger.info("up to date: onnx")
         shutil.copyfile(check_file(job.output, old, ONNX_NAME), staging / ONNX_NAME)
-        return old.checkpoint, old.onnx
+        # the same bytes may come under another name
+        return msgspec.structs.replace(old.checkpoint, file=job.weights.name), old.onnx
 
     # here and not above: an export with nothing to do must not pay for torch and onnx
     from export.simplify import operator_counts, simplifier, simplify
@@ -269,47 +203,3 @@ def _rejected(output: Path) -> Path:
     folder = output.with_name(f"{output.name}.rejected")
     check_output(folder)
     return folder
-
-
-def _old_manifest(job: Job) -> Manifest | None:
-    """The bundle in place, if it is whole."""
-    if not (job.output / MANIFEST_NAME).exists():
-        return None
-    try:
-        manifest = read_manifest(job.output)
-        for name in manifest.files:
-            check_file(job.output, manifest, name)
-    except ArtifactError as error:
-        logger.info("made again, because %s", error)
-        return None
-    return manifest
-
-
-def _fresh(old: Manifest | None, graph_key: str, judge_keys: dict[str, str]) -> dict[str, bool]:
-    wanted = {"onnx": graph_key, **judge_keys}
-    return {name: old is not None and old.steps.get(name) == wanted.get(name) for name in STEPS}
-
-
-def _graph_key(job: Job) -> str:
-    return key_of(
-        job.weights_sha256,
-        msgspec.to_builtins((job.config.onnx, job.config.model)),
-        versions_of(GRAPH_PACKAGES),
-        code_digest(),
-    )
-
-
-def _judge_keys(job: Job, old: Manifest) -> dict[str, str]:
-    return _judge_keys_of(job, old.files[ONNX_NAME].sha256)
-
-
-def _judge_keys_of(job: Job, onnx_sha256: str) -> dict[str, str]:
-    common = (
-        job.weights_sha256,
-        onnx_sha256,
-        [(s.name, s.sha256, s.cropped) for s in job.samples],
-        versions_of(JUDGE_PACKAGES),
-        code_digest(),
-    )
-    limits = msgspec.to_builtins(job.config.parity) if job.parity else "skipped"
-    return {"verify": key_of(*common), "parity": key_of(*common, limits)}

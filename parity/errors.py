@@ -75,16 +75,18 @@ def error_row(reference: Trace, candidate: Trace, size: int) -> tuple[F64, F64]:
 def statistics(differences_px: F64) -> ErrorStatistics:
     """Summarise signed differences of any shape; what counts is each coordinate's magnitude."""
     magnitudes = np.abs(differences_px).ravel()
-    return ErrorStatistics(
-        coordinates=magnitudes.size,
-        mean_px=float(magnitudes.mean()),
-        max_px=float(magnitudes.max()),
-        std_px=float(magnitudes.std()),
-        p95_px=float(np.percentile(magnitudes, 95)),
-        p99_px=float(np.percentile(magnitudes, 99)),
-        share_under_0_5=float((magnitudes < SHARES_PX[0]).mean()),
-        share_under_1=float((magnitudes < SHARES_PX[1]).mean()),
-    )
+    # an infinite error has no deviation and no percentile: they are NaN, as they should be
+    with np.errstate(invalid="ignore"):
+        return ErrorStatistics(
+            coordinates=magnitudes.size,
+            mean_px=float(magnitudes.mean()),
+            max_px=float(magnitudes.max()),
+            std_px=float(magnitudes.std()),
+            p95_px=float(np.percentile(magnitudes, 95)),
+            p99_px=float(np.percentile(magnitudes, 99)),
+            share_under_0_5=float((magnitudes < SHARES_PX[0]).mean()),
+            share_under_1=float((magnitudes < SHARES_PX[1]).mean()),
+        )
 
 
 def stack_rows(

@@ -1,4 +1,4 @@
-"""Fixtures for all rooms. What lies outside the repository is skipped by name where it is absent."""
+"""Fixtures for all rooms. What lies outside the repository is skipped by name."""
 
 from __future__ import annotations
 

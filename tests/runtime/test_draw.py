@@ -15,7 +15,7 @@ CANVAS = np.zeros((256, 256, 3), np.uint8)
 def landmarks() -> Landmarks:
     angle = np.linspace(0, 2 * np.pi, 68, endpoint=False)
     points = 128 + 90 * np.stack([np.cos(angle), np.sin(angle)], 1)
-    covariance = np.tile(np.float32([16, 0, 4]), (68, 1))
+    covariance = np.tile(np.array([16, 0, 4], np.float32), (68, 1))
     return Landmarks(points_px=points.astype(np.float32), covariance_px2=covariance)
 
 

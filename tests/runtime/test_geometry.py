@@ -44,7 +44,9 @@ def test_box_matrix_agrees_with_the_oracle(x: float, y: float, width: float, hei
     image_from_crop = geometry.image_from_crop_of_box(np.array(box), 256)
     crop_from_image = oracles.crop_from_image(box)
 
-    np.testing.assert_allclose(geometry.inverse(image_from_crop), crop_from_image, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        geometry.inverse(image_from_crop), crop_from_image, rtol=1e-9, atol=1e-9
+    )
     np.testing.assert_allclose(
         image_from_crop, np.linalg.inv(crop_from_image), rtol=1e-9, atol=1e-9
     )
@@ -108,7 +110,7 @@ def test_impossible_boxes_are_refused_in_one_line(box: object, says: str) -> Non
     assert "\n" not in str(caught.value)
 
 
-def test_covariance_is_carried_like_the_oracle(rng: np.random.Generator) -> None:
+def test_covariance_is_carried_like_the_oracle() -> None:
     """A C A^T for unequal axes, where xx, xy and yy scale differently."""
     image_from_crop = np.diag([4.0, 3.0, 1.0])
     covariance = np.array([2.0, -0.5, 1.0]) * 1e-3

@@ -14,7 +14,7 @@ from runtime.landmarks import Landmarks, bring_home
 def landmarks_of(points: int = 5) -> Landmarks:
     return Landmarks(
         points_px=np.arange(2.0 * points, dtype=np.float32).reshape(points, 2),
-        covariance_px2=np.tile(np.float32([4, 0, 9]), (points, 1)),
+        covariance_px2=np.tile(np.array([4, 0, 9], np.float32), (points, 1)),
     )
 
 
@@ -60,7 +60,7 @@ def test_landmarks_are_their_points_where_an_array_is_expected() -> None:
 def outputs_with(spread: float, extent: float) -> Outputs:
     points = np.zeros((1, 4, 2), np.float32)
     points[0, :, 0] = np.linspace(-extent / 2, extent / 2, 4)
-    covariance = np.tile(np.float32([spread**2, 0, spread**2]), (1, 4, 1))
+    covariance = np.tile(np.array([spread**2, 0, spread**2], np.float32), (1, 4, 1))
     return Outputs(landmarks=points, covariance=covariance)
 
 

@@ -25,7 +25,8 @@ def test_common_formats_are_read(tmp_path: Path, suffix: str) -> None:
     path.write_bytes(ENCODED[suffix])
     picture = read_picture(path)
 
-    assert (picture.shape, picture.dtype) == ((40, 60, 3), np.uint8)
+    assert picture.shape == (40, 60, 3)
+    assert picture.dtype == np.uint8
 
 
 def test_grey_alpha_and_16_bit_files_become_bgr(tmp_path: Path) -> None:
@@ -82,7 +83,9 @@ def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_written_picture_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_written_picture_is_whole_or_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A full disk leaves the old file and no temporary one."""
     path = tmp_path / "out.png"
     write_picture(path, np.zeros((4, 4, 3), np.uint8))

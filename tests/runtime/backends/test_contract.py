@@ -15,8 +15,15 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from runtime.backends import ENGINES, Backend, open_backend
-from runtime.errors import ArtifactError, BackendUnavailable, ConfigError, InferenceError, InputError
+from runtime.errors import (
+    ArtifactError,
+    BackendUnavailable,
+    ConfigError,
+    InferenceError,
+    InputError,
+)
 
+Shapes = dict[str, list[str | int | None]]
 OPENERS = {"torch": "checkpoint", "onnxruntime": "bundle"}
 
 
@@ -92,7 +99,9 @@ def test_nan_in_an_output_is_never_passed_on(backend: Backend) -> None:
     batch[1, 0, 100, 100] = np.nan
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with pytest.raises(InferenceError, match="finite numbers, got .*nan.* at picture 1, point 0"):
+        with pytest.raises(
+            InferenceError, match="finite numbers, got .*nan.* at picture 1, point 0"
+        ):
             backend.run(batch)
 
 
@@ -129,7 +138,7 @@ def test_torch_device_that_is_missing_is_an_error_and_no_fallback(device: str, s
 
 @pytest.mark.parametrize("device", ["cuda:0", "CUDAExecutionProvider", "nonsense"])
 def test_missing_provider_is_an_error_and_no_fallback(starter_bundle: Path, device: str) -> None:
-    """onnxruntime would take the CPU; a comparison would then compare the CPU with itself."""
+    """Onnxruntime would take the CPU; a comparison would then compare the CPU with itself."""
     with pytest.raises(BackendUnavailable, match="expected a provider of onnxruntime"):
         open_backend(starter_bundle / "model.onnx", device)
 
@@ -141,14 +150,18 @@ def test_providers_go_by_name(starter_bundle: Path) -> None:
 
 
 def test_engine_for_another_kind_of_file_is_refused(starter_bundle: Path) -> None:
-    """torch opens no bundle; an unknown engine is not guessed."""
+    """Torch opens no bundle; an unknown engine is not guessed."""
     with pytest.raises(ConfigError, match="a file of kind checkpoint for torch"):
         open_backend(f"{starter_bundle}@torch/cpu")
     with pytest.raises(ConfigError, match="one of the engines torch, onnxruntime"):
         open_backend(f"{starter_bundle}@tensorrt/cpu")
 
 
-def graph(path: Path, inputs: dict[str, list[object]], outputs: dict[str, list[object]]) -> Path:
+def graph(
+    path: Path,
+    inputs: Shapes,
+    outputs: Shapes,
+) -> Path:
     """A graph that names its inputs and outputs as told and passes zeros along."""
     nodes = [
         helper.make_node(
@@ -180,7 +193,9 @@ def graph(path: Path, inputs: dict[str, list[object]], outputs: dict[str, list[o
     ],
 )
 def test_foreign_graph_is_refused(
-    tmp_path: Path, inputs: dict[str, list[object]], outputs: dict[str, list[object]]
+    tmp_path: Path,
+    inputs: Shapes,
+    outputs: Shapes,
 ) -> None:
     """Other inputs, other outputs, other shapes."""
     with pytest.raises(ArtifactError, match="expected input image float32"):

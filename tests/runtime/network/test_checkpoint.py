@@ -57,7 +57,9 @@ def test_fp16_storage_becomes_float32(tmp_path: Path) -> None:
     save_file({k: t.contiguous() for k, t in half.items()}, path)
     for checkpoint in (as_pickle, load_checkpoint(path)):
         for key, tensor in build_network(checkpoint).state_dict().items():
-            assert torch.equal(tensor, half[key].float() if half[key].is_floating_point() else half[key])
+            assert torch.equal(
+                tensor, half[key].float() if half[key].is_floating_point() else half[key]
+            )
 
 
 def test_full_size_stand_in_opens(shared: Path) -> None:
@@ -89,7 +91,10 @@ def reshape(found: State) -> None:
     ("spoil", "says"),
     [
         (drop, r"\d+ missing \(features.1.0.bn1.weight, .*, …\)"),
-        (rename, r"1 missing \(features.0.1.conv.bias\); 1 unexpected \(module.pre.0.conv.weight\)"),
+        (
+            rename,
+            r"1 missing \(features.0.1.conv.bias\); 1 unexpected \(module.pre.0.conv.weight\)",
+        ),
         (reshape, r"1 of wrong shape \(out_pointmaps.0.conv.bias \(5,\) for \(68,\)\)"),
     ],
 )

@@ -59,13 +59,13 @@ def test_full_model_reproduces_the_published_answers_at_every_stack(
         assert np.abs(found - expected).max() * CROP_PX < 1e-3
     assert np.abs(folded.numpy() - golden["landmarks_f64"]).max() * CROP_PX < 1e-3
     last = said[-1]
-    for found, name in (
+    for maps, name in (
         (last.fused.sum((2, 3)), "heatmap_sum_f64"),
         (last.fused.amax((2, 3)), "heatmap_max_f64"),
         (last.edge.mean((2, 3)), "edgemap_mean_f64"),
         (last.point.mean((2, 3)), "pointmap_mean_f64"),
     ):
-        np.testing.assert_allclose(found.numpy(), golden[name], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(maps.numpy(), golden[name], rtol=1e-4, atol=1e-5)
 
 
 def test_starter_reproduces_its_answers_in_float64(shared: Path, starter_torch: Backend) -> None:
@@ -94,7 +94,7 @@ def test_decoder_agrees_with_the_oracle(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(covariance[0, 1], [1, 0, 1])
 
 
-def test_float32_decode_of_real_maps_agrees_with_the_oracle(starter_torch: Backend) -> None:
+def test_float32_decode_of_real_maps_agrees_with_the_oracle() -> None:
     """From the network's own heatmaps, points and spread to a thousandth of a crop px."""
     network = build_network(load_checkpoint(STARTER))
     with torch.inference_mode():
@@ -104,12 +104,14 @@ def test_float32_decode_of_real_maps_agrees_with_the_oracle(starter_torch: Backe
         point, moments = oracles.decode(fused[0, p].double().numpy())
         np.testing.assert_allclose(points[0, p].numpy() * CROP_PX, point * CROP_PX, atol=1e-3)
         np.testing.assert_allclose(
-            np.sqrt(covariance[0, p, ::2].numpy()) * CROP_PX, np.sqrt(moments[::2]) * CROP_PX, atol=1e-3
+            np.sqrt(covariance[0, p, ::2].numpy()) * CROP_PX,
+            np.sqrt(moments[::2]) * CROP_PX,
+            atol=1e-3,
         )
 
 
 def test_coordinate_planes_are_transposed_as_published() -> None:
-    """xx varies along the rows, yy along the columns, rr is 1 in the corners."""
+    """Xx varies along the rows, yy along the columns, rr is 1 in the corners."""
     xx, yy, rr = coordinate_planes(5)[0].numpy()
 
     np.testing.assert_allclose(xx[:, 0], [-1, -0.5, 0, 0.5, 1])

@@ -1,0 +1,74 @@
+"""One export, read and resolved, before anything slow starts and anything is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from export.config import ExportConfig
+from parity.samples import Sample, default_samples
+from runtime.errors import ArtifactError
+from runtime.files import sha256_file
+from runtime.source import Source, find_artifact
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One export, read and resolved: nothing has been written yet.
+
+    Attributes:
+        weights: the checkpoint file itself.
+        weights_sha256: its hash.
+        parity: False skips the judgement, and the manifest says so.
+    """
+
+    config: ExportConfig
+    weights: Path
+    weights_sha256: str
+    output: Path
+    samples: tuple[Sample, ...]
+    parity: bool
+
+
+def prepare(config: ExportConfig, output: Path | None, *, parity: bool = True) -> Job:
+    """Find the weights and check the output folder, before anything slow starts.
+
+    Raises:
+        ArtifactError: the weights are not there; says where they come from.
+        ConfigError: the output folder cannot be used.
+        InputError: the sample pictures are not there.
+    """
+    weights = _find_weights(config)
+    return Job(
+        config=config,
+        weights=weights,
+        weights_sha256=sha256_file(weights),
+        # not resolved further: a bundle's folder may itself be a link the user made
+        output=Path.cwd() / (output or Path("build") / config.name),
+        samples=tuple(default_samples()),
+        parity=parity,
+    )
+
+
+def _find_weights(config: ExportConfig) -> Path:
+    path = Path(config.weights)
+    try:
+        artifact = find_artifact(Source(text=str(path), path=path))
+    except ArtifactError as error:
+        if path.exists() or not config.weights_origin:
+            raise
+        raise ArtifactError(
+            str(path),
+            expected=f"the weights of {config.name}",
+            got="no such file",
+            action=f"They come from {config.weights_origin}. Put the file at {path}, or name it"
+            " with --weights",
+        ) from error
+    if artifact.kind != "checkpoint":
+        raise ArtifactError(
+            str(path),
+            expected="a checkpoint to export",
+            got=f"a file of kind {artifact.kind}",
+            action="Name a .pkl, .pth or .safetensors file with --weights",
+        )
+    return artifact.path

@@ -1,0 +1,78 @@
+"""Configuration files: strict, and each fault in one line that names file and key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from builders import ROOT
+
+from export.config import config_facts, read_config
+from runtime.errors import ConfigError
+
+GOOD = 'name = "m"\nweights = "w.pkl"\n[model]\npoints = 68\nparameters = 5\n'
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "m.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.toml")), ids=lambda p: p.stem)
+def test_every_configuration_of_the_repository_is_valid(path: Path) -> None:
+    """And named after its file."""
+    assert read_config(path).name == path.stem
+
+
+def test_weights_are_found_from_the_files_own_folder(tmp_path: Path) -> None:
+    """Not from where the command runs; the manifest sees the name alone."""
+    config = read_config(write(tmp_path, GOOD))
+
+    assert config.weights == str(tmp_path / "w.pkl")
+    assert config_facts(config)["weights"] == "w.pkl"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (GOOD + 'opzet = "x"\n', "unknown key 'opzet'"),
+        ("wieghts = 'x'\n" + GOOD, "Did you mean 'weights'"),
+        (GOOD + "[onnx]\nopzet = 13\n", "at onnx only the keys exporter, opset"),
+        (GOOD + "[onnx]\nopset = '13'\n", "a valid value at onnx.opset, got Expected `int | null`"),
+        (GOOD + "[onnx]\nopset = 19\n", "onnx.opset: 11 to 18, which ATC reads, got 19"),
+        (GOOD + "[onnx]\nopset = 10\n", "got 10"),
+        (GOOD + "[onnx]\nopset = true\n", "got Expected `int | null`, got `bool`"),
+        (GOOD + "[onnx]\nexporter = 'magic'\n", "Invalid enum value 'magic'"),
+        (
+            GOOD + "[onnx]\nexporter = 'dynamo'\nopset = 13\n",
+            "the lowest the dynamo exporter makes",
+        ),
+        (GOOD + "[parity]\nmax_mean_px = -1\n", "max_mean: expected a finite number"),
+        (GOOD + "[parity]\nmax_error_px = nan\n", "max_error: expected a finite number"),
+        (GOOD.replace('"m"', '"../m"'), "letters, digits"),
+        (GOOD.replace('"m"', "3"), "Expected `str`, got `int`"),
+        (GOOD.replace("points = 68", "points = 0"), "model.points: 1 or more"),
+        (GOOD.replace('weights = "w.pkl"\n', ""), "missing required field `weights`"),
+        ("name = ", "expected valid TOML"),
+        ("", "missing required field"),
+    ],
+)
+def test_faults_are_named_in_one_line(tmp_path: Path, text: str, says: str) -> None:
+    """Unknown key with the nearest name, wrong type, value out of range, not TOML."""
+    with pytest.raises(ConfigError) as caught:
+        read_config(write(tmp_path, text))
+
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_missing_file_lists_those_that_exist(tmp_path: Path) -> None:
+    """And bytes that are no text are refused like any other fault."""
+    with pytest.raises(ConfigError, match="configs/star68.toml"):
+        read_config(Path("configs/typo.toml"))
+    path = tmp_path / "m.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="valid TOML"):
+        read_config(path)

@@ -1,0 +1,69 @@
+"""Replacing a folder as a whole, also where the system cannot exchange two."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from export import folder as folder_module
+from export.folder import beside, replace_folder, staged
+from runtime.errors import ExportError
+
+
+def fill(folder: Path, text: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "model.onnx").write_text(text)
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_new_folder_takes_the_olds_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_exchange: bool
+) -> None:
+    """Nothing of the old is left, and nothing beside it."""
+    if not can_exchange:
+        monkeypatch.setattr(folder_module, "_exchange", lambda _one, _other: False)
+    target = tmp_path / "bundle"
+    fill(target, "old")
+    (target / "parity.json").touch()
+    with staged(target) as staging:
+        fill(staging, "new")
+        replace_folder(staging, target)
+
+    assert [p.name for p in target.iterdir()] == ["model.onnx"]
+    assert (target / "model.onnx").read_text() == "new"
+    assert {p.name for p in tmp_path.iterdir()} <= {"bundle", ".bundle.lock"}
+
+
+def test_folder_that_stepped_aside_comes_back(tmp_path: Path) -> None:
+    """Killed between the two renames of the slow way: the next export finds the old bundle."""
+    target = tmp_path / "bundle"
+    fill(beside(target, "previous"), "old")
+    fill(beside(target, "staging"), "half")
+    with staged(target) as staging:
+        assert (target / "model.onnx").read_text() == "old"
+        assert list(staging.iterdir()) == []
+
+
+def test_one_export_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second one waits, and fails cleanly when the first does not end."""
+    monkeypatch.setattr(folder_module, "LONGEST_WAIT_S", 0.2)
+    target = tmp_path / "bundle"
+    failed: list[ExportError] = []
+
+    def second() -> None:
+        try:
+            with staged(target):
+                pass
+        except ExportError as error:
+            failed.append(error)
+
+    with staged(target):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join()
+
+    assert "expected to be the only export into this folder" in str(failed[0])
+    second()
+    assert len(failed) == 1

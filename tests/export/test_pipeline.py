@@ -1,0 +1,367 @@
+"""The pipeline as a whole: what it makes, what it skips, and what survives its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from builders import ROOT, STARTER, run_module, run_python, tiny_checkpoint, tiny_config
+
+from export import __main__ as export_main
+from export import pipeline
+from export.folder import beside
+from runtime.detector import Detector
+from runtime.manifest import ONNX_NAME, Manifest, check_file, read_manifest
+
+
+@pytest.fixture
+def config(tiny: Path, tmp_path: Path) -> Path:
+    return tiny_config(tmp_path, tiny)
+
+
+def export(config: Path, output: Path, *arguments: str) -> int:
+    return export_main.main(["--config", str(config), "--output", str(output), *arguments])
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def check_bundle(folder: Path) -> Manifest:
+    manifest = read_manifest(folder)
+    for name in manifest.files:
+        check_file(folder, manifest, name)
+    return manifest
+
+
+def test_starter_bundle_holds_what_the_design_lists(starter_bundle: Path) -> None:
+    """model.onnx, manifest.json, parity.json; judged, and with every fact filled in."""
+    manifest = check_bundle(starter_bundle)
+    parity = json.loads((starter_bundle / "parity.json").read_text())
+
+    assert {p.name for p in starter_bundle.iterdir()} == {*manifest.files, "manifest.json"}
+    assert manifest.parity.passed
+    assert parity["verdict"]["passed"]
+    assert parity["photo"]["coordinates"] == 272
+    assert manifest.onnx.opset == 13
+    assert set(manifest.verification) == {
+        f"{kind}/{output}" for kind in ("real", "random") for output in ("landmarks", "covariance")
+    }
+    assert manifest.versions["torch"].startswith("2.")
+    assert str(ROOT) not in (starter_bundle / "manifest.json").read_text()
+    assert not list(starter_bundle.parent.glob(".*staging*"))
+
+
+def test_same_inputs_give_the_same_bytes_from_two_checkouts(
+    starter_bundle: Path, tmp_path: Path
+) -> None:
+    """model.onnx and parity.json to the byte, the manifest but for its timestamp."""
+    checkout = tmp_path / "elsewhere"
+    for room in ("runtime", "parity", "export", "configs", "assets"):
+        shutil.copytree(ROOT / room, checkout / room, ignore=shutil.ignore_patterns("__pycache__"))
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "export", "--output", "made"]
+        if sys.version_info >= (3, 11)
+        else [sys.executable, "-m", "export", "--output", "made"],
+        cwd=checkout,
+        env={**os.environ, "PYTHONPATH": str(checkout)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    here, there = content(starter_bundle), content(checkout / "made")
+
+    assert here[ONNX_NAME] == there[ONNX_NAME]
+    assert here["parity.json"] == there["parity.json"]
+    first, second = (
+        [line for line in made["manifest.json"].decode().splitlines() if "created_utc" not in line]
+        for made in (here, there)
+    )
+    assert first == second
+
+
+def test_second_run_does_nothing_and_imports_no_torch(starter_bundle: Path) -> None:
+    """And says what was up to date."""
+    before = content(starter_bundle)
+    done = run_python(
+        "-c",
+        "import sys\n"
+        "from export.__main__ import main\n"
+        f"code = main(['--output', {str(starter_bundle)!r}])\n"
+        "print(code, [m for m in ('torch', 'onnxruntime', 'onnx') if m in sys.modules])\n",
+    )
+
+    assert done.stdout.splitlines()[-1] == "0 []"
+    assert "up to date: onnx, verify, parity" in done.stderr
+    assert "PASSED: mean" in done.stdout
+    assert content(starter_bundle) == before
+
+
+def test_changed_limits_judge_again_and_export_nothing(
+    config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The graph is kept; another exporter makes a new one."""
+    out = tmp_path / "out"
+    assert export(config, out) == 0
+    first = check_bundle(out)
+    caplog.clear()
+    assert export(config, out, "--max-mean", "0.2") == 0
+    second = check_bundle(out)
+
+    assert {"up to date: onnx", "up to date: verify"} <= set(caplog.messages)
+    assert "up to date: parity" not in caplog.messages
+    assert second.parity.max_mean_px == 0.2
+    assert second.files[ONNX_NAME] == first.files[ONNX_NAME]
+    assert export(config, out, "--exporter", "dynamo") == 0
+    assert check_bundle(out).onnx.opset == 18
+
+
+def test_damaged_bundle_is_made_again(config: Path, tmp_path: Path) -> None:
+    """A changed byte is found although the manifest's keys are fresh."""
+    out = tmp_path / "out"
+    assert export(config, out) == 0
+    whole = content(out)
+    (out / ONNX_NAME).write_bytes(whole[ONNX_NAME][:-1])
+    assert export(config, out) == 0
+
+    assert content(out)[ONNX_NAME] == whole[ONNX_NAME]
+
+
+def test_rejected_bundle_goes_aside(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 1, the good bundle untouched, the rejected one beside it and marked."""
+    out = tmp_path / "out"
+    assert export(config, out) == 0
+    before = content(out)
+    assert export(config, out, "--max-error", "1e-12", "--max-mean", "1e-12") == 1
+
+    assert content(out) == before
+    rejected = check_bundle(tmp_path / "out.rejected")
+    assert rejected.parity.passed is False
+    assert "rejected: " in capsys.readouterr().out
+
+
+def test_skipped_parity_is_in_the_manifest(
+    config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By request only, said loudly, and judged when asked again."""
+    out = tmp_path / "out"
+    assert export(config, out, "--no-parity") == 0
+    assert "parity was skipped by request" in caplog.text
+    assert check_bundle(out).parity.passed is None
+    assert export(config, out) == 0
+    assert check_bundle(out).parity.passed is True
+
+
+def test_dry_run_writes_nothing(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says what would run, before and after an export."""
+    out = tmp_path / "deep/out"
+    assert export(config, out, "--dry-run") == 0
+    assert capsys.readouterr().out.count("would run") == 3
+    assert not out.parent.exists()
+    assert export(config, out) == 0
+    capsys.readouterr()
+    assert export(config, out, "--dry-run") == 0
+    assert capsys.readouterr().out.count("up to date") == 3
+
+
+def test_missing_atc_is_said(
+    config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody may take this bundle for one an NPU runs."""
+    assert export(config, tmp_path / "out") == 0
+    assert "holds no .om: atc, CANN's converter, is not on PATH" in caplog.text
+
+
+def test_missing_full_size_weights_say_where_they_come_from(tmp_path: Path) -> None:
+    """Model id, file, client, and where to put them; as a real process."""
+    done = run_module("export", "--config", "configs/star68.toml", "--output", tmp_path / "out")
+
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    for part in (
+        "iic/cv_human_68-facial-landmark-detection",
+        "pytorch_model.pkl",
+        "modelscope download",
+        "--weights",
+    ):
+        assert part in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_input_leaves_nothing_behind(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wrong weights, wrong configuration, an output that is not ours: exit 2 and no file."""
+    config = tiny_config(tmp_path, tiny)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years of work")
+    plain = tmp_path / "plain"
+    plain.write_text("a file")
+    before = sorted(tmp_path.rglob("*"))
+    cases = [
+        ([str(tmp_path / "out"), "--weights", str(tmp_path / "gone.pkl")], "gone.pkl"),
+        ([str(tmp_path / "out"), "--weights", str(STARTER)], "68 points and 1,282,818 parameters"),
+        ([str(tmp_path / "out"), "--weights", str(ROOT / "README.md")], "README.md"),
+        ([str(tmp_path / "out"), "--opset", "19"], "11 to 18"),
+        ([str(tmp_path / "out"), "--max-mean", "nan"], "max_mean"),
+        ([str(mine)], "holds thesis.txt, which exporting would delete"),
+        ([str(plain)], "a file"),
+        ([str(plain / "below")], "expected a bundle's folder or a new one"),
+        (["/proc/starmark/out"], "expected a bundle's folder or a new one"),
+    ]
+    for arguments, says in cases:
+        code = export(config, Path(arguments[0]), *arguments[1:])
+        said = capsys.readouterr()
+        assert code == 2, (arguments, said.err)
+        assert says in said.err.splitlines()[-1]
+        assert said.err.splitlines()[-1].startswith("error: ")
+        left = [p for p in sorted(tmp_path.rglob("*")) if not p.name.endswith(".lock")]
+        assert left == before
+
+
+def test_full_disk_keeps_the_old_bundle(
+    config: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Exit code 4, one line, nothing half-written."""
+    out = tmp_path / "out"
+    assert export(config, out) == 0
+    before = content(out)
+    original = Path.write_bytes
+
+    def full(self: Path, data: bytes) -> int:
+        if self.name == ONNX_NAME:
+            original(self, data[: len(data) // 2])
+            raise OSError(28, "No space left on device", str(self))
+        return original(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert export(config, out, "--exporter", "dynamo") == 4
+
+    assert "No space left on device" in capsys.readouterr().err.splitlines()[-1]
+    assert content(out) == before
+    assert not beside(out, "staging").exists()
+
+
+def test_interrupt_keeps_the_old_bundle(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the middle of judging: exit 130, the old bundle whole, no staging folder."""
+    out = tmp_path / "out"
+    assert export(config, out) == 0
+    before = content(out)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "judged_report", interrupt)
+    assert export(config, out, "--max-mean", "0.3") == 130
+
+    assert content(out) == before
+    assert not beside(out, "staging").exists()
+
+
+def test_two_exports_at_once_give_one_whole_bundle(config: Path, tmp_path: Path) -> None:
+    """The second waits, says so, and finds everything up to date or makes it again."""
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "export", "--config", str(config), "--output", str(out)]
+    running = [
+        subprocess.Popen(
+            command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        )
+        for _ in range(3)
+    ]
+    said = [process.communicate(timeout=300)[1] for process in running]
+
+    assert [process.returncode for process in running] == [0, 0, 0], said
+    assert check_bundle(out).parity.passed
+    assert not beside(out, "staging").exists()
+
+
+KILL_LOOP = """
+import os, random, signal, sys, time
+from pathlib import Path
+import torch, onnx, onnxsim, onnxruntime, cv2
+import export.to_onnx, export.simplify, export.verify
+from export.__main__ import main
+from runtime.manifest import check_file, read_manifest
+
+cv2.setNumThreads(1)
+out, configs, rounds = Path(sys.argv[1]), sys.argv[2:4], int(sys.argv[4])
+
+def run(config):
+    sys.stdout = sys.stderr = open(os.devnull, "w")
+    os._exit(main(["--config", config, "--output", str(out)]))
+
+def child(config, delay):
+    pid = os.fork()
+    if pid == 0:
+        run(config)
+    if delay is None:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    time.sleep(delay)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+start = time.monotonic()
+assert child(configs[0], None) == 0
+whole = time.monotonic() - start
+random.seed(0)
+names, ended = [], set()
+for round in range(rounds):
+    child(configs[(round + 1) % 2], random.uniform(0, 1.3 * whole))
+    manifest = read_manifest(out)
+    for name in manifest.files:
+        check_file(out, manifest, name)
+    names.append(manifest.name)
+    ended.add((out.parent / ".out.staging").exists())
+assert child(configs[0], None) == 0
+print(len(names), len(set(names)), sorted(ended), (out.parent / ".out.staging").exists())
+"""
+
+
+def test_a_hundred_killed_exports_leave_a_hundred_usable_bundles(
+    config: Path, tmp_path: Path
+) -> None:
+    """SIGKILL at random moments: the old bundle or the new one is there, never a mixture."""
+    other = tiny_config(tmp_path, tiny_checkpoint(tmp_path / "other.pkl", seed=5), name="other")
+    out = tmp_path / "out"
+    done = run_python("-c", KILL_LOOP, out, config, other, 100)
+
+    # both models were seen in place, and some kills fell into the middle of an export
+    assert done.stdout.split("\n")[0] == "100 2 [False, True] False", done.stderr
+    with Detector(out) as detector:
+        assert detector.spec.points == 68
+
+
+def test_terminated_export_cleans_up(config: Path, tmp_path: Path) -> None:
+    """SIGTERM unwinds like Ctrl-C: exit 130 and no staging folder."""
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "export", "--config", str(config), "--output", str(out)]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not beside(out, "staging").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=60)[1]
+
+    assert process.returncode == 130, said
+    assert "interrupted" in said
+    assert not out.exists()
+    assert not beside(out, "staging").exists()

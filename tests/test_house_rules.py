@@ -1,0 +1,118 @@
+"""The house rules that a machine can hold: sizes, names, import directions and import weight."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from builders import ROOT, run_python
+
+SOURCES = sorted(
+    p for room in ("runtime", "parity", "export", "scripts") for p in (ROOT / room).rglob("*.py")
+)
+LONGEST_FILE = 300
+LONGEST_FUNCTION = 60
+BARRED_NAMES = {"utils", "helpers", "common", "core", "types"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_and_functions_stay_small(path: Path) -> None:
+    """Docstrings do not count against a function; no module is a drawer for odds and ends."""
+    text = path.read_text()
+    assert len(text.splitlines()) <= LONGEST_FILE
+    assert path.stem not in BARRED_NAMES
+    assert path.stem.strip("_") not in sys.stdlib_module_names - {"__main__", "main"}
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            lines -= len((ast.get_docstring(node, clean=False) or "").splitlines())
+            assert lines <= LONGEST_FUNCTION, node.name
+
+
+def test_imports_point_one_way() -> None:
+    """The contracts in pyproject.toml, held by import-linter."""
+    done = run_python(
+        "-c", "from importlinter.cli import lint_imports_command as c; c()", "--no-cache"
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout
+
+
+def test_a_broken_contract_is_found(tmp_path: Path) -> None:
+    """The control: an import that points back makes the check above fail."""
+    for room in ("runtime", "parity", "export"):
+        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    with (tmp_path / "runtime/crop.py").open("a") as file:
+        file.write("\nimport parity.errors\n")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from importlinter.cli import lint_imports_command as c; c()",
+            "--no-cache",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode != 0
+    assert "BROKEN" in done.stdout
+
+
+def test_importing_runtime_loads_no_engine() -> None:
+    """As -X importtime sees it, and parity likewise."""
+    done = run_python("-X", "importtime", "-c", "import runtime, parity.compare")
+    loaded = {
+        line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()
+    }
+
+    assert done.returncode == 0
+    assert {"runtime", "numpy", "cv2", "msgspec"} <= loaded
+    assert not loaded & {"torch", "onnxruntime", "onnx", "openvino", "acl", "torch_npu", "rich"}
+
+
+def test_engines_stand_in_their_own_rooms() -> None:
+    """`import torch`, `import onnxruntime`, `import acl` and `subprocess` each have their homes."""
+    homes = {
+        "torch": {"runtime/network", "runtime/backends/pytorch.py", "export/to_onnx.py"},
+        "onnxruntime": {"runtime/backends/ort.py"},
+        "acl": {"runtime/backends/acl.py"},
+        "subprocess": {"export/to_om.py", "runtime/npu_smi.py"},
+    }
+    for path in SOURCES:
+        name = str(path.relative_to(ROOT))
+        for module, allowed in homes.items():
+            if re.search(rf"^\s*(import|from) {module}\b", path.read_text(), re.MULTILINE):
+                assert any(name.startswith(home) for home in allowed), (name, module)
+
+
+def test_public_names_are_complete() -> None:
+    """Everything in __all__ is there and documented."""
+    import runtime
+
+    for name in runtime.__all__:
+        assert getattr(runtime, name) is not None
+        assert name == "__version__" or getattr(runtime, name).__doc__
+
+
+def test_both_readmes_have_the_same_commands() -> None:
+    """English and Chinese: the same code blocks, in the same order."""
+    english, chinese = (
+        re.findall(r"```(?:bash|python)\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
+        for name in ("README.md", "README.zh-CN.md")
+    )
+    without_comments = [
+        [re.sub(r"\s*#.*", "", block) for block in blocks] for blocks in (english, chinese)
+    ]
+
+    assert len(english) >= 5
+    assert without_comments[0] == without_comments[1]

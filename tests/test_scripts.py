@@ -1,0 +1,126 @@
+"""The two commands of a newcomer, and the script that derives the samples."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import ROOT
+
+from runtime.picture import read_picture
+
+
+def checkout(folder: Path) -> Path:
+    """A copy of the working tree without what is built or installed."""
+    ignore = shutil.ignore_patterns(
+        "__pycache__", ".git", ".venv", "build", ".*_cache", "*.egg-info"
+    )
+    return Path(shutil.copytree(ROOT, folder / "checkout", ignore=ignore))
+
+
+def fake_environment(folder: Path) -> tuple[dict[str, str], Path]:
+    """An active environment whose python writes down how it is called."""
+    log = folder / "calls"
+    python = folder / "venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(
+        f'#!/bin/sh\necho "$*" >>"{log}"\n'
+        'case "$*" in *"pip install"*) exit 0;; esac\n'
+        f'exec "{sys.executable}" "$@"\n'
+    )
+    python.chmod(0o755)
+    environment = {k: v for k, v in os.environ.items() if k != "CONDA_PREFIX"}
+    return {**environment, "VIRTUAL_ENV": str(folder / "venv")}, log
+
+
+def bash(
+    script: str, *arguments: str, cwd: Path, env: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", script, *arguments], cwd=cwd, env=env, capture_output=True, text=True, check=False
+    )
+
+
+def test_export_script_does_the_main_job_and_then_nothing(tmp_path: Path) -> None:
+    """From another folder, in the active environment; the second run makes no pip call."""
+    here = checkout(tmp_path)
+    environment, log = fake_environment(tmp_path)
+    first = bash(str(here / "scripts/export.sh"), cwd=tmp_path, env=environment)
+    assert first.returncode == 0, first.stderr
+    assert {p.name for p in (here / "build/starter68").iterdir()} == {
+        "model.onnx",
+        "manifest.json",
+        "parity.json",
+    }
+    assert "bundle: build/starter68" in first.stdout
+    assert first.stdout.count("\n  python -m ") == 3
+    assert "pip install" in log.read_text()
+
+    log.unlink()
+    second = bash("scripts/export.sh", cwd=here, env=environment)
+    assert second.returncode == 0, second.stderr
+    assert "up to date: packages" in second.stderr
+    assert "up to date: onnx, verify, parity" in second.stderr
+    assert "pip" not in log.read_text()
+
+
+def test_export_script_passes_arguments_and_exit_codes_on(tmp_path: Path) -> None:
+    """What the exporter refuses, the script refuses."""
+    environment, _ = fake_environment(tmp_path)
+    here = checkout(tmp_path)
+    done = bash("scripts/export.sh", "--config", "configs/typo.toml", cwd=here, env=environment)
+
+    assert done.returncode == 2
+    assert "configs/typo.toml: expected a TOML file" in done.stderr
+    assert "Next" not in done.stdout
+
+
+def test_python_that_is_too_old_is_said(tmp_path: Path) -> None:
+    """One line and exit code 3, before anything is made."""
+    here = checkout(tmp_path)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("bash", "cat", "cksum", "dirname", "rm"):
+        found = shutil.which(name)
+        assert found is not None
+        (tools / name).symlink_to(found)
+    (tools / "python3").write_text("#!/bin/sh\nexit 1\n")
+    (tools / "python3").chmod(0o755)
+    done = bash("scripts/export.sh", cwd=here, env={"PATH": str(tools), "HOME": str(tmp_path)})
+
+    assert done.returncode == 3
+    assert "expected Python 3.10 or later, got none" in done.stderr
+    assert not (here / ".venv").exists()
+
+
+def test_failed_installation_is_said_and_tried_again(tmp_path: Path) -> None:
+    """On a closed network pip fails: exit code 3, and nothing is marked as installed."""
+    here = checkout(tmp_path)
+    environment, _ = fake_environment(tmp_path)
+    python = tmp_path / "venv/bin/python"
+    python.write_text(python.read_text().replace("exit 0", "exit 1"))
+    done = bash("scripts/export.sh", cwd=here, env=environment)
+
+    assert done.returncode == 3
+    assert "PIP_FIND_LINKS" in done.stderr
+    assert not list((tmp_path / "venv").glob(".starmark-*"))
+
+
+def test_samples_are_derived_from_the_public_domain_portrait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The committed pictures are what the script makes, up to the JPEG encoder of the day."""
+    pytest.importorskip("skimage")
+    script = runpy.run_path(str(ROOT / "scripts/make_samples.py"))
+    monkeypatch.setitem(script["main"].__globals__, "ASSETS", tmp_path)
+    script["main"]()
+    for name, shape in (("test.jpg", (768, 1024, 3)), ("sample.jpg", (256, 256, 3))):
+        made, committed = (read_picture(folder / name) for folder in (tmp_path, ROOT / "assets"))
+        assert committed.shape == shape
+        assert np.abs(made.astype(int) - committed).mean() < 2
