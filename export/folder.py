@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from runtime.errors import ArtifactError, ConfigError, ExportError, StarmarkError
 from runtime.manifest import MANIFEST_NAME, ONNX_NAME, read_manifest
 
@@ -108,6 +106,8 @@ def beside(folder: Path, role: str) -> Path:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
+    from filelock import FileLock, Timeout  # here: --help and --dry-run need no lock
+
     path = beside(folder, "lock")
     lock = FileLock(path)
     try:

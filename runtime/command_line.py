@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 from typing import NoReturn, TypeVar
 
-from runtime.errors import EXIT_FAILED, EXIT_INTERRUPTED, StarmarkError, one_line
+from runtime.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, StarmarkError, one_line
 from runtime.version import VERSION
 
 Item = TypeVar("Item")
@@ -31,6 +31,12 @@ def run(command: Callable[[], int]) -> int:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         return _fail("interrupted; nothing half-written was left behind", EXIT_INTERRUPTED)
+    except ModuleNotFoundError as error:
+        return _fail(
+            f"{error.name}: expected an installed package, got none."
+            " Install it with pip install '.[export]' in this project's checkout.",
+            EXIT_UNAVAILABLE,
+        )
     except BrokenPipeError:
         # the reader of our output went away (| head): not an error worth a line
         sys.stdout = None  # so that exit does not flush into the pipe

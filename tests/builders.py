@@ -6,13 +6,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from runtime.network.hourglass import StackedHourglass
 from runtime.spec import Architecture
+
+if TYPE_CHECKING:
+    from runtime.network.hourglass import StackedHourglass
 
 ROOT = Path(__file__).resolve().parents[1]
 STARTER = ROOT / "assets/starter68.safetensors"
@@ -26,6 +28,10 @@ TINY = Architecture(stacks=2, depth=1, channels=8, stem=4, points=68, contours=9
 
 def tiny_network(seed: int = 0) -> StackedHourglass:
     """Random weights, scaled so that its maps look alive."""
+    import torch  # here, so that tests without torch can use the rest
+
+    from runtime.network.hourglass import StackedHourglass
+
     torch.manual_seed(seed)
     network = StackedHourglass(TINY).eval()
     network.e2h_transform.weight[:, 0] = 1
@@ -34,6 +40,8 @@ def tiny_network(seed: int = 0) -> StackedHourglass:
 
 def tiny_checkpoint(path: Path, seed: int = 0) -> Path:
     """Write a tiny checkpoint in the published container."""
+    import torch
+
     torch.save({"net": tiny_network(seed).state_dict()}, path)
     return path
 

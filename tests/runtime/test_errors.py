@@ -51,6 +51,7 @@ def test_every_error_has_one_template_and_its_exit_code(
         (KeyboardInterrupt(), 130, "interrupted"),
         (OSError(28, "No space left on device", "/full/x"), 4, "/full/x: expected to read and"),
         (MemoryError(), 4, "memory: expected enough"),
+        (ModuleNotFoundError(name="onnxsim"), 3, "onnxsim: expected an installed package"),
     ],
 )
 def test_what_the_system_raises_is_one_line(
