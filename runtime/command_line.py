@@ -6,6 +6,7 @@ import argparse
 import logging
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -24,7 +25,8 @@ def run(command: Callable[[], int]) -> int:
 
     Ctrl-C and SIGTERM unwind the stack, so that half-written files are removed on the way.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    if threading.current_thread() is threading.main_thread():  # only there may handlers be set
+        signal.signal(signal.SIGTERM, _interrupt)
     try:
         return command()
     except StarmarkError as error:

@@ -29,6 +29,9 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     Raises:
         InputError: missing, empty, truncated, not a picture, or too large for the decoder.
     """
+    # a pipe or a device may never end
+    if path.exists() and not path.is_file():
+        raise _unreadable(path, "a folder" if path.is_dir() else "a pipe or device")
     try:
         encoded = path.read_bytes()
     except OSError as error:

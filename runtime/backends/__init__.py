@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 from collections.abc import Callable
 
@@ -11,6 +12,8 @@ from runtime.errors import ArtifactError, BackendUnavailable, ConfigError, one_l
 from runtime.source import Artifact, Source, find_artifact, parse_source
 
 __all__ = ["ENGINES", "Backend", "Outputs", "open_backend"]
+
+logger = logging.getLogger("starmark")
 
 # engine -> (class, the kind of file it opens, the extra that installs it)
 ENGINES: dict[str, tuple[str, str, str]] = {
@@ -41,6 +44,7 @@ def open_backend(source: str | os.PathLike[str] | Source, device: str = "auto") 
             action="Name a known engine, or leave it out: the file decides",
         )
     artifact = find_artifact(source)
+    _say_unproven(source, artifact)
     engine = source.engine or _engine_for(artifact)
     target, kind, extra = ENGINES[engine]
     if kind != artifact.kind:
@@ -51,6 +55,13 @@ def open_backend(source: str | os.PathLike[str] | Source, device: str = "auto") 
             action="Leave the engine out: the file decides",
         )
     return _load(engine, target, extra)(artifact, source.device)
+
+
+def _say_unproven(source: Source, artifact: Artifact) -> None:
+    if artifact.manifest is not None and not artifact.manifest.parity.passed:
+        verdict = artifact.manifest.parity.passed
+        found = "was never judged" if verdict is None else "was judged and found wanting"
+        logger.warning("WARNING: %s %s: see parity in its manifest", source, found)
 
 
 def _engine_for(artifact: Artifact) -> str:

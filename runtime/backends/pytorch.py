@@ -80,9 +80,11 @@ def _refusal(kind: str, index: str) -> str:
     if index and not index.isdigit():
         return f"{index!r} is not a device number"
     if kind == "cpu":
-        return "the CPU has no device numbers" if index else ""
+        return "the CPU is one device" if int(index or 0) else ""
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        # TF32 is cuDNN's default for convolutions and cuts fp32 to 10 mantissa bits
+        torch.backends.cudnn.allow_tf32 = False
     elif kind == "npu":
         count, reason = _npu_count()
         if reason:

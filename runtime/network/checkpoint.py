@@ -18,12 +18,21 @@ from torch import Tensor
 
 from runtime.errors import ArtifactError, BackendUnavailable, one_line
 from runtime.files import sha256_file
-from runtime.network.hourglass import StackedHourglass
+from runtime.network.hourglass import STEM_STRIDE, StackedHourglass
 from runtime.spec import Architecture
 
 NAMED_FAULTS = 3
 STATE_KEYS = ("net", "state_dict")
 INPUT_SIDE_PX = 256
+POSSIBLE = {
+    "stacks": (1, 16),
+    "depth": (1, 6),
+    "channels": (2, 4096),
+    "stem": (2, 1024),
+    "points": (1, 10_000),
+    "contours": (1, 1000),
+    "size": (32, 1024),
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,7 +79,8 @@ def build_network(checkpoint: Checkpoint) -> StackedHourglass:
         ArtifactError: missing or extra keys, or wrong shapes; the first few are named and all are
             counted.
     """
-    network = StackedHourglass(checkpoint.architecture)
+    with torch.device("meta"):  # shapes alone: a lying file must not make us allocate
+        network = StackedHourglass(checkpoint.architecture)
     expected = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
     found = {key: tuple(tensor.shape) for key, tensor in checkpoint.state.items()}
     missing = [key for key in expected if key not in found]
@@ -98,6 +108,7 @@ def build_network(checkpoint: Checkpoint) -> StackedHourglass:
             ),
             action="Use the checkpoint of this network, whole and unchanged",
         )
+    network = StackedHourglass(checkpoint.architecture)
     network.load_state_dict(dict(checkpoint.state), strict=True)
     return network.eval()
 
@@ -197,9 +208,20 @@ def _infer(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str])
             got=f"{len(state)} keys ({first}, …), none of which is {error}",
             action="Use the checkpoint of this network, whole and unchanged",
         ) from error
-    if "architecture" not in metadata:
-        return inferred
-    return _checked_metadata(path, inferred, metadata["architecture"])
+    if "architecture" in metadata:
+        inferred = _checked_metadata(path, inferred, metadata["architecture"])
+    _check_possible(path, inferred)
+    return inferred
+
+
+def _check_possible(path: Path, a: Architecture) -> None:
+    """Refuse what no network of this family can be, before anything is built by it."""
+    for name, (smallest, largest) in POSSIBLE.items():
+        value = getattr(a, name)
+        if not smallest <= value <= largest:
+            raise _refused(path, f"{name} {value}, outside {smallest} to {largest}")
+    if a.size % (STEM_STRIDE * 2**a.depth):
+        raise _refused(path, f"an input side of {a.size} px that {a.depth} levels cannot halve")
 
 
 def _checked_metadata(path: Path, inferred: Architecture, written: str) -> Architecture:

@@ -74,7 +74,8 @@ def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
         (tmp_path / "gone.jpg", "No such file"),
         (tmp_path / "empty.jpg", "an empty file"),
         (tmp_path / "text.jpg", "no decoder takes"),
-        (tmp_path / "folder.jpg", "Is a directory"),
+        (Path("/dev/zero"), "a pipe or device"),
+        (tmp_path / "folder.jpg", "a folder"),
         (ROOT / "assets/starter68.safetensors", "no decoder takes"),
     ):
         with pytest.raises(InputError, match=says) as caught:

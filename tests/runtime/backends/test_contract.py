@@ -125,7 +125,7 @@ def test_says_what_and_where_it_runs(backend: Backend) -> None:
     [
         ("npu:0", "torch_npu is not installed"),
         ("cuda:7", "0 cuda devices"),
-        ("cpu:1", "no device numbers"),
+        ("cpu:1", "the CPU is one device"),
         ("npu:x", "not a device number"),
         ("tpu", "torch runs on cpu"),
     ],

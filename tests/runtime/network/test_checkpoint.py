@@ -186,6 +186,29 @@ def test_garbage_nan_and_lying_metadata_are_refused(tmp_path: Path) -> None:
         save_file(load_file(STARTER), path, metadata={"architecture": written})
         with pytest.raises(ArtifactError, match="metadata"):
             load_checkpoint(path)
+    for size, says in ((10**9, "outside 32 to 1024"), (250, "cannot halve")):
+        save_file(
+            load_file(STARTER),
+            path,
+            metadata={"architecture": json.dumps({**lie, "stacks": 2, "size": size})},
+        )
+        with pytest.raises(ArtifactError, match=says):
+            load_checkpoint(path)
+
+
+def test_absurd_shapes_allocate_nothing(tmp_path: Path) -> None:
+    """Tensors without elements can claim any width, and keys any depth."""
+    wide = state()
+    wide["hgs.0.coordconv.conv.weight"] = torch.zeros(4096, 0, 1, 1)
+    with pytest.raises(ArtifactError, match="of wrong shape"):
+        build_network(load_checkpoint(save(tmp_path, wide)))
+    for key, tensor, says in (
+        ("hgs.0.coordconv.conv.weight", torch.zeros(10**9, 0, 1, 1), "channels 1000000000"),
+        ("pre.0.conv.weight", torch.zeros(0), "stem 0"),
+        ("hgs.0." + "low2." * 5000, torch.zeros(1), "depth 5000"),
+    ):
+        with pytest.raises(ArtifactError, match=says):
+            load_checkpoint(save(tmp_path, OrderedDict(state(), **{key: tensor})))
 
 
 def test_torch_opens_where_torch_npu_is_broken(tmp_path: Path) -> None:
