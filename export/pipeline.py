@@ -178,7 +178,7 @@ def _judge(
     limits = job.config.parity
     reference = Source(text=f"{job.weights.name}@cpu", path=job.weights, device="cpu")
     candidate = Source(text=f"{ONNX_NAME}@cpu", path=staging / ONNX_NAME, device="cpu")
-    with step("judge parity"):
+    with step("judge parity", turning=False):
         report = judged_report(reference, candidate, job.samples, limits)
     write_text_whole(staging / PARITY_NAME, as_json(report))
     pictures = len(report.pictures)

@@ -13,8 +13,8 @@ from parity.samples import Sample, default_samples, find_samples
 from parity.verdict import Limits
 from runtime import command_line
 from runtime.detector import Detector
-from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
-from runtime.files import write_text_whole
+from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK
+from runtime.files import check_folder_of, write_text_whole
 from runtime.geometry import F64
 from runtime.picture import read_picture
 from runtime.source import Source, parse_source
@@ -98,13 +98,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _compare(arguments: argparse.Namespace) -> int:
     limits = Limits(max_mean_px=arguments.max_mean, max_error_px=arguments.max_error).check()
-    if arguments.output is not None and not arguments.output.parent.is_dir():
-        raise ConfigError(
-            f"--output {arguments.output}",
-            expected="a folder that exists",
-            got=f"no folder {arguments.output.parent}",
-            action="Make the folder first",
-        )
+    if arguments.output is not None:
+        check_folder_of(arguments.output, "--output")
     samples = (
         find_samples(arguments.images, cropped=arguments.cropped)
         if arguments.images

@@ -91,11 +91,16 @@ def progress(items: Iterable[Item], description: str, total: int) -> Iterator[It
 
 
 @contextmanager
-def step(description: str) -> Iterator[None]:
-    """Log a step when it is done, with its time; a terminal sees it turning meanwhile."""
+def step(description: str, *, turning: bool = True) -> Iterator[None]:
+    """Log a step when it is done, with its time; a terminal sees it turning meanwhile.
+
+    Args:
+        description: what is being done.
+        turning: False where the step shows progress of its own: rich before 14 shows one thing.
+    """
     start = time.perf_counter()
     with ExitStack() as stack:
-        if sys.stderr.isatty():
+        if turning and sys.stderr.isatty():
             with suppress(ImportError):
                 from rich.console import Console
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from runtime.errors import ConfigError
+
 CHUNK_BYTES = 1 << 20
 
 
@@ -23,6 +25,22 @@ def sha256_file(path: Path) -> str:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def check_folder_of(path: Path, option: str) -> None:
+    """Find out that a file cannot be written before the work for it is done, not after.
+
+    Raises:
+        ConfigError: its folder is not there, or the path is a folder itself.
+    """
+    got = "a folder" if path.is_dir() else f"no folder {path.parent}"
+    if path.is_dir() or not path.parent.is_dir():
+        raise ConfigError(
+            f"{option} {path}",
+            expected="a file's name in a folder that exists",
+            got=got,
+            action="Make the folder first, or name a file in another one",
+        )
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from runtime import command_line
 from runtime.detector import Detector, Trace
 from runtime.draw import draw_landmarks_with_contours
 from runtime.errors import EXIT_OK, ConfigError, InputError
+from runtime.files import check_folder_of
 from runtime.geometry import BOX_CONTRACT
 from runtime.picture import read_picture, size_text, write_picture
 
@@ -71,14 +72,7 @@ def _infer(arguments: argparse.Namespace) -> int:
             action="A crop needs no box: leave one of them out",
         )
     image = read_picture(arguments.input)
-    # the folder is checked before the model is opened, not after the work is done
-    if not arguments.output.parent.is_dir():
-        raise InputError(
-            f"--output {arguments.output}",
-            expected="a folder that exists",
-            got=f"no folder {arguments.output.parent}",
-            action="Make the folder first",
-        )
+    check_folder_of(arguments.output, "--output")
     with Detector(arguments.model, arguments.device) as detector:
         trace = detector.trace(image, box, cropped=arguments.cropped)
         drawn = draw_landmarks_with_contours(

@@ -119,7 +119,7 @@ def test_own_pictures_in_files_and_folders(
         (["--images", "README.md"], 2, "no decoder takes"),
         (["--max-mean", "-1"], 2, "max_mean: expected a finite number"),
         (["--max-error", "nan"], 2, "max_error: expected a finite number"),
-        (["--output", "no/folder/x.json"], 2, "expected a folder that exists"),
+        (["--output", "no/folder/x.json"], 2, "in a folder that exists"),
     ],
 )
 def test_bad_input_is_one_line(

@@ -74,7 +74,8 @@ def test_json_is_for_machines(
         (["--device", "cuda:0"], 3, "expected a provider of onnxruntime"),
         (["--device", "gpu"], 3, "expected a provider of onnxruntime"),
         (["--model", "assets/starter68.safetensors", "--device", "npu:0"], 3, "torch_npu"),
-        (["--output", "no/such/folder/x.png"], 2, "expected a folder that exists"),
+        (["--output", "no/such/folder/x.png"], 2, "in a folder that exists"),
+        (["--output", "assets"], 2, "got a folder"),
         (["--output", "x.nonsense"], 2, "ends in .png"),
     ],
 )
