@@ -179,12 +179,12 @@ def _judge(
     reference = Source(text=f"{job.weights.name}@cpu", path=job.weights, device="cpu")
     candidate = Source(text=f"{ONNX_NAME}@cpu", path=staging / ONNX_NAME, device="cpu")
     with step("judge parity", turning=False):
-        report = judged_report(reference, candidate, job.samples, limits)
+        report = judged_report((reference, candidate), job.samples, limits)
     write_text_whole(staging / PARITY_NAME, as_json(report))
     pictures = len(report.pictures)
     photo, crop = (
-        ErrorFact(pictures=pictures, mean_px=found.mean_px, max_px=found.max_px)
-        for found in (report.photo, report.crop)
+        ErrorFact(pictures=pictures, mean_px=found.axis.mean, max_px=found.axis.max)
+        for found in (report.photo_px, report.crop_px)
     )
     fact = ParityFact(
         passed=report.verdict.passed,

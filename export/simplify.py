@@ -9,10 +9,9 @@ import onnx
 import onnxsim
 
 from runtime.errors import ExportError, one_line
-from runtime.spec import INPUT_NAME, OUTPUT_NAMES
+from runtime.spec import CHECKPOINT_KEY, INPUT_NAME, OUTPUT_NAMES
 
 PRODUCER = "starmark"
-CHECKPOINT_KEY = "starmark.checkpoint_sha256"
 # ONNX 1.12, the version CANN documents, reads IR 8 at most; opsets up to 18 need no more.
 HIGHEST_IR_VERSION = 8
 # What reads shapes at run time. One Where a boundary gate remains, and is none of them.

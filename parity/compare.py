@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import IO
 
-from parity.errors import ErrorTable, error_row, stack_rows
+from parity.errors import check_comparable, crops_that_differ
+from parity.record import (
+    RECORDING_SUFFIX,
+    Recorder,
+    add_picture_options,
+    check_recording_name,
+    chosen_samples,
+    record,
+    replay,
+)
+from parity.recording import Recording, load_recording, save_recording
 from parity.report import Report, as_json, as_text, make_report
-from parity.samples import Sample, default_samples, find_samples
+from parity.samples import Sample
 from parity.verdict import Limits
 from runtime import command_line
 from runtime.detector import Detector
-from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK
+from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError, InputError
 from runtime.files import check_folder_of, write_text_whole
-from runtime.geometry import F64
-from runtime.picture import read_picture
 from runtime.source import Source, parse_source
 
 STARTER_CHECKPOINT = "assets/starter68.safetensors@cpu"
@@ -34,83 +45,172 @@ def main(argv: list[str] | None = None) -> int:
     return command_line.run(lambda: _compare(arguments))
 
 
-def compare_sources(
-    reference: Detector, candidate: Detector, samples: Sequence[Sample]
-) -> ErrorTable:
-    """Run both sources on every picture.
-
-    Raises:
-        InputError: an unreadable picture, or sources that mark other points.
-        InferenceError: an engine failed, or said something that is not a number.
-    """
-    rows: list[tuple[F64, F64]] = []
-    points_px: list[F64] = []
-    for sample in command_line.progress(samples, "Comparing", len(samples)):
-        image = read_picture(sample.path)
-        here = reference.trace(image, cropped=sample.cropped)
-        there = candidate.trace(image, cropped=sample.cropped)
-        rows.append(error_row(here, there, reference.spec.input.size))
-        points_px.append(here.landmarks.points_px.astype(float))
-    return stack_rows([sample.name for sample in samples], rows, points_px)
+def is_recording(source: Source) -> bool:
+    """Whether a source is answers made elsewhere and not something to run."""
+    return source.path.suffix == RECORDING_SUFFIX
 
 
 def judged_report(
-    reference: Source, candidate: Source, samples: Sequence[Sample], limits: Limits
+    sources: tuple[Source, Source],
+    samples: Sequence[Sample],
+    limits: Limits,
+    *,
+    jobs: int = 1,
+    strict: bool = True,
+    record_to: Sequence[Path] = (),
+    with_crops: bool = False,
 ) -> Report:
-    """Open two sources, compare and judge them.
+    """Compare a reference with a candidate, and judge.
+
+    Recordings are read, everything else is run: both on the same decoded pictures, in one pass
+    that keeps no pixels. Where a recording's crops differ from a running source's and the recording
+    carries them, that source is run on them, too, and the verdict is on those shared crops.
+
+    Args:
+        sources: reference and candidate.
+        samples: for the sources that are run.
+        limits: what passes.
+        jobs: threads that decode.
+        strict: an unreadable picture is an error.
+        record_to: files for the recordings of the sources that are run, in their order.
+        with_crops: keep the crops in those files.
 
     Raises:
-        StarmarkError: as `Detector` and `compare_sources`.
+        StarmarkError: as `Detector`, `record`, `load_recording` and `make_report`.
     """
-    with Detector(reference) as here, Detector(candidate) as there:
-        table = compare_sources(here, there, samples)
-        return make_report((reference.text, here), (candidate.text, there), samples, table, limits)
+    with ExitStack() as stack:
+        read = {i: load_recording(s.path) for i, s in enumerate(sources) if is_recording(s)}
+        run = {
+            i: stack.enter_context(Detector(source))
+            for i, source in enumerate(sources)
+            if i not in read
+        }
+        crops: list[IO[bytes] | None] = [
+            stack.enter_context(tempfile.TemporaryFile(dir=path.parent)) if with_crops else None
+            for path in record_to
+        ] or [None] * len(run)
+        recorders = [
+            Recorder(sources[i].text, detector, file)
+            for (i, detector), file in zip(run.items(), crops, strict=True)
+        ]
+        made = record(recorders, samples, jobs=jobs, strict=strict) if run else []
+        for path, recording, file in zip(record_to, made, crops, strict=False):
+            save_recording(path, recording, file)
+        sides = {**read, **dict(zip(run, made, strict=True))}
+        shared = _on_shared_crops(sides, read, run, sources)
+    return make_report(sides[0], sides[1], limits, shared)
+
+
+def _on_shared_crops(
+    sides: dict[int, Recording],
+    read: dict[int, Recording],
+    run: dict[int, Detector],
+    sources: tuple[Source, Source],
+) -> tuple[Recording, Recording] | None:
+    check_comparable(sides[0], sides[1])
+    if not crops_that_differ(sides[0], sides[1]):
+        return None
+    for i, carrier in read.items():
+        other = 1 - i
+        if carrier.header.with_crops and other in run:
+            again = replay(run[other], sources[other].text, carrier)
+            return (carrier, again) if i == 0 else (again, carrier)
+    return None
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = command_line.parser(
         "parity.compare",
-        "Compare two sources in pixels. Without arguments: the starter checkpoint on the CPU\n"
-        f"against {STARTER_BUNDLE}, on the sample pictures. Exit code 1: a limit is exceeded.",
-        "python -m parity.compare weights.pkl@cpu build/star68 --images photos/",
+        "Compare two sources in pixels: bundles, checkpoints, .onnx files, or recordings (.npz)\n"
+        "made elsewhere. Without arguments: the starter checkpoint on the CPU against\n"
+        f"{STARTER_BUNDLE}, on the sample pictures. Exit code 1: a limit is exceeded.",
+        "python -m parity.compare weights.pkl@cpu npu.npz --images photos/ --max-p99 0.3",
     )
     add = parser.add_argument
     add("sources", nargs="*", metavar="REFERENCE CANDIDATE", help="PATH[@[ENGINE/]DEVICE] each")
-    add(
-        "--images",
-        nargs="+",
-        type=Path,
-        metavar="PATH",
-        help="pictures or folders, as wholes (default: the samples)",
-    )
-    add("--cropped", action="store_true", help="the --images already are the network's crops")
-    add("--max-mean", type=float, default=Limits().max_mean_px, metavar="PX", help="photo px")
-    add("--max-error", type=float, default=Limits().max_error_px, metavar="PX", help="photo px")
+    add_picture_options(parser)
+    promise = Limits()
+    add("--max-mean", type=float, default=promise.max_mean_px, metavar="PX", help="default 0.1")
+    add("--max-error", type=float, default=promise.max_error_px, metavar="PX", help="default 0.5")
+    add("--max-p95", type=float, metavar="PX")
+    add("--max-p99", type=float, metavar="PX")
+    add("--unit", choices=("photo", "crop"), default="photo", help="px of the limits")
     add("--json", action="store_true", help="print the report as JSON")
     add("--output", type=Path, metavar="FILE", help="write the report as JSON, too")
+    add(
+        "--record",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="NPZ",
+        help="write the recordings of the sources that are run, one file each",
+    )
+    add("--with-crops", action="store_true", help="keep the crops in the recordings (large)")
     arguments = parser.parse_args(argv)
-    if arguments.cropped and not arguments.images:
-        parser.error("--cropped says how to read --images: name some")
     if len(arguments.sources) not in (0, 2):
         parser.error(f"name two sources or none, not {len(arguments.sources)}")
+    if arguments.boxes and not arguments.images:
+        parser.error("--boxes says how to read --images: name some")
+    if arguments.with_crops and not arguments.record:
+        parser.error("--with-crops is about --record: name a file")
     return arguments
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    limits = Limits(max_mean_px=arguments.max_mean, max_error_px=arguments.max_error).check()
+    limits = Limits(
+        max_mean_px=arguments.max_mean,
+        max_error_px=arguments.max_error,
+        max_p95_px=arguments.max_p95,
+        max_p99_px=arguments.max_p99,
+        unit=arguments.unit,
+    ).check()
+    reference, candidate = arguments.sources or (STARTER_CHECKPOINT, STARTER_BUNDLE)
+    sources = (parse_source(reference), parse_source(candidate))
+    _check_sources(sources, arguments)
     if arguments.output is not None:
         check_folder_of(arguments.output, "--output")
-    samples = (
-        find_samples(arguments.images, cropped=arguments.cropped)
-        if arguments.images
-        else default_samples()
+    live = not all(is_recording(source) for source in sources)
+    report = judged_report(
+        sources,
+        chosen_samples(arguments) if live else [],
+        limits,
+        jobs=arguments.jobs,
+        strict=arguments.strict,
+        record_to=arguments.record,
+        with_crops=arguments.with_crops,
     )
-    reference, candidate = arguments.sources or (STARTER_CHECKPOINT, STARTER_BUNDLE)
-    report = judged_report(parse_source(reference), parse_source(candidate), samples, limits)
     if arguments.output is not None:
         write_text_whole(arguments.output, as_json(report))
     print(as_json(report) if arguments.json else as_text(report), end="")
     return EXIT_OK if report.verdict.passed else EXIT_FOUND_WANTING
+
+
+def _check_sources(sources: tuple[Source, Source], arguments: argparse.Namespace) -> None:
+    one, other = ((s.path.resolve(), s.engine, s.device) for s in sources)
+    if one == other:
+        raise InputError(
+            "comparison",
+            expected="two different sources",
+            got=f"{sources[0].text} twice",
+            action="A source always agrees with itself: name another one",
+        )
+    live = sum(not is_recording(source) for source in sources)
+    if not live and arguments.images:
+        raise InputError(
+            "--images",
+            expected="pictures for a source that is run",
+            got="two recordings, which have theirs",
+            action="Leave --images out",
+        )
+    if arguments.record and len(arguments.record) != live:
+        raise ConfigError(
+            "--record",
+            expected=f"{live} files, one for each source that is run",
+            got=str(len(arguments.record)),
+            action="Name as many files",
+        )
+    for path in arguments.record:
+        check_recording_name(path, "--record")
 
 
 if __name__ == "__main__":

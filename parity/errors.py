@@ -1,36 +1,46 @@
-"""How far two sets of landmarks are apart, counted as the reference counts: over |dx| and |dy|."""
+"""How far two recordings are apart: signed differences, and statistics over their magnitudes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.detector import Trace
+from parity.recording import Recording
 from runtime.errors import InputError
+from runtime.landmarks import spread_of
+from runtime.topology import Topology
 
 F64 = NDArray[np.float64]
-SHARES_PX = (0.5, 1.0)
+SHARES_PX = (0.1, 0.25, 0.5, 1.0)
 
 
-class ErrorStatistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Statistics over |dx| and |dy| together: 2 x points x pictures coordinates, in px.
+class Statistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Statistics over magnitudes, in the unit that the field holding them names.
 
     Percentiles interpolate linearly between order statistics, as numpy's default does; `std` is the
-    population's (ddof 0). `share_under_*` are fractions of 1.
+    population's (ddof 0). `share_under` maps a limit in px to a fraction of 1.
     """
 
-    coordinates: int
-    mean_px: float
-    max_px: float
-    std_px: float
-    p95_px: float
-    p99_px: float
-    share_under_0_5: float
-    share_under_1: float
+    count: int
+    mean: float
+    std: float
+    max: float
+    p50: float
+    p90: float
+    p95: float
+    p99: float
+    share_under: Mapping[str, float]
+
+
+class FrameStatistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Both ways to count: over |dx| and |dy| as the reference does, and over point distances."""
+
+    axis: Statistics
+    distance: Statistics
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,68 +52,139 @@ class ErrorTable:
         photo_px: (N, P, 2) dx, dy in image px.
         crop_px: (N, P, 2) dx, dy in crop px.
         points_px: (N, P, 2) the reference's points in image px.
+        spread_px: (N, P) difference of the spreads, crop px.
+        interocular_px: (N,) distance of the reference's outer eye corners in image px; NaN where
+            the mark-up has none.
     """
 
     names: tuple[str, ...]
     photo_px: F64
     crop_px: F64
     points_px: F64
+    spread_px: F64
+    interocular_px: F64
+
+    @property
+    def percent(self) -> F64:
+        """(N, P, 2) dx, dy in percent of the inter-ocular distance."""
+        return self.photo_px / self.interocular_px[:, None, None] * 100
+
+    def of(self, picture: int | None = None, points: list[int] | None = None) -> ErrorTable:
+        """One picture's part, or some points' part; None takes all."""
+        n = slice(None) if picture is None else slice(picture, picture + 1)
+        p = slice(None) if points is None else points
+        return ErrorTable(
+            names=self.names[n],
+            photo_px=self.photo_px[n][:, p],
+            crop_px=self.crop_px[n][:, p],
+            points_px=self.points_px[n][:, p],
+            spread_px=self.spread_px[n][:, p],
+            interocular_px=self.interocular_px[n],
+        )
 
 
-def error_row(reference: Trace, candidate: Trace, size: int) -> tuple[F64, F64]:
-    """One picture's differences in image px and in crop px, each (P, 2).
+def error_table(reference: Recording, candidate: Recording) -> ErrorTable:
+    """Subtract two recordings of the same pictures.
 
-    They are taken where the network speaks, in float64, and carried by the crop's linear part:
-    subtracting two rounded points 1000 px from the origin would add 1e-4 px of its own.
+    Differences are taken where the network speaks, in float64, and carried by the crop's linear
+    part: subtracting two rounded points 1000 px from the origin would add 1e-4 px of its own.
 
     Raises:
-        InputError: the two mark other points, or looked at other crops.
+        InputError: other pictures, another order, other crops' places, or another mark-up or size.
     """
-    here, there = reference.outputs.landmarks[0], candidate.outputs.landmarks[0]
-    same_frame = np.array_equal(reference.crop.image_from_crop, candidate.crop.image_from_crop)
-    if here.shape != there.shape or not same_frame:
-        raise InputError(
-            "comparison",
-            expected=f"two sources with {len(here)} points in the same crop",
-            got=f"{len(there)} points" if here.shape != there.shape else "crops that differ",
-            action="Compare models of the same mark-up and input size",
+    check_comparable(reference, candidate)
+    half = reference.header.spec.input.size / 2
+    crop_px = (candidate.landmarks.astype(np.float64) - reference.landmarks) * half
+    linear = reference.image_from_crop[:, :2, :2]
+    points_px = reference.points_px
+    spread = spread_of(candidate.covariance).astype(np.float64) - spread_of(reference.covariance)
+    return ErrorTable(
+        names=tuple(picture.name for picture in reference.header.pictures),
+        photo_px=np.einsum("nij,npj->npi", linear, crop_px),
+        crop_px=crop_px,
+        points_px=points_px,
+        spread_px=spread * half,
+        interocular_px=_interocular(points_px, reference.header.spec.topology),
+    )
+
+
+def check_comparable(reference: Recording, candidate: Recording) -> None:
+    """Refuse two recordings that do not speak of the same thing.
+
+    Raises:
+        InputError: names the first difference.
+    """
+    here, there = reference.header, candidate.header
+    if here.spec.points != there.spec.points or here.spec.input.size != there.spec.input.size:
+        raise _unlike(
+            f"{here.spec.points} points on {here.spec.input.size} px, as {here.source} has",
+            f"{there.spec.points} points on {there.spec.input.size} px in {there.source}",
         )
-    crop_px = (there.astype(np.float64) - here) * (size / 2)
-    return crop_px @ reference.crop.image_from_crop[:2, :2].T, crop_px
+    if not here.pictures:
+        raise _unlike("at least one picture", "none")
+    if len(here.pictures) != len(there.pictures):
+        raise _unlike(
+            f"the {len(here.pictures)} pictures of {here.source}",
+            f"{len(there.pictures)} in {there.source}",
+        )
+    for index, (one, other) in enumerate(zip(here.pictures, there.pictures, strict=True)):
+        for what, left, right in (
+            ("picture", one.name, other.name),
+            ("pixels", one.sha256_picture[:12], other.sha256_picture[:12]),
+            ("mode", one.mode, other.mode),
+            ("box", one.box_xyxy, other.box_xyxy),
+        ):
+            if left != right:
+                where = f"{what} {left!r} as picture {index} ({one.name})"
+                raise _unlike(where, f"{right!r} in {there.source}")
+    if not np.array_equal(reference.image_from_crop, candidate.image_from_crop):
+        raise _unlike("the same place for every crop", f"another one in {there.source}")
 
 
-def statistics(differences_px: F64) -> ErrorStatistics:
-    """Summarise signed differences of any shape; what counts is each coordinate's magnitude."""
-    magnitudes = np.abs(differences_px).ravel()
+def crops_that_differ(reference: Recording, candidate: Recording) -> tuple[str, ...]:
+    """Pictures whose crops are not the same bytes: OpenCV 4 and 5 warp differently, for example."""
+    pairs = zip(reference.header.pictures, candidate.header.pictures, strict=True)
+    return tuple(one.name for one, other in pairs if one.sha256_crop != other.sha256_crop)
+
+
+def statistics(differences: F64) -> Statistics:
+    """Summarise signed differences of any shape; what counts is each number's magnitude."""
+    magnitudes = np.abs(differences).ravel()
     # an infinite error has no deviation and no percentile: they are NaN, as they should be
     with np.errstate(invalid="ignore"):
-        return ErrorStatistics(
-            coordinates=magnitudes.size,
-            mean_px=float(magnitudes.mean()),
-            max_px=float(magnitudes.max()),
-            std_px=float(magnitudes.std()),
-            p95_px=float(np.percentile(magnitudes, 95)),
-            p99_px=float(np.percentile(magnitudes, 99)),
-            share_under_0_5=float((magnitudes < SHARES_PX[0]).mean()),
-            share_under_1=float((magnitudes < SHARES_PX[1]).mean()),
+        p50, p90, p95, p99 = np.percentile(magnitudes, (50, 90, 95, 99)).tolist()
+        return Statistics(
+            count=magnitudes.size,
+            mean=float(magnitudes.mean()),
+            std=float(magnitudes.std()),
+            max=float(magnitudes.max()),
+            p50=p50,
+            p90=p90,
+            p95=p95,
+            p99=p99,
+            share_under={f"{px:g}": float((magnitudes < px).mean()) for px in SHARES_PX},
         )
 
 
-def stack_rows(
-    names: Sequence[str], rows: Sequence[tuple[F64, F64]], points_px: Sequence[F64]
-) -> ErrorTable:
-    """Put pictures' rows into one table.
+def frame_statistics(differences: F64) -> FrameStatistics:
+    """Both ways to count, for (..., 2) signed differences."""
+    distances = np.hypot(differences[..., 0], differences[..., 1])
+    return FrameStatistics(axis=statistics(differences), distance=statistics(distances))
 
-    Raises:
-        InputError: no picture at all.
-    """
-    if not rows:
-        raise InputError(
-            "comparison", expected="at least one picture", got="none", action="Name pictures"
-        )
-    return ErrorTable(
-        names=tuple(names),
-        photo_px=np.stack([photo for photo, _ in rows]),
-        crop_px=np.stack([crop for _, crop in rows]),
-        points_px=np.stack(points_px),
+
+def _interocular(points_px: F64, topology: Topology) -> F64:
+    if topology.outer_eye_corners is None:
+        return np.full(len(points_px), np.nan)
+    right, left = topology.outer_eye_corners
+    distance: F64 = np.linalg.norm(points_px[:, right] - points_px[:, left], axis=-1)
+    # eyes in one place: a percentage of nothing is not a number
+    return np.where(distance > 0, distance, np.nan)
+
+
+def _unlike(expected: str, got: str) -> InputError:
+    return InputError(
+        "comparison",
+        expected=expected,
+        got=got,
+        action="Record both sources with the same --images and --boxes",
     )

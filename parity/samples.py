@@ -1,25 +1,48 @@
-"""The pictures two sources are compared on."""
+"""The pictures two sources are compared on, and how each is shown to the network."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import glob
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-from runtime.errors import InputError
+import numpy as np
+from numpy.typing import NDArray
+
+from parity.boxes import box_of_points, read_boxes, read_pts
+from runtime.errors import ConfigError, InputError
 from runtime.files import sha256_file
+from runtime.picture import read_picture
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+BOX_CHOICES = ("pts", "whole", "crop")
+
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """A picture file and how it is shown to the network: as a whole, or as the crop it is."""
+    """A picture file and how it is shown: in a box, as a whole, or as the crop it is.
+
+    Attributes:
+        name: as reports and recordings call it; unique among the samples.
+        box_xyxy: face box in image px; None for the whole picture or a crop.
+    """
 
     name: str
     path: Path
+    box_xyxy: Box | None = None
     cropped: bool = False
+
+    @property
+    def mode(self) -> str:
+        """box, whole or crop."""
+        return "crop" if self.cropped else "whole" if self.box_xyxy is None else "box"
 
     @property
     def sha256(self) -> str:
@@ -48,32 +71,122 @@ def default_samples() -> list[Sample]:
     return samples
 
 
-def find_samples(paths: Sequence[Path], *, cropped: bool = False) -> list[Sample]:
-    """List the pictures in files and folders, folders sorted by name.
+def find_samples(patterns: Sequence[str], boxes: str | None = None) -> list[Sample]:
+    """List pictures and say how each is shown.
+
+    Args:
+        patterns: files, folders (their pictures, sorted) and globs.
+        boxes: "pts" (the points beside each picture), "whole", "crop", or a .json, .csv or .tsv
+            file. None takes the .pts beside a picture where there is one, else the whole picture.
 
     Raises:
-        InputError: a path that is not there, a folder without pictures, or no path at all.
+        InputError: nothing found, a picture named twice, or boxes that do not fit the pictures.
+        ConfigError: `boxes` is neither a known word nor a file.
     """
+    paths = _expand(patterns)
+    names = _unique_names(paths)
+    if boxes in (*BOX_CHOICES, None):
+        return [
+            Sample(name=name, path=path, box_xyxy=_box_beside(path, boxes), cropped=boxes == "crop")
+            for name, path in zip(names, paths, strict=True)
+        ]
+    if not Path(str(boxes)).is_file():
+        raise ConfigError(
+            f"--boxes {boxes}",
+            expected=f"{', '.join(BOX_CHOICES)} or a .json, .csv or .tsv file",
+            got="no such file",
+            action="Check the path",
+        )
+    found = read_boxes(Path(str(boxes)), paths)
+    return [
+        Sample(name=name, path=path, box_xyxy=found[path])
+        for name, path in zip(names, paths, strict=True)
+    ]
+
+
+def decoded(
+    samples: Sequence[Sample], jobs: int
+) -> Iterator[tuple[Sample, NDArray[np.uint8] | InputError, float]]:
+    """Decode pictures ahead of their use, in order, a few at a time.
+
+    Args:
+        samples: what to read.
+        jobs: threads that decode; at most twice as many pictures wait in memory.
+
+    Yields:
+        Each sample with its picture, or with the error that says why there is none, and the
+        seconds that decoding took.
+    """
+
+    def read(sample: Sample) -> tuple[NDArray[np.uint8] | InputError, float]:
+        start = time.perf_counter()
+        try:
+            return read_picture(sample.path), time.perf_counter() - start
+        except InputError as error:
+            return error, time.perf_counter() - start
+
+    coming = iter(samples)
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        waiting: list[tuple[Sample, Future[tuple[NDArray[np.uint8] | InputError, float]]]] = [
+            (sample, pool.submit(read, sample)) for sample in islice(coming, 2 * jobs)
+        ]
+        try:
+            while waiting:
+                sample, future = waiting.pop(0)
+                picture, seconds = future.result()
+                waiting += [(later, pool.submit(read, later)) for later in islice(coming, 1)]
+                yield sample, picture, seconds
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _expand(patterns: Sequence[str]) -> list[Path]:
     found: list[Path] = []
-    for path in paths:
+    for pattern in patterns:
+        path = Path(pattern)
         if path.is_dir():
             inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
             if not inside:
-                raise _nothing(path, "a folder without any")
+                raise _nothing(pattern, "a folder without any")
             found += inside
-        elif path.is_file():
+        elif path.exists():
             found.append(path)
         else:
-            raise _nothing(path, "no such file or folder")
+            matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  # it may be absolute
+            if not matches:
+                raise _nothing(pattern, "no such file, folder or match")
+            found += [Path(match) for match in matches]
     if not found:
         raise _nothing("--images", "none")
-    return [Sample(name=path.name, path=path, cropped=cropped) for path in found]
+    return found
 
 
-def _nothing(where: Path | str, got: str) -> InputError:
+def _unique_names(paths: Sequence[Path]) -> list[str]:
+    """A picture's file name, with as many folders before it as it takes to tell it apart."""
+    seen: set[Path] = set()
+    for path in paths:
+        if path.resolve() in seen:
+            raise InputError(
+                str(path), expected="each picture once", got="it twice", action="Name it once"
+            )
+        seen.add(path.resolve())
+    names = [path.name for path in paths]
+    if len(set(names)) == len(names):
+        return names
+    return [path.resolve().as_posix() for path in paths]
+
+
+def _box_beside(path: Path, boxes: str | None) -> Box | None:
+    points = path.with_suffix(".pts")
+    if boxes == "pts" or (boxes is None and points.is_file()):
+        return box_of_points(read_pts(points), str(points))
+    return None
+
+
+def _nothing(where: str, got: str) -> InputError:
     return InputError(
-        str(where),
+        where,
         expected=f"pictures ({', '.join(SUFFIXES)})",
         got=got,
-        action="Name picture files, or a folder that holds some",
+        action="Name picture files, folders that hold some, or a glob",
     )

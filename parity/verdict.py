@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import msgspec
 import numpy as np
 
-from parity.errors import ErrorTable, statistics
+from parity.errors import ErrorTable, Statistics, statistics
 from runtime.errors import ConfigError
+
+Unit = Literal["photo", "crop"]
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The largest errors that pass, in photo px over |dx| and |dy|; the reference's promises."""
+    """The largest errors that pass, over |dx| and |dy|, in px of the photo or of the crop.
+
+    Mean and maximum are the reference's promises; a percentile is judged only where it is given.
+    """
 
     max_mean_px: float = 0.1
     max_error_px: float = 0.5
+    max_p95_px: float | None = None
+    max_p99_px: float | None = None
+    unit: Unit = "photo"
 
     def check(self) -> Limits:
         """Refuse limits that cannot be meant.
@@ -23,19 +32,29 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Raises:
             ConfigError: negative, NaN or infinite.
         """
-        for name, value in (("max_mean", self.max_mean_px), ("max_error", self.max_error_px)):
-            if not math.isfinite(value) or value < 0:
+        for name, _, limit in self.named():
+            if not math.isfinite(limit) or limit < 0:
                 raise ConfigError(
-                    name,
+                    f"max_{name}",
                     expected="a finite number of px, 0 or more",
-                    got=repr(value),
+                    got=repr(limit),
                     action="Leave it out for the reference's promise",
                 )
         return self
 
+    def named(self) -> list[tuple[str, str, float]]:
+        """Each limit that is given: its name on the command line, its statistic, its value."""
+        given = (
+            ("mean", "mean", self.max_mean_px),
+            ("error", "max", self.max_error_px),
+            ("p95", "p95", self.max_p95_px),
+            ("p99", "p99", self.max_p99_px),
+        )
+        return [(name, field, limit) for name, field, limit in given if limit is not None]
+
 
 class WorstCase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The coordinate that is furthest off."""
+    """The coordinate that is furthest off, in the unit of the limits; places are in photo px."""
 
     picture: str
     point: int
@@ -56,28 +75,35 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def judge(table: ErrorTable, limits: Limits) -> Verdict:
-    """Hold a comparison against limits, in photo px."""
-    found = statistics(table.photo_px)
+    """Hold a comparison against limits."""
+    found = statistics(table.photo_px if limits.unit == "photo" else table.crop_px)
     exceeded = tuple(
-        f"{name} {value:.4g} px > {limit:g} px"
-        for name, value, limit in (
-            ("mean", found.mean_px, limits.max_mean_px),
-            ("max", found.max_px, limits.max_error_px),
-        )
+        f"{field} {getattr(found, field):.4g} px > {limit:g} px"
+        for _, field, limit in limits.named()
         # "not <=" and not ">": a NaN must never pass
-        if not value <= limit
+        if not getattr(found, field) <= limit
     )
     return Verdict(
         passed=not exceeded,
         limits=limits,
         exceeded=exceeded,
-        worst=_worst(table),
-        smallest_passing=Limits(max_mean_px=found.mean_px, max_error_px=found.max_px),
+        worst=_worst(table, limits.unit),
+        smallest_passing=_smallest(found, limits),
     )
 
 
-def _worst(table: ErrorTable) -> WorstCase:
-    magnitudes = np.abs(table.photo_px)
+def _smallest(found: Statistics, limits: Limits) -> Limits:
+    return Limits(
+        max_mean_px=found.mean,
+        max_error_px=found.max,
+        max_p95_px=None if limits.max_p95_px is None else found.p95,
+        max_p99_px=None if limits.max_p99_px is None else found.p99,
+        unit=limits.unit,
+    )
+
+
+def _worst(table: ErrorTable, unit: Unit) -> WorstCase:
+    magnitudes = np.abs(table.photo_px if unit == "photo" else table.crop_px)
     picture, point, axis = np.unravel_index(int(np.argmax(magnitudes)), magnitudes.shape)
     x, y = table.points_px[picture, point]
     dx, dy = table.photo_px[picture, point]

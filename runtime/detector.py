@@ -34,7 +34,8 @@ class Trace:
         crop: what the network saw.
         outputs: what it said, with a batch axis of 1.
         landmarks: the same in image px.
-        timings: seconds by stage: crop, pack, run, home. A batch's pack and run are shared out.
+        timings: seconds by stage: crop, pack, the engine's own (h2d, compute, d2h), home. What a
+            batch took together is shared out evenly.
         warnings: what the caller should know, in words.
     """
 
@@ -183,8 +184,8 @@ class Detector:
         shared: dict[str, float] = {}
         with _timed(shared, "pack"):
             batch = self.spec.input.pack(np.stack([crop.pixels for crop in crops]))
-        with _timed(shared, "run"):
-            said = self.backend.run(batch)
+        said = self.backend.run(batch)
+        shared.update(said.timings)
         traces: list[Trace] = []
         for index, (crop, timing) in enumerate(zip(crops, timings, strict=True)):
             timing.update({stage: seconds / len(crops) for stage, seconds in shared.items()})

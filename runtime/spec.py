@@ -12,6 +12,8 @@ from runtime.topology import Topology, topology_of
 
 INPUT_NAME = "image"
 OUTPUT_NAMES = ("landmarks", "covariance")
+# Metadata of our graphs: which weights they were made from.
+CHECKPOINT_KEY = "starmark.checkpoint_sha256"
 
 
 class Architecture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

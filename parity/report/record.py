@@ -1,17 +1,26 @@
-"""The report as one strict record, without clock or absolute path: same runs, same bytes."""
+"""The report as one strict record. It holds no clock: same answers, same bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
-import cv2
 import msgspec
 import numpy as np
 
-from parity.errors import ErrorStatistics, ErrorTable, statistics
-from parity.samples import Sample
+from parity.errors import (
+    ErrorTable,
+    FrameStatistics,
+    Statistics,
+    crops_that_differ,
+    error_table,
+    frame_statistics,
+    statistics,
+)
+from parity.recording import Recording, Unreadable
 from parity.verdict import Limits, Verdict, judge
-from runtime.detector import Detector
+
+FIRST_POINTS = 5
+REST_OF_THE_FACE = "other"
 
 
 class SourceReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -21,57 +30,110 @@ class SourceReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     engine: str
     device: str
     parameters: int | None
+    checkpoint_sha256: str
+    machine: str
+    versions: dict[str, str]
 
 
 class PictureReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One picture's errors."""
 
     name: str
-    sha256: str
-    cropped: bool
-    photo: ErrorStatistics
-    crop: ErrorStatistics
+    mode: str
+    size_wh: tuple[int, int]
+    sha256_picture: str
+    same_crop: bool
+    photo_px: FrameStatistics
+    crop_px: FrameStatistics
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A region's or a landmark's errors over all pictures."""
+
+    photo_px: Statistics
+    crop_px: Statistics
+
+
+class EndToEnd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the two sides are apart with their own crops, where those differ."""
+
+    crops_that_differ: tuple[str, ...]
+    photo_px: FrameStatistics
+    crop_px: FrameStatistics
+
+
+class FirstPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of the first picture's first points on both sides, photo px."""
+
+    point: int
+    reference_xy_px: tuple[float, float]
+    candidate_xy_px: tuple[float, float]
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything a comparison says. Statistics are over |dx| and |dy|; photo is image px."""
+    """Everything a comparison says. All statistics are those that were judged.
+
+    `judged_on` is "same crops", "shared crops" (one side was run again on the other's), or
+    "end to end" (the crops differ and nobody carries them).
+    """
 
     verdict: Verdict
-    photo: ErrorStatistics
-    crop: ErrorStatistics
+    judged_on: str
+    photo_px: FrameStatistics
+    crop_px: FrameStatistics
+    percent_interocular: FrameStatistics | None
+    spread_crop_px: Statistics
+    end_to_end: EndToEnd | None
+    first_points: tuple[FirstPoint, ...]
     pictures: tuple[PictureReport, ...]
-    points: int
+    regions: Mapping[str, Part]
+    landmarks: tuple[Part, ...]
+    unreadable: tuple[Unreadable, ...]
+    different_checkpoints: bool
     reference: SourceReport
     candidate: SourceReport
-    versions: dict[str, str]
 
 
 def make_report(
-    reference: tuple[str, Detector],
-    candidate: tuple[str, Detector],
-    samples: Sequence[Sample],
-    table: ErrorTable,
+    reference: Recording,
+    candidate: Recording,
     limits: Limits,
+    shared: tuple[Recording, Recording] | None = None,
 ) -> Report:
-    """Judge a table and gather what belongs beside it; a source is its name and its detector."""
+    """Compare two recordings, and judge them.
+
+    Args:
+        reference: one side.
+        candidate: the other.
+        limits: what passes.
+        shared: both sides on the same crops, where their own differ and one could be run again.
+
+    Raises:
+        InputError: recordings that cannot be compared.
+    """
+    ends = error_table(reference, candidate)
+    differing = crops_that_differ(reference, candidate)
+    table = error_table(*shared) if differing and shared is not None else ends
+    judged_on = "same crops"
+    if differing:
+        judged_on = "end to end" if shared is None else "shared crops"
+    has_eyes = bool(np.isfinite(table.interocular_px).all())
     return Report(
         verdict=judge(table, limits),
-        photo=statistics(table.photo_px),
-        crop=statistics(table.crop_px),
-        pictures=tuple(
-            PictureReport(
-                name=sample.name,
-                sha256=sample.sha256,
-                cropped=sample.cropped,
-                photo=statistics(table.photo_px[index]),
-                crop=statistics(table.crop_px[index]),
-            )
-            for index, sample in enumerate(samples)
-        ),
-        points=table.photo_px.shape[1],
-        reference=_source(*reference),
-        candidate=_source(*candidate),
-        versions={"numpy": np.__version__, "opencv": cv2.__version__},
+        judged_on=judged_on,
+        photo_px=frame_statistics(table.photo_px),
+        crop_px=frame_statistics(table.crop_px),
+        percent_interocular=frame_statistics(table.percent) if has_eyes else None,
+        spread_crop_px=statistics(table.spread_px),
+        end_to_end=_end_to_end(ends, differing) if differing else None,
+        first_points=_first_points(table),
+        pictures=_pictures(reference, table, differing),
+        regions=_regions(reference, table),
+        landmarks=tuple(_part(table.of(points=[p])) for p in range(table.photo_px.shape[1])),
+        unreadable=reference.header.unreadable,
+        different_checkpoints=_different_checkpoints(reference, candidate),
+        reference=_source(reference),
+        candidate=_source(candidate),
     )
 
 
@@ -81,10 +143,75 @@ def as_json(report: Report) -> str:
     return msgspec.json.format(encoded, indent=2).decode() + "\n"
 
 
-def _source(name: str, detector: Detector) -> SourceReport:
+def _end_to_end(ends: ErrorTable, differing: tuple[str, ...]) -> EndToEnd:
+    return EndToEnd(
+        crops_that_differ=differing,
+        photo_px=frame_statistics(ends.photo_px),
+        crop_px=frame_statistics(ends.crop_px),
+    )
+
+
+def _first_points(table: ErrorTable) -> tuple[FirstPoint, ...]:
+    here = table.points_px[0, :FIRST_POINTS]
+    there = here + table.photo_px[0, :FIRST_POINTS]
+    return tuple(
+        FirstPoint(
+            point=index,
+            reference_xy_px=(float(a[0]), float(a[1])),
+            candidate_xy_px=(float(b[0]), float(b[1])),
+        )
+        for index, (a, b) in enumerate(zip(here, there, strict=True))
+    )
+
+
+def _pictures(
+    reference: Recording, table: ErrorTable, differing: tuple[str, ...]
+) -> tuple[PictureReport, ...]:
+    different = set(differing)
+    return tuple(
+        PictureReport(
+            name=picture.name,
+            mode=picture.mode,
+            size_wh=picture.size_wh,
+            sha256_picture=picture.sha256_picture,
+            same_crop=picture.name not in different,
+            photo_px=frame_statistics(table.photo_px[index]),
+            crop_px=frame_statistics(table.crop_px[index]),
+        )
+        for index, picture in enumerate(reference.header.pictures)
+    )
+
+
+def _regions(reference: Recording, table: ErrorTable) -> dict[str, Part]:
+    """The mark-up's contours, and what lies on none."""
+    rest = set(range(table.photo_px.shape[1]))
+    found: dict[str, Part] = {}
+    for contour in reference.header.spec.topology.contours:
+        points = list(range(contour.first, contour.last + 1))
+        rest -= set(points)
+        found[contour.name] = _part(table.of(points=points))
+    if rest:
+        found[REST_OF_THE_FACE] = _part(table.of(points=sorted(rest)))
+    return found
+
+
+def _part(table: ErrorTable) -> Part:
+    return Part(photo_px=statistics(table.photo_px), crop_px=statistics(table.crop_px))
+
+
+def _different_checkpoints(reference: Recording, candidate: Recording) -> bool:
+    here, there = reference.header.checkpoint_sha256, candidate.header.checkpoint_sha256
+    return bool(here and there and here != there)
+
+
+def _source(recording: Recording) -> SourceReport:
+    header = recording.header
     return SourceReport(
-        source=name,
-        engine=detector.backend.name,
-        device=detector.device,
-        parameters=detector.parameters,
+        source=header.source,
+        engine=header.engine,
+        device=header.device,
+        parameters=header.parameters,
+        checkpoint_sha256=header.checkpoint_sha256,
+        machine=header.machine,
+        versions=header.versions,
     )

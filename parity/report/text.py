@@ -3,84 +3,164 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
-from parity.errors import ErrorStatistics
-from parity.report.record import PictureReport, Report
+from parity.errors import Statistics
+from parity.report.record import Part, Report
+from parity.verdict import Limits
 
 SMALLEST_DECIMAL_PX = 0.001
-
+MOST_PICTURES = 10
 ROWS = (
-    ("mean", "mean_px"),
-    ("max", "max_px"),
-    ("std", "std_px"),
-    ("P95", "p95_px"),
-    ("P99", "p99_px"),
-    ("< 0.5 px", "share_under_0_5"),
-    ("< 1 px", "share_under_1"),
+    ("mean", "mean"),
+    ("max", "max"),
+    ("std", "std"),
+    ("P50", "p50"),
+    ("P90", "p90"),
+    ("P95", "p95"),
+    ("P99", "p99"),
 )
 
 
 def as_text(report: Report) -> str:
-    """Verdict, sources, statistics over |dx| and |dy| in both frames, and each picture."""
-    verdict = report.verdict
-    worst = verdict.worst
-    limits = verdict.limits
-    head = (
-        f"mean {report.photo.mean_px:.4g} <= {limits.max_mean_px:g} px,"
-        f" max {report.photo.max_px:.4g} <= {limits.max_error_px:g} px"
-        if verdict.passed
-        else "; ".join(verdict.exceeded)
-    )
-    counted = f"{len(report.pictures)} pictures x {report.points} points x 2"
-    at = (
-        f"reference ({worst.reference_xy_px[0]:.2f}, {worst.reference_xy_px[1]:.2f}),"
-        f" candidate ({worst.candidate_xy_px[0]:.2f}, {worst.candidate_xy_px[1]:.2f})"
-    )
-    smallest = verdict.smallest_passing
+    """Verdict, sources, statistics in all frames, regions, the worst pictures, the worst point."""
+    counted = f"{len(report.pictures)} pictures x {len(report.landmarks)} points x 2"
     lines = [
-        f"{'PASSED' if verdict.passed else 'FAILED'}: {head} (photo)",
+        _verdict(report),
         f"reference: {report.reference.source} [{report.reference.engine}]",
         f"candidate: {report.candidate.source} [{report.candidate.engine}]",
-        f"{counted} = {report.photo.coordinates} coordinates, |dx| and |dy|",
+        *_notes(report),
+        f"{counted} = {report.photo_px.axis.count} coordinates",
         "",
-        f"{'':<10}{'photo px':>12}{'crop px':>12}",
-        *(
-            f"{label:<10}{_cell(report.photo, field):>12}{_cell(report.crop, field):>12}"
-            for label, field in ROWS
-        ),
+        *_table(report),
         "",
-        f"{'picture':<28}{'mean photo':>12}{'max photo':>12}{'mean crop':>12}{'max crop':>12}",
-        *(_row(picture) for picture in report.pictures),
+        *_first_points(report),
         "",
-        f"worst: {worst.picture}, point {worst.point}, {worst.axis}: {worst.error_px:.4g} px, {at}",
-        (
-            f"smallest limits that pass: --max-mean {_rounded_up(smallest.max_mean_px)}"
-            f" --max-error {_rounded_up(smallest.max_error_px)}"
-        ),
+        *_regions(report.regions),
+        "",
+        *_pictures(report),
+        "",
+        *_end(report),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _row(picture: PictureReport) -> str:
-    errors = (
-        picture.photo.mean_px,
-        picture.photo.max_px,
-        picture.crop.mean_px,
-        picture.crop.max_px,
+def _verdict(report: Report) -> str:
+    verdict = report.verdict
+    unit = verdict.limits.unit
+    if not verdict.passed:
+        return f"FAILED: {'; '.join(verdict.exceeded)} ({unit})"
+    found = report.photo_px.axis if unit == "photo" else report.crop_px.axis
+    held = (
+        f"{field} {getattr(found, field):.4g} <= {limit:g} px"
+        for _, field, limit in verdict.limits.named()
     )
-    return f"{picture.name:<28}" + "".join(f"{_px(error):>12}" for error in errors)
+    return f"PASSED: {', '.join(held)} ({unit})"
 
 
-def _cell(statistics: ErrorStatistics, field: str) -> str:
-    value: float = getattr(statistics, field)
-    return f"{value:.2%}" if field.startswith("share") else _px(value)
+def _notes(report: Report) -> list[str]:
+    notes: list[str] = []
+    if report.different_checkpoints:
+        notes.append("WARNING: the two sources were made from different checkpoints")
+    if report.end_to_end is not None:
+        ends = report.end_to_end.photo_px.axis
+        notes.append(
+            f"WARNING: the crops of {len(report.end_to_end.crops_that_differ)} pictures differ"
+            " (another OpenCV?); end to end"
+            f" mean {_px(ends.mean)}, max {_px(ends.max)} photo px"
+        )
+        notes.append(
+            "judged on the backend alone, on shared crops"
+            if report.judged_on == "shared crops"
+            else "judged end to end: --with-crops on one side would tell crop and backend apart"
+        )
+    if report.unreadable:
+        named = ", ".join(one.name for one in report.unreadable[:MOST_PICTURES])
+        notes.append(f"left out: {len(report.unreadable)} unreadable pictures: {named}")
+    return notes
+
+
+def _table(report: Report) -> list[str]:
+    percent = report.percent_interocular
+    columns: list[tuple[str, str, Statistics | None]] = [
+        ("photo px", "|dx|,|dy|", report.photo_px.axis),
+        ("photo px", "distance", report.photo_px.distance),
+        ("crop px", "|dx|,|dy|", report.crop_px.axis),
+        ("crop px", "distance", report.crop_px.distance),
+        ("% of eyes", "distance", percent.distance if percent else None),
+    ]
+    lines = [f"{'':<10}" + _heads(columns, row) for row in (0, 1)]
+    for label, field in ROWS:
+        cells = (_px(getattr(found, field)) if found else "-" for _, _, found in columns)
+        lines.append(f"{label:<10}" + "".join(f"{cell:>12}" for cell in cells))
+    for limit in report.photo_px.axis.share_under:
+        cells = (
+            f"{found.share_under[limit]:.2%}" if found and frame != "% of eyes" else "-"
+            for frame, _, found in columns
+        )
+        lines.append(f"{'< ' + limit + ' px':<10}" + "".join(f"{cell:>12}" for cell in cells))
+    spread = report.spread_crop_px
+    lines.append(f"spread     mean {_px(spread.mean)}, max {_px(spread.max)} crop px apart")
+    return lines
+
+
+def _heads(columns: list[tuple[str, str, Statistics | None]], row: int) -> str:
+    return "".join(f"{column[row]:>12}" for column in columns)
+
+
+def _first_points(report: Report) -> list[str]:
+    lines = [f"{report.pictures[0].name}: the first points{'reference':>22}{'candidate':>20}"]
+    for point in report.first_points:
+        here, there = (
+            f"({x:.1f}, {y:.1f})" for x, y in (point.reference_xy_px, point.candidate_xy_px)
+        )
+        lines.append(f"{point.point:>4}{here:>40}{there:>20}")
+    return lines
+
+
+def _regions(regions: Mapping[str, Part]) -> list[str]:
+    lines = [f"{'region':<28}{'mean photo':>12}{'max photo':>12}{'mean crop':>12}{'max crop':>12}"]
+    for name, part in regions.items():
+        lines.append(_row(name, part.photo_px, part.crop_px))
+    return lines
+
+
+def _pictures(report: Report) -> list[str]:
+    worst = sorted(report.pictures, key=lambda p: -p.photo_px.axis.max)[:MOST_PICTURES]
+    rest = len(report.pictures) - len(worst)
+    title = f"{'picture, worst first':<28}"
+    lines = [f"{title}{'mean photo':>12}{'max photo':>12}{'mean crop':>12}{'max crop':>12}"]
+    lines += [_row(p.name, p.photo_px.axis, p.crop_px.axis) for p in worst]
+    return [*lines, f"... and {rest} better ones, all in --json"] if rest else lines
+
+
+def _end(report: Report) -> list[str]:
+    worst = report.verdict.worst
+    at = (
+        f"reference ({worst.reference_xy_px[0]:.2f}, {worst.reference_xy_px[1]:.2f}),"
+        f" candidate ({worst.candidate_xy_px[0]:.2f}, {worst.candidate_xy_px[1]:.2f})"
+    )
+    error = f"{worst.error_px:.4g} {report.verdict.limits.unit}"
+    return [
+        f"worst: {worst.picture}, point {worst.point}, {worst.axis}: {error} px, {at}",
+        f"smallest limits that pass: {_options(report.verdict.smallest_passing)}",
+    ]
+
+
+def _options(limits: Limits) -> str:
+    """Six digits, never below the value: limits copied from here must pass."""
+    options = [
+        f"--max-{name} {math.ceil(limit * 1e6) / 1e6:.6f}" for name, _, limit in limits.named()
+    ]
+    return " ".join([*options, *(["--unit crop"] if limits.unit == "crop" else [])])
+
+
+def _row(name: str, photo: Statistics, crop: Statistics) -> str:
+    return f"{name:<28}" + "".join(
+        f"{_px(value):>12}" for value in (photo.mean, photo.max, crop.mean, crop.max)
+    )
 
 
 def _px(value: float) -> str:
     """Four decimals, as the reference prints; what they would hide, in powers of ten."""
     return f"{value:.4f}" if value >= SMALLEST_DECIMAL_PX or value == 0 else f"{value:.1e}"
-
-
-def _rounded_up(limit_px: float) -> str:
-    """Six digits, never below the value: a limit copied from here must pass."""
-    return f"{math.ceil(limit_px * 1e6) / 1e6:.6f}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InferenceError, InputError
+from runtime.manifest import Manifest
 from runtime.spec import ModelSpec
 
 F32 = NDArray[np.float32]
@@ -23,15 +25,20 @@ class Outputs:
     Attributes:
         landmarks: float32 (N, P, 2), x and y in [-1, 1].
         covariance: float32 (N, P, 3) as xx, xy, yy, in the same unit squared.
+        timings: seconds the batch took by stage: h2d (host to device), compute, d2h. An engine that
+            cannot tell them apart says compute alone.
     """
 
     landmarks: F32
     covariance: F32
+    timings: Mapping[str, float] = field(default_factory=dict)
 
     def of(self, index: int) -> Outputs:
         """One picture's share, still with a batch axis of 1; a view."""
         part = slice(index, index + 1)
-        return Outputs(landmarks=self.landmarks[part], covariance=self.covariance[part])
+        return Outputs(
+            landmarks=self.landmarks[part], covariance=self.covariance[part], timings=self.timings
+        )
 
 
 class Backend(ABC):
@@ -42,6 +49,8 @@ class Backend(ABC):
         device: where it runs, as it was resolved ("cpu", "npu:0", ...).
         spec: what the model takes and gives.
         parameters: number of the model's parameters, None where nothing says.
+        checkpoint_sha256: of the weights the model was made from; empty where nothing says.
+        manifest: of the bundle it came from, if it came from one.
         reasons: why `auto` took this device, and why each better one was refused.
     """
 
@@ -49,6 +58,8 @@ class Backend(ABC):
     device: str
     spec: ModelSpec
     parameters: int | None = None
+    checkpoint_sha256: str = ""
+    manifest: Manifest | None = None
     reasons: tuple[str, ...] = ()
 
     _closed = False
@@ -76,11 +87,11 @@ class Backend(ABC):
                 got=f"{batch.dtype} {batch.shape}",
                 action="Pack crops with spec.input.pack()",
             )
-        landmarks, covariance = self._run(batch)
+        said = self._run(batch)
         points = self.spec.points
-        self._check("landmarks", landmarks, (len(batch), points, 2))
-        self._check("covariance", covariance, (len(batch), points, 3))
-        return Outputs(landmarks=landmarks, covariance=covariance)
+        self._check("landmarks", said.landmarks, (len(batch), points, 2))
+        self._check("covariance", said.covariance, (len(batch), points, 3))
+        return said
 
     def close(self) -> None:
         """Release the engine; a second call does nothing."""
@@ -100,8 +111,8 @@ class Backend(ABC):
         self.close()
 
     @abstractmethod
-    def _run(self, batch: NDArray[Any]) -> tuple[F32, F32]:
-        """Run the engine; give landmarks and covariance as float32."""
+    def _run(self, batch: NDArray[Any]) -> Outputs:
+        """Run the engine, and time its stages once the device has really finished each."""
 
     @abstractmethod
     def _close(self) -> None:

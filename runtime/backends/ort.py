@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,11 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from runtime.backends.base import F32, Backend
+from runtime.backends.base import Backend, Outputs
 from runtime.errors import ArtifactError, BackendUnavailable, InferenceError, one_line
 from runtime.manifest import MANIFEST_NAME
 from runtime.source import Artifact
-from runtime.spec import INPUT_NAME, OUTPUT_NAMES, ModelSpec, spec_of
+from runtime.spec import CHECKPOINT_KEY, INPUT_NAME, OUTPUT_NAMES, ModelSpec, spec_of
 
 # device -> (provider, its option for the device's index)
 PROVIDERS = {
@@ -34,8 +35,10 @@ class OnnxRuntimeBackend(Backend):
         session = _open(where, provider, options)
         graph = _spec_in_graph(session, where)
         self.spec = graph
+        self.checkpoint_sha256 = session.get_modelmeta().custom_metadata_map.get(CHECKPOINT_KEY, "")
         if artifact.manifest is not None:
             self.spec = artifact.manifest.spec
+            self.manifest = artifact.manifest
             self.parameters = artifact.manifest.checkpoint.parameters
             _check_same(graph, self.spec, where)
         if device == "auto":
@@ -45,7 +48,8 @@ class OnnxRuntimeBackend(Backend):
             )
         self._session: Any = session
 
-    def _run(self, batch: NDArray[Any]) -> tuple[F32, F32]:
+    def _run(self, batch: NDArray[Any]) -> Outputs:
+        start = time.perf_counter()
         try:
             landmarks, covariance = self._session.run(
                 list(self.spec.outputs), {self.spec.input.name: batch}
@@ -58,7 +62,12 @@ class OnnxRuntimeBackend(Backend):
                 got=one_line(f"{type(error).__name__}: {error}", 300),
                 action="Run the same source with @cpu to see whether the device is at fault",
             ) from error
-        return np.asarray(landmarks), np.asarray(covariance)
+        # the session copies to and from its device inside run(), where nobody can time it
+        return Outputs(
+            landmarks=np.asarray(landmarks),
+            covariance=np.asarray(covariance),
+            timings={"compute": time.perf_counter() - start},
+        )
 
     def _close(self) -> None:
         self._session = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from typing import Any
 
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ import runtime.network  # noqa: F401  # holds torch's device autoload back; must
 # isort: split
 import torch
 
-from runtime.backends.base import F32, Backend
+from runtime.backends.base import Backend, Outputs
 from runtime.errors import BackendUnavailable, InferenceError, one_line
 from runtime.network.checkpoint import build_network, load_checkpoint, parameter_count
 from runtime.source import Artifact
@@ -30,6 +31,7 @@ class TorchBackend(Backend):
         checkpoint = load_checkpoint(artifact.path)
         network = build_network(checkpoint)
         self.parameters = parameter_count(network)
+        self.checkpoint_sha256 = checkpoint.sha256
         self.spec = spec_of(
             points=checkpoint.architecture.points, size=checkpoint.architecture.size
         )
@@ -38,14 +40,22 @@ class TorchBackend(Backend):
         except RuntimeError as error:
             raise _unavailable(self.device, one_line(error, 300)) from error
 
-    def _run(self, batch: NDArray[Any]) -> tuple[F32, F32]:
+    def _run(self, batch: NDArray[Any]) -> Outputs:
+        clock = time.perf_counter
         try:
             if self.device.startswith("npu"):
                 # the current device belongs to the thread, and any thread may call
                 torch.npu.set_device(self.device)  # type: ignore[attr-defined]  # by torch_npu
             with torch.inference_mode():
-                outputs = self._network(torch.from_numpy(batch).to(self.device))
+                start = clock()
+                crops = torch.from_numpy(batch).to(self.device)
+                self._synchronise()
+                sent = clock()
+                outputs = self._network(crops)
+                self._synchronise()
+                computed = clock()
                 landmarks, covariance = (output.cpu().numpy() for output in outputs)
+                fetched = clock()
         except RuntimeError as error:
             raise InferenceError(
                 self.name,
@@ -53,7 +63,14 @@ class TorchBackend(Backend):
                 got=one_line(error, 300),
                 action="Run the same source with @cpu to see whether the device is at fault",
             ) from error
-        return landmarks, covariance
+        stages = {"h2d": sent - start, "compute": computed - sent, "d2h": fetched - computed}
+        return Outputs(landmarks=landmarks, covariance=covariance, timings=stages)
+
+    def _synchronise(self) -> None:
+        """Wait for the device: a clock read while kernels are queued measures nothing."""
+        kind = self.device.partition(":")[0]
+        if kind in ACCELERATORS:
+            getattr(torch, kind).synchronize()
 
     def _close(self) -> None:
         self._network = None

@@ -49,7 +49,7 @@ def test_starter_bundle_holds_what_the_design_lists(starter_bundle: Path) -> Non
     assert {p.name for p in starter_bundle.iterdir()} == {*manifest.files, "manifest.json"}
     assert manifest.parity.passed
     assert parity["verdict"]["passed"]
-    assert parity["photo"]["coordinates"] == 272
+    assert parity["photo_px"]["axis"]["count"] == 272
     assert manifest.onnx.opset == 13
     assert set(manifest.verification) == {
         f"{kind}/{output}" for kind in ("real", "random") for output in ("landmarks", "covariance")

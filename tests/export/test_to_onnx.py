@@ -13,12 +13,13 @@ from builders import STARTER, tiny_checkpoint
 
 from export import to_onnx
 from export.config import OnnxTable
-from export.simplify import CHECKPOINT_KEY, check_graph, operator_counts, simplify
+from export.simplify import check_graph, operator_counts, simplify
 from export.to_onnx import export_graph
 from export.verify import verify
 from parity.samples import default_samples
 from runtime.backends import open_backend
 from runtime.errors import ExportError
+from runtime.spec import CHECKPOINT_KEY
 
 EXPORTERS = {"torchscript": 13, "dynamo": 18}
 CROP_PX = 128

@@ -43,13 +43,13 @@ def test_checkpoint_against_bundle_on_the_samples(
     report = json.loads(capsys.readouterr().out)
 
     assert report["verdict"]["passed"]
-    assert report["photo"]["coordinates"] == 68 * 2 * 2
-    assert report["photo"]["max_px"] < 1e-3
+    assert report["photo_px"]["axis"]["count"] == 68 * 2 * 2
+    assert report["photo_px"]["axis"]["max"] < 1e-3
     assert [p["name"] for p in report["pictures"]] == ["test.jpg", "sample.jpg"]
     # the photo's own pixels are 4 and 3 crop pixels, the crop's are its own
     test, sample = report["pictures"]
-    assert 3 <= test["photo"]["mean_px"] / test["crop"]["mean_px"] <= 4
-    assert sample["photo"] == sample["crop"]
+    assert 3 <= test["photo_px"]["axis"]["mean"] / test["crop_px"]["axis"]["mean"] <= 4
+    assert sample["photo_px"] == sample["crop_px"]
 
 
 def test_defaults_are_the_starters() -> None:
@@ -88,7 +88,7 @@ def test_report_is_written_whole(starter_bundle: Path, tmp_path: Path) -> None:
         assert run(f"{STARTER}@cpu", starter_bundle, "--output", tmp_path / name) == 0
 
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
-    assert json.loads((tmp_path / "a.json").read_text())["points"] == 68
+    assert len(json.loads((tmp_path / "a.json").read_text())["landmarks"]) == 68
 
 
 def test_own_pictures_in_files_and_folders(
@@ -102,7 +102,7 @@ def test_own_pictures_in_files_and_folders(
         cv2.imwrite(str(tmp_path / name), noise(rng, 256, 256))
     (tmp_path / "notes.txt").touch()
     code = run(
-        *(f"{STARTER}@cpu", starter_bundle, "--json", "--cropped"),
+        *(f"{STARTER}@cpu", starter_bundle, "--json", "--boxes", "crop"),
         *("--images", tmp_path, ROOT / "assets/sample.jpg"),
     )
     report = json.loads(capsys.readouterr().out)
@@ -117,6 +117,10 @@ def test_own_pictures_in_files_and_folders(
         (["--images", "gone"], 2, "gone: expected pictures"),
         (["--images", "configs"], 2, "configs: expected pictures"),
         (["--images", "README.md"], 2, "no decoder takes"),
+        (["--images", "assets/test.jpg", "README.md", "--strict"], 2, "no decoder takes"),
+        (["--images", "assets/test.jpg", "assets/test.jpg"], 2, "got it twice"),
+        (["--images", "assets/*.jpg", "--boxes", "gone.csv"], 2, "got no such file"),
+        (["--jobs", "0"], 2, "--jobs: expected 1 to 64"),
         (["--max-mean", "-1"], 2, "max_mean: expected a finite number"),
         (["--max-error", "nan"], 2, "max_error: expected a finite number"),
         (["--output", "no/folder/x.json"], 2, "in a folder that exists"),
@@ -142,7 +146,7 @@ def test_missing_sources_and_half_pairs_are_refused(
     """A source that is not there, one that needs an NPU, one alone, crops without pictures."""
     assert run("gone.pkl", starter_bundle) == 2
     assert run(f"{STARTER}@cpu", f"{starter_bundle}@npu:0") == 3
-    for arguments in ([starter_bundle], ["a", "b", "c"], ["--cropped"]):
+    for arguments in ([starter_bundle], ["a", "b", "c"], ["--boxes", "crop"]):
         with pytest.raises(SystemExit, match="2"):
             run(*arguments)
     assert "name two sources or none" in capsys.readouterr().err
@@ -158,4 +162,4 @@ def test_samples_are_the_repositorys_own(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(InputError, match="name pictures with --images"):
         default_samples()
     shutil.copy(ROOT / "assets/test.jpg", tmp_path)
-    assert [s.name for s in find_samples([tmp_path])] == ["test.jpg"]
+    assert [s.name for s in find_samples([str(tmp_path)])] == ["test.jpg"]

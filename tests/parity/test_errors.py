@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
+from recordings import recording_of
 
-from parity.errors import ErrorTable, error_row, stack_rows, statistics
+from parity.errors import ErrorTable, error_table, frame_statistics
+from parity.recording import Recording
 from parity.verdict import Limits, judge
-from runtime.backends.base import Outputs
-from runtime.crop import Crop
-from runtime.detector import Trace
-from runtime.errors import ConfigError, InputError
-from runtime.landmarks import bring_home
+from runtime.errors import ConfigError
 
 
 def percentile(values: list[float], q: float) -> float:
@@ -27,55 +26,40 @@ def percentile(values: list[float], q: float) -> float:
 
 @pytest.mark.parametrize("pictures", [1, 2, 7])
 def test_statistics_agree_with_the_oracle(rng: np.random.Generator, pictures: int) -> None:
-    """Over |dx| and |dy|: 68 x 2 x pictures coordinates."""
+    """Over |dx| and |dy|, and over distances: every figure by loops."""
     table = rng.normal(0, 0.7, (pictures, 68, 2))
-    values = [abs(float(v)) for v in table.ravel()]
-    mean = sum(values) / len(values)
-    found = statistics(table)
+    distances = [math.hypot(dx, dy) for dx, dy in table.reshape(-1, 2)]
+    both = frame_statistics(table)
+    for found, values in (
+        (both.axis, [abs(float(v)) for v in table.ravel()]),
+        (both.distance, distances),
+    ):
+        mean = sum(values) / len(values)
+        variance = sum((v - mean) ** 2 for v in values) / len(values)
+        assert found.count == len(values)
+        assert found.mean == pytest.approx(mean)
+        assert found.std == pytest.approx(math.sqrt(variance))
+        assert found.max == pytest.approx(max(values))
+        for name, q in (("p50", 50), ("p90", 90), ("p95", 95), ("p99", 99)):
+            assert getattr(found, name) == pytest.approx(percentile(values, q))
+        for limit in (0.1, 0.25, 0.5, 1.0):
+            share = sum(v < limit for v in values) / len(values)
+            assert found.share_under[f"{limit:g}"] == pytest.approx(share)
 
-    assert found.coordinates == 68 * 2 * pictures
-    assert found.mean_px == pytest.approx(mean)
-    assert found.max_px == pytest.approx(max(values))
-    assert found.std_px == pytest.approx(
-        math.sqrt(sum((v - mean) ** 2 for v in values) / len(values))
-    )
-    assert found.p95_px == pytest.approx(percentile(values, 95))
-    assert found.p99_px == pytest.approx(percentile(values, 99))
-    assert found.share_under_0_5 == pytest.approx(sum(v < 0.5 for v in values) / len(values))
-    assert found.share_under_1 == pytest.approx(sum(v < 1 for v in values) / len(values))
 
-
-def trace_of(landmarks: np.ndarray, across: float, down: float) -> Trace:
-    crop = Crop(
-        pixels=np.zeros((256, 256, 3), np.uint8), image_from_crop=np.diag([across, down, 1])
-    )
-    outputs = Outputs(
-        landmarks=landmarks[None].astype(np.float32),
-        covariance=np.zeros((1, len(landmarks), 3), np.float32),
-    )
-    home = bring_home(outputs.landmarks[0], outputs.covariance[0], crop)
-    return Trace(crop=crop, outputs=outputs, landmarks=home, timings={})
+def shifted(recording: Recording, by: float) -> Recording:
+    return dataclasses.replace(recording, landmarks=recording.landmarks + np.float32(by))
 
 
 def test_photo_pixels_carry_the_crops_unequal_axes(rng: np.random.Generator) -> None:
-    """A shift of one crop px is four photo px in x and three in y."""
-    points = rng.uniform(-0.5, 0.5, (68, 2))
-    shifted = points + 1 / 128
-    photo, crop = error_row(trace_of(points, 4, 3), trace_of(shifted, 4, 3), 256)
+    """A shift of one crop px is four photo px in x and three in y; percent goes by the eyes."""
+    here = recording_of(rng)
+    table = error_table(here, shifted(here, 1 / 128))
+    eyes = np.linalg.norm(here.points_px[:, 36] - here.points_px[:, 45], axis=1)
 
-    np.testing.assert_allclose(crop, 1, atol=1e-4)
-    np.testing.assert_allclose(photo, np.tile([4, 3], (68, 1)), atol=1e-3)
-
-
-def test_sources_that_cannot_be_compared_are_refused(rng: np.random.Generator) -> None:
-    """Another number of points; another crop; no picture at all."""
-    points = rng.uniform(-0.5, 0.5, (68, 2))
-    with pytest.raises(InputError, match="68 points in the same crop, got 98 points"):
-        error_row(trace_of(points, 1, 1), trace_of(np.zeros((98, 2)), 1, 1), 256)
-    with pytest.raises(InputError, match="crops that differ"):
-        error_row(trace_of(points, 1, 1), trace_of(points, 1, 2), 256)
-    with pytest.raises(InputError, match="at least one picture"):
-        stack_rows([], [], [])
+    np.testing.assert_allclose(table.crop_px, 1, atol=1e-4)
+    np.testing.assert_allclose(table.photo_px, np.tile([4, 3], (2, 68, 1)), atol=1e-3)
+    np.testing.assert_allclose(table.percent[:, 0, 0], 4 / eyes * 100, rtol=1e-3)
 
 
 def table_of(photo_px: np.ndarray) -> ErrorTable:
@@ -84,6 +68,8 @@ def table_of(photo_px: np.ndarray) -> ErrorTable:
         photo_px=photo_px,
         crop_px=photo_px / 4,
         points_px=np.full(photo_px.shape, 100.0),
+        spread_px=np.zeros(photo_px.shape[:2]),
+        interocular_px=np.full(len(photo_px), 50.0),
     )
 
 
@@ -118,3 +104,16 @@ def test_limits_that_cannot_be_meant_are_refused(value: float) -> None:
         Limits(max_mean_px=value).check()
     with pytest.raises(ConfigError, match="max_error"):
         Limits(max_error_px=value).check()
+
+
+def test_percentiles_and_crop_pixels_are_judged_where_they_are_given() -> None:
+    """P95 and P99 only on request; --unit crop judges the other frame."""
+    photo = np.full((1, 68, 2), 0.04)
+    photo[0, :2] = 0.4
+    table = table_of(photo)
+
+    assert judge(table, Limits()).passed
+    verdict = judge(table, Limits(max_p99_px=0.3))
+    assert verdict.exceeded == ("p99 0.4 px > 0.3 px",)
+    assert judge(table, Limits(max_p99_px=0.3, unit="crop")).passed
+    assert judge(table, verdict.smallest_passing).passed

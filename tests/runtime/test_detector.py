@@ -68,7 +68,7 @@ def test_detect_is_the_trace(detector: Detector, photo: U8) -> None:
 
     np.testing.assert_array_equal(found.points_px, trace.landmarks.points_px)
     np.testing.assert_array_equal(found.covariance_px2, trace.landmarks.covariance_px2)
-    assert set(trace.timings) == {"crop", "pack", "run", "home"}
+    assert set(trace.timings) == {"crop", "pack", "compute", "home"}
     assert min(trace.timings.values()) > 0
 
 

@@ -1,0 +1,148 @@
+"""Face boxes from files: JSON, CSV, the published TSV, and the points beside a picture."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime import geometry
+from runtime.errors import InputError, one_line
+
+Box = tuple[float, float, float, float]
+F64 = NDArray[np.float64]
+
+CSV_COLUMNS = ("image", "x1", "y1", "x2", "y2")
+# The published annotation's columns after the points: scale, center_w, center_h.
+TSV_TAIL = ("scale", "center_w", "center_h")
+
+
+def read_boxes(path: Path, pictures: Sequence[Path]) -> dict[Path, Box]:
+    """Read a file of boxes, one for each picture.
+
+    JSON: {"a.jpg": [x1, y1, x2, y2], ...}. CSV: columns image, x1, y1, x2, y2. TSV: the published
+    annotations, whose scale and centre become the box that gives the same crop. Pictures are named
+    by the end of their path: "a.jpg" or "photos/a.jpg".
+
+    Raises:
+        InputError: unreadable, a box that is none, a picture without one, or boxes for pictures
+            that are not among those given.
+    """
+    readers = {".json": _from_json, ".csv": _from_csv, ".tsv": _from_tsv}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise _refused(path, "a .json, .csv or .tsv file", f"suffix {path.suffix!r}")
+    try:
+        named = reader(path)
+    except (OSError, ValueError, KeyError, csv.Error, RecursionError) as error:
+        detail = one_line(f"{type(error).__name__}: {error}", 200)
+        raise _refused(path, f"boxes as {path.suffix[1:].upper()}", detail) from error
+    boxes = {name: _checked(path, name, box) for name, box in named.items()}
+    return _matched(path, boxes, pictures)
+
+
+def read_pts(path: Path) -> F64:
+    """Read a 300W .pts file.
+
+    Returns:
+        (P, 2) image px, pixel centres at integers: the file counts from one.
+
+    Raises:
+        InputError: missing, or not such a file.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        inside = text[text.index("{") + 1 : text.rindex("}")]
+        points = np.array([[float(v) for v in line.split()] for line in inside.split("\n") if line])
+    except (OSError, ValueError, IndexError) as error:
+        raise _refused(path, "a .pts file of points in braces", one_line(error, 200)) from error
+    if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
+        raise _refused(path, "two finite numbers a line", f"shape {points.shape}")
+    counted = [line for line in text.split("\n") if line.startswith("n_points:")]
+    if counted and counted[0].split(":")[1].strip() != str(len(points)):
+        raise _refused(path, counted[0].strip(), f"{len(points)} points")
+    return points - 1
+
+
+def box_of_points(points_px: F64, where: str) -> Box:
+    """The points' own minimum and maximum as a box.
+
+    Raises:
+        InputError: points on a line or in one place.
+    """
+    x1, y1 = points_px.min(axis=0)
+    x2, y2 = points_px.max(axis=0)
+    return _checked(Path(where), "its points", (x1, y1, x2, y2))
+
+
+def _from_json(path: Path) -> Mapping[str, Any]:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError(f"a {type(found).__name__} instead of an object")
+    return found
+
+
+def _from_csv(path: Path) -> Mapping[str, Any]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    return {row["image"]: tuple(row[column] for column in CSV_COLUMNS[1:]) for row in rows}
+
+
+def _from_tsv(path: Path) -> Mapping[str, Any]:
+    """Columns: picture, 5 points, N points, scale, center_w, center_h[, tags]; a header first."""
+    found: dict[str, Any] = {}
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    for line in lines[1:]:
+        cells = line.split("\t")
+        if len(cells) < 3 + len(TSV_TAIL):
+            raise ValueError(f"{len(cells)} columns in {line[:60]!r}")
+        scale, x, y = (float(cell) for cell in cells[3 : 3 + len(TSV_TAIL)])
+        half = scale * geometry.BOX_UNITS / 2
+        found[cells[0]] = (x - half, y - half, x + half, y + half)
+    return found
+
+
+def _checked(path: Path, name: str, box: Any) -> Box:
+    try:
+        x1, y1, x2, y2 = (float(value) for value in box)
+        if not all(math.isfinite(value) for value in (x1, y1, x2, y2)):
+            raise ValueError("not finite")
+        geometry.check_box((x1, y1, x2, y2))
+    except (TypeError, ValueError, InputError) as error:
+        raise _refused(path, f"a box for {name}: {geometry.BOX_CONTRACT}", repr(box)) from error
+    return x1, y1, x2, y2
+
+
+def _matched(path: Path, boxes: Mapping[str, Box], pictures: Sequence[Path]) -> dict[Path, Box]:
+    found: dict[Path, Box] = {}
+    used: set[str] = set()
+    for picture in pictures:
+        whole = "/" + picture.resolve().as_posix().lstrip("/")
+        names = [name for name in boxes if whole.endswith("/" + _tail(name))]
+        if len(names) != 1:
+            got = "none" if not names else f"{len(names)}: {', '.join(names[:3])}"
+            raise _refused(path, f"one box for {picture}", got)
+        found[picture] = boxes[names[0]]
+        used.add(names[0])
+    others = [name for name in boxes if name not in used]
+    if others:
+        named = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
+        raise _refused(
+            path, f"boxes for the {len(pictures)} pictures given", f"{len(others)} others: {named}"
+        )
+    return found
+
+
+def _tail(name: str) -> str:
+    """A name as the end of a path: "./photos\\a.jpg" is "photos/a.jpg"."""
+    return name.replace("\\", "/").removeprefix("./").lstrip("/")
+
+
+def _refused(path: Path, expected: str, got: str) -> InputError:
+    return InputError(str(path), expected=expected, got=got, action="Correct the file of boxes")

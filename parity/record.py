@@ -1,0 +1,300 @@
+"""python -m parity.record: run a source where its engine is, and carry the answers away."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from parity.machine import machine, versions
+from parity.recording import (
+    STAGES,
+    Header,
+    PictureRecord,
+    Recording,
+    Unreadable,
+    load_recording,
+    save_recording,
+)
+from parity.samples import BOX_CHOICES, Sample, decoded, default_samples, find_samples
+from runtime import command_line
+from runtime.detector import Detector, Trace
+from runtime.errors import EXIT_OK, ConfigError, InferenceError, InputError
+from runtime.files import check_folder_of
+
+logger = logging.getLogger("starmark")
+
+RECORDING_SUFFIX = ".npz"
+MOST_JOBS = 64
+
+
+class Recorder:
+    """Collects one source's answers, picture by picture, in memory that holds no pixels."""
+
+    def __init__(self, source: str, detector: Detector, crops: IO[bytes] | None = None) -> None:
+        self.source = source
+        self.detector = detector
+        self._crops = crops
+        self._pictures: list[PictureRecord] = []
+        self._rows: list[tuple[Any, ...]] = []
+
+    def add(self, sample: Sample, picture: NDArray[np.uint8], decode_s: float = np.nan) -> None:
+        """Run the source on one picture.
+
+        Raises:
+            InputError: the picture or its box cannot be used.
+            InferenceError: the engine failed, or said something that is not a number.
+        """
+        try:
+            trace = self.detector.trace(picture, sample.box_xyxy, cropped=sample.cropped)
+        except InferenceError as error:
+            raise InferenceError(
+                f"{self.source}: {sample.name}: {error.where}",
+                expected=error.expected,
+                got=error.got,
+                action=error.action,
+            ) from error
+        self._pictures.append(
+            PictureRecord(
+                name=sample.name,
+                mode=sample.mode,
+                box_xyxy=sample.box_xyxy,
+                size_wh=(picture.shape[1], picture.shape[0]),
+                sha256_picture=sha256_pixels(picture),
+                sha256_crop=sha256_pixels(trace.crop.pixels),
+            )
+        )
+        self._keep(trace, trace.crop.image_from_crop, decode_s)
+
+    def replay(self, record: PictureRecord, crop: NDArray[np.uint8], place: Any) -> None:
+        """Run the source on another recording's crop, in that crop's place.
+
+        Raises:
+            InputError: a crop of another size than this source takes.
+            InferenceError: the engine failed.
+        """
+        trace = self.detector.trace(crop, cropped=True)
+        self._pictures.append(msgspec.structs.replace(record, sha256_crop=sha256_pixels(crop)))
+        self._keep(trace, place, np.nan)
+
+    def finish(self, unreadable: Sequence[Unreadable] = ()) -> Recording:
+        """Put everything together."""
+        backend, spec = self.detector.backend, self.detector.spec
+        header = Header(
+            source=self.source,
+            engine=backend.name,
+            device=backend.device,
+            parameters=backend.parameters,
+            checkpoint_sha256=backend.checkpoint_sha256,
+            spec=spec,
+            manifest=backend.manifest,
+            versions=versions(),
+            machine=machine(),
+            pictures=tuple(self._pictures),
+            unreadable=tuple(unreadable),
+            with_crops=self._crops is not None,
+            created_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        )
+        n, p = len(self._rows), spec.points
+        columns = list(zip(*self._rows, strict=True)) or [(), (), (), ()]
+        return Recording(
+            header=header,
+            landmarks=np.array(columns[0], np.float32).reshape(n, p, 2),
+            covariance=np.array(columns[1], np.float32).reshape(n, p, 3),
+            image_from_crop=np.array(columns[2], np.float64).reshape(n, 3, 3),
+            timings=np.array(columns[3], np.float64).reshape(n, len(STAGES)),
+        )
+
+    def _keep(self, trace: Trace, place: Any, decode_s: float) -> None:
+        if self._crops is not None:
+            self._crops.write(trace.crop.pixels.tobytes())
+        timings = {**trace.timings, "decode": decode_s}
+        self._rows.append(
+            (
+                trace.outputs.landmarks[0],
+                trace.outputs.covariance[0],
+                place,
+                [timings.get(stage, np.nan) for stage in STAGES],
+            )
+        )
+
+
+def record(
+    recorders: Sequence[Recorder], samples: Sequence[Sample], *, jobs: int = 1, strict: bool = False
+) -> list[Recording]:
+    """Show every picture to every source, decoding ahead.
+
+    Args:
+        recorders: one a source; all see the same decoded picture.
+        samples: the pictures.
+        jobs: threads that decode.
+        strict: an unreadable picture is an error instead of being left out and listed.
+
+    Raises:
+        InputError: no picture at all could be read, or one could not and `strict`.
+        InferenceError: an engine failed.
+    """
+    unreadable: list[Unreadable] = []
+    pictures = decoded(samples, jobs)
+    for sample, picture, seconds in command_line.progress(pictures, "Recording", len(samples)):
+        try:
+            if isinstance(picture, InputError):
+                raise picture
+            for recorder in recorders:
+                recorder.add(sample, picture, seconds)
+        except InputError as error:
+            if strict:
+                raise
+            logger.warning("left out: %s", error)
+            unreadable.append(Unreadable(name=sample.name, error=str(error)))
+    if len(unreadable) == len(samples):
+        raise InputError(
+            "pictures",
+            expected="at least one that can be read",
+            got=f"{len(unreadable)} unreadable, the first: {unreadable[0].error}"
+            if unreadable
+            else "none",
+            action="Check --images",
+        )
+    return [recorder.finish(unreadable) for recorder in recorders]
+
+
+def replay(
+    detector: Detector, source: str, recording: Recording, crops: IO[bytes] | None = None
+) -> Recording:
+    """Run a source on the crops another recording carries.
+
+    Raises:
+        InputError: that recording has no crops, or they have another size.
+        InferenceError: the engine failed.
+    """
+    recorder = Recorder(source, detector, crops)
+    recorded = command_line.progress(recording.crops(), "Replaying", len(recording.landmarks))
+    for index, crop in enumerate(recorded):
+        place = recording.image_from_crop[index]
+        recorder.replay(recording.header.pictures[index], crop, place)
+    return recorder.finish(recording.header.unreadable)
+
+
+def sha256_pixels(pixels: NDArray[np.uint8]) -> str:
+    """Hash of an array's shape and bytes."""
+    digest = hashlib.sha256(repr(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels).data.cast("B"))
+    return digest.hexdigest()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Record one source into a file.
+
+    Returns:
+        0, or as `runtime.errors` lists.
+    """
+    arguments = _parse(argv)
+    command_line.log_to_stderr()
+    return command_line.run(lambda: _record(arguments))
+
+
+def add_picture_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say which pictures, shared with the comparison."""
+    add = parser.add_argument
+    add("--images", nargs="+", metavar="PATH", help="pictures, folders or globs")
+    add(
+        "--boxes",
+        metavar="WHERE",
+        help=f"{', '.join(BOX_CHOICES)}, or a .json, .csv or .tsv file (default: the .pts beside a"
+        " picture where there is one, else the whole picture)",
+    )
+    add("--jobs", type=int, default=1, metavar="N", help="threads that decode pictures (default 1)")
+    add("--strict", action="store_true", help="an unreadable picture is an error")
+
+
+def chosen_samples(arguments: argparse.Namespace) -> list[Sample]:
+    """The pictures that the options name; the embedded samples without --images.
+
+    Raises:
+        InputError, ConfigError: see `find_samples`; or --jobs out of range.
+    """
+    if not 1 <= arguments.jobs <= MOST_JOBS:
+        raise ConfigError(
+            "--jobs",
+            expected=f"1 to {MOST_JOBS} threads",
+            got=str(arguments.jobs),
+            action="Choose about as many as the machine has cores",
+        )
+    if not arguments.images:
+        return default_samples()
+    return find_samples(arguments.images, arguments.boxes)
+
+
+def check_recording_name(path: Path, option: str) -> None:
+    """Find out early that a recording cannot be written.
+
+    Raises:
+        ConfigError: another suffix, or no such folder.
+    """
+    check_folder_of(path, option)
+    if path.suffix != RECORDING_SUFFIX:
+        raise ConfigError(
+            f"{option} {path}",
+            expected=f"a name that ends in {RECORDING_SUFFIX}",
+            got=repr(path.suffix),
+            action="Change the suffix",
+        )
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = command_line.parser(
+        "parity.record",
+        "Run a source on pictures and write its answers into a file that parity.compare reads\n"
+        "anywhere. --images RECORDING.npz runs it on the crops that recording carries.",
+        "python -m parity.record build/star68@npu:0 --images photos/ --output npu.npz",
+    )
+    parser.add_argument("source", metavar="SOURCE", help="PATH[@[ENGINE/]DEVICE]")
+    add_picture_options(parser)
+    parser.add_argument("--output", type=Path, required=True, metavar="NPZ", help="file to write")
+    parser.add_argument("--with-crops", action="store_true", help="keep the crops (large)")
+    arguments = parser.parse_args(argv)
+    if arguments.boxes and not arguments.images:
+        parser.error("--boxes says how to read --images: name some")
+    return arguments
+
+
+def _record(arguments: argparse.Namespace) -> int:
+    output: Path = arguments.output
+    check_recording_name(output, "--output")
+    with ExitStack() as stack:
+        # without a name, so that nothing is left of it however this process ends
+        crops = (
+            stack.enter_context(tempfile.TemporaryFile(dir=output.parent))
+            if arguments.with_crops
+            else None
+        )
+        images = arguments.images or []
+        again = len(images) == 1 and Path(images[0]).suffix == RECORDING_SUFFIX
+        played = load_recording(Path(images[0])) if again else None
+        samples = [] if again else chosen_samples(arguments)
+        detector = stack.enter_context(Detector(arguments.source))
+        if played is not None:
+            made = replay(detector, arguments.source, played, crops)
+        else:
+            recorder = Recorder(arguments.source, detector, crops)
+            (made,) = record([recorder], samples, jobs=arguments.jobs, strict=arguments.strict)
+        save_recording(output, made, crops)
+    left_out = f", {len(made.header.unreadable)} left out" if made.header.unreadable else ""
+    print(f"recorded: {output} ({len(made.landmarks)} pictures{left_out})")
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,288 @@
+"""What a source said about many pictures, in one file that crosses the air gap.
+
+An .npz of plain arrays, no pickles: a JSON header (as bytes), landmarks, covariance, the crops'
+places, timings, and the crops themselves where they were asked for. Reading trusts nothing: the
+header says how many pictures there are, and every array must be exactly as large as that makes it.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from runtime import geometry
+from runtime.errors import InputError, one_line
+from runtime.files import written_whole
+from runtime.manifest import Manifest
+from runtime.spec import ModelSpec
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+U8 = NDArray[np.uint8]
+
+SCHEMA = 1
+STAGES = ("decode", "crop", "pack", "h2d", "compute", "d2h", "home")
+LARGEST_HEADER_BYTES = 256 << 20
+LONGEST_NPY_HEADER = 1000
+LARGEST_CROP_SIDE_PX = 1024
+MOST_POINTS = 10_000
+CROPS = "crops"
+
+
+class PictureRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One picture as it was shown. Hashes are over the decoded pixels, not over the file."""
+
+    name: str
+    mode: str
+    box_xyxy: tuple[float, float, float, float] | None
+    size_wh: tuple[int, int]
+    sha256_picture: str
+    sha256_crop: str
+
+
+class Unreadable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A picture that was left out, and why."""
+
+    name: str
+    error: str
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What was recorded, by what, on what. `checkpoint_sha256` is empty where nothing says."""
+
+    schema: int = SCHEMA
+    source: str
+    engine: str
+    device: str
+    parameters: int | None
+    checkpoint_sha256: str
+    spec: ModelSpec
+    manifest: Manifest | None
+    versions: dict[str, str]
+    machine: str
+    pictures: tuple[PictureRecord, ...]
+    unreadable: tuple[Unreadable, ...]
+    with_crops: bool
+    created_utc: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Recording:
+    """A source's answers.
+
+    Attributes:
+        header: see `Header`.
+        landmarks: float32 (N, P, 2) in [-1, 1].
+        covariance: float32 (N, P, 3) xx, xy, yy in the same unit squared.
+        image_from_crop: float64 (N, 3, 3).
+        timings: float64 (N, len(STAGES)) seconds; NaN where an engine does not tell a stage.
+        path: the file, where it was read from one: the crops stay in it.
+    """
+
+    header: Header
+    landmarks: F32
+    covariance: F32
+    image_from_crop: F64
+    timings: F64
+    path: Path | None = None
+
+    @property
+    def points_px(self) -> F64:
+        """(N, P, 2) points in image px, not rounded to float32."""
+        crop_px = geometry.crop_px_from_normalised(self.landmarks, self.header.spec.input.size)
+        linear, shift = self.image_from_crop[:, :2, :2], self.image_from_crop[:, None, :2, 2]
+        points_px: F64 = np.einsum("nij,npj->npi", linear, crop_px) + shift
+        return points_px
+
+    def crops(self) -> Iterator[U8]:
+        """The crops, one at a time, each uint8 (S, S, 3) BGR.
+
+        Raises:
+            InputError: recorded without crops, or the file is damaged.
+        """
+        if self.path is None or not self.header.with_crops:
+            raise InputError(
+                self.header.source,
+                expected="a recording with crops",
+                got="one without",
+                action="Record it again with --with-crops",
+            )
+        size = self.header.spec.input.size
+        shape = (len(self.header.pictures), size, size, 3)
+        with _archive(self.path) as archive, archive.open(f"{CROPS}.npy") as file:
+            _check_array(self.path, CROPS, file, shape, np.dtype(np.uint8))
+            for _ in range(shape[0]):
+                raw = _exactly(self.path, CROPS, file, size * size * 3)
+                yield np.frombuffer(raw, np.uint8).reshape(size, size, 3)
+
+
+def save_recording(path: Path, recording: Recording, crops: IO[bytes] | None = None) -> None:
+    """Write a recording, whole or not at all.
+
+    Args:
+        path: of the .npz.
+        recording: what to write.
+        crops: an open file that holds the crops' bytes one after the other; it is streamed.
+
+    Raises:
+        OSError: the disk is full or cannot be written to.
+    """
+    arrays: dict[str, NDArray[Any]] = {
+        "header": np.frombuffer(msgspec.json.encode(recording.header), np.uint8),
+        "landmarks": recording.landmarks,
+        "covariance": recording.covariance,
+        "image_from_crop": recording.image_from_crop,
+        "timings": recording.timings,
+    }
+    with (
+        written_whole(path) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                npy.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+        if crops is not None:
+            size = recording.header.spec.input.size
+            shape = (len(recording.header.pictures), size, size, 3)
+            crops.seek(0)
+            with archive.open(f"{CROPS}.npy", "w", force_zip64=True) as file:
+                facts = {"descr": "|u1", "fortran_order": False, "shape": shape}
+                npy.write_array_header_1_0(file, facts)
+                shutil.copyfileobj(crops, file)
+
+
+def load_recording(path: Path) -> Recording:
+    """Read a recording, believing nothing in it before it is checked.
+
+    Raises:
+        InputError: missing, truncated, not a recording, of another schema, with pickles, or with
+            arrays of another size than the header makes them.
+    """
+    with _archive(path) as archive:
+        with _member(path, archive, "header") as file:
+            raw = file.read(LARGEST_HEADER_BYTES + 1)
+        if len(raw) > LARGEST_HEADER_BYTES:
+            raise _refused(path, f"a header of more than {LARGEST_HEADER_BYTES >> 20} MiB")
+        header = _read_header(path, raw)
+        n, p = len(header.pictures), header.spec.points
+        shapes: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
+            "landmarks": ((n, p, 2), np.float32),
+            "covariance": ((n, p, 3), np.float32),
+            "image_from_crop": ((n, 3, 3), np.float64),
+            "timings": ((n, len(STAGES)), np.float64),
+        }
+        arrays: dict[str, Any] = {}
+        for name, (shape, kind) in shapes.items():
+            dtype = np.dtype(kind)
+            with _member(path, archive, name) as file:
+                _check_array(path, name, file, shape, dtype)
+                content = _exactly(path, name, file, int(np.prod(shape)) * dtype.itemsize)
+                if file.read(1):
+                    raise _refused(path, f"{name} longer than its shape")
+            arrays[name] = np.frombuffer(content, dtype).reshape(shape)
+    _check_finite(path, header, arrays)
+    return Recording(header=header, path=path, **arrays)
+
+
+def _read_header(path: Path, raw: bytes) -> Header:
+    file = io.BytesIO(raw)
+    try:
+        if npy.read_magic(file) != (1, 0):
+            raise ValueError("another version of the array format")
+        shape, _, dtype = npy.read_array_header_1_0(file, max_header_size=LONGEST_NPY_HEADER)
+        if dtype != np.uint8 or len(shape) != 1:
+            raise ValueError(f"a header of {dtype} {shape}")
+        content = file.read()
+        schema = msgspec.json.decode(content, type=_SchemaOnly).schema
+        if schema != SCHEMA:
+            raise ValueError(f"schema {schema}, which this version cannot read")
+        header = msgspec.json.decode(content, type=Header)
+    except (ValueError, SyntaxError, TypeError, msgspec.MsgspecError) as error:
+        raise _refused(path, f"a header that cannot be read: {one_line(error, 200)}") from error
+    if not 1 <= header.spec.points <= MOST_POINTS:
+        raise _refused(path, f"{header.spec.points} points")
+    if not 1 <= header.spec.input.size <= LARGEST_CROP_SIDE_PX:
+        raise _refused(path, f"crops of {header.spec.input.size} px")
+    return header
+
+
+class _SchemaOnly(msgspec.Struct):
+    schema: int
+
+
+@contextmanager
+def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except (OSError, zipfile.BadZipFile, zipfile.LargeZipFile, EOFError) as error:
+        raise _refused(path, one_line(error, 200)) from error
+    # zlib's own error, an unknown compression, or an encrypted member
+    except (NotImplementedError, RuntimeError, zlib.error) as error:
+        raise _refused(path, one_line(error, 200)) from error
+
+
+@contextmanager
+def _member(path: Path, archive: zipfile.ZipFile, name: str) -> Iterator[IO[bytes]]:
+    if f"{name}.npy" not in archive.namelist():
+        raise _refused(path, f"no {name} in it")
+    with archive.open(f"{name}.npy") as file:
+        yield file
+
+
+def _check_array(
+    path: Path, name: str, file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> None:
+    """Read an array's own header, and refuse it unless it is exactly what it must be."""
+    try:
+        version = npy.read_magic(file)
+        if version != (1, 0):
+            raise ValueError(f"array format {version}")
+        found = npy.read_array_header_1_0(file, max_header_size=LONGEST_NPY_HEADER)
+    except (ValueError, SyntaxError, TypeError) as error:
+        raise _refused(path, f"{name}: {one_line(error, 200)}") from error
+    if found != (shape, False, dtype):
+        raise _refused(path, f"{name} of {found[2]} {found[0]} where {dtype} {shape} belongs")
+
+
+def _exactly(path: Path, name: str, file: IO[bytes], count: int) -> bytes:
+    content = file.read(count)
+    if len(content) != count:
+        raise _refused(path, f"{name} cut off after {len(content)} of {count} bytes")
+    return content
+
+
+def _check_finite(path: Path, header: Header, arrays: dict[str, Any]) -> None:
+    for name in ("landmarks", "covariance", "image_from_crop"):
+        finite = np.isfinite(arrays[name]).reshape(len(header.pictures), -1, arrays[name].shape[-1])
+        bad = np.argwhere(~finite.all(axis=2))
+        if len(bad):
+            picture, point = (int(v) for v in bad[0])
+            raise InputError(
+                f"{path}: {name}",
+                expected="finite numbers",
+                got=f"NaN or infinity at picture {header.pictures[picture].name}, point {point}"
+                f" (of {len(bad)} such points), from {header.source}",
+                action="Check that source's precision mode: a tensor has overflowed",
+            )
+
+
+def _refused(path: Path, got: str) -> InputError:
+    return InputError(
+        str(path),
+        expected=f"a recording of schema {SCHEMA}",
+        got=got,
+        action="Make it again with python -m parity.record, and compare sizes after copying",
+    )

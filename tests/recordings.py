@@ -1,0 +1,51 @@
+"""Small recordings for tests, made of numbers instead of a network."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from parity.recording import STAGES, Header, PictureRecord, Recording
+from runtime.spec import spec_of
+
+
+def recording_of(
+    rng: np.random.Generator, *, pictures: int = 2, points: int = 68, source: str = "a@cpu"
+) -> Recording:
+    """Random points in crops whose pixels are 4 wide and 3 high in the picture."""
+    place = np.array([[4.0, 0, 1.5], [0, 3.0, 1.0], [0, 0, 1]])
+    half = rng.normal(0, 0.05, (pictures, points, 2, 2))
+    full = half @ half.transpose(0, 1, 3, 2)
+    header = Header(
+        source=source,
+        engine="numbers 1.0",
+        device="cpu",
+        parameters=None,
+        checkpoint_sha256="",
+        spec=spec_of(points=points),
+        manifest=None,
+        versions={"python": "3"},
+        machine="none",
+        pictures=tuple(
+            PictureRecord(
+                name=f"{n}.jpg",
+                mode="whole",
+                box_xyxy=None,
+                size_wh=(1024, 768),
+                sha256_picture=f"{n:064d}",
+                sha256_crop=f"{n + 7:064d}",
+            )
+            for n in range(pictures)
+        ),
+        unreadable=(),
+        with_crops=False,
+        created_utc="2026-01-01T00:00:00+00:00",
+    )
+    return Recording(
+        header=header,
+        landmarks=rng.uniform(-0.5, 0.5, (pictures, points, 2)).astype(np.float32),
+        covariance=np.stack([full[..., 0, 0], full[..., 0, 1], full[..., 1, 1]], -1).astype(
+            np.float32
+        ),
+        image_from_crop=np.tile(place, (pictures, 1, 1)),
+        timings=np.full((pictures, len(STAGES)), 0.001),
+    )
