@@ -17,6 +17,7 @@ from export.freshness import old_manifest, up_to_date
 from export.job import Job, prepare
 from runtime import command_line
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK
+from runtime.files import shown
 from runtime.manifest import Manifest
 
 DEFAULT_CONFIG = Path("configs/starter68.toml")
@@ -30,9 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         0 with a bundle in place, 1 where parity found it wanting, or as `runtime.errors` lists.
     """
-    arguments = _parse(argv)
-    command_line.log_to_stderr(verbose=arguments.verbose)
-    return command_line.run(lambda: _export(arguments))
+    return command_line.run(lambda: _export(_parse(argv)))
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
@@ -63,6 +62,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _export(arguments: argparse.Namespace) -> int:
+    command_line.log_to_stderr(verbose=arguments.verbose)
     config = _override(read_config(arguments.config), arguments)
     job = prepare(config, arguments.output, parity=not arguments.no_parity)
     if arguments.dry_run:
@@ -74,9 +74,7 @@ def _export(arguments: argparse.Namespace) -> int:
         print(_summary(outcome.manifest))
     _say_no_om(outcome.folder)
     if outcome.passed is False:
-        print(
-            f"rejected: {_short(outcome.folder)} (the bundle in {_short(job.output)} is unchanged)"
-        )
+        print(f"rejected: {_short(outcome.folder)}; nothing went into {_short(job.output)}")
         return EXIT_FOUND_WANTING
     print(f"bundle: {_short(outcome.folder)}")
     return EXIT_OK
@@ -133,10 +131,8 @@ def _say_no_om(folder: Path) -> None:
 
 
 def _short(path: Path) -> str:
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+    here = Path.cwd()
+    return shown(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import msgspec
 
 from parity.verdict import Limits
 from runtime.errors import ConfigError, one_line
+from runtime.files import shown
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -58,7 +59,9 @@ def read_config(path: Path) -> ExportConfig:
         ConfigError: absent, not TOML, unknown or missing key, wrong type, or a value out of range.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        if path.exists() and not path.is_file():
+            raise _refused(path, "a TOML file", "a folder, pipe or device", "Check --config")
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors may put a BOM there
     except OSError as error:
         known = ", ".join(str(p) for p in sorted(Path("configs").glob("*.toml")))
         raise ConfigError(
@@ -67,14 +70,14 @@ def read_config(path: Path) -> ExportConfig:
             got=error.strerror or str(error),
             action=f"Choose one of {known}" if known else "Check the path of --config",
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise _refused(path, "valid TOML", one_line(error), "Correct the line it names") from error
     try:
         config = msgspec.convert(table, ExportConfig)
     except msgspec.ValidationError as error:
         raise _translated(path, error) from error
-    weights = str((path.parent / config.weights).resolve())
-    return check_config(msgspec.structs.replace(config, weights=weights), path)
+    check_config(config, path)
+    return msgspec.structs.replace(config, weights=str((path.parent / config.weights).resolve()))
 
 
 def check_config(config: ExportConfig, path: Path) -> ExportConfig:
@@ -87,6 +90,8 @@ def check_config(config: ExportConfig, path: Path) -> ExportConfig:
         raise _refused(
             path, "name: letters, digits, _ . -", repr(config.name), "It becomes a folder's name"
         )
+    if "\0" in config.weights:
+        raise _refused(path, "weights: a path", repr(config.weights), "Correct it")
     for key, value in (("points", config.model.points), ("parameters", config.model.parameters)):
         if value < 1:
             raise _refused(path, f"model.{key}: 1 or more", str(value), "Correct it")
@@ -105,14 +110,14 @@ def check_config(config: ExportConfig, path: Path) -> ExportConfig:
             str(opset),
             'Take exporter = "torchscript" for a lower one',
         )
-    config.parity.check()
+    config.parity.check(f"{path}: parity")
     return config
 
 
 def config_facts(config: ExportConfig) -> dict[str, Any]:
     """The resolved configuration for the manifest: no path of this machine in it."""
     facts: dict[str, Any] = msgspec.to_builtins(config)
-    facts["weights"] = Path(config.weights).name
+    facts["weights"] = shown(Path(config.weights).name)
     return facts
 
 

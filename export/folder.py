@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from runtime.errors import ArtifactError, ConfigError, ExportError, StarmarkError
-from runtime.manifest import MANIFEST_NAME, ONNX_NAME, read_manifest
+import msgspec
+
+from runtime.errors import ConfigError, ExportError, StarmarkError
+from runtime.manifest import MANIFEST_NAME, FileFact
 
 logger = logging.getLogger("starmark")
 
 PARITY_NAME = "parity.json"
-# What any bundle may hold, beside what its manifest lists.
-BUNDLE_FILES = frozenset({MANIFEST_NAME, ONNX_NAME, PARITY_NAME})
 LONGEST_WAIT_S = 600
 RENAME_EXCHANGE = 2
 AT_FDCWD = -100
@@ -46,15 +46,18 @@ def check_output(folder: Path, *, make_parent: bool = True) -> None:
             f"a folder that holds {named}, which exporting would delete",
             "Move them away, or choose another --output",
         )
+    if Path.cwd().is_relative_to(folder):
+        raise _refused(folder, "the current folder or one above it", "Choose another --output")
     if not make_parent and not folder.parent.exists():
         return
+    probe = beside(folder, "probe")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder.parent, os.W_OK | os.X_OK)
-    except OSError as error:
-        raise _refused(folder, error.strerror or str(error), "Choose another --output") from error
-    if not writable:
-        raise _refused(folder, f"no right to write in {folder.parent}", "Choose another --output")
+        probe.touch()  # permissions do not tell all: a file system may be read-only
+        probe.unlink()
+    except (OSError, ValueError) as error:
+        got = getattr(error, "strerror", None) or str(error)
+        raise _refused(folder, got, "Choose another --output") from error
 
 
 @contextmanager
@@ -85,8 +88,10 @@ def replace_folder(staging: Path, folder: Path) -> None:
     next export puts it back if this one is killed between the two renames.
 
     Raises:
+        ConfigError: the folder came to hold something that is not ours.
         OSError: the file system refused.
     """
+    check_output(folder)  # again: somebody may have put a file into it meanwhile
     if not folder.exists():
         staging.rename(folder)
         return
@@ -149,14 +154,27 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def _foreign_files(folder: Path) -> list[str]:
-    inside = sorted(path.name for path in folder.iterdir())
-    if not inside:
-        return []
+    """What a bundle's own manifest does not list; without one, everything is somebody's."""
+    ours = {MANIFEST_NAME, *_listed(folder / MANIFEST_NAME)}
+    if len(ours) == 1:
+        ours = set()
+    inside = sorted(folder.iterdir())
+    return [path.name for path in inside if path.name not in ours or not path.is_file()]
+
+
+class _AnyManifest(msgspec.Struct):
+    """What every manifest of ours has had, also an older or an edited one."""
+
+    schema: int
+    digest: str
+    files: dict[str, FileFact]
+
+
+def _listed(path: Path) -> set[str]:
     try:
-        ours = BUNDLE_FILES | read_manifest(folder).files.keys()
-    except ArtifactError:
-        ours = BUNDLE_FILES
-    return [name for name in inside if name not in ours]
+        return set(msgspec.json.decode(path.read_bytes(), type=_AnyManifest).files)
+    except (OSError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return set()
 
 
 def _refused(folder: Path, got: str, action: str) -> StarmarkError:

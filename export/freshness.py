@@ -14,7 +14,7 @@ import msgspec
 from export.config import config_facts
 from export.job import Job
 from runtime.errors import ArtifactError
-from runtime.manifest import MANIFEST_NAME, ONNX_NAME, Manifest, check_file, read_manifest
+from runtime.manifest import MANIFEST_NAME, ONNX_NAME, Manifest, check_files, read_manifest
 from runtime.version import VERSION
 
 # Every version that can change a byte of the graph, or a figure of its judgement.
@@ -40,8 +40,7 @@ def old_manifest(job: Job) -> Manifest | None:
         return None
     try:
         manifest = read_manifest(job.output)
-        for name in manifest.files:
-            check_file(job.output, manifest, name)
+        check_files(job.output, manifest)
     except ArtifactError as error:
         logger.info("made again, because %s", error)
         return None

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from export.config import ExportConfig
 from parity.samples import Sample, default_samples
-from runtime.errors import ArtifactError
-from runtime.files import sha256_file
+from runtime.errors import ArtifactError, ConfigError
+from runtime.files import sha256_file, shown
 from runtime.source import Source, find_artifact
 
 
@@ -43,11 +43,23 @@ def prepare(config: ExportConfig, output: Path | None, *, parity: bool = True) -
         config=config,
         weights=weights,
         weights_sha256=sha256_file(weights),
-        # not resolved further: a bundle's folder may itself be a link the user made
-        output=Path.cwd() / (output or Path("build") / config.name),
+        # where a link to a bundle points is where the new one goes
+        output=_resolved(output or Path("build") / config.name),
         samples=tuple(default_samples()),
         parity=parity,
     )
+
+
+def _resolved(output: Path) -> Path:
+    try:
+        return output.resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a NUL
+        raise ConfigError(
+            f"--output {shown(output)}",
+            expected="a folder's path",
+            got=str(error),
+            action="Choose another --output",
+        ) from error
 
 
 def _find_weights(config: ExportConfig) -> Path:

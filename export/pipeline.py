@@ -27,7 +27,7 @@ from parity.compare import judged_report
 from parity.report import Report, as_json, as_text
 from runtime.command_line import step
 from runtime.errors import ConfigError
-from runtime.files import sha256_file, write_text_whole
+from runtime.files import sha256_file, shown, write_text_whole
 from runtime.manifest import (
     ONNX_NAME,
     CheckpointFact,
@@ -106,7 +106,7 @@ def _make_graph(job: Job, old: Manifest | None, staging: Path) -> tuple[Checkpoi
         logger.info("up to date: onnx")
         shutil.copyfile(check_file(job.output, old, ONNX_NAME), staging / ONNX_NAME)
         # the same bytes may come under another name
-        return msgspec.structs.replace(old.checkpoint, file=job.weights.name), old.onnx
+        return msgspec.structs.replace(old.checkpoint, file=shown(job.weights.name)), old.onnx
 
     # here and not above: an export with nothing to do must not pay for torch and onnx
     from export.simplify import operator_counts, simplifier, simplify
@@ -176,7 +176,7 @@ def _judge(
         shutil.copyfile(check_file(job.output, old, PARITY_NAME), staging / PARITY_NAME)
         return old.parity, None
     limits = job.config.parity
-    reference = Source(text=f"{job.weights.name}@cpu", path=job.weights, device="cpu")
+    reference = Source(text=f"{shown(job.weights.name)}@cpu", path=job.weights, device="cpu")
     candidate = Source(text=f"{ONNX_NAME}@cpu", path=staging / ONNX_NAME, device="cpu")
     with step("judge parity", turning=False):
         report = judged_report((reference, candidate), job.samples, limits)

@@ -22,6 +22,7 @@ import torch
 
 from export.config import DYNAMO_OPSET, TORCHSCRIPT_OPSET, OnnxTable
 from runtime.errors import ExportError, one_line
+from runtime.files import shown
 from runtime.manifest import CheckpointFact
 from runtime.network.checkpoint import build_network, load_checkpoint, parameter_count
 from runtime.network.hourglass import StackedHourglass, with_constant_maps
@@ -60,7 +61,7 @@ def export_graph(weights: Path, settings: OnnxTable) -> ExportedGraph:
     checkpoint = load_checkpoint(weights)
     network = build_network(checkpoint)
     fact = CheckpointFact(
-        file=weights.name,
+        file=shown(weights.name),
         sha256=checkpoint.sha256,
         parameters=parameter_count(network),
         architecture=checkpoint.architecture,

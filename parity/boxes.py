@@ -140,7 +140,7 @@ def _matched(path: Path, boxes: Mapping[str, Box], pictures: Sequence[Path]) -> 
 
 
 def _tail(name: str) -> str:
-    """A name as the end of a path: "./photos\\a.jpg" is "photos/a.jpg"."""
+    """A name as the end of a path, whichever way its slashes lean."""
     return name.replace("\\", "/").removeprefix("./").lstrip("/")
 
 

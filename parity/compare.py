@@ -27,7 +27,7 @@ from parity.verdict import Limits
 from runtime import command_line
 from runtime.detector import Detector
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError, InputError
-from runtime.files import check_folder_of, write_text_whole
+from runtime.files import check_target, write_text_whole
 from runtime.source import Source, parse_source
 
 STARTER_CHECKPOINT = "assets/starter68.safetensors@cpu"
@@ -40,9 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         0 within the limits, 1 beyond them, or as `runtime.errors` lists.
     """
-    arguments = _parse(argv)
-    command_line.log_to_stderr()
-    return command_line.run(lambda: _compare(arguments))
+    return command_line.run(lambda: _compare(_parse(argv)))
 
 
 def is_recording(source: Source) -> bool:
@@ -157,6 +155,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
+    command_line.log_to_stderr()
     limits = Limits(
         max_mean_px=arguments.max_mean,
         max_error_px=arguments.max_error,
@@ -168,7 +167,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     sources = (parse_source(reference), parse_source(candidate))
     _check_sources(sources, arguments)
     if arguments.output is not None:
-        check_folder_of(arguments.output, "--output")
+        check_target(arguments.output, "--output", [source.path for source in sources])
     live = not all(is_recording(source) for source in sources)
     report = judged_report(
         sources,

@@ -31,7 +31,7 @@ from parity.samples import BOX_CHOICES, Sample, decoded, default_samples, find_s
 from runtime import command_line
 from runtime.detector import Detector, Trace
 from runtime.errors import EXIT_OK, ConfigError, InferenceError, InputError
-from runtime.files import check_folder_of
+from runtime.files import check_target, shown
 
 logger = logging.getLogger("starmark")
 
@@ -43,7 +43,7 @@ class Recorder:
     """Collects one source's answers, picture by picture, in memory that holds no pixels."""
 
     def __init__(self, source: str, detector: Detector, crops: IO[bytes] | None = None) -> None:
-        self.source = source
+        self.source = shown(source)
         self.detector = detector
         self._crops = crops
         self._pictures: list[PictureRecord] = []
@@ -200,9 +200,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         0, or as `runtime.errors` lists.
     """
-    arguments = _parse(argv)
-    command_line.log_to_stderr()
-    return command_line.run(lambda: _record(arguments))
+    return command_line.run(lambda: _record(_parse(argv)))
 
 
 def add_picture_options(parser: argparse.ArgumentParser) -> None:
@@ -243,7 +241,7 @@ def check_recording_name(path: Path, option: str) -> None:
     Raises:
         ConfigError: another suffix, or no such folder.
     """
-    check_folder_of(path, option)
+    check_target(path, option)
     if path.suffix != RECORDING_SUFFIX:
         raise ConfigError(
             f"{option} {path}",
@@ -271,6 +269,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _record(arguments: argparse.Namespace) -> int:
+    command_line.log_to_stderr()
     output: Path = arguments.output
     check_recording_name(output, "--output")
     with ExitStack() as stack:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from parity.boxes import box_of_points, read_boxes, read_pts
 from runtime.errors import ConfigError, InputError
-from runtime.files import sha256_file
+from runtime.files import sha256_file, shown
 from runtime.picture import read_picture
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
@@ -145,7 +145,7 @@ def _expand(patterns: Sequence[str]) -> list[Path]:
     for pattern in patterns:
         path = Path(pattern)
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+            inside = _pictures_in(path)
             if not inside:
                 raise _nothing(pattern, "a folder without any")
             found += inside
@@ -161,6 +161,15 @@ def _expand(patterns: Sequence[str]) -> list[Path]:
     return found
 
 
+def _pictures_in(folder: Path) -> list[Path]:
+    """Hidden files apart: ._a.jpg is macOS's note about a.jpg."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+    )
+
+
 def _unique_names(paths: Sequence[Path]) -> list[str]:
     """A picture's file name, with as many folders before it as it takes to tell it apart."""
     seen: set[Path] = set()
@@ -170,10 +179,10 @@ def _unique_names(paths: Sequence[Path]) -> list[str]:
                 str(path), expected="each picture once", got="it twice", action="Name it once"
             )
         seen.add(path.resolve())
-    names = [path.name for path in paths]
+    names = [shown(path.name) for path in paths]
     if len(set(names)) == len(names):
         return names
-    return [path.resolve().as_posix() for path in paths]
+    return [shown(path.resolve().as_posix()) for path in paths]
 
 
 def _box_beside(path: Path, boxes: str | None) -> Box | None:

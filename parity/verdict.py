@@ -26,7 +26,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_p99_px: float | None = None
     unit: Unit = "photo"
 
-    def check(self) -> Limits:
+    def check(self, where: str = "limits") -> Limits:
         """Refuse limits that cannot be meant.
 
         Raises:
@@ -35,7 +35,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         for name, _, limit in self.named():
             if not math.isfinite(limit) or limit < 0:
                 raise ConfigError(
-                    f"max_{name}",
+                    f"{where}: max_{name}",
                     expected="a finite number of px, 0 or more",
                     got=repr(limit),
                     action="Leave it out for the reference's promise",

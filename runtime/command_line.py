@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
+import os
 import signal
 import sys
 import threading
@@ -13,7 +15,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 from typing import NoReturn, TypeVar
 
-from runtime.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, StarmarkError, one_line
+from runtime.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_UNAVAILABLE,
+    StarmarkError,
+    one_line,
+)
 from runtime.version import VERSION
 
 Item = TypeVar("Item")
@@ -27,6 +36,15 @@ def run(command: Callable[[], int]) -> int:
     """
     if threading.current_thread() is threading.main_thread():  # only there may handlers be set
         signal.signal(signal.SIGTERM, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # a file's name need not be text in the terminal's encoding
+            stream.reconfigure(errors="backslashreplace")
+    code = _guarded(command)
+    return _flushed(code)
+
+
+def _guarded(command: Callable[[], int]) -> int:
     try:
         return command()
     except StarmarkError as error:
@@ -40,21 +58,39 @@ def run(command: Callable[[], int]) -> int:
             EXIT_UNAVAILABLE,
         )
     except BrokenPipeError:
-        # the reader of our output went away (| head): not an error worth a line
-        sys.stdout = None  # so that exit does not flush into the pipe
-        return EXIT_FAILED
+        return EXIT_FAILED  # the reader of our output went away: not an error worth a line
     except OSError as error:
-        return _fail(
-            f"{error.filename or 'file system'}: expected to read and write here, got"
-            f" {one_line(error.strerror or error)}. Free space or choose another folder.",
-            EXIT_FAILED,
-        )
+        return _fail(_of_system(error), EXIT_FAILED)
     except MemoryError:
         return _fail(
             "memory: expected enough for this picture or batch, got none left."
             " Use smaller pictures, or pass a face box.",
             EXIT_FAILED,
         )
+
+
+def _flushed(code: int) -> int:
+    """Flush here and not at the interpreter's exit, where an error would have its own exit code."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_stdout()
+    except OSError as error:
+        _drop_stdout()
+        return _fail(_of_system(error, "standard output"), EXIT_FAILED)
+    return code
+
+
+def _drop_stdout() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _of_system(error: OSError, where: str = "") -> str:
+    return one_line(
+        f"{where or error.filename or 'file system'}: expected to read and write here, got"
+        f" {error.strerror or error}. Free space, or choose another place."
+    )
 
 
 def log_to_stderr(*, verbose: bool = False) -> None:
@@ -65,7 +101,7 @@ def log_to_stderr(*, verbose: bool = False) -> None:
 
 def parser(module: str, description: str, example: str) -> argparse.ArgumentParser:
     """Make a parser with `--version` and an example in its `--help`."""
-    made = argparse.ArgumentParser(
+    made = _Parser(
         prog=f"python -m {module}",
         description=description,
         epilog=f"example:\n  {example}",
@@ -76,9 +112,20 @@ def parser(module: str, description: str, example: str) -> argparse.ArgumentPars
     return made
 
 
+class _Parser(argparse.ArgumentParser):
+    """Usage errors as one line, like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_BAD_INPUT, f"error: {self.prog}: {one_line(message)}. See --help.\n")
+
+
+def _on_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 def progress(items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
     """Pass items through, with a progress bar where stderr is a terminal and rich is there."""
-    if not sys.stderr.isatty():
+    if not _on_terminal():
         yield from items
         return
     try:
@@ -100,7 +147,7 @@ def step(description: str, *, turning: bool = True) -> Iterator[None]:
     """
     start = time.perf_counter()
     with ExitStack() as stack:
-        if turning and sys.stderr.isatty():
+        if turning and _on_terminal():
             with suppress(ImportError):
                 from rich.console import Console
 
@@ -110,7 +157,8 @@ def step(description: str, *, turning: bool = True) -> Iterator[None]:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    if sys.stderr is not None:
+        print(f"error: {message}", file=sys.stderr)
     return code
 
 

@@ -48,16 +48,19 @@ def check_picture(image: Any, where: str = "image") -> NDArray[Any]:
             got=type(image).__name__,
             action="Decode the file first, for example with cv2.imread",
         )
-    channels = image.shape[2] if image.ndim == 3 else 1
-    good_shape = image.ndim in (2, 3) and channels in (1, 3, 4) and image.size > 0
-    if not good_shape or image.dtype not in (np.uint8, np.uint16):
+    picture: NDArray[Any] = np.asarray(
+        image
+    )  # np.matrix and other subclasses have rules of their own
+    channels = picture.shape[2] if picture.ndim == 3 else 1
+    good_shape = picture.ndim in (2, 3) and channels in (1, 3, 4) and picture.size > 0
+    if not good_shape or picture.dtype not in (np.uint8, np.uint16):
         raise InputError(
             where,
             expected=PICTURE_CONTRACT,
-            got=f"{image.dtype} {image.shape}",
+            got=f"{picture.dtype} {picture.shape}",
             action="Pass the decoded picture itself, not a normalised tensor",
         )
-    return image
+    return picture
 
 
 def crop_face(image: Any, face_bbox: Any, size: int) -> Crop:
@@ -149,7 +152,8 @@ def _plain(picture: NDArray[Any]) -> NDArray[Any]:
     """Views with turned or skipping axes (image[..., ::-1]) are copied; OpenCV refuses them."""
     pixel_bytes = picture.itemsize * (picture.shape[2] if picture.ndim == 3 else 1)
     inner = picture.ndim == 2 or picture.strides[2] == picture.itemsize
-    if inner and picture.strides[1] == pixel_bytes and picture.strides[0] > 0:
+    row_bytes = pixel_bytes * picture.shape[1]
+    if inner and picture.strides[1] == pixel_bytes and picture.strides[0] >= row_bytes:
         return picture
     return np.ascontiguousarray(picture)
 

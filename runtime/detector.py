@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -100,7 +100,7 @@ class Detector:
         return self.trace(crop, cropped=True).landmarks
 
     def detect_batch(
-        self, images: Sequence[Any], boxes: Sequence[Any] | None = None
+        self, images: Iterable[Any], boxes: Iterable[Any] | None = None
     ) -> list[Landmarks]:
         """Find the landmarks of several pictures, in as few calls of the engine as possible.
 
@@ -131,26 +131,27 @@ class Detector:
             crop = self._crop(image, face_bbox, cropped=cropped)
         return self._finish([crop], [timings])[0]
 
-    def trace_batch(self, images: Sequence[Any], boxes: Sequence[Any] | None = None) -> list[Trace]:
+    def trace_batch(self, images: Iterable[Any], boxes: Iterable[Any] | None = None) -> list[Trace]:
         """As `detect_batch`, with everything seen on the way.
 
         Raises:
             InputError: a picture or box cannot be used (its index is named), or the counts differ.
             InferenceError: the engine failed.
         """
-        if boxes is not None and len(boxes) != len(images):
+        pictures, around = _as_lists(images, boxes)
+        if around is not None and len(around) != len(pictures):
             raise InputError(
                 "detect_batch",
-                expected=f"one box for each of the {len(images)} pictures",
-                got=f"{len(boxes)} boxes",
+                expected=f"one box for each of the {len(pictures)} pictures",
+                got=f"{len(around)} boxes",
                 action="Pass None for a picture without a box",
             )
         crops: list[Crop] = []
         timings: list[dict[str, float]] = []
-        for index, image in enumerate(images):
+        for index, image in enumerate(pictures):
             timings.append({})
             with _timed(timings[-1], "crop"), _naming(index):
-                crops.append(self._crop(image, boxes[index] if boxes is not None else None))
+                crops.append(self._crop(image, None if around is None else around[index]))
         traces: list[Trace] = []
         for start in range(0, len(crops), LARGEST_BATCH):
             part = slice(start, start + LARGEST_BATCH)
@@ -234,6 +235,26 @@ def _warnings(outputs: Outputs) -> tuple[str, ...]:
             " Pass its box as face_bbox=(x1, y1, x2, y2)."
         ),
     )
+
+
+def _as_lists(images: Any, boxes: Any) -> tuple[list[Any], list[Any] | None]:
+    """Anything that can be gone through; one picture alone would be taken for its rows."""
+    if isinstance(images, np.ndarray) and images.ndim != 4:
+        raise InputError(
+            "detect_batch",
+            expected="a list of pictures, or an array (N, H, W, 3)",
+            got=f"an array {images.shape}",
+            action="Use detect() for one picture",
+        )
+    try:
+        return list(images), None if boxes is None else list(boxes)
+    except TypeError as error:
+        raise InputError(
+            "detect_batch",
+            expected="a list of pictures, and a list of boxes or None",
+            got=f"{type(images).__name__} and {type(boxes).__name__}",
+            action="Pass lists",
+        ) from error
 
 
 @contextmanager

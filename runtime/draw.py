@@ -98,7 +98,7 @@ def _draw_ellipses(
 def _check_points(landmarks: Any) -> NDArray[np.float64]:
     try:
         points_px = np.asarray(landmarks, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         points_px = np.empty(0)
     if points_px.ndim != 2 or points_px.shape[1] != 2 or not np.isfinite(points_px).all():
         raise InputError(

@@ -14,6 +14,8 @@ Messages follow one template: `<where>: expected <contract>, got <value>. <next 
 
 from __future__ import annotations
 
+LONGEST_GOT = 300
+
 EXIT_OK = 0
 EXIT_FOUND_WANTING = 1
 EXIT_BAD_INPUT = 2
@@ -42,7 +44,9 @@ class StarmarkError(Exception):
         self.action = action
 
     def __str__(self) -> str:
-        return one_line(f"{self.where}: expected {self.expected}, got {self.got}. {self.action}.")
+        # what was found may be of any length; the next action must not be cut off by it
+        got = one_line(self.got, LONGEST_GOT)
+        return one_line(f"{self.where}: expected {self.expected}, got {got}. {self.action}.")
 
     def __reduce__(self) -> tuple[object, ...]:
         # The constructor takes keywords, which Exception's own pickling does not know; worker
@@ -86,7 +90,7 @@ class ExportError(StarmarkError):
     """A step of the export failed while working."""
 
 
-def one_line(text: object, limit: int = 600) -> str:
+def one_line(text: object, limit: int = 4000) -> str:
     """Fold white space, engine messages included, so that an error stays one line."""
     folded = " ".join(str(text).split())
     return folded if len(folded) <= limit else folded[: limit - 1] + "…"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from runtime.errors import ConfigError
@@ -27,19 +28,37 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def check_folder_of(path: Path, option: str) -> None:
+def shown(path: object) -> str:
+    """A path as text that any encoding can print: file names need not be valid UTF-8."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
+
+
+def check_target(path: Path, option: str, inputs: Iterable[Path] = ()) -> None:
     """Find out that a file cannot be written before the work for it is done, not after.
 
+    Args:
+        path: of the file to be written.
+        option: the command line's name for it.
+        inputs: files that are read, and must not be overwritten.
+
     Raises:
-        ConfigError: its folder is not there, or the path is a folder itself.
+        ConfigError: no such folder, a folder, pipe or device in its place, or an input.
     """
-    got = "a folder" if path.is_dir() else f"no folder {path.parent}"
-    if path.is_dir() or not path.parent.is_dir():
+    got = ""
+    if path.is_dir():
+        got = "a folder"
+    elif path.exists() and not path.is_file():
+        got = "a pipe or device"
+    elif not path.resolve().parent.is_dir():
+        got = f"no folder {path.resolve().parent}"
+    elif any(path.resolve() == given.resolve() for given in inputs):
+        got = "a file that is read, too"
+    if got:
         raise ConfigError(
-            f"{option} {path}",
-            expected="a file's name in a folder that exists",
+            f"{option} {shown(path)}",
+            expected="a new file's name in a folder that exists",
             got=got,
-            action="Make the folder first, or name a file in another one",
+            action="Name another file, or make the folder first",
         )
 
 
@@ -48,21 +67,28 @@ def written_whole(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, and rename it into place when the block succeeds.
 
     The temporary name keeps the suffix, because encoders go by it. After an error or Ctrl-C the
-    temporary file is gone and whatever stood at `path` is untouched.
+    temporary file is gone and whatever stood at `path` is untouched. A link is written through.
 
     Raises:
-        OSError: the folder cannot be written to.
+        OSError: the folder cannot be written to, or a pipe or device stands there.
     """
+    target = path.resolve()
+    if target.exists() and not target.is_file():
+        raise FileExistsError(errno.EEXIST, "not a regular file", shown(path))
     # not tempfile: its 0600 would stay with the file, and a bundle is read by other users, too
-    temporary = path.with_name(f".{path.stem[:100]}.{secrets.token_hex(4)}.part{path.suffix}")
-    temporary.touch(exist_ok=False)
+    temporary = target.with_name(f".{secrets.token_hex(4)}.part{target.suffix}")
     try:
+        temporary.touch(exist_ok=False)
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.replace(path)
+        temporary.replace(target)
+    except OSError as error:
+        # about the file that was asked for, not about its temporary name
+        raise OSError(error.errno, error.strerror or str(error), shown(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # it may never have come into being
+            temporary.unlink(missing_ok=True)
 
 
 def write_text_whole(path: Path, text: str) -> None:

@@ -41,9 +41,12 @@ def check_box(box: ArrayLike | Sequence[float], *, size_wh: tuple[int, int] | No
         InputError: wrong count, not finite, inverted, without area, or outside the picture.
     """
     try:
-        box_xyxy = np.asarray(box, dtype=np.float64)
-    except (TypeError, ValueError):
-        box_xyxy = np.empty(0)
+        given = np.asarray(box)
+    except (TypeError, ValueError, RuntimeError):  # ragged, or a tensor that cannot be read
+        given = np.empty(0)
+    # not bool, complex, text or dates, which would be cast into something
+    numbers = given.dtype.kind in "iuf" and not isinstance(box, np.ma.MaskedArray)
+    box_xyxy = given.astype(np.float64) if numbers else np.empty(0)
     if box_xyxy.shape != (4,) or not np.isfinite(box_xyxy).all():
         raise InputError(
             "face box", expected=BOX_CONTRACT, got=repr(box), action="Pass x1, y1, x2, y2"

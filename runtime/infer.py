@@ -16,9 +16,9 @@ from runtime import command_line
 from runtime.detector import Detector, Trace
 from runtime.draw import draw_landmarks_with_contours
 from runtime.errors import EXIT_OK, ConfigError, InputError
-from runtime.files import check_folder_of
+from runtime.files import check_target, shown
 from runtime.geometry import BOX_CONTRACT
-from runtime.picture import read_picture, size_text, write_picture
+from runtime.picture import check_encoder, read_picture, size_text, write_picture
 
 DEFAULT_MODEL = "build/starter68"
 FIRST_POINTS = 5
@@ -32,9 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         Exit code: 0, or as `runtime.errors` lists them.
     """
-    arguments = _parse(argv)
-    command_line.log_to_stderr(verbose=arguments.verbose)
-    return command_line.run(lambda: _infer(arguments))
+    return command_line.run(lambda: _infer(_parse(argv)))
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
@@ -59,10 +57,22 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     )
     add("--json", action="store_true", help="print the result as JSON")
     add("--verbose", action="store_true", help="log more")
-    return parser.parse_args(argv)
+    return parser.parse_args(_joined(sys.argv[1:] if argv is None else argv))
+
+
+def _joined(argv: list[str]) -> list[str]:
+    """Argparse takes the box -5,0,300,300 for an option, unless it is written --bbox=-5,..."""
+    joined: list[str] = []
+    for argument in argv:
+        if joined and joined[-1] == "--bbox":
+            joined[-1] = f"--bbox={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _infer(arguments: argparse.Namespace) -> int:
+    command_line.log_to_stderr(verbose=arguments.verbose)
     box = None if arguments.bbox is None else _read_box(arguments.bbox)
     if box is not None and arguments.cropped:
         raise ConfigError(
@@ -72,7 +82,8 @@ def _infer(arguments: argparse.Namespace) -> int:
             action="A crop needs no box: leave one of them out",
         )
     image = read_picture(arguments.input)
-    check_folder_of(arguments.output, "--output")
+    check_target(arguments.output, "--output", [arguments.input])
+    check_encoder(arguments.output)
     with Detector(arguments.model, arguments.device) as detector:
         trace = detector.trace(image, box, cropped=arguments.cropped)
         drawn = draw_landmarks_with_contours(
@@ -107,10 +118,10 @@ def _as_text(
         (
             f"Device: {detector.device} ({detector.backend.name})",
             f"Parameters: {parameters}",
-            f"Image: {arguments.input} ({size_text(image)})",
+            f"Image: {shown(arguments.input)} ({size_text(image)})",
             f"Landmarks: {len(trace.landmarks)} points",
             f"First {FIRST_POINTS} points: {points}",
-            f"Saved: {arguments.output}",
+            f"Saved: {shown(arguments.output)}",
         )
     )
 
@@ -122,13 +133,13 @@ def _as_json(
         "device": detector.device,
         "engine": detector.backend.name,
         "parameters": detector.parameters,
-        "image": str(arguments.input),
+        "image": shown(arguments.input),
         "size_wh": [image.shape[1], image.shape[0]],
         "points_px": trace.landmarks.points_px.astype(float).round(3).tolist(),
         "spread_px": trace.landmarks.spread_px.astype(float).round(3).tolist(),
         "warnings": list(trace.warnings),
         "timings_ms": {stage: round(1e3 * s, 3) for stage, s in trace.timings.items()},
-        "saved": str(arguments.output),
+        "saved": shown(arguments.output),
     }
     return msgspec.json.format(msgspec.json.encode(result), indent=2).decode()
 

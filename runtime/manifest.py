@@ -123,7 +123,7 @@ def read_manifest(folder: Path) -> Manifest:
         ) from error
     try:
         manifest = msgspec.json.decode(raw, type=Manifest)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(
             str(path),
             expected=f"a manifest of schema {SCHEMA}",
@@ -145,6 +145,16 @@ def read_manifest(folder: Path) -> Manifest:
             action="Restore the file, or make the bundle again with python -m export",
         )
     return manifest
+
+
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """Check every file of a bundle, and that it holds a model.
+
+    Raises:
+        ArtifactError: as `check_file`.
+    """
+    for name in sorted({ONNX_NAME, *manifest.files}):
+        check_file(folder, manifest, name)
 
 
 def check_file(folder: Path, manifest: Manifest, name: str) -> Path:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InputError, one_line
-from runtime.files import written_whole
+from runtime.files import shown, written_whole
 
 JPEG_START = b"\xff\xd8"
 JPEG_END = b"\xff\xd9"
@@ -19,6 +19,10 @@ PNG_END = b"IEND"
 # JPEG markers that carry no length: fill bytes, TEM, and the restart markers
 BARE_MARKERS = (0xFF, 0x01, *range(0xD0, 0xD8))
 START_OF_SCAN = 0xDA
+
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# Only these: what else OpenCV opens (.pfm, .hdr, .exr) is float, and would be cast to bytes.
+KNOWN_STARTS = (JPEG_START, PNG_START, b"RIFF", b"BM", b"GIF8", *TIFF_STARTS)
 
 READABLE = "a whole JPEG, PNG, WebP, BMP or TIFF picture"
 
@@ -40,8 +44,12 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         raise _unreadable(path, "an empty file")
     if _is_truncated(encoded):
         raise _unreadable(path, "a truncated file")
+    if not encoded.startswith(KNOWN_STARTS):
+        raise _unreadable(path, f"{len(encoded)} bytes that no decoder takes")
     try:
         picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+        if encoded.startswith(TIFF_STARTS):
+            _refuse_float(path, encoded)
     except cv2.error as error:
         raise _unreadable(path, one_line(error, 200)) from error
     except MemoryError as error:
@@ -51,35 +59,54 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     return picture.astype(np.uint8, copy=False)
 
 
+def check_encoder(path: Path) -> None:
+    """Find out that a picture cannot be encoded before there is one.
+
+    Raises:
+        InputError: no encoder for the suffix.
+    """
+    if not path.suffix or not cv2.haveImageWriter(f"x{path.suffix}"):
+        raise InputError(
+            shown(path),
+            expected="a name that ends in .png, .jpg, .webp or .bmp",
+            got=repr(path.suffix),
+            action="Change the suffix",
+        )
+
+
 def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
     """Encode a picture by its suffix and write it, whole or not at all.
 
     Raises:
-        InputError: no encoder for the suffix.
+        InputError: no encoder for the suffix, or a picture that is too large for it.
         OSError: the folder cannot be written to.
     """
+    check_encoder(path)
     try:
-        fine, encoded = cv2.imencode(path.suffix or ".", picture)
-    except cv2.error as error:
-        raise _unwritable(path) from error
+        fine, encoded = cv2.imencode(path.suffix, picture)
+    except cv2.error:
+        fine = False
     if not fine:
-        raise _unwritable(path)
+        raise InputError(
+            shown(path),
+            expected=f"a picture that {path.suffix} can hold",
+            got=f"{size_text(picture)} px",
+            action="Write a .png, or cut the picture",
+        )
     with written_whole(path) as temporary:
         temporary.write_bytes(encoded.tobytes())
 
 
+def _refuse_float(path: Path, encoded: bytes) -> None:
+    """A float TIFF would be cast to bytes, which turns 0..1 into black."""
+    deep = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
+    if deep is not None and deep.dtype not in (np.uint8, np.uint16):
+        raise _unreadable(path, f"a TIFF of {deep.dtype}, whose range nobody knows")
+
+
 def _unreadable(path: Path, got: str) -> InputError:
     return InputError(
-        str(path), expected=READABLE, got=got, action="Check the path, or copy the file again"
-    )
-
-
-def _unwritable(path: Path) -> InputError:
-    return InputError(
-        str(path),
-        expected="a name that ends in .png, .jpg, .webp or .bmp",
-        got=repr(path.suffix),
-        action="Change the suffix",
+        shown(path), expected=READABLE, got=got, action="Check the path, or copy the file again"
     )
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from runtime.errors import ArtifactError, BackendUnavailable, ConfigError
-from runtime.manifest import MANIFEST_NAME, ONNX_NAME, Manifest, check_file, read_manifest
+from runtime.files import shown
+from runtime.manifest import MANIFEST_NAME, ONNX_NAME, Manifest, check_files, read_manifest
 
 CHECKPOINT_SUFFIXES = (".pkl", ".pth", ".safetensors")
 # ModelScope's folder: its configuration beside its weights.
@@ -52,9 +53,13 @@ def parse_source(text: str | os.PathLike[str], device: str = "auto") -> Source:
     Raises:
         ConfigError: empty, or two devices that differ.
     """
-    whole = os.fspath(text)
+    if not isinstance(text, (str, os.PathLike)) or not isinstance(device, str):
+        raise ConfigError(
+            "source", expected=GRAMMAR, got=f"{text!r} on {device!r}", action="Pass text or a path"
+        )
+    whole = str(os.fspath(text))
     path, mark, where = whole, "", ""
-    if "@" in whole and not Path(whole).exists():
+    if "@" in whole and not _exists(Path(whole)):
         path, mark, where = whole.rpartition("@")
     if not path or (mark and not where):
         raise ConfigError("source", expected=GRAMMAR, got=repr(whole), action="Name a path")
@@ -72,6 +77,11 @@ def parse_source(text: str | os.PathLike[str], device: str = "auto") -> Source:
     return Source(text=whole, path=Path(path), engine=engine or None, device=chosen)
 
 
+def is_index(text: str) -> bool:
+    """Whether this may stand behind npu: or cuda: (nothing may, too)."""
+    return text.isascii() and (text.isdecimal() or not text)
+
+
 def find_artifact(source: Source) -> Artifact:
     """Find the file a source means, and check a bundle's hashes before any engine opens.
 
@@ -80,15 +90,22 @@ def find_artifact(source: Source) -> Artifact:
         BackendUnavailable: the source needs an engine this version does not have.
     """
     path = source.path
-    if not path.exists():
+    if not _exists(path):
         raise ArtifactError(
-            str(path),
+            shown(source.text if "@" in source.text else path),
             expected="a bundle, checkpoint or .onnx file",
             got="no such file or folder",
             action="Check the path, or make a bundle with python -m export",
         )
     if path.is_dir():
         return _find_in_folder(source)
+    if not path.is_file():
+        raise ArtifactError(
+            shown(path),
+            expected="a bundle, checkpoint or .onnx file",
+            got="a pipe or device",
+            action="Copy it into a file first",
+        )
     suffix = path.suffix.lower()
     if suffix in CHECKPOINT_SUFFIXES:
         return Artifact(path=path, kind="checkpoint")
@@ -110,9 +127,8 @@ def _find_in_folder(source: Source) -> Artifact:
         manifest = read_manifest(folder)
         if source.device.startswith("npu"):
             raise _no_om(str(folder), f"a bundle with {', '.join(sorted(manifest.files))}")
-        return Artifact(
-            path=check_file(folder, manifest, ONNX_NAME), kind="onnx", manifest=manifest
-        )
+        check_files(folder, manifest)
+        return Artifact(path=folder / ONNX_NAME, kind="onnx", manifest=manifest)
     if (folder / MODELSCOPE_CONFIGURATION).exists() or (folder / MODELSCOPE_WEIGHTS).exists():
         weights = folder / MODELSCOPE_WEIGHTS
         if not weights.is_file():
@@ -136,10 +152,16 @@ def _with_manifest_beside(path: Path) -> Artifact:
     folder = path.parent
     if path.name == ONNX_NAME and (folder / MANIFEST_NAME).exists():
         manifest = read_manifest(folder)
-        return Artifact(
-            path=check_file(folder, manifest, path.name), kind="onnx", manifest=manifest
-        )
+        check_files(folder, manifest)
+        return Artifact(path=path, kind="onnx", manifest=manifest)
     return Artifact(path=path, kind="onnx")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that is too long, or holds a NUL
+        return False
 
 
 def _no_om(where: str, got: str) -> BackendUnavailable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,9 @@ from runtime.manifest import Manifest
 from runtime.spec import ModelSpec
 
 F32 = NDArray[np.float32]
+
+# In the normalised frame; landmarks lie in [-1, 1], moments in [-2, 2].
+LARGEST_OUTPUT = 2.5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,6 +68,14 @@ class Backend(ABC):
 
     _closed = False
 
+    def __new__(cls, *_: Any) -> Backend:
+        """Note the process, which no subclass can then forget."""
+        backend = super().__new__(cls)
+        backend._process = os.getpid()
+        return backend
+
+    _process: int
+
     def run(self, batch: NDArray[Any]) -> Outputs:
         """Run the network on packed crops.
 
@@ -77,6 +89,14 @@ class Backend(ABC):
         if self._closed:
             raise InferenceError(
                 self.name, expected="an open backend", got="a closed one", action="Open a new one"
+            )
+        if os.getpid() != self._process:
+            # engines' threads do not survive a fork; torch would wait for them for ever
+            raise InferenceError(
+                self.name,
+                expected=f"a call in process {self._process}, which opened it",
+                got=f"one in its fork {os.getpid()}",
+                action="Open a Detector in each process",
             )
         expected = self.spec.input
         shape = expected.shape(len(batch) if batch.ndim else 0)
@@ -126,12 +146,14 @@ class Backend(ABC):
                 got=f"{array.dtype} {array.shape}",
                 action="Export the model again; its outputs are not those of its spec",
             )
-        finite = np.isfinite(array).all(axis=2)
+        # a centre of mass lies inside the grid, and no moment about it exceeds its extent: what is
+        # larger has overflowed, also where it is finite; NaN compares as not smaller
+        finite = (np.abs(array) <= LARGEST_OUTPUT).all(axis=2)
         if not finite.all():
             picture, point = np.argwhere(~finite)[0]
             raise InferenceError(
                 f"{self.name}: {output}",
-                expected="finite numbers",
+                expected=f"finite numbers within {LARGEST_OUTPUT:g}",
                 got=f"{array[picture, point].tolist()} at picture {picture}, point {point}"
                 f" (of {int((~finite).sum())} such points)",
                 action="Check the weights and the precision mode: a tensor has overflowed",

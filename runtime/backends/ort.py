@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from runtime.backends.base import Backend, Outputs
 from runtime.errors import ArtifactError, BackendUnavailable, InferenceError, one_line
 from runtime.manifest import MANIFEST_NAME
-from runtime.source import Artifact
+from runtime.source import Artifact, is_index
 from runtime.spec import CHECKPOINT_KEY, INPUT_NAME, OUTPUT_NAMES, ModelSpec, spec_of
 
 # device -> (provider, its option for the device's index)
@@ -23,6 +23,7 @@ PROVIDERS = {
     "npu": "CANNExecutionProvider",
 }
 ERROR_SEVERITY = 3
+SMALLEST_SIDE_PX = 32
 
 
 class OnnxRuntimeBackend(Backend):
@@ -77,7 +78,8 @@ def _provider_of(device: str) -> tuple[str, dict[str, Any], str]:
     kind, _, index = ("cpu" if device == "auto" else device).partition(":")
     available = onnxruntime.get_available_providers()
     provider = PROVIDERS.get(kind, device)
-    if provider not in available or (index and not index.isdigit()):
+    one_device = kind == "cpu" and index not in ("", "0")
+    if provider not in available or not is_index(index) or one_device:
         raise BackendUnavailable(
             f"device {device!r}",
             expected=f"a provider of onnxruntime {onnxruntime.__version__}: {', '.join(available)}",
@@ -95,12 +97,22 @@ def _open(where: str, provider: str, options: dict[str, Any]) -> Any:
         raise _not_a_graph(where, "an empty file")
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = ERROR_SEVERITY
+    if provider != PROVIDERS["cpu"]:
+        # a node the provider cannot run would silently go to the CPU
+        settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
         session = onnxruntime.InferenceSession(
             where, settings, providers=[(provider, options)], enable_fallback=0
         )
     # as above: onnxruntime's classes are not exported
     except Exception as error:
+        if "fallback to CPU EP has been explicitly disabled" in str(error):
+            raise BackendUnavailable(
+                where,
+                expected=f"a graph that {provider} runs as a whole",
+                got="nodes that only the CPU would run",
+                action="Choose @cpu, or another provider",
+            ) from error
         raise _not_a_graph(where, f"{type(error).__name__}: {error}") from error
     if session.get_providers()[0] != provider:
         # onnxruntime takes the CPU when a provider cannot start; a comparison would then compare
@@ -135,12 +147,15 @@ def _spec_in_graph(session: Any, where: str) -> ModelSpec:
         and len(outputs) == len(OUTPUT_NAMES)
         and kind == "tensor(float)"
         and len(shape) == 4
+        and not isinstance(shape[0], int)
         and shape[1] == 3
         and isinstance(shape[2], int)
+        and shape[2] >= SMALLEST_SIDE_PX
         and shape[2] == shape[3]
         and landmarks[0] == covariance[0] == "tensor(float)"
         and len(landmarks[1]) == len(covariance[1]) == 3
         and isinstance(landmarks[1][1], int)
+        and landmarks[1][1] >= 1
         and landmarks[1][1] == covariance[1][1]
         and (landmarks[1][2], covariance[1][2]) == (2, 3)
     )
@@ -148,7 +163,7 @@ def _spec_in_graph(session: Any, where: str) -> ModelSpec:
         raise ArtifactError(
             where,
             expected=f"input {INPUT_NAME} float32 (N, 3, S, S), outputs {OUTPUT_NAMES[0]} (N, P, 2)"
-            f" and {OUTPUT_NAMES[1]} (N, P, 3)",
+            f" and {OUTPUT_NAMES[1]} (N, P, 3), N symbolic",
             got=f"inputs {inputs}, outputs {outputs}",
             action="Export the checkpoint with python -m export; foreign graphs are not read",
         )

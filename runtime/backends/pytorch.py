@@ -16,7 +16,7 @@ import torch
 from runtime.backends.base import Backend, Outputs
 from runtime.errors import BackendUnavailable, InferenceError, one_line
 from runtime.network.checkpoint import build_network, load_checkpoint, parameter_count
-from runtime.source import Artifact
+from runtime.source import Artifact, is_index
 from runtime.spec import spec_of
 
 ACCELERATORS = ("npu", "cuda")
@@ -94,7 +94,7 @@ def _choose(device: str) -> tuple[str, tuple[str, ...]]:
 
 def _refusal(kind: str, index: str) -> str:
     """Why this device cannot be used; empty where it can."""
-    if index and not index.isdigit():
+    if not is_index(index):
         return f"{index!r} is not a device number"
     if kind == "cpu":
         return "the CPU is one device" if int(index or 0) else ""

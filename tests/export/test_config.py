@@ -56,6 +56,9 @@ def test_weights_are_found_from_the_files_own_folder(tmp_path: Path) -> None:
         (GOOD.replace('weights = "w.pkl"\n', ""), "missing required field `weights`"),
         ("name = ", "expected valid TOML"),
         ("", "missing required field"),
+        (GOOD.replace("w.pkl", "w\\u0000.pkl"), "weights: a path"),
+        ("a = " + "[" * 5000, "expected valid TOML"),
+        ("a = " + "1" * 5000, "expected valid TOML"),
     ],
 )
 def test_faults_are_named_in_one_line(tmp_path: Path, text: str, says: str) -> None:
@@ -66,6 +69,14 @@ def test_faults_are_named_in_one_line(tmp_path: Path, text: str, says: str) -> N
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_byte_order_mark_is_read_over(tmp_path: Path) -> None:
+    """Some editors put one there."""
+    path = write(tmp_path, "")
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
+
+    assert read_config(path).name == "m"
 
 
 def test_missing_file_lists_those_that_exist(tmp_path: Path) -> None:

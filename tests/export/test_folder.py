@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 
 import pytest
 
 from export import folder as folder_module
-from export.folder import beside, replace_folder, staged
-from runtime.errors import ExportError
+from export.folder import beside, check_output, replace_folder, staged
+from runtime.errors import ConfigError, ExportError
 
 
 def fill(folder: Path, text: str) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "model.onnx").write_text(text)
+    fact = {"sha256": "", "bytes": 0}
+    manifest = {"schema": 1, "digest": "", "files": {"model.onnx": fact, "parity.json": fact}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
 @pytest.mark.parametrize("can_exchange", [True, False])
@@ -31,9 +35,39 @@ def test_new_folder_takes_the_olds_place(
         fill(staging, "new")
         replace_folder(staging, target)
 
-    assert [p.name for p in target.iterdir()] == ["model.onnx"]
+    assert {p.name for p in target.iterdir()} == {"model.onnx", "manifest.json"}
     assert (target / "model.onnx").read_text() == "new"
     assert {p.name for p in tmp_path.iterdir()} <= {"bundle", ".bundle.lock"}
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "model.onnx", "parity.json/thesis.txt"])
+def test_folder_that_is_somebodys_is_never_replaced(tmp_path: Path, name: str) -> None:
+    """Whatever its files are called, without a manifest of ours they are not ours."""
+    target = tmp_path / "mine"
+    path = target / name
+    path.parent.mkdir(parents=True)
+    path.write_text("years of work")
+    with pytest.raises(ConfigError, match="which exporting would delete"):
+        check_output(target)
+    (target / "manifest.json").write_text('{"name": "my own manifest"}')
+    with pytest.raises(ConfigError, match="which exporting would delete"):
+        check_output(target)
+
+    assert path.read_text() == "years of work"
+
+
+def test_file_that_came_while_the_export_ran_is_kept(tmp_path: Path) -> None:
+    """Looked at again just before the exchange."""
+    target = tmp_path / "bundle"
+    fill(target, "old")
+    with staged(target) as staging:
+        fill(staging, "new")
+        (target / "notes.txt").write_text("mine")
+        with pytest.raises(ConfigError, match="notes.txt"):
+            replace_folder(staging, target)
+
+    assert (target / "notes.txt").read_text() == "mine"
+    assert (target / "model.onnx").read_text() == "old"
 
 
 def test_folder_that_stepped_aside_comes_back(tmp_path: Path) -> None:

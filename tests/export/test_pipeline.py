@@ -221,6 +221,8 @@ def test_bad_input_leaves_nothing_behind(
         ([str(plain)], "a file"),
         ([str(plain / "below")], "expected a bundle's folder or a new one"),
         (["/proc/starmark/out"], "expected a bundle's folder or a new one"),
+        (["/proc/starmark"], "expected a bundle's folder or a new one"),
+        ([str(ROOT)], "which exporting would delete"),
     ]
     for arguments, says in cases:
         code = export(config, Path(arguments[0]), *arguments[1:])
@@ -230,6 +232,31 @@ def test_bad_input_leaves_nothing_behind(
         assert said.err.splitlines()[-1].startswith("error: ")
         left = [p for p in sorted(tmp_path.rglob("*")) if not p.name.endswith(".lock")]
         assert left == before
+
+
+def test_link_to_a_bundle_stays_a_link(config: Path, tmp_path: Path) -> None:
+    """The new bundle goes where the link points, as often as one likes."""
+    real, link = tmp_path / "real", tmp_path / "link"
+    link.symlink_to(real)
+    assert export(config, link) == 0
+    assert export(config, link, "--max-mean", "0.2") == 0
+
+    assert link.is_symlink()
+    assert check_bundle(real).parity.max_mean_px == 0.2
+    assert {p.name for p in tmp_path.iterdir() if ".staging" in p.name} == set()
+
+
+def test_current_folder_is_not_exchanged_away(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would pull the ground from under the shell."""
+    monkeypatch.chdir(tmp_path)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+
+    assert export(config, Path()) == 2
+    assert list(empty.iterdir()) == []
 
 
 def test_full_disk_keeps_the_old_bundle(

@@ -95,6 +95,22 @@ def test_batch_names_the_picture_that_is_wrong(detector: Detector, photo: U8) ->
         detector.detect_batch([photo, photo], [PHOTO_BOX])
 
 
+@pytest.mark.parametrize("images", [None, 3, np.zeros((90, 90, 3), np.uint8)], ids=str)
+def test_batch_that_is_none_is_refused(detector: Detector, images: object) -> None:
+    """One picture alone would be taken for its rows."""
+    with pytest.raises(InputError, match="detect_batch: expected a list of pictures"):
+        detector.detect_batch(images)  # type: ignore[arg-type]  # on purpose
+
+
+def test_batch_takes_generators_and_arrays(detector: Detector, photo: U8) -> None:
+    """Anything that can be gone through."""
+    two = np.stack([photo, photo])
+    from_array = detector.detect_batch(two)
+    from_generator = detector.detect_batch((image for image in two), (None for _ in two))
+
+    np.testing.assert_array_equal(from_array[1].points_px, from_generator[1].points_px)
+
+
 def test_threads_share_one_detector(detector: Detector, photo: U8) -> None:
     """Eight threads get what one gets."""
     boxes = [(300 + 5 * i, 230, 700 + 5 * i, 600) for i in range(8)]

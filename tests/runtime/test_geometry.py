@@ -91,6 +91,13 @@ def test_normalised_corners_are_pixel_edges() -> None:
         ("10,20,30,40", "four finite numbers"),
         (None, "four finite numbers"),
         (((1, 2), (3, 4)), "four finite numbers"),
+        ((1, 2, 10**400, 4), "four finite numbers"),
+        ((1, 2, 3j, 4), "four finite numbers"),
+        ((True, False, True, True), "four finite numbers"),
+        (
+            np.ma.masked_array([1, 2, 30, 40], mask=[False, False, True, False]),
+            "four finite numbers",
+        ),
         ((50, 50, 10, 80), "x1 < x2"),
         ((10, 80, 50, 20), "y1 < y2"),
         ((10, 10, 10, 40), "x1 < x2"),

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +100,79 @@ def test_bad_input_is_one_line_and_the_right_code(
     (line,) = [text for text in said.err.splitlines() if text.startswith("error: ")]
     assert says in line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_box_may_begin_with_a_minus(starter_bundle: Path, tmp_path: Path) -> None:
+    """Boxes leave the picture; argparse would take this one for an option."""
+    out = tmp_path / "out.png"
+    base = ["--input", PHOTO, "--output", out, "--model", starter_bundle]
+
+    assert infer_main(*base, "--bbox", "-5,-10,1000,700") == 0
+    assert infer_main(*base, "--bbox=-5,-10,1000,700") == 0
+
+
+def test_input_is_not_overwritten(tmp_path: Path, starter_bundle: Path) -> None:
+    """The same file as --input and --output."""
+    path = Path(shutil.copy(PHOTO, tmp_path))
+    before = path.read_bytes()
+
+    assert infer_main("--input", path, "--output", path, "--model", starter_bundle) == 2
+    assert path.read_bytes() == before
+
+
+def test_names_that_are_no_text_are_printed(
+    tmp_path: Path, starter_bundle: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A GBK name on a UTF-8 system, as text and as JSON, in any locale."""
+    path = tmp_path / os.fsdecode(b"\xc3\xcf.jpg")
+    shutil.copy(PHOTO, path)
+    base = ["--input", path, "--output", tmp_path / "out.png", "--model", starter_bundle]
+
+    assert infer_main(*base, "--json") == 0
+    assert json.loads(capfd.readouterr().out)["image"].endswith("\\udcc3\\udccf.jpg")
+    for encoding in ("utf-8:strict", "ascii"):
+        done = subprocess.run(
+            [sys.executable, "-m", "runtime.infer", *map(str, base)],
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert b"Saved: " in done.stdout
+
+
+@pytest.mark.parametrize(("target", "code"), [("/dev/full", 4), ("closed pipe", 0)])
+def test_output_that_cannot_be_printed(
+    tmp_path: Path, starter_bundle: Path, target: str, code: int
+) -> None:
+    """A full disk behind stdout is an error of ours; a reader that went away is not."""
+    command = [sys.executable, "-m", "runtime.infer", "--input", str(PHOTO)]
+    command += ["--output", str(tmp_path / "out.png"), "--model", str(starter_bundle)]
+    if target == "/dev/full":
+        stdout = os.open(target, os.O_WRONLY)
+    else:
+        reader, stdout = os.pipe()
+        os.close(reader)
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        command, stdout=stdout, stderr=subprocess.PIPE, env=environment, check=False, text=True
+    )
+    os.close(stdout)
+
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    assert (tmp_path / "out.png").is_file()
+
+
+def test_usage_errors_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Like every other error."""
+    with pytest.raises(SystemExit, match="2"):
+        infer_main("--input", "x", "--outptu", "y")
+    said = capsys.readouterr().err
+
+    assert said.startswith("error: python -m runtime.infer: ")
+    assert said.count("\n") == 1
 
 
 def test_help_has_an_example_and_needs_no_engine() -> None:

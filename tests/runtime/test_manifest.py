@@ -63,7 +63,7 @@ def test_edited_manifest_is_refused(
     assert says in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"[]", b"null"])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"[]", b"null", b"[" * 10**5])
 def test_damaged_manifest_is_refused(bundle: Path, content: bytes) -> None:
     """Empty, truncated, not text, not an object."""
     (bundle / MANIFEST_NAME).write_bytes(content)
@@ -88,6 +88,13 @@ def test_model_of_another_bundle_is_refused(bundle: Path) -> None:
         Detector(bundle)
     model.unlink()
     with pytest.raises(ArtifactError, match="model.onnx: expected a file of"):
+        Detector(bundle)
+
+
+def test_any_file_of_a_bundle_is_checked(bundle: Path) -> None:
+    """The comparison that was judged cannot be exchanged, either."""
+    (bundle / "parity.json").write_text("{}")
+    with pytest.raises(ArtifactError, match="parity.json: expected SHA-256"):
         Detector(bundle)
 
 

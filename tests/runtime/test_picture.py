@@ -84,6 +84,21 @@ def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
+def test_float_pictures_are_refused_and_not_turned_black(tmp_path: Path) -> None:
+    """OpenCV would cast 0..1 to bytes."""
+    picture = np.full((9, 9, 3), 0.5, np.float32)
+    for name in ("float.pfm", "float.tiff", "float.hdr"):
+        assert cv2.imwrite(str(tmp_path / name), picture)
+        with pytest.raises(InputError, match=name):
+            read_picture(tmp_path / name)
+
+
+def test_picture_too_large_for_its_format_is_said(tmp_path: Path) -> None:
+    """A JPEG ends at 65,500 px."""
+    with pytest.raises(InputError, match="a picture that .jpg can hold, got 70000x2 px"):
+        write_picture(tmp_path / "wide.jpg", np.zeros((2, 70_000, 3), np.uint8))
+
+
 def test_written_picture_is_whole_or_absent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

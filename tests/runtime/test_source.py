@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,28 @@ def test_unreadable_source_shows_the_grammar(text: str) -> None:
     """The grammar and an example are in the message."""
     with pytest.raises(ConfigError, match=r"PATH\[@\[ENGINE/\]DEVICE\]"):
         parse_source(text)
+
+
+@pytest.mark.parametrize(("source", "device"), [(None, "cpu"), (b"m.onnx", "cpu"), ("m.onnx", 0)])
+def test_what_is_no_text_is_refused(source: object, device: object) -> None:
+    """None, bytes, a device number."""
+    with pytest.raises(ConfigError, match="source: expected PATH"):
+        parse_source(source, device)  # type: ignore[arg-type]  # on purpose
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "nul\0.pkl", "my@dir/gone.pkl"])
+def test_name_that_cannot_be_is_not_there(name: str) -> None:
+    """Too long, with a NUL, with an @ in a folder's name; the whole name is shown."""
+    with pytest.raises(ArtifactError, match="no such file or folder") as caught:
+        find_artifact(parse_source(name))
+    assert str(caught.value).startswith(name.replace("\0", "\0"))
+
+
+def test_pipe_is_no_model(tmp_path: Path) -> None:
+    """It may never end."""
+    os.mkfifo(tmp_path / "weights.pkl")
+    with pytest.raises(ArtifactError, match="a pipe or device"):
+        find_artifact(parse_source(tmp_path / "weights.pkl"))
 
 
 def test_two_devices_that_differ_are_refused() -> None:

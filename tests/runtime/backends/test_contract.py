@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from builders import STARTER
 from numpy.typing import NDArray
@@ -100,9 +102,28 @@ def test_nan_in_an_output_is_never_passed_on(backend: Backend) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with pytest.raises(
-            InferenceError, match="finite numbers, got .*nan.* at picture 1, point 0"
+            InferenceError,
+            match=r"finite numbers within 2.5, got \[nan, nan\] at picture 1, point 0",
         ):
             backend.run(batch)
+
+
+def test_fork_is_refused_and_does_not_hang(backend: Backend) -> None:
+    """An engine's threads do not survive a fork; the child is told instead of waiting for ever."""
+    batch = batch_of(backend, crops(1))
+    backend.run(batch)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            backend.run(batch)
+        except InferenceError as error:
+            os.write(writer, str(error).encode())
+        os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as said:
+        assert "Open a Detector in each process" in said.read()
 
 
 def test_closes_twice_and_says_so_afterwards(backend: Backend) -> None:
@@ -136,7 +157,17 @@ def test_torch_device_that_is_missing_is_an_error_and_no_fallback(device: str, s
         open_backend(STARTER, device)
 
 
-@pytest.mark.parametrize("device", ["cuda:0", "CUDAExecutionProvider", "nonsense"])
+def test_provider_that_leaves_nodes_to_the_cpu_is_refused(starter_bundle: Path) -> None:
+    """Its session opens, and would compare the CPU with itself."""
+    if "AzureExecutionProvider" not in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has no provider that runs nothing of a graph")
+    with pytest.raises(BackendUnavailable, match="nodes that only the CPU would run"):
+        open_backend(f"{starter_bundle}@AzureExecutionProvider")
+
+
+@pytest.mark.parametrize(
+    "device", ["cuda:0", "CUDAExecutionProvider", "nonsense", "cpu:7", "cpu:²"]
+)
 def test_missing_provider_is_an_error_and_no_fallback(starter_bundle: Path, device: str) -> None:
     """Onnxruntime would take the CPU; a comparison would then compare the CPU with itself."""
     with pytest.raises(BackendUnavailable, match="expected a provider of onnxruntime"):
@@ -190,6 +221,7 @@ def graph(
         ({"image": ["N", 3, 256, 256]}, {"heatmaps": [1, 68, 2], "covariance": [1, 68, 2]}),
         ({"image": ["N", 3, 256, 128]}, {"landmarks": [1, 68, 2], "covariance": [1, 68, 2]}),
         ({"image": ["N", 3, 256, 256]}, {"landmarks": [1, 68, 2], "covariance": [1, 68, 2]}),
+        ({"image": [1, 3, 256, 256]}, {"landmarks": [1, 68, 2], "covariance": [1, 68, 3]}),
     ],
 )
 def test_foreign_graph_is_refused(

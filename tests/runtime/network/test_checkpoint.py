@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -194,6 +195,49 @@ def test_garbage_nan_and_lying_metadata_are_refused(tmp_path: Path) -> None:
         )
         with pytest.raises(ArtifactError, match=says):
             load_checkpoint(path)
+
+
+def with_tensor(tensor: Any) -> State:
+    found = state()
+    found["features.0.1.conv.bias"] = tensor
+    return found
+
+
+def test_tensors_that_are_not_plain_numbers_are_refused(tmp_path: Path) -> None:
+    """Complex, sparse, quantised, larger than their storage; integers where floats belong."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch is about to drop them; files with them stay
+        quantised = torch.quantize_per_tensor(torch.zeros(8), 0.1, 0, torch.qint8)
+    for tensor, says in (
+        (torch.zeros(8, dtype=torch.complex64), "not plain numbers"),
+        (torch.zeros(8).to_sparse(), "not plain numbers|would run"),
+        (quantised, "not plain numbers|would run"),
+        (torch.zeros(1).expand(10**12), "larger than its storage"),
+        (torch.zeros(8, dtype=torch.int8), "1 of wrong type .features.0.1.conv.bias torch.int8"),
+    ):
+        path = save(tmp_path, {"net": with_tensor(tensor)})
+        with pytest.raises(ArtifactError, match=says):
+            build_network(load_checkpoint(path))
+
+
+def test_old_containers_are_read_and_their_damage_refused(tmp_path: Path) -> None:
+    """Torch's format before 1.6, cut off and with flipped bytes: never another exception."""
+    path = tmp_path / "old.pth"
+    torch.save({"net": state()}, path, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    assert load_checkpoint(path).architecture == TINY
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(60):
+        damaged = bytearray(whole[: int(rng.integers(1, len(whole)))])
+        for at in rng.integers(0, len(damaged), 3):
+            damaged[at] ^= int(rng.integers(1, 256))
+        path.write_bytes(damaged)
+        try:
+            build_network(load_checkpoint(path))
+        except ArtifactError:
+            refused += 1
+    assert refused > 50
 
 
 def test_absurd_shapes_allocate_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,83 @@
+"""Files are whole or absent, and nothing but a regular file is ever replaced."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import ConfigError
+from runtime.files import check_target, shown, write_text_whole, written_whole
+
+
+def test_link_is_written_through(tmp_path: Path) -> None:
+    """What it points to gets the new content, and it stays a link."""
+    real, link = tmp_path / "real.json", tmp_path / "link.json"
+    real.write_text("old")
+    link.symlink_to(real)
+    write_text_whole(link, "new")
+
+    assert link.is_symlink()
+    assert real.read_text() == "new"
+
+
+def test_devices_pipes_and_folders_are_never_replaced(tmp_path: Path) -> None:
+    """Before the work, and at the last moment, too."""
+    pipe, folder = tmp_path / "pipe", tmp_path / "folder"
+    os.mkfifo(pipe)
+    folder.mkdir()
+    for path in (pipe, folder, Path("/dev/null")):
+        with pytest.raises(ConfigError, match="--output"):
+            check_target(path, "--output")
+        with pytest.raises(OSError, match="not a regular file"):
+            write_text_whole(path, "x")
+
+    assert pipe.is_fifo()
+    assert Path("/dev/null").is_char_device()
+
+
+def test_failure_leaves_the_old_file_and_names_the_real_one(tmp_path: Path) -> None:
+    """Not the temporary name, which nobody asked for."""
+    path = tmp_path / "report.json"
+    path.write_text("old")
+
+    def fail() -> None:
+        with written_whole(path) as temporary:
+            temporary.write_text("half")
+            raise OSError(28, "No space left on device", str(temporary))
+
+    with pytest.raises(OSError, match="report.json") as caught:
+        fail()
+
+    assert ".part" not in str(caught.value)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_new_file_has_the_usual_rights(tmp_path: Path) -> None:
+    """Others may read it, as the umask says."""
+    before = os.umask(0o022)
+    try:
+        write_text_whole(tmp_path / "a.json", "x")
+    finally:
+        os.umask(before)
+
+    assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o644
+
+
+def test_long_names_and_names_that_are_no_text(tmp_path: Path) -> None:
+    """A legal name of 250 bytes is written; bytes that are no UTF-8 are shown as such."""
+    path = tmp_path / ("a" * 246 + ".png")
+    write_text_whole(path, "x")
+
+    assert path.read_text() == "x"
+    assert shown(os.fsdecode(b"\xc3\xcf.jpg")) == "\\udcc3\\udccf.jpg"
+
+
+def test_inputs_are_not_overwritten(tmp_path: Path) -> None:
+    """By whatever name they are called."""
+    picture = tmp_path / "a.jpg"
+    picture.touch()
+    with pytest.raises(ConfigError, match="a file that is read, too"):
+        check_target(tmp_path / "x" / ".." / "a.jpg", "--output", [picture])
