@@ -1,0 +1,155 @@
+"""How long a source takes: the network alone, end to end by stage, and batch by batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from parity.recording import STAGES
+from parity.samples import Sample
+from runtime import command_line
+from runtime.detector import Detector
+from runtime.picture import read_picture
+
+Packed = NDArray[np.float32] | NDArray[np.uint8]
+
+BATCHES = (1, 2, 4, 8)
+BATCH_ROUNDS = 3
+# As the reference's benchmark does them: (warm-up, runs).
+ON_A_DEVICE = (10, 100)
+ON_A_CPU = (3, 20)
+
+
+class Latency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Milliseconds over single runs; fps is 1000 / mean."""
+
+    runs: int
+    min_ms: float
+    mean_ms: float
+    median_ms: float
+    p90_ms: float
+    p95_ms: float
+    p99_ms: float
+    max_ms: float
+    fps: float
+
+
+class Throughput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Pictures a second through the network at one batch size, median of a few rounds."""
+
+    batch: int
+    pictures_per_second: float
+
+
+@dataclass(kw_only=True, eq=False)
+class Stopwatch:
+    """Collects one source's seconds.
+
+    Attributes:
+        warm_up, runs: how many single runs are thrown away, and kept.
+        network_s: of `Backend.run` on one packed crop.
+        stages_s: end to end by stage; a stage that the engine does not tell has no entries.
+        total_s: end to end, from the file to points in the picture.
+    """
+
+    source: str
+    detector: Detector
+    warm_up: int
+    runs: int
+    network_s: list[float] = field(default_factory=list)
+    stages_s: dict[str, list[float]] = field(default_factory=dict)
+    total_s: list[float] = field(default_factory=list)
+    throughput: list[Throughput] = field(default_factory=list)
+
+    def run_once(self, batch: Packed, sample: Sample, *, keep: bool) -> None:
+        """One run of the network alone, and one from the file to the points."""
+        start = time.perf_counter()
+        self.detector.backend.run(batch)
+        network = time.perf_counter() - start
+
+        start = time.perf_counter()
+        picture = read_picture(sample.path)
+        decoded = time.perf_counter() - start
+        trace = self.detector.trace(picture, sample.box_xyxy, cropped=sample.cropped)
+        total = time.perf_counter() - start
+        if not keep:
+            return
+        self.network_s.append(network)
+        self.total_s.append(total)
+        for stage, seconds in {"decode": decoded, **trace.timings}.items():
+            self.stages_s.setdefault(stage, []).append(seconds)
+
+    def fill(self, batch: Packed) -> None:
+        """Measure the throughput at each batch size."""
+        for size in BATCHES:
+            many = np.repeat(batch, size, axis=0)
+            self.detector.backend.run(many)  # shapes that are new cost more the first time
+            rounds: list[float] = []
+            for _ in range(BATCH_ROUNDS):
+                start = time.perf_counter()
+                self.detector.backend.run(many)
+                rounds.append(time.perf_counter() - start)
+            speed = size / float(np.median(rounds))
+            self.throughput.append(Throughput(batch=size, pictures_per_second=speed))
+
+    def stages(self) -> dict[str, Latency]:
+        """End to end by stage, in the order in which they happen."""
+        return {stage: latency(self.stages_s[stage]) for stage in STAGES if stage in self.stages_s}
+
+
+def stopwatch(source: str, detector: Detector, runs: int | None) -> Stopwatch:
+    """Choose warm-up and runs as the reference does; `runs` is for a device, and bounds a CPU's."""
+    warm_up, usual = ON_A_CPU if detector.device.lower().startswith("cpu") else ON_A_DEVICE
+    kept = usual if runs is None else runs
+    if detector.device.lower().startswith("cpu"):
+        kept = min(kept, usual)
+    return Stopwatch(source=source, detector=detector, warm_up=warm_up, runs=kept)
+
+
+def measure(watches: Sequence[Stopwatch], samples: Sequence[Sample]) -> None:
+    """Time all sources in one run, taking turns, so that a busy moment hits all alike.
+
+    Raises:
+        InputError: a picture that cannot be read.
+        InferenceError: an engine failed.
+    """
+    batches = [_one_crop(watch.detector, samples[0]) for watch in watches]
+    rounds = max(watch.warm_up + watch.runs for watch in watches)
+    for index in command_line.progress(range(rounds), "Timing", rounds):
+        for watch, batch in zip(watches, batches, strict=True):
+            if index < watch.warm_up + watch.runs:
+                if len(watches) > 1:
+                    # not timed: the engine before it keeps its threads spinning for a while, which
+                    # made torch after onnxruntime look twice as slow as it is
+                    watch.detector.backend.run(batch)
+                keep = index >= watch.warm_up
+                watch.run_once(batch, samples[index % len(samples)], keep=keep)
+    for watch, batch in zip(watches, batches, strict=True):
+        watch.fill(batch)
+
+
+def latency(seconds: Sequence[float]) -> Latency:
+    """Summarise single runs."""
+    ms = np.asarray(seconds) * 1e3
+    p90, p95, p99 = np.percentile(ms, (90, 95, 99)).tolist()
+    return Latency(
+        runs=ms.size,
+        min_ms=float(ms.min()),
+        mean_ms=float(ms.mean()),
+        median_ms=float(np.median(ms)),
+        p90_ms=p90,
+        p95_ms=p95,
+        p99_ms=p99,
+        max_ms=float(ms.max()),
+        fps=float(1e3 / ms.mean()),
+    )
+
+
+def _one_crop(detector: Detector, sample: Sample) -> Packed:
+    trace = detector.trace(read_picture(sample.path), sample.box_xyxy, cropped=sample.cropped)
+    return detector.spec.input.pack(trace.crop.pixels[None])
