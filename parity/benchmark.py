@@ -175,9 +175,7 @@ def _invalid(probe: GemmProbe, timings: Sequence[SourceTiming]) -> tuple[str, ..
     reasons: list[str] = []
     drift = probe.after_gflops / probe.before_gflops - 1
     if abs(drift) > LARGEST_DRIFT:
-        reasons.append(
-            f"the GEMM probe moved by {drift:+.0%}, allowed {LARGEST_DRIFT:.0%}: not our machine alone"
-        )
+        reasons.append(f"the GEMM probe moved by {drift:+.0%}, allowed {LARGEST_DRIFT:.0%}")
     reasons += [
         f"{timing.source}: {timing.network.runs} runs, expected at least {FEWEST_RUNS}"
         for timing in timings

@@ -86,7 +86,7 @@ def json_schema() -> str:
 
 def as_json(report: BenchmarkReport) -> str:
     """Indented JSON with a final line break."""
-    encoded = msgspec.json.encode(report, order="deterministic")
+    encoded = msgspec.json.encode(report)
     return msgspec.json.format(encoded, indent=2).decode() + "\n"
 
 

@@ -139,7 +139,7 @@ def make_report(
 
 def as_json(report: Report) -> str:
     """Indented JSON with a final line break."""
-    encoded = msgspec.json.encode(report, order="deterministic")
+    encoded = msgspec.json.encode(report)
     return msgspec.json.format(encoded, indent=2).decode() + "\n"
 
 

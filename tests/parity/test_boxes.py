@@ -1,0 +1,142 @@
+"""Boxes from every kind of file, and every way in which they do not fit the pictures."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import ROOT
+from builders import read_pts as oracle_pts
+
+from parity.boxes import read_boxes
+from parity.boxes import read_pts as product_pts
+from parity.samples import find_samples
+from runtime import geometry
+from runtime.errors import ConfigError, InputError
+
+BOX = (10.0, 20.0, 110.5, 140.0)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / "photos/a.jpg", tmp_path / "photos/b.jpg"]
+    paths[0].parent.mkdir()
+    for path in paths:
+        shutil.copy(ROOT / "assets/sample.jpg", path)
+    return paths
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_json_and_csv_name_pictures_by_the_end_of_their_path(
+    tmp_path: Path, pictures: list[Path]
+) -> None:
+    """File name alone, or with folders before it."""
+    one = write(tmp_path, "b.json", json.dumps({"a.jpg": BOX, "photos/b.jpg": [0, 0, 9, 9]}))
+    other = write(
+        tmp_path, "b.csv", "image,x1,y1,x2,y2\na.jpg,10,20,110.5,140\n./photos/b.jpg,0,0,9,9\n"
+    )
+    for path in (one, other):
+        assert read_boxes(path, pictures) == {pictures[0]: BOX, pictures[1]: (0, 0, 9, 9)}
+
+
+def test_published_tsv_gives_the_crop_of_its_scale_and_centre(
+    tmp_path: Path, pictures: list[Path]
+) -> None:
+    """Scale 0.5 about (60, 70): a crop of 100 px, by the published matrix."""
+    heads = "image\tpoints5\tpoints\tscale\tcenter_w\tcenter_h\ttags"
+    row = "a.jpg\t1,2,3\t4,5,6\t0.5\t60\t70\tblur"
+    path = write(tmp_path, "b.tsv", f"{heads}\n{row}\n")
+    box = read_boxes(path, pictures[:1])[pictures[0]]
+    matrix = geometry.image_from_crop_of_box(np.array(box), 256)
+
+    assert matrix[0, 0] * 256 == pytest.approx(100)
+    np.testing.assert_allclose(geometry.apply(matrix, np.array([127.5, 127.5])), [60, 70])
+
+
+def test_points_beside_a_picture_are_its_box(shared: Path) -> None:
+    """One-based, minimum and maximum; unless the whole picture is asked for."""
+    path = next(iter(sorted((shared / "faces").glob("*.jpg"))))
+    points = oracle_pts(path.with_suffix(".pts"))
+    np.testing.assert_array_equal(product_pts(path.with_suffix(".pts")), points)
+    expected = (*points.min(axis=0), *points.max(axis=0))
+
+    for boxes in (None, "pts"):
+        (sample,) = find_samples([str(path)], boxes)
+        assert (sample.mode, sample.box_xyxy) == ("box", expected)
+    (sample,) = find_samples([str(path)], "whole")
+    assert (sample.mode, sample.box_xyxy) == ("whole", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("b.json", '{"a.jpg": [1, 2, 30, 40]}', "one box for .*b.jpg, got none"),
+        (
+            "b.json",
+            '{"a.jpg": [1, 2, 30, 40], "b.jpg": [1, 2, 30, 40], "c.jpg": [1, 2, 3, 4]}',
+            "1 others: c.jpg",
+        ),
+        ("b.json", '{"a.jpg": [1, 2, 30], "b.jpg": [1, 2, 30, 40]}', "a box for a.jpg"),
+        ("b.json", '{"a.jpg": [1, 2, NaN, 40], "b.jpg": [1, 2, 30, 40]}', "a box for a.jpg"),
+        ("b.json", '{"a.jpg": [30, 2, 1, 40], "b.jpg": [1, 2, 30, 40]}', "a box for a.jpg"),
+        ("b.json", "[1, 2]", "a list instead of an object"),
+        ("b.json", "{", "boxes as JSON"),
+        ("b.json", "[" * 100_000, "boxes as JSON"),
+        ("b.csv", "picture,x,y\na.jpg,1,2\n", "boxes as CSV, got KeyError: 'image'"),
+        ("b.csv", "image,x1,y1,x2,y2\na.jpg,1,2,x,4\nb.jpg,1,2,3,4\n", "a box for a.jpg"),
+        ("b.tsv", "head\na.jpg\t1\t2\n", "3 columns in 'a.jpg"),
+        ("b.txt", "", "a .json, .csv or .tsv file"),
+    ],
+)
+def test_files_that_do_not_fit_are_refused(
+    tmp_path: Path, pictures: list[Path], name: str, text: str, says: str
+) -> None:
+    """Boxes missing, for other pictures, that are none, or not readable."""
+    with pytest.raises(InputError, match=says) as caught:
+        read_boxes(write(tmp_path, name, text), pictures)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("version: 1\nn_points: 3\n{\n1 1\n5 9\n}\n", "n_points: 3, got 2 points"),
+        ("1 2\n3 4\n", "points in braces"),
+        ("{\n1 2\n3\n}\n", "points in braces"),
+        ("{\n1 nan\n3 4\n}\n", "two finite numbers"),
+        ("{\n1 2\n1 9\n}\n", "a box for its points"),
+        ("{\n}\n", "two finite numbers|points in braces"),
+    ],
+)
+def test_damaged_points_are_refused(pictures: list[Path], text: str, says: str) -> None:
+    """Another count than the file says, no braces, half a line, NaN, a line instead of a face."""
+    write(pictures[0].parent, "a.pts", text)
+    with pytest.raises(InputError, match=says):
+        find_samples([str(pictures[0])])
+
+
+def test_missing_points_and_unknown_words_are_refused(pictures: list[Path]) -> None:
+    """`pts` means every picture has them."""
+    with pytest.raises(InputError, match=r"a.pts: expected a .pts file"):
+        find_samples([str(pictures[0])], "pts")
+    with pytest.raises(ConfigError, match="pts, whole, crop or a .json"):
+        find_samples([str(pictures[0])], "ptz")
+
+
+def test_same_name_in_two_folders_is_told_apart(tmp_path: Path, pictures: list[Path]) -> None:
+    """Names stay unique, globs are expanded, hidden files and folders are passed over."""
+    (tmp_path / "more").mkdir()
+    shutil.copy(pictures[0], tmp_path / "more/a.jpg")
+    (tmp_path / "more/._a.jpg").touch()
+    (tmp_path / "more/folder.jpg").mkdir()
+    samples = find_samples([str(tmp_path / "more"), str(tmp_path / "photos/*.jpg")])
+
+    assert len({sample.name for sample in samples}) == len(samples) == 3

@@ -1,0 +1,372 @@
+"""Recordings: written, read, compared without an engine, and distrusted."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import pickle
+import shutil
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from builders import ROOT, STARTER, run_python
+from numpy.lib import format as npy
+from recordings import recording_of
+
+from parity import compare, record
+from parity.errors import check_comparable
+from parity.recording import Recording, load_recording, save_recording
+from parity.samples import decoded, find_samples
+from runtime.errors import InputError
+
+
+def run_compare(*arguments: object) -> int:
+    return compare.main([str(argument) for argument in arguments])
+
+
+def run_record(*arguments: object) -> int:
+    return record.main([str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """The photo twice under other names, the crop, and a file that is no picture."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name, source in (("a.jpg", "test.jpg"), ("b.jpg", "sample.jpg"), ("c.jpg", "test.jpg")):
+        shutil.copy(ROOT / "assets" / source, folder / name)
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    return folder
+
+
+def test_what_is_written_is_read(tmp_path: Path, rng: np.random.Generator) -> None:
+    """Every array and the header, to the bit; a thousand pictures take little room."""
+    made = recording_of(rng, pictures=1000)
+    save_recording(tmp_path / "r.npz", made)
+    read = load_recording(tmp_path / "r.npz")
+
+    assert read.header == made.header
+    for name in ("landmarks", "covariance", "image_from_crop", "timings"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(made, name))
+    assert (tmp_path / "r.npz").stat().st_size < 5_000_000
+    with np.load(tmp_path / "r.npz", allow_pickle=False) as plain:
+        assert plain["landmarks"].shape == (1000, 68, 2)
+
+
+def test_recorded_and_live_comparison_give_the_same_figures(
+    starter_bundle: Path,
+    pictures: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Bit for bit in the JSON, also from recordings made apart; the broken picture is listed."""
+    pair = (f"{STARTER}@cpu", starter_bundle)
+    images = ("--images", pictures, "--jobs", 2, "--json")
+    recordings = tmp_path / "1.npz", tmp_path / "2.npz"
+    assert run_compare(*pair, *images, "--record", *recordings) == 0
+    live = json.loads(capsys.readouterr().out)
+    assert run_compare(*recordings, "--json") == 0
+    recorded = json.loads(capsys.readouterr().out)
+    for source, path in zip(pair, (tmp_path / "3.npz", tmp_path / "4.npz"), strict=True):
+        assert run_record(source, "--images", pictures, "--output", path) == 0
+    assert "3 pictures, 1 left out" in capsys.readouterr().out
+    assert run_compare(tmp_path / "3.npz", tmp_path / "4.npz", "--json") == 0
+    apart = json.loads(capsys.readouterr().out)
+
+    assert live == recorded == apart
+    assert live["judged_on"] == "same crops"
+    assert [one["name"] for one in live["unreadable"]] == ["broken.jpg"]
+    assert "left out: " in caplog.text
+    assert run_compare(*pair, *images, "--strict") == 2
+
+
+def test_recordings_are_compared_with_numpy_opencv_and_msgspec_alone(
+    starter_bundle: Path, tmp_path: Path
+) -> None:
+    """No engine, no rich: each is barred from import."""
+    paths = tmp_path / "1.npz", tmp_path / "2.npz"
+    for source, path in zip((f"{STARTER}@cpu", starter_bundle), paths, strict=True):
+        assert run_record(source, "--output", path) == 0
+    done = run_python(
+        "-c",
+        "import sys\n"
+        "class Bar:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] in {'torch', 'onnxruntime', 'onnx', 'rich', 'scipy'}:\n"
+        "            raise ImportError(name)\n"
+        "sys.meta_path.insert(0, Bar())\n"
+        "from parity.compare import main\n"
+        f"sys.exit(main([{str(paths[0])!r}, {str(paths[1])!r}]))\n",
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("PASSED: ")
+
+
+def planted(recording: Recording) -> Recording:
+    """The same recording as another OpenCV would have made it: other crops, points moved."""
+    pictures = tuple(
+        msgspec.structs.replace(picture, sha256_crop="0" * 64)
+        for picture in recording.header.pictures
+    )
+    return dataclasses.replace(
+        recording,
+        header=msgspec.structs.replace(recording.header, pictures=pictures),
+        landmarks=recording.landmarks + np.float32(0.02),
+    )
+
+
+def test_difference_of_the_crops_is_not_blamed_on_the_backend(
+    starter_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Crops changed by a grey level: said, both figures given, judged on shared crops."""
+    path = tmp_path / "crops.npz"
+    assert run_record(starter_bundle, "--output", path, "--with-crops") == 0
+    whole = load_recording(path)
+    changed = [np.clip(crop.astype(int) + 9, 0, 255).astype(np.uint8) for crop in whole.crops()]
+    with io.BytesIO(b"".join(crop.tobytes() for crop in changed)) as crops:
+        save_recording(path, planted(whole), crops)
+    other = tmp_path / "carried.npz"
+    assert run_record(f"{STARTER}@cpu", "--images", path, "--output", other) == 0
+    capsys.readouterr()
+
+    # what the recording says of its own crops is 2 crop px off; the backend is not
+    replayed = tmp_path / "replayed.npz"
+    assert run_record(starter_bundle, "--images", path, "--output", replayed, "--with-crops") == 0
+    capsys.readouterr()
+    assert run_compare(f"{STARTER}@cpu", replayed, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["judged_on"] == "shared crops"
+    assert report["crop_px"]["axis"]["max"] < 1e-2
+    assert report["end_to_end"]["crops_that_differ"] == ["test.jpg", "sample.jpg"]
+    assert report["end_to_end"]["crop_px"]["axis"]["max"] > 10 * report["crop_px"]["axis"]["max"]
+    assert not any(picture["same_crop"] for picture in report["pictures"])
+
+    # two recordings on the same crops need no engine to be told apart
+    assert run_compare(other, replayed, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["judged_on"] == "same crops"
+
+
+def test_differing_crops_that_nobody_carries_are_judged_end_to_end(
+    tmp_path: Path, rng: np.random.Generator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the report says so."""
+    made = recording_of(rng)
+    save_recording(tmp_path / "1.npz", made)
+    save_recording(tmp_path / "2.npz", planted(made))
+
+    assert run_compare(tmp_path / "1.npz", tmp_path / "2.npz") == 1
+    text = capsys.readouterr().out
+    assert "WARNING: the crops of 2 pictures differ" in text
+    assert "judged end to end" in text
+
+
+@pytest.mark.parametrize("change", ["names", "order", "count", "pixels", "box", "points", "place"])
+def test_recordings_of_other_things_are_refused(rng: np.random.Generator, change: str) -> None:
+    """Other pictures, order, count, pixels, boxes, mark-up or places."""
+    here = recording_of(rng, pictures=3)
+    one, two, three = here.header.pictures
+    replace = msgspec.structs.replace
+    pictures: dict[str, Any] = {
+        "names": (one, replace(two, name="x.jpg"), three),
+        "order": (two, one, three),
+        "count": (one, two),
+        "pixels": (one, two, replace(three, sha256_picture="f" * 64)),
+        "box": (replace(one, mode="box", box_xyxy=(1, 2, 3, 4)), two, three),
+    }
+    there = here
+    if change in pictures:
+        header = replace(here.header, pictures=pictures[change])
+        there = dataclasses.replace(here, header=header)
+    elif change == "points":
+        there = recording_of(rng, pictures=3, points=98)
+    else:
+        there = dataclasses.replace(here, image_from_crop=here.image_from_crop * 1.01)
+    check_comparable(here, here)
+    with pytest.raises(InputError, match="comparison: expected"):
+        check_comparable(here, there)
+
+
+def members(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def rewrite(path: Path, content: dict[str, bytes]) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+
+
+def array_bytes(shape: tuple[int, ...], descr: str, data: bytes) -> bytes:
+    file = io.BytesIO()
+    npy.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+    return file.getvalue() + data
+
+
+def header_with(path: Path, **changes: object) -> bytes:
+    raw = members(path)["header.npy"]
+    content = json.loads(raw[raw.index(b"\n") + 1 :])
+    content.update(changes)
+    encoded = json.dumps(content).encode()
+    return array_bytes((len(encoded),), "|u1", encoded)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("pickle", "landmarks: |landmarks of object"),
+        ("huge shape", "landmarks of float32"),
+        ("negative shape", "landmarks of float32"),
+        ("short", "cut off after"),
+        ("long", "longer than its shape"),
+        ("bomb", "landmarks of uint8"),
+        ("schema", "schema 99, which this version cannot read"),
+        ("unknown field", "unknown field"),
+        ("points", "0 points"),
+        ("size", "crops of 100000 px"),
+        ("header dtype", "a header of float64"),
+        ("header gone", "no header in it"),
+        ("nan", "NaN or infinity at picture 1.jpg, point 5"),
+        ("encrypted garbage", "expected a recording"),
+    ],
+)
+def test_hostile_recording_is_refused(
+    tmp_path: Path, rng: np.random.Generator, name: str, says: str
+) -> None:
+    """Pickles, absurd shapes, bombs, other schemas, NaN: one line, nothing large allocated."""
+    path = tmp_path / "r.npz"
+    made = recording_of(rng)
+    if name == "nan":
+        made.landmarks[1, 5, 0] = np.nan
+    save_recording(path, made)
+    content = members(path)
+    spec = json.loads(content["header.npy"][content["header.npy"].index(b"\n") + 1 :])["spec"]
+    landmarks = {
+        "pickle": array_bytes((2, 68, 2), "|O", pickle.dumps([1])),
+        "huge shape": array_bytes((2**40, 68, 2), "<f4", b""),
+        "negative shape": array_bytes((-1, 68, 2), "<f4", b""),
+        "short": content["landmarks.npy"][:-9],
+        "long": content["landmarks.npy"] + b"x",
+        "bomb": array_bytes((50_000_000,), "|u1", bytes(50_000_000)),
+    }
+    headers: dict[str, dict[str, object]] = {
+        "schema": {"schema": 99},
+        "unknown field": {"surprise": 1},
+        "points": {"spec": {**spec, "topology": {**spec["topology"], "points": 0}}},
+        "size": {"spec": {**spec, "input": {**spec["input"], "size": 100_000}}},
+    }
+    if name in landmarks:
+        content["landmarks.npy"] = landmarks[name]
+    if name in headers:
+        content["header.npy"] = header_with(path, **headers[name])
+    if name == "header dtype":
+        content["header.npy"] = array_bytes((1,), "<f8", bytes(8))
+    if name == "header gone":
+        del content["header.npy"]
+    rewrite(path, content)
+    if name == "encrypted garbage":
+        path.write_bytes(b"PK\x03\x04" + rng.bytes(500))
+    with pytest.raises(InputError, match=says) as caught:
+        load_recording(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_truncated_and_mutated_recordings_never_crash(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """Cut anywhere, or with bytes flipped: refused, or read with the right shapes."""
+    path = tmp_path / "r.npz"
+    save_recording(path, recording_of(rng))
+    whole = path.read_bytes()
+    for index in range(300):
+        damaged = bytearray(whole[: int(rng.integers(0, len(whole)))] if index % 3 == 0 else whole)
+        for at in rng.integers(0, max(len(damaged), 1), 4):
+            if damaged:
+                damaged[at] ^= int(rng.integers(1, 256))
+        path.write_bytes(damaged)
+        with suppress(InputError):
+            assert load_recording(path).landmarks.shape[1:] == (68, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["1.npz", "1.npz"], 2, "1.npz twice"),
+        (["1.npz", "gone.npz"], 2, "gone.npz: expected a recording"),
+        (["1.npz", "2.npz", "--images", "assets"], 2, "two recordings, which have theirs"),
+        (["1.npz", "2.npz", "--record", "x.npz"], 2, "--record: expected 0 files"),
+        (["1.npz", "2.npz", "--max-p95", "-1"], 2, "max_p95: expected a finite"),
+        (["1.npz", "2.npz", "--max-p99", "0.1", "--unit", "crop"], 0, ""),
+    ],
+)
+def test_command_line_of_recordings(
+    tmp_path: Path,
+    rng: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    says: str,
+) -> None:
+    """What makes no sense is one line; what does passes."""
+    made = recording_of(rng)
+    save_recording(tmp_path / "1.npz", made)
+    save_recording(tmp_path / "2.npz", made)
+    monkeypatch.chdir(tmp_path)
+
+    assert run_compare(*arguments) == code
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--output", "r.json"], 2, "a name that ends in .npz"),
+        (["--output", "no/such/r.npz"], 2, "in a folder that exists"),
+        (["--output", "r.npz", "--images", "gone"], 2, "gone: expected pictures"),
+        (["--output", "r.npz", "--images", "gone.npz"], 2, "gone.npz: expected a recording"),
+        (["--output", "r.npz", "--images", "README.md"], 2, "at least one that can be read"),
+        (["--output", "r.npz", "--jobs", "1000"], 2, "--jobs: expected 1 to 64"),
+    ],
+)
+def test_bad_input_to_record_leaves_nothing(
+    starter_bundle: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    says: str,
+) -> None:
+    """One line, the right code, no file."""
+    assert run_record(starter_bundle, *arguments) == code
+    assert says in capsys.readouterr().err
+    assert not (ROOT / "r.npz").exists()
+
+
+def test_replay_needs_crops(starter_bundle: Path, tmp_path: Path) -> None:
+    """A recording without them says how to make one."""
+    path = tmp_path / "r.npz"
+    assert run_record(starter_bundle, "--output", path) == 0
+    with pytest.raises(InputError, match="Record it again with --with-crops"):
+        next(load_recording(path).crops())
+
+
+def test_decoding_ahead_keeps_order_and_stays_bounded(pictures: Path) -> None:
+    """At most two pictures a thread wait in memory, whatever the number of pictures."""
+    samples = find_samples([str(pictures)] * 1, "whole") * 10
+    running: list[int] = []
+    for index, (sample, picture, seconds) in enumerate(decoded(samples, 2)):
+        assert sample is samples[index]
+        assert isinstance(picture, InputError) == (sample.name == "broken.jpg")
+        assert seconds >= 0
+        running.append(index)
+        if index == 7:
+            break
+    assert running == list(range(8))
