@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from parity.machine import gemm_gflops, machine, peak_rss_bytes, versions
-from parity.record import Recorder, add_picture_options, chosen_samples, record
+from parity.record import Recorder, add_picture_options, chosen_samples, files_read, record
 from parity.recording import Recording
 from parity.report import Report, make_report
 from parity.report.benchmark import (
@@ -35,11 +35,10 @@ from runtime.errors import (
     EXIT_OK,
     BackendUnavailable,
     ConfigError,
-    InputError,
 )
 from runtime.files import check_target, write_text_whole
 from runtime.picture import read_picture, write_picture
-from runtime.source import parse_source
+from runtime.source import is_index, parse_source
 
 DEFAULT_MODEL = "build/starter68"
 MOST_RUNS = 100_000
@@ -69,9 +68,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "python -m parity.benchmark --device_npu npu:0 --device_cpu cpu --runs 100",
     )
     add = parser.add_argument
-    add("--device_npu", default="auto", metavar="DEVICE", help="auto, none, npu:N (default auto)")
-    add("--device_cpu", default="cpu", metavar="DEVICE", help="cpu or none (default cpu)")
-    add("--model", default=DEFAULT_MODEL, metavar="PATH", help=f"(default {DEFAULT_MODEL})")
+    add("--device_npu", metavar="DEVICE", help="auto, none, npu:N (default auto)")
+    add("--device_cpu", metavar="DEVICE", help="cpu or none (default cpu)")
+    add("--model", metavar="PATH", help=f"(default {DEFAULT_MODEL})")
     add(
         "--sources",
         nargs="+",
@@ -99,16 +98,21 @@ def _benchmark(arguments: argparse.Namespace) -> int:
         raise ConfigError(
             "--runs", expected=f"1 to {MOST_RUNS:,}", got=str(arguments.runs), action="Correct it"
         )
-    check_target(arguments.output, "--output")
     samples = chosen_samples(arguments)
+    names, optional = _names(arguments)
+    inputs = files_read(map(parse_source, [*names, *optional]), samples, arguments.boxes)
+    check_target(arguments.output, "--output", inputs)
     with ExitStack() as stack:
-        opened, left_out = _open(arguments, stack)
+        opened, left_out = _open(names, optional, stack)
+        if arguments.device_npu == "none":
+            left_out = ("the NPU, by request",)
+        overlays = _overlays(arguments.output, samples, opened, inputs)
         before = gemm_gflops()
         watches = [stopwatch(name, detector, arguments.runs) for name, detector in opened.items()]
         recordings = record([Recorder(n, d) for n, d in opened.items()], samples, strict=True)
         measure(watches, samples)
         timings = [source_timing(watch) for watch in watches]
-        _draw(arguments.output.parent, samples, opened)
+        _draw(overlays, opened)
     accuracy = [make_report(recordings[0], other, Limits()) for other in recordings[1:]]
     speed_up = _speed_up(timings)
     probe = GemmProbe(before_gflops=before, after_gflops=gemm_gflops())
@@ -132,42 +136,45 @@ def _benchmark(arguments: argparse.Namespace) -> int:
     return EXIT_OK if all(one.verdict.passed for one in accuracy) else EXIT_FOUND_WANTING
 
 
-def _open(
-    arguments: argparse.Namespace, stack: ExitStack
-) -> tuple[dict[str, Detector], tuple[str, ...]]:
-    """Open the sources, the reference (the CPU) first."""
+def _names(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """The sources to open, the reference (the CPU) first, and those to use if they are there."""
+    model, cpu, npu = arguments.model, arguments.device_cpu, arguments.device_npu
     if arguments.sources:
-        for index, name in enumerate(arguments.sources):
-            if name in arguments.sources[:index]:
-                raise InputError(
-                    "--sources",
-                    expected="each source once",
-                    got=f"{name} twice",
-                    action="Name it once",
-                )
-        names: list[str] = list(arguments.sources)
-    else:
-        devices = [
-            d for d in (arguments.device_cpu, arguments.device_npu) if d not in ("none", "auto")
+        given = [
+            o for o in ("model", "device_cpu", "device_npu") if getattr(arguments, o) is not None
         ]
-        names = [f"{arguments.model}@{device}" for device in devices]
+        _check(
+            not given, "--sources", "no other option that names a source", f"--{' --'.join(given)}"
+        )
+        twice = [n for n in arguments.sources if arguments.sources.count(n) > 1]
+        _check(not twice, "--sources", "each source once", f"{'/'.join(twice[:1])} twice")
+        return list(arguments.sources), []
+    model, cpu, npu = model or DEFAULT_MODEL, cpu or "cpu", npu or "auto"
+    _check(cpu in ("cpu", "none"), "--device_cpu", "cpu or none", cpu)
+    is_npu = npu == "npu" or (npu.startswith("npu:") and is_index(npu[4:]))
+    _check(is_npu or npu in ("auto", "none"), "--device_npu", "auto, none or npu:N", npu)
+    names = [f"{model}@{device}" for device in (cpu, npu) if device not in ("none", "auto")]
+    optional = [f"{model}@npu:0"] if npu == "auto" else []
+    _check(bool(names or optional), "--device_npu, --device_cpu", "at least one device", "none")
+    return names, optional
+
+
+def _check(holds: bool, where: str, expected: str, got: str) -> None:  # a condition
+    if not holds:
+        raise ConfigError(where, expected=expected, got=got, action="Correct it; see --help")
+
+
+def _open(
+    names: Sequence[str], optional: Sequence[str], stack: ExitStack
+) -> tuple[dict[str, Detector], tuple[str, ...]]:
     opened = {name: stack.enter_context(Detector(parse_source(name))) for name in names}
     left_out: list[str] = []
-    if not arguments.sources and arguments.device_npu == "none":
-        left_out.append("the NPU, by request")
-    if not arguments.sources and arguments.device_npu == "auto":
-        name = f"{arguments.model}@npu:0"
+    for name in optional:
         try:
             opened[name] = stack.enter_context(Detector(parse_source(name)))
         except BackendUnavailable as error:
             left_out.append(f"the NPU: {error}")
-    if not opened:
-        raise ConfigError(
-            "--device_npu, --device_cpu",
-            expected="at least one device",
-            got="none",
-            action="Name a device, or --sources",
-        )
+    _check(bool(opened), "--device_npu", "a device", "; ".join(left_out))
     return opened, tuple(left_out)
 
 
@@ -221,18 +228,35 @@ def _promise(text: str, measured: float | None, limit: float, *, below: bool) ->
     return Promise(promise=text, measured=measured, holds=holds)
 
 
-def _draw(folder: Path, samples: Sequence[Sample], opened: Mapping[str, Detector]) -> None:
-    """benchmark_<device>_<picture>.jpg; the engine's name stands before a device that is shared."""
+def _overlays(
+    report: Path, samples: Sequence[Sample], opened: Mapping[str, Detector], inputs: Sequence[Path]
+) -> dict[tuple[str, Sample], Path]:
+    """benchmark_<device>_<picture>.jpg for each source and picture, under names that differ.
+
+    Raises:
+        ConfigError: one of them is a file that is read.
+    """
+    found: dict[tuple[str, Sample], Path] = {}
     devices = [detector.device for detector in opened.values()]
-    for detector in opened.values():
-        label = detector.device.replace(":", "")
-        if devices.count(detector.device) > 1:
-            label = f"{detector.backend.name.split()[0]}_{label}"
+    for index, (name, detector) in enumerate(opened.items()):
+        device = detector.device.replace(":", "")
+        if devices.count(detector.device) > 1:  # the engine tells them apart, or the order
+            device = f"{detector.backend.name.split()[0]}_{device}"
         for sample in samples[:MOST_OVERLAYS]:
-            picture = read_picture(sample.path)
-            trace = detector.trace(picture, sample.box_xyxy, cropped=sample.cropped)
-            drawn = draw_landmarks_with_contours(picture, trace.landmarks)
-            write_picture(folder / f"benchmark_{label}_{Path(sample.name).stem}.jpg", drawn)
+            picture = Path(sample.name).stem
+            path = report.with_name(f"benchmark_{device}_{picture}.jpg")
+            if path in found.values():
+                path = report.with_name(f"benchmark_{device}_{index}_{len(found)}_{picture}.jpg")
+            check_target(path, "overlay", [*inputs, report])
+            found[name, sample] = path
+    return found
+
+
+def _draw(overlays: Mapping[tuple[str, Sample], Path], opened: Mapping[str, Detector]) -> None:
+    for (name, sample), path in overlays.items():
+        picture = read_picture(sample.path)
+        trace = opened[name].trace(picture, sample.box_xyxy, cropped=sample.cropped)
+        write_picture(path, draw_landmarks_with_contours(picture, trace.landmarks))
 
 
 def _threads() -> dict[str, str]:

@@ -82,7 +82,7 @@ def box_of_points(points_px: F64, where: str) -> Box:
 
 
 def _from_json(path: Path) -> Mapping[str, Any]:
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
     if not isinstance(found, dict):
         raise ValueError(f"a {type(found).__name__} instead of an object")
     return found
@@ -91,12 +91,16 @@ def _from_json(path: Path) -> Mapping[str, Any]:
 def _from_csv(path: Path) -> Mapping[str, Any]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
-    return {row["image"]: tuple(row[column] for column in CSV_COLUMNS[1:]) for row in rows}
+    if any(None in row for row in rows):
+        raise ValueError("a row with more cells than the header")
+    return _once(
+        [(row["image"], [float(row[column]) for column in CSV_COLUMNS[1:]]) for row in rows]
+    )
 
 
 def _from_tsv(path: Path) -> Mapping[str, Any]:
     """Columns: picture, 5 points, N points, scale, center_w, center_h[, tags]; a header first."""
-    found: dict[str, Any] = {}
+    found: list[tuple[str, Any]] = []
     lines = path.read_text(encoding="utf-8-sig").splitlines()
     for line in lines[1:]:
         cells = line.split("\t")
@@ -104,12 +108,24 @@ def _from_tsv(path: Path) -> Mapping[str, Any]:
             raise ValueError(f"{len(cells)} columns in {line[:60]!r}")
         scale, x, y = (float(cell) for cell in cells[3 : 3 + len(TSV_TAIL)])
         half = scale * geometry.BOX_UNITS / 2
-        found[cells[0]] = (x - half, y - half, x + half, y + half)
+        found.append((cells[0], [x - half, y - half, x + half, y + half]))
+    return _once(found)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A dictionary, unless a picture stands in the file twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice!r} twice")
     return found
 
 
 def _checked(path: Path, name: str, box: Any) -> Box:
     try:
+        if not isinstance(box, (list, tuple)) or any(isinstance(v, (bool, str)) for v in box):
+            raise ValueError("not a list of numbers")
         x1, y1, x2, y2 = (float(value) for value in box)
         if not all(math.isfinite(value) for value in (x1, y1, x2, y2)):
             raise ValueError("not finite")

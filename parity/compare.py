@@ -17,6 +17,7 @@ from parity.record import (
     add_picture_options,
     check_recording_name,
     chosen_samples,
+    files_read,
     record,
     replay,
 )
@@ -147,8 +148,6 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if len(arguments.sources) not in (0, 2):
         parser.error(f"name two sources or none, not {len(arguments.sources)}")
-    if arguments.boxes and not arguments.images:
-        parser.error("--boxes says how to read --images: name some")
     if arguments.with_crops and not arguments.record:
         parser.error("--with-crops is about --record: name a file")
     return arguments
@@ -165,13 +164,16 @@ def _compare(arguments: argparse.Namespace) -> int:
     ).check()
     reference, candidate = arguments.sources or (STARTER_CHECKPOINT, STARTER_BUNDLE)
     sources = (parse_source(reference), parse_source(candidate))
-    _check_sources(sources, arguments)
+    live = _check_sources(sources, arguments)
+    samples = chosen_samples(arguments) if live else []
+    inputs = files_read(sources, samples, arguments.boxes)
+    for path in arguments.record:
+        check_recording_name(path, "--record", inputs)
     if arguments.output is not None:
-        check_target(arguments.output, "--output", [source.path for source in sources])
-    live = not all(is_recording(source) for source in sources)
+        check_target(arguments.output, "--output", [*inputs, *arguments.record])
     report = judged_report(
         sources,
-        chosen_samples(arguments) if live else [],
+        samples,
         limits,
         jobs=arguments.jobs,
         strict=arguments.strict,
@@ -184,7 +186,16 @@ def _compare(arguments: argparse.Namespace) -> int:
     return EXIT_OK if report.verdict.passed else EXIT_FOUND_WANTING
 
 
-def _check_sources(sources: tuple[Source, Source], arguments: argparse.Namespace) -> None:
+def _check_sources(sources: tuple[Source, Source], arguments: argparse.Namespace) -> int:
+    """Refuse what makes no sense; give the number of sources that are run."""
+    for source in sources:
+        if is_recording(source) and (source.engine or source.device != "auto"):
+            raise ConfigError(
+                source.text,
+                expected="a recording without a device: it is not run",
+                got=f"device {source.device!r}",
+                action="Leave the @ and what follows out",
+            )
     one, other = ((s.path.resolve(), s.engine, s.device) for s in sources)
     if one == other:
         raise InputError(
@@ -201,15 +212,14 @@ def _check_sources(sources: tuple[Source, Source], arguments: argparse.Namespace
             got="two recordings, which have theirs",
             action="Leave --images out",
         )
-    if arguments.record and len(arguments.record) != live:
+    if arguments.record and len({path.resolve() for path in arguments.record}) != live:
         raise ConfigError(
             "--record",
-            expected=f"{live} files, one for each source that is run",
-            got=str(len(arguments.record)),
+            expected=f"{live} different files, one for each source that is run",
+            got=" ".join(str(path) for path in arguments.record),
             action="Name as many files",
         )
-    for path in arguments.record:
-        check_recording_name(path, "--record")
+    return live
 
 
 if __name__ == "__main__":

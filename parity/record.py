@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import logging
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
@@ -26,12 +25,14 @@ from parity.recording import (
     Unreadable,
     load_recording,
     save_recording,
+    sha256_pixels,
 )
 from parity.samples import BOX_CHOICES, Sample, decoded, default_samples, find_samples
 from runtime import command_line
 from runtime.detector import Detector, Trace
 from runtime.errors import EXIT_OK, ConfigError, InferenceError, InputError
 from runtime.files import check_target, shown
+from runtime.source import Source, parse_source
 
 logger = logging.getLogger("starmark")
 
@@ -187,13 +188,6 @@ def replay(
     return recorder.finish(recording.header.unreadable)
 
 
-def sha256_pixels(pixels: NDArray[np.uint8]) -> str:
-    """Hash of an array's shape and bytes."""
-    digest = hashlib.sha256(repr(pixels.shape).encode())
-    digest.update(np.ascontiguousarray(pixels).data.cast("B"))
-    return digest.hexdigest()
-
-
 def main(argv: list[str] | None = None) -> int:
     """Record one source into a file.
 
@@ -230,18 +224,37 @@ def chosen_samples(arguments: argparse.Namespace) -> list[Sample]:
             got=str(arguments.jobs),
             action="Choose about as many as the machine has cores",
         )
+    if arguments.boxes and not arguments.images:
+        raise ConfigError(
+            "--boxes",
+            expected="to say how --images are shown",
+            got="no --images",
+            action="Name the pictures",
+        )
     if not arguments.images:
         return default_samples()
     return find_samples(arguments.images, arguments.boxes)
 
 
-def check_recording_name(path: Path, option: str) -> None:
+def files_read(
+    sources: Iterable[Source], samples: Iterable[Sample], boxes: str | None = None
+) -> list[Path]:
+    """Every file that a comparison reads, and must not write over."""
+    read = [Path(boxes)] if boxes else []
+    for source in sources:
+        read += [source.path, *(source.path.iterdir() if source.path.is_dir() else ())]
+    for sample in samples:
+        read += [sample.path, sample.path.with_suffix(".pts")]
+    return read
+
+
+def check_recording_name(path: Path, option: str, inputs: Sequence[Path]) -> None:
     """Find out early that a recording cannot be written.
 
     Raises:
-        ConfigError: another suffix, or no such folder.
+        ConfigError: another suffix, no such folder, or a file that is read.
     """
-    check_target(path, option)
+    check_target(path, option, inputs)
     if path.suffix != RECORDING_SUFFIX:
         raise ConfigError(
             f"{option} {path}",
@@ -262,28 +275,27 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     add_picture_options(parser)
     parser.add_argument("--output", type=Path, required=True, metavar="NPZ", help="file to write")
     parser.add_argument("--with-crops", action="store_true", help="keep the crops (large)")
-    arguments = parser.parse_args(argv)
-    if arguments.boxes and not arguments.images:
-        parser.error("--boxes says how to read --images: name some")
-    return arguments
+    return parser.parse_args(argv)
 
 
 def _record(arguments: argparse.Namespace) -> int:
     command_line.log_to_stderr()
     output: Path = arguments.output
-    check_recording_name(output, "--output")
     with ExitStack() as stack:
+        images = arguments.images or []
+        again = len(images) == 1 and Path(images[0]).suffix == RECORDING_SUFFIX
+        played = load_recording(Path(images[0])) if again else None
+        samples = [] if again else chosen_samples(arguments)
+        source = parse_source(arguments.source)
+        inputs = files_read([source], samples, arguments.boxes) + [Path(image) for image in images]
+        check_recording_name(output, "--output", inputs)
         # without a name, so that nothing is left of it however this process ends
         crops = (
             stack.enter_context(tempfile.TemporaryFile(dir=output.parent))
             if arguments.with_crops
             else None
         )
-        images = arguments.images or []
-        again = len(images) == 1 and Path(images[0]).suffix == RECORDING_SUFFIX
-        played = load_recording(Path(images[0])) if again else None
-        samples = [] if again else chosen_samples(arguments)
-        detector = stack.enter_context(Detector(arguments.source))
+        detector = stack.enter_context(Detector(source))
         if played is not None:
             made = replay(detector, arguments.source, played, crops)
         else:

@@ -7,8 +7,10 @@ header says how many pictures there are, and every array must be exactly as larg
 
 from __future__ import annotations
 
+import hashlib
 import io
 import shutil
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -23,10 +25,12 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from runtime import geometry
+from runtime.backends.base import LARGEST_OUTPUT
 from runtime.errors import InputError, one_line
 from runtime.files import written_whole
 from runtime.manifest import Manifest
 from runtime.spec import ModelSpec
+from runtime.topology import check_topology
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -38,6 +42,9 @@ LARGEST_HEADER_BYTES = 256 << 20
 LONGEST_NPY_HEADER = 1000
 LARGEST_CROP_SIDE_PX = 1024
 MOST_POINTS = 10_000
+# image px per crop px, and where a crop may begin: far beyond what `geometry.check_box` lets pass
+POSSIBLE_SCALES = (1e-4, 1e5)
+LARGEST_SHIFT_PX = 1e7
 CROPS = "crops"
 
 
@@ -121,11 +128,23 @@ class Recording:
             )
         size = self.header.spec.input.size
         shape = (len(self.header.pictures), size, size, 3)
-        with _archive(self.path) as archive, archive.open(f"{CROPS}.npy") as file:
+        with _archive(self.path) as archive, _member(self.path, archive, CROPS) as file:
             _check_array(self.path, CROPS, file, shape, np.dtype(np.uint8))
-            for _ in range(shape[0]):
+            for picture in self.header.pictures:
                 raw = _exactly(self.path, CROPS, file, size * size * 3)
-                yield np.frombuffer(raw, np.uint8).reshape(size, size, 3)
+                crop = np.frombuffer(raw, np.uint8).reshape(size, size, 3)
+                if sha256_pixels(crop) != picture.sha256_crop:
+                    raise _refused(self.path, f"another crop of {picture.name} than was recorded")
+                yield crop
+            if file.read(1):
+                raise _refused(self.path, f"{CROPS} longer than their shape")
+
+
+def sha256_pixels(pixels: U8) -> str:
+    """Hash of an array's shape and bytes."""
+    digest = hashlib.sha256(repr(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels).data.cast("B"))
+    return digest.hexdigest()
 
 
 def save_recording(path: Path, recording: Recording, crops: IO[bytes] | None = None) -> None:
@@ -170,7 +189,12 @@ def load_recording(path: Path) -> Recording:
         InputError: missing, truncated, not a recording, of another schema, with pickles, or with
             arrays of another size than the header makes them.
     """
+    if path.exists() and not path.is_file():
+        raise _refused(path, "a folder, pipe or device")
     with _archive(path) as archive:
+        names = archive.namelist()
+        if len(set(names)) < len(names):
+            raise _refused(path, "two arrays of one name")
         with _member(path, archive, "header") as file:
             raw = file.read(LARGEST_HEADER_BYTES + 1)
         if len(raw) > LARGEST_HEADER_BYTES:
@@ -192,7 +216,7 @@ def load_recording(path: Path) -> Recording:
                 if file.read(1):
                     raise _refused(path, f"{name} longer than its shape")
             arrays[name] = np.frombuffer(content, dtype).reshape(shape)
-    _check_finite(path, header, arrays)
+    _check_values(path, header, arrays)
     return Recording(header=header, path=path, **arrays)
 
 
@@ -209,9 +233,13 @@ def _read_header(path: Path, raw: bytes) -> Header:
         if schema != SCHEMA:
             raise ValueError(f"schema {schema}, which this version cannot read")
         header = msgspec.json.decode(content, type=Header)
-    except (ValueError, SyntaxError, TypeError, msgspec.MsgspecError) as error:
+        check_topology(header.spec.topology)
+    # numpy reads an array's own header with Python's tokenizer, which has an error of its own
+    except (ValueError, SyntaxError, TypeError, RecursionError, tokenize.TokenError) as error:
         raise _refused(path, f"a header that cannot be read: {one_line(error, 200)}") from error
-    if not 1 <= header.spec.points <= MOST_POINTS:
+    if not header.pictures:
+        raise _refused(path, "no pictures")
+    if header.spec.points > MOST_POINTS:
         raise _refused(path, f"{header.spec.points} points")
     if not 1 <= header.spec.input.size <= LARGEST_CROP_SIDE_PX:
         raise _refused(path, f"crops of {header.spec.input.size} px")
@@ -251,7 +279,7 @@ def _check_array(
         if version != (1, 0):
             raise ValueError(f"array format {version}")
         found = npy.read_array_header_1_0(file, max_header_size=LONGEST_NPY_HEADER)
-    except (ValueError, SyntaxError, TypeError) as error:
+    except (ValueError, SyntaxError, TypeError, RecursionError, tokenize.TokenError) as error:
         raise _refused(path, f"{name}: {one_line(error, 200)}") from error
     if found != (shape, False, dtype):
         raise _refused(path, f"{name} of {found[2]} {found[0]} where {dtype} {shape} belongs")
@@ -264,19 +292,28 @@ def _exactly(path: Path, name: str, file: IO[bytes], count: int) -> bytes:
     return content
 
 
-def _check_finite(path: Path, header: Header, arrays: dict[str, Any]) -> None:
-    for name in ("landmarks", "covariance", "image_from_crop"):
-        finite = np.isfinite(arrays[name]).reshape(len(header.pictures), -1, arrays[name].shape[-1])
-        bad = np.argwhere(~finite.all(axis=2))
+def _check_values(path: Path, header: Header, arrays: dict[str, Any]) -> None:
+    """NaN, overflow, and places that are no crop's."""
+    for name in ("landmarks", "covariance"):
+        # NaN compares as not smaller
+        bad = np.argwhere(~(np.abs(arrays[name]) <= LARGEST_OUTPUT).all(axis=2))
         if len(bad):
             picture, point = (int(v) for v in bad[0])
             raise InputError(
                 f"{path}: {name}",
-                expected="finite numbers",
-                got=f"NaN or infinity at picture {header.pictures[picture].name}, point {point}"
+                expected=f"finite numbers within {LARGEST_OUTPUT:g}",
+                got=f"{arrays[name][picture, point].tolist()} at picture"
+                f" {header.pictures[picture].name}, point {point}"
                 f" (of {len(bad)} such points), from {header.source}",
                 action="Check that source's precision mode: a tensor has overflowed",
             )
+    places = arrays["image_from_crop"]
+    scales, shifts = places[:, [0, 1], [0, 1]], places[:, :2, 2]
+    straight = places[:, [0, 1, 2, 2, 2], [1, 0, 0, 1, 2]] == (0, 0, 0, 0, 1)
+    smallest, largest = POSSIBLE_SCALES
+    good = ((scales >= smallest) & (scales <= largest)).all() and straight.all()
+    if not (good and (np.abs(shifts) <= LARGEST_SHIFT_PX).all()):
+        raise _refused(path, "a crop's place that no box gives")
 
 
 def _refused(path: Path, got: str) -> InputError:

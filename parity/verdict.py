@@ -78,7 +78,7 @@ def judge(table: ErrorTable, limits: Limits) -> Verdict:
     """Hold a comparison against limits."""
     found = statistics(table.photo_px if limits.unit == "photo" else table.crop_px)
     exceeded = tuple(
-        f"{field} {getattr(found, field):.4g} px > {limit:g} px"
+        f"{field} {told_apart(getattr(found, field), limit)} px > {limit!r} px"
         for _, field, limit in limits.named()
         # "not <=" and not ">": a NaN must never pass
         if not getattr(found, field) <= limit
@@ -90,6 +90,15 @@ def judge(table: ErrorTable, limits: Limits) -> Verdict:
         worst=_worst(table, limits.unit),
         smallest_passing=_smallest(found, limits),
     )
+
+
+def told_apart(value: float, limit: float) -> str:
+    """Four digits, or as many as it takes to stay on the same side of the limit."""
+    for digits in range(4, 18):
+        text = f"{value:.{digits}g}"
+        if (float(text) <= limit) == (value <= limit):
+            return text
+    return repr(value)
 
 
 def _smallest(found: Statistics, limits: Limits) -> Limits:

@@ -158,7 +158,9 @@ def step(description: str, *, turning: bool = True) -> Iterator[None]:
 
 def _fail(message: str, code: int) -> int:
     if sys.stderr is not None:
-        print(f"error: {message}", file=sys.stderr)
+        with suppress(OSError):  # nowhere left to say it; the exit code still does
+            print(f"error: {message}", file=sys.stderr)
+            sys.stderr.flush()
     return code
 
 

@@ -64,6 +64,25 @@ FACE_98 = Topology(
 )
 
 
+def check_topology(topology: Topology) -> None:
+    """Refuse a mark-up whose contours or eye corners are not among its points.
+
+    Raises:
+        ValueError: says which.
+    """
+    last = topology.points - 1
+    if topology.points < 1:
+        raise ValueError(f"{topology.points} points")
+    for contour in topology.contours:
+        if not 0 <= contour.first <= contour.last <= last:
+            raise ValueError(f"contour {contour.name!r} from {contour.first} to {contour.last}")
+    if len({contour.name for contour in topology.contours}) < len(topology.contours):
+        raise ValueError("two contours of one name")
+    corners = topology.outer_eye_corners or (0, 0)
+    if not all(0 <= corner <= last for corner in corners):
+        raise ValueError(f"eye corners {corners}")
+
+
 def topology_of(points: int) -> Topology:
     """Look a mark-up up by its number of points; an unknown number has points and no contours."""
     for known in (FACE_68, FACE_98):

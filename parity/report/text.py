@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from parity.errors import Statistics
 from parity.report.record import Part, Report
-from parity.verdict import Limits
+from parity.verdict import Limits, told_apart
 
 SMALLEST_DECIMAL_PX = 0.001
 MOST_PICTURES = 10
@@ -42,7 +42,8 @@ def as_text(report: Report) -> str:
         "",
         *_end(report),
     ]
-    return "\n".join(lines) + "\n"
+    # names come from files and recordings: a control character must not reach the terminal
+    return "".join(f"{_printable(line)}\n" for line in lines)
 
 
 def _verdict(report: Report) -> str:
@@ -52,7 +53,7 @@ def _verdict(report: Report) -> str:
         return f"FAILED: {'; '.join(verdict.exceeded)} ({unit})"
     found = report.photo_px.axis if unit == "photo" else report.crop_px.axis
     held = (
-        f"{field} {getattr(found, field):.4g} <= {limit:g} px"
+        f"{field} {told_apart(getattr(found, field), limit)} <= {limit!r} px"
         for _, field, limit in verdict.limits.named()
     )
     return f"PASSED: {', '.join(held)} ({unit})"
@@ -149,9 +150,7 @@ def _end(report: Report) -> list[str]:
 
 def _options(limits: Limits) -> str:
     """Six digits, never below the value: limits copied from here must pass."""
-    options = [
-        f"--max-{name} {math.ceil(limit * 1e6) / 1e6:.6f}" for name, _, limit in limits.named()
-    ]
+    options = [f"--max-{name} {_rounded_up(limit)}" for name, _, limit in limits.named()]
     return " ".join([*options, *(["--unit crop"] if limits.unit == "crop" else [])])
 
 
@@ -164,3 +163,16 @@ def _row(name: str, photo: Statistics, crop: Statistics) -> str:
 def _px(value: float) -> str:
     """Four decimals, as the reference prints; what they would hide, in powers of ten."""
     return f"{value:.4f}" if value >= SMALLEST_DECIMAL_PX or value == 0 else f"{value:.1e}"
+
+
+def _rounded_up(limit_px: float) -> str:
+    millionths = limit_px * 1e6
+    if not math.isfinite(millionths):
+        return "inf"
+    rounded = math.ceil(millionths)
+    # the product was rounded, too, and may have come out below
+    return f"{(rounded if rounded / 1e6 >= limit_px else rounded + 1) / 1e6:.6f}"
+
+
+def _printable(line: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

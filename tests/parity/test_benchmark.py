@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from parity.report.benchmark import BenchmarkReport, GemmProbe, json_schema
 from parity.timing import ON_A_CPU, ON_A_DEVICE, latency, stopwatch
 from parity.verdict import Limits, judge
 from runtime.detector import Detector
-from runtime.picture import read_picture
+from runtime.picture import read_picture, write_picture
 
 SCHEMA = ROOT / "docs/benchmark_report.schema.json"
 
@@ -133,6 +134,10 @@ def test_absent_npu_is_left_out_or_an_error(starter_bundle: Path, tmp_path: Path
         (["--sources", "gone.pkl@cpu"], "gone.pkl"),
         (["--device_npu", "none", "--device_cpu", "none"], "at least one device"),
         (["--images", "gone"], "gone: expected pictures"),
+        (["--boxes", "whole"], "--boxes: expected to say"),
+        (["--device_npu", "cpu"], "auto, none or npu:N, got cpu"),
+        (["--device_cpu", "npu:0"], "cpu or none, got npu:0"),
+        (["--sources", "a@cpu", "--device_npu", "npu:0"], "got --device_npu"),
         (["--output", "no/such/r.json"], "in a folder that exists"),
     ],
 )
@@ -143,6 +148,25 @@ def test_bad_input_is_one_line(
     assert run("--output", tmp_path / "r.json", *arguments) == 2
     assert says in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "r.json").exists()
+
+
+def test_pictures_and_models_are_not_written_over(starter_bundle: Path, tmp_path: Path) -> None:
+    """By the report or by an overlay; overlays of like-named pictures stay apart."""
+    bundle = Path(shutil.copytree(starter_bundle, tmp_path / "bundle"))
+    for name in ("s.jpg", "benchmark_cpu_s.jpg"):
+        shutil.copy(ROOT / "assets/sample.jpg", tmp_path / name)
+    write_picture(tmp_path / "s.png", read_picture(tmp_path / "s.jpg"))
+    base = ("--model", bundle, "--device_npu", "none", "--runs", 1)
+    pictures = ("--images", tmp_path / "s.jpg", tmp_path / "benchmark_cpu_s.jpg")
+    out = tmp_path / "out"
+    out.mkdir()
+    before = {p: p.read_bytes() for p in (*bundle.iterdir(), *tmp_path.glob("*.jpg"))}
+
+    assert run(*base, "--output", bundle / "model.onnx") == 2
+    assert run(*base, *pictures, "--output", tmp_path / "r.json") == 2
+    assert {p: p.read_bytes() for p in before} == before
+    assert run(*base, "--images", tmp_path / "s.*", "--output", out / "r.json") == 0
+    assert len(list(out.glob("benchmark_cpu_*.jpg"))) == 2
 
 
 def test_machine_that_changed_makes_the_run_invalid() -> None:

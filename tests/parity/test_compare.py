@@ -146,10 +146,33 @@ def test_missing_sources_and_half_pairs_are_refused(
     """A source that is not there, one that needs an NPU, one alone, crops without pictures."""
     assert run("gone.pkl", starter_bundle) == 2
     assert run(f"{STARTER}@cpu", f"{starter_bundle}@npu:0") == 3
-    for arguments in ([starter_bundle], ["a", "b", "c"], ["--boxes", "crop"]):
+    assert run(f"{STARTER}@cpu", starter_bundle, "--boxes", "crop") == 2
+    for arguments in ([starter_bundle], ["a", "b", "c"]):
         with pytest.raises(SystemExit, match="2"):
             run(*arguments)
     assert "name two sources or none" in capsys.readouterr().err
+
+
+def test_what_is_read_is_not_written_over(tmp_path: Path, starter_bundle: Path) -> None:
+    """A bundle's own files, pictures, their points, boxes; and outputs among each other."""
+    bundle = Path(shutil.copytree(starter_bundle, tmp_path / "bundle"))
+    picture = Path(shutil.copy(ROOT / "assets/test.jpg", tmp_path / "a.jpg"))
+    points = Path(shutil.copy(ROOT / "assets/test.pts", tmp_path / "a.pts"))
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text('{"a.jpg": [340, 270, 660, 575]}')
+    read = [*bundle.iterdir(), picture, points, boxes]
+    before = {path: path.read_bytes() for path in read}
+    for path in read:
+        options = ["--images", picture, "--boxes", boxes, "--output", path]
+        if path == points:
+            options[2:4] = []
+        assert run(f"{STARTER}@cpu", bundle, *options) == 2
+    one, two = tmp_path / "1.npz", tmp_path / "2.npz"
+    pair = (f"{STARTER}@cpu", bundle)
+    assert run(*pair, "--record", one, one) == 2
+    assert run(*pair, "--record", one, two, "--output", one) == 2
+
+    assert {path: path.read_bytes() for path in read} == before
 
 
 def test_samples_are_the_repositorys_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

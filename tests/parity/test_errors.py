@@ -7,11 +7,14 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from recordings import recording_of
 
 from parity.errors import ErrorTable, error_table, frame_statistics
 from parity.recording import Recording
-from parity.verdict import Limits, judge
+from parity.report import text
+from parity.verdict import Limits, judge, told_apart
 from runtime.errors import ConfigError
 
 
@@ -95,6 +98,15 @@ def test_verdict_names_the_worst_case_and_the_smallest_limits() -> None:
 def test_limit_is_inclusive_and_nan_never_passes(value: float, passed: bool) -> None:
     """Exactly at the limit passes; what is not a number does not."""
     assert judge(table_of(np.full((1, 68, 2), value)), Limits()).passed is passed
+
+
+@settings(max_examples=300)
+@given(st.floats(1e-9, 1e3))
+def test_limits_that_are_printed_pass(value: float) -> None:
+    """Rounded up, never down, and said with digits that do not contradict the verdict."""
+    assert float(text._rounded_up(value)) >= value
+    for limit in (value, np.nextafter(value, 0), np.nextafter(value, np.inf)):
+        assert (float(told_apart(value, float(limit))) <= limit) == (value <= limit)
 
 
 @pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
 import pickle
 import shutil
+import warnings
 import zipfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,11 +20,12 @@ import numpy as np
 import pytest
 from builders import ROOT, STARTER, run_python
 from numpy.lib import format as npy
+from numpy.typing import NDArray
 from recordings import recording_of
 
 from parity import compare, record
 from parity.errors import check_comparable
-from parity.recording import Recording, load_recording, save_recording
+from parity.recording import Recording, load_recording, save_recording, sha256_pixels
 from parity.samples import decoded, find_samples
 from runtime.errors import InputError
 
@@ -110,11 +114,12 @@ def test_recordings_are_compared_with_numpy_opencv_and_msgspec_alone(
     assert done.stdout.startswith("PASSED: ")
 
 
-def planted(recording: Recording) -> Recording:
+def planted(recording: Recording, crops: Sequence[NDArray[np.uint8]] = ()) -> Recording:
     """The same recording as another OpenCV would have made it: other crops, points moved."""
+    hashes = [sha256_pixels(crop) for crop in crops] or ["0" * 64] * len(recording.landmarks)
     pictures = tuple(
-        msgspec.structs.replace(picture, sha256_crop="0" * 64)
-        for picture in recording.header.pictures
+        msgspec.structs.replace(picture, sha256_crop=digest)
+        for picture, digest in zip(recording.header.pictures, hashes, strict=True)
     )
     return dataclasses.replace(
         recording,
@@ -132,7 +137,7 @@ def test_difference_of_the_crops_is_not_blamed_on_the_backend(
     whole = load_recording(path)
     changed = [np.clip(crop.astype(int) + 9, 0, 255).astype(np.uint8) for crop in whole.crops()]
     with io.BytesIO(b"".join(crop.tobytes() for crop in changed)) as crops:
-        save_recording(path, planted(whole), crops)
+        save_recording(path, planted(whole, changed), crops)
     other = tmp_path / "carried.npz"
     assert run_record(f"{STARTER}@cpu", "--images", path, "--output", other) == 0
     capsys.readouterr()
@@ -234,8 +239,15 @@ def header_with(path: Path, **changes: object) -> bytes:
         ("size", "crops of 100000 px"),
         ("header dtype", "a header of float64"),
         ("header gone", "no header in it"),
-        ("nan", "NaN or infinity at picture 1.jpg, point 5"),
+        ("nan", r"got \[nan, .* at picture 1.jpg, point 5"),
         ("encrypted garbage", "expected a recording"),
+        ("eyes", "eye corners"),
+        ("contour", "contour 'jaw' from 0 to 670"),
+        ("no pictures", "no pictures"),
+        ("array header", "landmarks: "),
+        ("flat place", "a crop's place that no box gives"),
+        ("overflow", r"got .*e.30, .* at picture 0.jpg, point 3"),
+        ("twice", "two arrays of one name"),
     ],
 )
 def test_hostile_recording_is_refused(
@@ -246,6 +258,10 @@ def test_hostile_recording_is_refused(
     made = recording_of(rng)
     if name == "nan":
         made.landmarks[1, 5, 0] = np.nan
+    if name == "overflow":
+        made.landmarks[0, 3, 0] = 1e30
+    if name == "flat place":
+        made.image_from_crop[1] = 0
     save_recording(path, made)
     content = members(path)
     spec = json.loads(content["header.npy"][content["header.npy"].index(b"\n") + 1 :])["spec"]
@@ -255,12 +271,26 @@ def test_hostile_recording_is_refused(
         "negative shape": array_bytes((-1, 68, 2), "<f4", b""),
         "short": content["landmarks.npy"][:-9],
         "long": content["landmarks.npy"] + b"x",
+        "array header": b"\x93NUMPY\x01\x00" + (900).to_bytes(2, "little") + b"(" * 900,
         "bomb": array_bytes((50_000_000,), "|u1", bytes(50_000_000)),
     }
     headers: dict[str, dict[str, object]] = {
         "schema": {"schema": 99},
         "unknown field": {"surprise": 1},
         "points": {"spec": {**spec, "topology": {**spec["topology"], "points": 0}}},
+        "eyes": {
+            "spec": {**spec, "topology": {**spec["topology"], "outer_eye_corners": [36, 450]}}
+        },
+        "contour": {
+            "spec": {
+                **spec,
+                "topology": {
+                    **spec["topology"],
+                    "contours": [{"name": "jaw", "first": 0, "last": 670, "closed": False}],
+                },
+            }
+        },
+        "no pictures": {"pictures": []},
         "size": {"spec": {**spec, "input": {**spec["input"], "size": 100_000}}},
     }
     if name in landmarks:
@@ -272,6 +302,10 @@ def test_hostile_recording_is_refused(
     if name == "header gone":
         del content["header.npy"]
     rewrite(path, content)
+    if name == "twice":
+        with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            archive.writestr("landmarks.npy", content["landmarks.npy"])
     if name == "encrypted garbage":
         path.write_bytes(b"PK\x03\x04" + rng.bytes(500))
     with pytest.raises(InputError, match=says) as caught:
@@ -301,8 +335,10 @@ def test_truncated_and_mutated_recordings_never_crash(
     [
         (["1.npz", "1.npz"], 2, "1.npz twice"),
         (["1.npz", "gone.npz"], 2, "gone.npz: expected a recording"),
+        (["1.npz", "2.npz@npu:0"], 2, "a recording without a device"),
+        (["1.npz", "pipe.npz"], 2, "a folder, pipe or device"),
         (["1.npz", "2.npz", "--images", "assets"], 2, "two recordings, which have theirs"),
-        (["1.npz", "2.npz", "--record", "x.npz"], 2, "--record: expected 0 files"),
+        (["1.npz", "2.npz", "--record", "x.npz"], 2, "--record: expected 0 different files"),
         (["1.npz", "2.npz", "--max-p95", "-1"], 2, "max_p95: expected a finite"),
         (["1.npz", "2.npz", "--max-p99", "0.1", "--unit", "crop"], 0, ""),
     ],
@@ -320,6 +356,7 @@ def test_command_line_of_recordings(
     made = recording_of(rng)
     save_recording(tmp_path / "1.npz", made)
     save_recording(tmp_path / "2.npz", made)
+    os.mkfifo(tmp_path / "pipe.npz")
     monkeypatch.chdir(tmp_path)
 
     assert run_compare(*arguments) == code
@@ -348,6 +385,55 @@ def test_bad_input_to_record_leaves_nothing(
     assert run_record(starter_bundle, *arguments) == code
     assert says in capsys.readouterr().err
     assert not (ROOT / "r.npz").exists()
+
+
+def test_carried_crops_are_the_recorded_ones(starter_bundle: Path, tmp_path: Path) -> None:
+    """Crops exchanged in the file, or gone from it, are not run on."""
+    path = tmp_path / "r.npz"
+    assert run_record(starter_bundle, "--output", path, "--with-crops") == 0
+    whole = members(path)
+    raw = bytearray(whole["crops.npy"])
+    raw[-1] ^= 1
+    rewrite(path, {**whole, "crops.npy": bytes(raw)})
+    with pytest.raises(InputError, match="another crop of sample.jpg than was recorded"):
+        list(load_recording(path).crops())
+    rewrite(path, {**whole, "crops.npy": whole["crops.npy"] + b"x"})
+    with pytest.raises(InputError, match="longer than their shape"):
+        list(load_recording(path).crops())
+    del whole["crops.npy"]
+    rewrite(path, whole)
+    with pytest.raises(InputError, match="no crops in it"):
+        list(load_recording(path).crops())
+
+
+def test_recording_is_not_written_over_itself(
+    starter_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Replaying a recording's crops into the same file would lose them."""
+    path = tmp_path / "r.npz"
+    assert run_record(starter_bundle, "--output", path, "--with-crops") == 0
+    before = path.read_bytes()
+    assert run_record(starter_bundle, "--images", path, "--output", path) == 2
+    assert run_compare(f"{STARTER}@cpu", path, "--record", path) == 2
+
+    assert path.read_bytes() == before
+    assert "a file that is read, too" in capsys.readouterr().err
+
+
+def test_names_in_a_recording_cannot_speak_to_the_terminal(
+    tmp_path: Path, rng: np.random.Generator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Control characters and line breaks are printed as what they are."""
+    made = recording_of(rng)
+    evil = msgspec.structs.replace(made.header.pictures[0], name="a\x1b]0;x\x07\nPASSED: all")
+    header = msgspec.structs.replace(made.header, pictures=(evil, made.header.pictures[1]))
+    for name in ("1.npz", "2.npz"):
+        save_recording(tmp_path / name, dataclasses.replace(made, header=header))
+    assert run_compare(tmp_path / "1.npz", tmp_path / "2.npz") == 0
+    text = capsys.readouterr().out
+
+    assert "\x1b" not in text
+    assert [line for line in text.splitlines() if line.startswith("PASSED: all")] == []
 
 
 def test_replay_needs_crops(starter_bundle: Path, tmp_path: Path) -> None:
