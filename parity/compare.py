@@ -11,16 +11,14 @@ from pathlib import Path
 from typing import IO
 
 from parity.errors import check_comparable, crops_that_differ
-from parity.record import (
+from parity.options import (
     RECORDING_SUFFIX,
-    Recorder,
     add_picture_options,
     check_recording_name,
     chosen_samples,
     files_read,
-    record,
-    replay,
 )
+from parity.record import Recorder, record, replay
 from parity.recording import Recording, load_recording, save_recording
 from parity.report import Report, as_json, as_text, make_report
 from parity.samples import Sample

@@ -6,7 +6,7 @@ import argparse
 import logging
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,6 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity.machine import machine, versions
+from parity.options import (
+    RECORDING_SUFFIX,
+    add_picture_options,
+    check_recording_name,
+    chosen_samples,
+    files_read,
+)
 from parity.recording import (
     STAGES,
     Header,
@@ -27,17 +34,14 @@ from parity.recording import (
     save_recording,
     sha256_pixels,
 )
-from parity.samples import BOX_CHOICES, Sample, decoded, default_samples, find_samples
+from parity.samples import Sample, decoded
 from runtime import command_line
 from runtime.detector import Detector, Trace
-from runtime.errors import EXIT_OK, ConfigError, InferenceError, InputError
-from runtime.files import check_target, shown
-from runtime.source import Source, parse_source
+from runtime.errors import EXIT_OK, InferenceError, InputError
+from runtime.files import shown
+from runtime.source import parse_source
 
 logger = logging.getLogger("starmark")
-
-RECORDING_SUFFIX = ".npz"
-MOST_JOBS = 64
 
 
 class Recorder:
@@ -195,73 +199,6 @@ def main(argv: list[str] | None = None) -> int:
         0, or as `runtime.errors` lists.
     """
     return command_line.run(lambda: _record(_parse(argv)))
-
-
-def add_picture_options(parser: argparse.ArgumentParser) -> None:
-    """The options that say which pictures, shared with the comparison."""
-    add = parser.add_argument
-    add("--images", nargs="+", metavar="PATH", help="pictures, folders or globs")
-    add(
-        "--boxes",
-        metavar="WHERE",
-        help=f"{', '.join(BOX_CHOICES)}, or a .json, .csv or .tsv file (default: the .pts beside a"
-        " picture where there is one, else the whole picture)",
-    )
-    add("--jobs", type=int, default=1, metavar="N", help="threads that decode pictures (default 1)")
-    add("--strict", action="store_true", help="an unreadable picture is an error")
-
-
-def chosen_samples(arguments: argparse.Namespace) -> list[Sample]:
-    """The pictures that the options name; the embedded samples without --images.
-
-    Raises:
-        InputError, ConfigError: see `find_samples`; or --jobs out of range.
-    """
-    if not 1 <= arguments.jobs <= MOST_JOBS:
-        raise ConfigError(
-            "--jobs",
-            expected=f"1 to {MOST_JOBS} threads",
-            got=str(arguments.jobs),
-            action="Choose about as many as the machine has cores",
-        )
-    if arguments.boxes and not arguments.images:
-        raise ConfigError(
-            "--boxes",
-            expected="to say how --images are shown",
-            got="no --images",
-            action="Name the pictures",
-        )
-    if not arguments.images:
-        return default_samples()
-    return find_samples(arguments.images, arguments.boxes)
-
-
-def files_read(
-    sources: Iterable[Source], samples: Iterable[Sample], boxes: str | None = None
-) -> list[Path]:
-    """Every file that a comparison reads, and must not write over."""
-    read = [Path(boxes)] if boxes else []
-    for source in sources:
-        read += [source.path, *(source.path.iterdir() if source.path.is_dir() else ())]
-    for sample in samples:
-        read += [sample.path, sample.path.with_suffix(".pts")]
-    return read
-
-
-def check_recording_name(path: Path, option: str, inputs: Sequence[Path]) -> None:
-    """Find out early that a recording cannot be written.
-
-    Raises:
-        ConfigError: another suffix, no such folder, or a file that is read.
-    """
-    check_target(path, option, inputs)
-    if path.suffix != RECORDING_SUFFIX:
-        raise ConfigError(
-            f"{option} {path}",
-            expected=f"a name that ends in {RECORDING_SUFFIX}",
-            got=repr(path.suffix),
-            action="Change the suffix",
-        )
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:

@@ -10,11 +10,8 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +21,15 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from parity.archive import (
+    HEADER_ERRORS,
+    LONGEST_NPY_HEADER,
+    check_array,
+    open_archive,
+    open_member,
+    read_exactly,
+    refused,
+)
 from runtime import geometry
 from runtime.backends.base import LARGEST_OUTPUT
 from runtime.errors import InputError, one_line
@@ -39,7 +45,6 @@ U8 = NDArray[np.uint8]
 SCHEMA = 1
 STAGES = ("decode", "crop", "pack", "h2d", "compute", "d2h", "home")
 LARGEST_HEADER_BYTES = 256 << 20
-LONGEST_NPY_HEADER = 1000
 LARGEST_CROP_SIDE_PX = 1024
 MOST_POINTS = 10_000
 # image px per crop px, and where a crop may begin: far beyond what `geometry.check_box` lets pass
@@ -128,16 +133,16 @@ class Recording:
             )
         size = self.header.spec.input.size
         shape = (len(self.header.pictures), size, size, 3)
-        with _archive(self.path) as archive, _member(self.path, archive, CROPS) as file:
-            _check_array(self.path, CROPS, file, shape, np.dtype(np.uint8))
+        with open_archive(self.path) as archive, open_member(self.path, archive, CROPS) as file:
+            check_array(self.path, CROPS, file, shape, np.dtype(np.uint8))
             for picture in self.header.pictures:
-                raw = _exactly(self.path, CROPS, file, size * size * 3)
+                raw = read_exactly(self.path, CROPS, file, size * size * 3)
                 crop = np.frombuffer(raw, np.uint8).reshape(size, size, 3)
                 if sha256_pixels(crop) != picture.sha256_crop:
-                    raise _refused(self.path, f"another crop of {picture.name} than was recorded")
+                    raise refused(self.path, f"another crop of {picture.name} than was recorded")
                 yield crop
             if file.read(1):
-                raise _refused(self.path, f"{CROPS} longer than their shape")
+                raise refused(self.path, f"{CROPS} longer than their shape")
 
 
 def sha256_pixels(pixels: U8) -> str:
@@ -190,15 +195,15 @@ def load_recording(path: Path) -> Recording:
             arrays of another size than the header makes them.
     """
     if path.exists() and not path.is_file():
-        raise _refused(path, "a folder, pipe or device")
-    with _archive(path) as archive:
+        raise refused(path, "a folder, pipe or device")
+    with open_archive(path) as archive:
         names = archive.namelist()
         if len(set(names)) < len(names):
-            raise _refused(path, "two arrays of one name")
-        with _member(path, archive, "header") as file:
+            raise refused(path, "two arrays of one name")
+        with open_member(path, archive, "header") as file:
             raw = file.read(LARGEST_HEADER_BYTES + 1)
         if len(raw) > LARGEST_HEADER_BYTES:
-            raise _refused(path, f"a header of more than {LARGEST_HEADER_BYTES >> 20} MiB")
+            raise refused(path, f"a header of more than {LARGEST_HEADER_BYTES >> 20} MiB")
         header = _read_header(path, raw)
         n, p = len(header.pictures), header.spec.points
         shapes: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
@@ -210,11 +215,11 @@ def load_recording(path: Path) -> Recording:
         arrays: dict[str, Any] = {}
         for name, (shape, kind) in shapes.items():
             dtype = np.dtype(kind)
-            with _member(path, archive, name) as file:
-                _check_array(path, name, file, shape, dtype)
-                content = _exactly(path, name, file, int(np.prod(shape)) * dtype.itemsize)
+            with open_member(path, archive, name) as file:
+                check_array(path, name, file, shape, dtype)
+                content = read_exactly(path, name, file, int(np.prod(shape)) * dtype.itemsize)
                 if file.read(1):
-                    raise _refused(path, f"{name} longer than its shape")
+                    raise refused(path, f"{name} longer than its shape")
             arrays[name] = np.frombuffer(content, dtype).reshape(shape)
     _check_values(path, header, arrays)
     return Recording(header=header, path=path, **arrays)
@@ -234,62 +239,19 @@ def _read_header(path: Path, raw: bytes) -> Header:
             raise ValueError(f"schema {schema}, which this version cannot read")
         header = msgspec.json.decode(content, type=Header)
         check_topology(header.spec.topology)
-    # numpy reads an array's own header with Python's tokenizer, which has an error of its own
-    except (ValueError, SyntaxError, TypeError, RecursionError, tokenize.TokenError) as error:
-        raise _refused(path, f"a header that cannot be read: {one_line(error, 200)}") from error
+    except HEADER_ERRORS as error:
+        raise refused(path, f"a header that cannot be read: {one_line(error, 200)}") from error
     if not header.pictures:
-        raise _refused(path, "no pictures")
+        raise refused(path, "no pictures")
     if header.spec.points > MOST_POINTS:
-        raise _refused(path, f"{header.spec.points} points")
+        raise refused(path, f"{header.spec.points} points")
     if not 1 <= header.spec.input.size <= LARGEST_CROP_SIDE_PX:
-        raise _refused(path, f"crops of {header.spec.input.size} px")
+        raise refused(path, f"crops of {header.spec.input.size} px")
     return header
 
 
 class _SchemaOnly(msgspec.Struct):
     schema: int
-
-
-@contextmanager
-def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
-    except (OSError, zipfile.BadZipFile, zipfile.LargeZipFile, EOFError) as error:
-        raise _refused(path, one_line(error, 200)) from error
-    # zlib's own error, an unknown compression, or an encrypted member
-    except (NotImplementedError, RuntimeError, zlib.error) as error:
-        raise _refused(path, one_line(error, 200)) from error
-
-
-@contextmanager
-def _member(path: Path, archive: zipfile.ZipFile, name: str) -> Iterator[IO[bytes]]:
-    if f"{name}.npy" not in archive.namelist():
-        raise _refused(path, f"no {name} in it")
-    with archive.open(f"{name}.npy") as file:
-        yield file
-
-
-def _check_array(
-    path: Path, name: str, file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> None:
-    """Read an array's own header, and refuse it unless it is exactly what it must be."""
-    try:
-        version = npy.read_magic(file)
-        if version != (1, 0):
-            raise ValueError(f"array format {version}")
-        found = npy.read_array_header_1_0(file, max_header_size=LONGEST_NPY_HEADER)
-    except (ValueError, SyntaxError, TypeError, RecursionError, tokenize.TokenError) as error:
-        raise _refused(path, f"{name}: {one_line(error, 200)}") from error
-    if found != (shape, False, dtype):
-        raise _refused(path, f"{name} of {found[2]} {found[0]} where {dtype} {shape} belongs")
-
-
-def _exactly(path: Path, name: str, file: IO[bytes], count: int) -> bytes:
-    content = file.read(count)
-    if len(content) != count:
-        raise _refused(path, f"{name} cut off after {len(content)} of {count} bytes")
-    return content
 
 
 def _check_values(path: Path, header: Header, arrays: dict[str, Any]) -> None:
@@ -313,13 +275,4 @@ def _check_values(path: Path, header: Header, arrays: dict[str, Any]) -> None:
     smallest, largest = POSSIBLE_SCALES
     good = ((scales >= smallest) & (scales <= largest)).all() and straight.all()
     if not (good and (np.abs(shifts) <= LARGEST_SHIFT_PX).all()):
-        raise _refused(path, "a crop's place that no box gives")
-
-
-def _refused(path: Path, got: str) -> InputError:
-    return InputError(
-        str(path),
-        expected=f"a recording of schema {SCHEMA}",
-        got=got,
-        action="Make it again with python -m parity.record, and compare sizes after copying",
-    )
+        raise refused(path, "a crop's place that no box gives")
