@@ -65,6 +65,16 @@ def test_photo_pixels_carry_the_crops_unequal_axes(rng: np.random.Generator) -> 
     np.testing.assert_allclose(table.percent[:, 0, 0], 4 / eyes * 100, rtol=1e-3)
 
 
+def test_differences_are_carried_by_the_crops_own_map(rng: np.random.Generator) -> None:
+    """A place that turns: dx and dy go the way its matrix says, and not its transpose's."""
+    turned = np.tile([[0.0, -2.0, 5], [3.0, 0.0, 7], [0, 0, 1]], (2, 1, 1))
+    here = dataclasses.replace(recording_of(rng), image_from_crop=turned)
+    moved = here.landmarks + np.array([1 / 128, 0], np.float32)
+    table = error_table(here, dataclasses.replace(here, landmarks=moved))
+
+    np.testing.assert_allclose(table.photo_px, np.tile([0, 3], (2, 68, 1)), atol=1e-3)
+
+
 def table_of(photo_px: np.ndarray) -> ErrorTable:
     return ErrorTable(
         names=tuple(f"{n}.jpg" for n in range(len(photo_px))),
