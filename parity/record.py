@@ -58,9 +58,18 @@ class Recorder:
         """Run the source on one picture.
 
         Raises:
-            InputError: the picture or its box cannot be used.
+            InputError: the picture or its box cannot be used, or its .pts is another mark-up's.
             InferenceError: the engine failed, or said something that is not a number.
         """
+        marked, known = sample.annotated_points, self.detector.spec.points
+        if marked not in (None, known):
+            # the box of five points, say, is not the face that this model was trained to see
+            raise InputError(
+                f"{sample.name}: its .pts",
+                expected=f"{known} points, as {self.source} marks",
+                got=str(marked),
+                action="Use --boxes whole, or a file of boxes",
+            )
         try:
             trace = self.detector.trace(picture, sample.box_xyxy, cropped=sample.cropped)
         except InferenceError as error:

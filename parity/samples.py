@@ -32,12 +32,14 @@ class Sample:
     Attributes:
         name: as reports and recordings call it; unique among the samples.
         box_xyxy: face box in image px; None for the whole picture or a crop.
+        annotated_points: how many points the box was made of, where it was made of points.
     """
 
     name: str
     path: Path
     box_xyxy: Box | None = None
     cropped: bool = False
+    annotated_points: int | None = None
 
     @property
     def mode(self) -> str:
@@ -86,10 +88,7 @@ def find_samples(patterns: Sequence[str], boxes: str | None = None) -> list[Samp
     paths = _expand(patterns)
     names = _unique_names(paths)
     if boxes in (*BOX_CHOICES, None):
-        return [
-            Sample(name=name, path=path, box_xyxy=_box_beside(path, boxes), cropped=boxes == "crop")
-            for name, path in zip(names, paths, strict=True)
-        ]
+        return [_sample(name, path, boxes) for name, path in zip(names, paths, strict=True)]
     if not Path(str(boxes)).is_file():
         raise ConfigError(
             f"--boxes {boxes}",
@@ -185,11 +184,13 @@ def _unique_names(paths: Sequence[Path]) -> list[str]:
     return [shown(path.resolve().as_posix()) for path in paths]
 
 
-def _box_beside(path: Path, boxes: str | None) -> Box | None:
+def _sample(name: str, path: Path, boxes: str | None) -> Sample:
     points = path.with_suffix(".pts")
-    if boxes == "pts" or (boxes is None and points.is_file()):
-        return box_of_points(read_pts(points), str(points))
-    return None
+    if boxes != "pts" and not (boxes is None and points.is_file()):
+        return Sample(name=name, path=path, cropped=boxes == "crop")
+    points_px = read_pts(points)
+    box_xyxy = box_of_points(points_px, str(points))
+    return Sample(name=name, path=path, box_xyxy=box_xyxy, annotated_points=len(points_px))
 
 
 def _nothing(where: str, got: str) -> InputError:

@@ -436,6 +436,20 @@ def test_names_in_a_recording_cannot_speak_to_the_terminal(
     assert [line for line in text.splitlines() if line.startswith("PASSED: all")] == []
 
 
+def test_annotation_of_another_mark_up_is_refused(
+    starter_bundle: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Five points make another box than 68; such a picture is left out, or fatal with --strict."""
+    (pictures / "a.pts").write_text("n_points: 5\n{\n1 1\n9 1\n5 5\n2 9\n8 9\n}\n")
+    base = (starter_bundle, "--images", pictures / "a.jpg", pictures / "b.jpg")
+    path = tmp_path / "r.npz"
+    assert run_record(*base, "--output", path, "--strict") == 2
+    assert "a.jpg: its .pts: expected 68 points" in capsys.readouterr().err
+    assert not path.exists()
+    assert run_record(*base, "--output", path) == 0
+    assert [one.name for one in load_recording(path).header.unreadable] == ["a.jpg"]
+
+
 def test_replay_needs_crops(starter_bundle: Path, tmp_path: Path) -> None:
     """A recording without them says how to make one."""
     path = tmp_path / "r.npz"
