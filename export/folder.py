@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -79,6 +79,18 @@ def staged(folder: Path) -> Iterator[Path]:
             yield staging
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+
+
+def discard_leftovers(folder: Path) -> None:
+    """Remove what a killed export left, where nothing else is to be done and nobody is at it."""
+    from filelock import FileLock, Timeout
+
+    staging = beside(folder, "staging")
+    if not staging.exists():
+        return
+    lock = FileLock(beside(folder, "lock"))
+    with suppress(Timeout), lock.acquire(timeout=0):
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def replace_folder(staging: Path, folder: Path) -> None:

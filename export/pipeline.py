@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from export.config import config_facts
-from export.folder import PARITY_NAME, check_output, replace_folder, staged
+from export.folder import PARITY_NAME, check_output, discard_leftovers, replace_folder, staged
 from export.freshness import (
     GRAPH_PACKAGES,
     JUDGE_PACKAGES,
@@ -73,6 +73,7 @@ def run(job: Job) -> Outcome:
     old = old_manifest(job)
     if old is not None and all(up_to_date(job, old).values()):
         logger.info("up to date: %s", ", ".join(STEPS))
+        discard_leftovers(job.output)
         return Outcome(folder=job.output, manifest=old, passed=old.parity.passed, text="")
     with staged(job.output) as staging:
         old = old_manifest(job)  # another export may have ended while this one waited

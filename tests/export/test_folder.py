@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from export import folder as folder_module
-from export.folder import beside, check_output, replace_folder, staged
+from export.folder import beside, check_output, discard_leftovers, replace_folder, staged
 from runtime.errors import ConfigError, ExportError
 
 
@@ -78,6 +78,17 @@ def test_folder_that_stepped_aside_comes_back(tmp_path: Path) -> None:
     with staged(target) as staging:
         assert (target / "model.onnx").read_text() == "old"
         assert list(staging.iterdir()) == []
+
+
+def test_leftovers_go_unless_somebody_is_at_it(tmp_path: Path) -> None:
+    """What a killed export left is removed also where everything is up to date."""
+    target = tmp_path / "bundle"
+    with staged(target) as staging:
+        discard_leftovers(target)
+        assert staging.is_dir()
+    fill(beside(target, "staging"), "half")
+    discard_leftovers(target)
+    assert not beside(target, "staging").exists()
 
 
 def test_one_export_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
