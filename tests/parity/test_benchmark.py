@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import shutil
@@ -13,14 +14,17 @@ import msgspec
 import numpy as np
 import pytest
 from builders import ROOT, STARTER
+from numpy.typing import NDArray
 from recordings import recording_of
 
 from parity import benchmark
 from parity.errors import ErrorTable, frame_statistics
 from parity.report import as_text, make_report
-from parity.report.benchmark import BenchmarkReport, GemmProbe, json_schema
-from parity.timing import ON_A_CPU, ON_A_DEVICE, latency, stopwatch
+from parity.report.benchmark import BenchmarkReport, GemmProbe, json_schema, source_timing
+from parity.samples import default_samples
+from parity.timing import ON_A_CPU, ON_A_DEVICE, latency, measure, stopwatch
 from parity.verdict import Limits, judge
+from runtime.backends import Outputs
 from runtime.detector import Detector
 from runtime.picture import read_picture, write_picture
 
@@ -51,11 +55,11 @@ def test_cpu_alone_as_the_reference_calls_it(
     assert run(*options, "--output", path, "--model", starter_bundle) == 0
     report = read(path)
     text = capsys.readouterr().out
-    (timing,) = report.sources
+    (found,) = report.sources
 
-    assert (timing.device, timing.network.runs, timing.warm_up) == ("cpu", 20, 3)
-    assert list(timing.stages) == ["decode", "crop", "pack", "compute", "home"]
-    assert [t.batch for t in timing.throughput] == [1, 2, 4, 8]
+    assert (found.device, found.network.runs, found.warm_up) == ("cpu", 20, 3)
+    assert list(found.stages) == ["decode", "crop", "pack", "compute", "home"]
+    assert [t.batch for t in found.throughput] == [1, 2, 4, 8]
     assert report.left_out == ("the NPU, by request",)
     assert [promise.holds for promise in report.promises] == [None] * 4
     assert report.peak_rss_bytes > 50 << 20
@@ -67,26 +71,51 @@ def test_cpu_alone_as_the_reference_calls_it(
         assert np.abs(drawn.astype(int) - plain).max() > 100
 
 
-def test_figures_add_up_and_agree_with_an_independent_loop(
-    starter_bundle: Path, tmp_path: Path
-) -> None:
-    """Stages add up to the whole; the network's median is that of a plain loop, within noise."""
-    path = tmp_path / "r.json"
-    assert run("--device_npu", "none", "--output", path, "--model", starter_bundle) == 0
-    timing = read(path).sources[0]
-    parts = sum(stage.mean_ms for stage in timing.stages.values())
-    assert parts == pytest.approx(timing.end_to_end.mean_ms, rel=0.1)
+class Clock:
+    """A microsecond a look, else only what somebody moves it by: figures are known beforehand."""
 
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1e-6
+        return self.now
+
+
+def test_every_figure_is_the_time_that_passed(
+    starter_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decoding takes 2 ms and the network 7 ms a batch plus 1 ms a picture, by a clock of ours."""
+    clock = Clock()
+    monkeypatch.setattr(time, "perf_counter", clock)
+
+    def read_slowly(path: Path) -> NDArray[np.uint8]:
+        clock.now += 0.002
+        return read_picture(path)
+
+    monkeypatch.setattr("parity.timing.read_picture", read_slowly)
     with Detector(starter_bundle) as detector:
-        crop = read_picture(ROOT / "assets/sample.jpg")
-        batch = detector.spec.input.pack(crop[None])
-        seconds = []
-        for _ in range(25):
-            start = time.perf_counter()
-            detector.backend.run(batch)
-            seconds.append(time.perf_counter() - start)
-    # the machine is shared: a factor that only a wrong clock or unit would miss
-    assert 0.4 < timing.network.median_ms / (1e3 * float(np.median(seconds))) < 2.5
+        run_really = detector.backend._run
+
+        def run_slowly(batch: NDArray[np.float32]) -> Outputs:
+            said = run_really(batch)
+            took = 0.007 + 0.001 * len(batch)
+            clock.now += took
+            return dataclasses.replace(said, timings={"compute": took})
+
+        monkeypatch.setattr(detector.backend, "_run", run_slowly)
+        watch = stopwatch("s", detector, 12)
+        measure([watch], default_samples())
+    found = source_timing(watch)
+
+    assert (found.network.runs, found.end_to_end.runs) == (12, 12)
+    assert found.network.mean_ms == pytest.approx(8, abs=0.02)
+    assert found.end_to_end.mean_ms == pytest.approx(10, abs=0.02)
+    assert {stage: s.mean_ms for stage, s in found.stages.items()} == pytest.approx(
+        {"decode": 2, "crop": 0, "pack": 0, "compute": 8, "home": 0}, abs=0.02
+    )
+    speeds = {t.batch: t.pictures_per_second for t in found.throughput}
+    assert speeds == pytest.approx({n: n / (0.007 + 0.001 * n) for n in (1, 2, 4, 8)}, rel=1e-3)
 
 
 def test_sources_are_compared_with_the_first(
@@ -98,7 +127,7 @@ def test_sources_are_compared_with_the_first(
     assert run("--sources", *sources, "--runs", 10, "--output", path) == 0
     report = read(path)
 
-    assert [timing.source for timing in report.sources] == list(sources)
+    assert [one.source for one in report.sources] == list(sources)
     assert {"h2d", "d2h"} <= set(report.sources[0].stages)
     (accuracy,) = report.accuracy
     assert accuracy.photo_px.axis.max < 1e-3
