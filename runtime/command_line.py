@@ -27,6 +27,7 @@ from runtime.version import VERSION
 
 Item = TypeVar("Item")
 logger = logging.getLogger("starmark")
+_stopping = threading.Event()
 
 
 def run(command: Callable[[], int]) -> int:
@@ -35,7 +36,9 @@ def run(command: Callable[[], int]) -> int:
     Ctrl-C and SIGTERM unwind the stack, so that half-written files are removed on the way.
     """
     if threading.current_thread() is threading.main_thread():  # only there may handlers be set
+        _stopping.clear()
         signal.signal(signal.SIGTERM, _interrupt)
+        signal.signal(signal.SIGINT, _interrupt)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # a file's name need not be text in the terminal's encoding
@@ -47,26 +50,34 @@ def run(command: Callable[[], int]) -> int:
 def _guarded(command: Callable[[], int]) -> int:
     try:
         return command()
-    except StarmarkError as error:
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # a bug is raised again
+        # an interrupt in the middle of an engine's import comes out as that engine's ImportError
+        if isinstance(error, KeyboardInterrupt) or _stopping.is_set():
+            return _fail("interrupted; nothing half-written was left behind", EXIT_INTERRUPTED)
+        return _explained(error)
+
+
+def _explained(error: Exception) -> int:
+    """Say an expected error in one line; a bug keeps its traceback."""
+    if isinstance(error, StarmarkError):
         return _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        return _fail("interrupted; nothing half-written was left behind", EXIT_INTERRUPTED)
-    except ModuleNotFoundError as error:
+    if isinstance(error, ModuleNotFoundError):
         return _fail(
             f"{error.name}: expected an installed package, got none."
             " Install it with pip install '.[export]' in this project's checkout.",
             EXIT_UNAVAILABLE,
         )
-    except BrokenPipeError:
+    if isinstance(error, BrokenPipeError):
         return EXIT_FAILED  # the reader of our output went away: not an error worth a line
-    except OSError as error:
+    if isinstance(error, OSError):
         return _fail(_of_system(error), EXIT_FAILED)
-    except MemoryError:
+    if isinstance(error, MemoryError):
         return _fail(
             "memory: expected enough for this picture or batch, got none left."
             " Use smaller pictures, or pass a face box.",
             EXIT_FAILED,
         )
+    raise error
 
 
 def _flushed(code: int) -> int:
@@ -165,4 +176,5 @@ def _fail(message: str, code: int) -> int:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    _stopping.set()
     raise KeyboardInterrupt

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
+import signal
 
 import pytest
 
@@ -76,3 +78,18 @@ def test_a_bug_is_not_dressed_up() -> None:
 
     with pytest.raises(ZeroDivisionError):
         command_line.run(fail)
+
+
+def test_interrupt_that_comes_out_as_another_error_is_still_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In the middle of an engine's import it becomes that engine's ImportError."""
+
+    def fail() -> int:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise ImportError("initialization failed")
+
+    assert command_line.run(fail) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert command_line.run(lambda: 0) == 0
