@@ -147,7 +147,7 @@ def test_absent_npu_is_left_out_or_an_error(starter_bundle: Path, tmp_path: Path
     assert run(*base, tmp_path / "auto.json") == 0
     report = read(tmp_path / "auto.json")
     assert report.left_out[0].startswith("the NPU: ")
-    assert "2 runs, expected at least 10" in report.invalid[0]
+    assert "2 runs, expected at least 10" in report.invalid[-1]  # a busy machine adds its own
 
     assert run("--device_npu", "npu:0", *base, tmp_path / "named.json") == 3
     assert not (tmp_path / "named.json").exists()
