@@ -24,10 +24,10 @@ from export.freshness import (
 )
 from export.job import Job
 from parity.compare import judged_report
-from parity.report import Report, as_json, as_text
+from parity.report import Report, as_text
 from runtime.command_line import step
 from runtime.errors import ConfigError
-from runtime.files import sha256_file, shown, write_text_whole
+from runtime.files import json_text, sha256_file, shown, write_text_whole
 from runtime.manifest import (
     ONNX_NAME,
     CheckpointFact,
@@ -181,7 +181,7 @@ def _judge(
     candidate = Source(text=f"{ONNX_NAME}@cpu", path=staging / ONNX_NAME, device="cpu")
     with step("judge parity", turning=False):
         report = judged_report((reference, candidate), job.samples, limits)
-    write_text_whole(staging / PARITY_NAME, as_json(report))
+    write_text_whole(staging / PARITY_NAME, json_text(report))
     pictures = len(report.pictures)
     photo, crop = (
         ErrorFact(pictures=pictures, mean_px=found.axis.mean, max_px=found.axis.max)

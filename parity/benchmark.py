@@ -21,7 +21,6 @@ from parity.report.benchmark import (
     GemmProbe,
     Promise,
     SourceTiming,
-    as_json,
     as_text,
     source_timing,
 )
@@ -37,7 +36,7 @@ from runtime.errors import (
     BackendUnavailable,
     ConfigError,
 )
-from runtime.files import check_target, write_text_whole
+from runtime.files import check_target, json_text, write_text_whole
 from runtime.picture import read_picture, write_picture
 from runtime.source import is_index, parse_source
 
@@ -132,8 +131,8 @@ def _benchmark(arguments: argparse.Namespace) -> int:
         command=f"python -m parity.benchmark {arguments.command}".strip(),
         created_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
-    write_text_whole(arguments.output, as_json(report))
-    print(as_json(report) if arguments.json else as_text(report), end="")
+    write_text_whole(arguments.output, json_text(report))
+    print(json_text(report) if arguments.json else as_text(report), end="")
     return EXIT_OK if all(one.verdict.passed for one in accuracy) else EXIT_FOUND_WANTING
 
 

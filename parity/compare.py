@@ -20,13 +20,13 @@ from parity.options import (
 )
 from parity.record import Recorder, record, replay
 from parity.recording import Recording, load_recording, save_recording
-from parity.report import Report, as_json, as_text, make_report
+from parity.report import Report, as_text, make_report
 from parity.samples import Sample
 from parity.verdict import Limits
 from runtime import command_line
 from runtime.detector import Detector
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError, InputError
-from runtime.files import check_target, write_text_whole
+from runtime.files import check_target, json_text, write_text_whole
 from runtime.source import Source, parse_source
 
 STARTER_CHECKPOINT = "assets/starter68.safetensors@cpu"
@@ -179,8 +179,8 @@ def _compare(arguments: argparse.Namespace) -> int:
         with_crops=arguments.with_crops,
     )
     if arguments.output is not None:
-        write_text_whole(arguments.output, as_json(report))
-    print(as_json(report) if arguments.json else as_text(report), end="")
+        write_text_whole(arguments.output, json_text(report))
+    print(json_text(report) if arguments.json else as_text(report), end="")
     return EXIT_OK if report.verdict.passed else EXIT_FOUND_WANTING
 
 

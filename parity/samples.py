@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from parity.boxes import box_of_points, read_boxes, read_pts
+from parity.boxes import Box, box_of_points, read_boxes, read_pts
 from runtime.errors import ConfigError, InputError
 from runtime.files import sha256_file, shown
 from runtime.picture import read_picture
@@ -21,8 +21,6 @@ from runtime.picture import read_picture
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 BOX_CHOICES = ("pts", "whole", "crop")
-
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True)

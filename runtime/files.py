@@ -9,6 +9,9 @@ import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from runtime.errors import ConfigError
 
@@ -89,6 +92,11 @@ def written_whole(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # it may never have come into being
             temporary.unlink(missing_ok=True)
+
+
+def json_text(record: Any) -> str:
+    """A record as indented JSON with a final line break, in the order of its fields."""
+    return msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n"
 
 
 def write_text_whole(path: Path, text: str) -> None:

@@ -124,18 +124,6 @@ def image_from_crop_of_whole(size_wh: tuple[int, int], size: int) -> F64:
     )
 
 
-def inverse(matrix: F64) -> F64:
-    """Invert an axis-aligned (3, 3) map in closed form, as exactly as float64 can."""
-    across, down = matrix[0, 0], matrix[1, 1]
-    return np.array(
-        [
-            [1 / across, 0.0, -matrix[0, 2] / across],
-            [0.0, 1 / down, -matrix[1, 2] / down],
-            [0.0, 0.0, 1.0],
-        ]
-    )
-
-
 def apply(matrix: F64, points: NDArray[np.floating]) -> F64:
     """Map points (..., 2) by a (3, 3) affine matrix."""
     return np.asarray(points, dtype=np.float64) @ matrix[:2, :2].T + matrix[:2, 2]

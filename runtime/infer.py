@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +15,7 @@ from runtime import command_line
 from runtime.detector import Detector, Trace
 from runtime.draw import draw_landmarks_with_contours
 from runtime.errors import EXIT_OK, ConfigError, InputError
-from runtime.files import check_target, shown
+from runtime.files import check_target, json_text, shown
 from runtime.geometry import BOX_CONTRACT
 from runtime.picture import check_encoder, read_picture, size_text, write_picture
 
@@ -93,7 +92,7 @@ def _infer(arguments: argparse.Namespace) -> int:
         for warning in trace.warnings:
             logger.warning("warning: %s", warning)
         if arguments.json:
-            print(_as_json(detector, trace, arguments, image))
+            print(_as_json(detector, trace, arguments, image), end="")
         else:
             print(_as_text(detector, trace, arguments, image))
     return EXIT_OK
@@ -141,7 +140,7 @@ def _as_json(
         "timings_ms": {stage: round(1e3 * s, 3) for stage, s in trace.timings.items()},
         "saved": shown(arguments.output),
     }
-    return msgspec.json.format(msgspec.json.encode(result), indent=2).decode()
+    return json_text(result)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from runtime.errors import ArtifactError, one_line
-from runtime.files import sha256_file, write_text_whole
+from runtime.files import json_text, sha256_file, write_text_whole
 from runtime.spec import Architecture, ModelSpec
 
 MANIFEST_NAME = "manifest.json"
@@ -91,9 +91,7 @@ def seal(manifest: Manifest) -> Manifest:
 
 def save_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the sealed manifest into a bundle's folder."""
-    encoded = msgspec.json.encode(seal(manifest), order="deterministic")
-    text = msgspec.json.format(encoded, indent=2).decode() + "\n"
-    write_text_whole(folder / MANIFEST_NAME, text)
+    write_text_whole(folder / MANIFEST_NAME, json_text(seal(manifest)))
 
 
 def file_fact(path: Path) -> FileFact:

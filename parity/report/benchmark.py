@@ -84,12 +84,6 @@ def json_schema() -> str:
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"
 
 
-def as_json(report: BenchmarkReport) -> str:
-    """Indented JSON with a final line break."""
-    encoded = msgspec.json.encode(report)
-    return msgspec.json.format(encoded, indent=2).decode() + "\n"
-
-
 def as_text(report: BenchmarkReport) -> str:
     """Validity first, then promises, accuracy, latency, stages, throughput, machine."""
     lines = [f"INVALID: {reason}" for reason in report.invalid] or ["valid run"]

@@ -137,12 +137,6 @@ def make_report(
     )
 
 
-def as_json(report: Report) -> str:
-    """Indented JSON with a final line break."""
-    encoded = msgspec.json.encode(report)
-    return msgspec.json.format(encoded, indent=2).decode() + "\n"
-
-
 def _end_to_end(ends: ErrorTable, differing: tuple[str, ...]) -> EndToEnd:
     return EndToEnd(
         crops_that_differ=differing,
