@@ -71,7 +71,7 @@ def run_python(*arguments: object, **environment: str) -> subprocess.CompletedPr
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=580,  # below the limit of a test; a busy machine takes its time
     )
 
 
