@@ -10,11 +10,11 @@ import msgspec
 
 from runtime.errors import ArtifactError, one_line
 from runtime.files import json_text, sha256_file, write_text_whole
-from runtime.spec import Architecture, ModelSpec
+from runtime.spec import Architecture, InputSpec, ModelSpec
 
 MANIFEST_NAME = "manifest.json"
 ONNX_NAME = "model.onnx"
-SCHEMA = 1
+SCHEMA = 2
 
 
 class FileFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,6 +51,32 @@ class ErrorFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     max_px: float
 
 
+class OmFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A graph converted for one chip.
+
+    Attributes:
+        file: its name in the bundle.
+        soc_version: the exact chip it was converted for.
+        batches: the batch it was converted for, or its gears, ascending.
+        gears: whether one file serves several batches.
+        input: what its first tensor holds; uint8 NHWC where AIPP normalises on the chip.
+        precision: the mode as ATC was given it, for example "precision_mode_v2=origin".
+        options: what else ATC was given, under its own names, without paths of any machine.
+        atc_version: as the file says it, empty where it does not.
+        aipp: what AIPP's fp16 normalisation moves, in crop px; None without AIPP.
+    """
+
+    file: str
+    soc_version: str
+    batches: tuple[int, ...]
+    gears: bool
+    input: InputSpec
+    precision: str
+    options: dict[str, str]
+    atc_version: str
+    aipp: ErrorFact | None = None
+
+
 class ParityFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The verdict; `passed` is None where parity was skipped by request."""
 
@@ -73,6 +99,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     onnx: OnnxFact
     verification: dict[str, ErrorFact]
     parity: ParityFact
+    om: tuple[OmFact, ...] = ()
     files: dict[str, FileFact]
     config: dict[str, Any]
     versions: dict[str, str]

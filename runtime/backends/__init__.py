@@ -7,11 +7,11 @@ import logging
 import os
 from collections.abc import Callable
 
-from runtime.backends.base import Backend, Outputs
+from runtime.backends.base import FOR_PARITY, Backend, Outputs, Settings
 from runtime.errors import ArtifactError, BackendUnavailable, ConfigError, one_line
 from runtime.source import Artifact, Source, find_artifact, parse_source
 
-__all__ = ["ENGINES", "Backend", "Outputs", "open_backend"]
+__all__ = ["ENGINES", "Backend", "Outputs", "Settings", "open_backend"]
 
 logger = logging.getLogger("starmark")
 
@@ -22,12 +22,18 @@ ENGINES: dict[str, tuple[str, str, str]] = {
 }
 
 
-def open_backend(source: str | os.PathLike[str] | Source, device: str = "auto") -> Backend:
+def open_backend(
+    source: str | os.PathLike[str] | Source,
+    device: str = "auto",
+    *,
+    settings: Settings = FOR_PARITY,
+) -> Backend:
     """Open what a source names, on the device it names.
 
     Args:
         source: `PATH[@[ENGINE/]DEVICE]`.
         device: "auto", "cpu", "cuda:0", "npu:0", or an onnxruntime provider's name.
+        settings: what else the caller chooses.
 
     Raises:
         ConfigError: the source cannot be read, or names an engine for another kind of file.
@@ -54,7 +60,7 @@ def open_backend(source: str | os.PathLike[str] | Source, device: str = "auto") 
             got=f"{artifact.path.name}, of kind {artifact.kind}",
             action="Leave the engine out: the file decides",
         )
-    return _load(engine, target, extra)(artifact, source.device)
+    return _load(engine, target, extra)(artifact, source.device, settings)
 
 
 def _say_unproven(source: Source, artifact: Artifact) -> None:
@@ -76,10 +82,10 @@ def _engine_for(artifact: Artifact) -> str:
     )
 
 
-def _load(engine: str, target: str, extra: str) -> Callable[[Artifact, str], Backend]:
+def _load(engine: str, target: str, extra: str) -> Callable[[Artifact, str, Settings], Backend]:
     module, _, name = target.partition(":")
     try:
-        opener: Callable[[Artifact, str], Backend]
+        opener: Callable[[Artifact, str, Settings], Backend]
         opener = getattr(importlib.import_module(module), name)
     except (ImportError, OSError, RuntimeError) as error:
         install = f"pip install '.[{extra}]'" if extra else f"pip install {engine}"

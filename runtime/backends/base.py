@@ -45,6 +45,20 @@ class Outputs:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a caller may choose about any engine.
+
+    Attributes:
+        allow_hf32: torch_npu may run convolutions in HF32 (11 mantissa bits): faster, and not fp32.
+    """
+
+    allow_hf32: bool = False
+
+
+FOR_PARITY = Settings()
+
+
 class Backend(ABC):
     """One model, opened on one device. Safe to share between threads.
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from runtime.backends.base import Backend, Outputs
+from runtime.backends.base import Backend, Outputs, Settings
 from runtime.errors import ArtifactError, BackendUnavailable, InferenceError, one_line
 from runtime.manifest import MANIFEST_NAME
 from runtime.source import Artifact, is_index
@@ -29,7 +29,7 @@ SMALLEST_SIDE_PX = 32
 class OnnxRuntimeBackend(Backend):
     """One onnxruntime session. `Session.run` is safe to call from several threads."""
 
-    def __init__(self, artifact: Artifact, device: str) -> None:
+    def __init__(self, artifact: Artifact, device: str, _: Settings) -> None:
         provider, options, self.device = _provider_of(device)
         self.name = f"onnxruntime {onnxruntime.__version__} {provider}"
         where = str(artifact.path)

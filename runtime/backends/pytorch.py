@@ -13,7 +13,7 @@ import runtime.network  # noqa: F401  # holds torch's device autoload back; must
 # isort: split
 import torch
 
-from runtime.backends.base import Backend, Outputs
+from runtime.backends.base import Backend, Outputs, Settings
 from runtime.errors import BackendUnavailable, InferenceError, one_line
 from runtime.network.checkpoint import build_network, load_checkpoint, parameter_count
 from runtime.source import Artifact, is_index
@@ -25,7 +25,7 @@ ACCELERATORS = ("npu", "cuda")
 class TorchBackend(Backend):
     """One network in evaluation mode on one torch device."""
 
-    def __init__(self, artifact: Artifact, device: str) -> None:
+    def __init__(self, artifact: Artifact, device: str, _: Settings) -> None:
         self.device, self.reasons = _choose(device)
         self.name = f"torch {torch.__version__} {self.device}"
         checkpoint = load_checkpoint(artifact.path)
