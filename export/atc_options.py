@@ -7,7 +7,6 @@ api/atc (flags, value sets, checks), and its documentation of the command line.
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,52 +45,6 @@ IMPL_MODES = (
     "high_precision_for_all",
     "high_performance_for_all",
 )
-TRUTH = ("true", "false")
-SWITCH = ("0", "1")
-# Passed on as they are: the values ATC takes; None for any text, "file" and "folder" must exist.
-PASSED_ON: dict[str, tuple[str, ...] | str | None] = {
-    "log": ("debug", "info", "warning", "error", "null"),
-    "op_compiler_cache_mode": ("enable", "disable", "force"),
-    "op_compiler_cache_dir": "folder",
-    "buffer_optimize": ("l1_optimize", "l2_optimize", "off_optimize"),
-    "core_type": ("AiCore", "VectorCore"),
-    "op_debug_level": ("0", "1", "2", "3", "4"),
-    "debug_dir": "folder",
-    "deterministic": SWITCH,
-    "display_model_info": SWITCH,
-    "disable_reuse_memory": SWITCH,
-    "enable_small_channel": SWITCH,
-    "is_weight_clip": SWITCH,
-    "jit_compile": SWITCH,
-    "sparsity": SWITCH,
-    "status_check": SWITCH,
-    "virtual_type": SWITCH,
-    "enable_compress_weight": TRUTH,
-    "enable_attr_compression": TRUTH,
-    "fusion_switch_file": "file",
-    "compress_weight_conf": "file",
-    "oo_level": ("O1", "O3"),
-}
-# What is refused, and what to do instead.
-REFUSED = {
-    "model": "it is always the bundle's model.onnx",
-    "framework": "it is always 5, ONNX",
-    "output": "the file's name says batch and chip; choose the folder with python -m export's own"
-    " --output",
-    "mode": "only mode 0 makes an .om",
-    "input_shape": "use --batch_sizes or --dynamic_batch_size",
-    "input_shape_range": "ATC has deprecated it: use --dynamic_batch_size",
-    "input_format": "it is always NCHW",
-    "dynamic_image_size": "the network's size is fixed: use --dynamic_batch_size",
-    "dynamic_dims": "the network's size is fixed: use --dynamic_batch_size",
-    "insert_op_conf": "use --aipp, which derives it from the model",
-    "input_fp16_nodes": "use --aipp: it halves the copy again",
-    "out_nodes": "the outputs are landmarks and covariance",
-    "auto_tune_mode": "ATC refuses it now: tune with AOE",
-    "allow_hf32": "ATC reserves it: choose --precision_mode_v2",
-    "external_weight": "a bundle carries the weights inside the .om",
-    "check_report": "use python -m export.preflight",
-}
 
 
 class AtcTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -156,23 +109,22 @@ def check_atc(table: AtcTable, where: str) -> None:
     """
     _check_batches(table, where)
     _check_precision(table, where)
-    _among(f"{where}: op_select_implmode", table.op_select_implmode, IMPL_MODES)
+    among(f"{where}: op_select_implmode", table.op_select_implmode, IMPL_MODES)
     if table.optypelist_for_implmode and not table.op_select_implmode:
-        raise _refused(
+        raise refused(
             f"{where}: optypelist_for_implmode",
             "op_select_implmode beside it",
             "none",
             "Name both, or write an op_precision_mode file",
         )
     if table.output_type not in ("", "FP32", "FP16"):
-        raise _refused(
+        raise refused(
             f"{where}: output_type", "FP32 or FP16", repr(table.output_type), "Leave it out"
         )
     for name in FILE_OPTIONS:
-        _check_file(f"{where}: {name}", getattr(table, name))
+        check_file(f"{where}: {name}", getattr(table, name))
     if not 1 <= table.timeout_s <= 7 * 86400:
-        raise _refused(f"{where}: timeout_s", "1 s to a week", repr(table.timeout_s), "Correct it")
-    passed_on(table.passed_on)
+        raise refused(f"{where}: timeout_s", "1 s to a week", repr(table.timeout_s), "Correct it")
 
 
 def check_for_chip(table: AtcTable, soc: Soc, where: str) -> None:
@@ -183,19 +135,19 @@ def check_for_chip(table: AtcTable, soc: Soc, where: str) -> None:
     """
     mode = table.precision_mode or table.precision_mode_v2
     if ("bf16" in mode or "bfloat16" in mode) and soc.family not in BF16_FAMILIES:
-        raise _refused(
+        raise refused(
             f"{where}: {table.precision}",
             f"a mode that {soc.name} has: it lacks bf16",
             repr(mode),
             "Take precision_mode_v2 = mixed_float16",
         )
     if "hif8" in mode and soc.family != "Ascend950":
-        raise _refused(
+        raise refused(
             f"{where}: {table.precision}", "an Ascend950 chip", soc.name, "Take another mode"
         )
     if table.keeps_float32 and soc.family in FP16_CUBE_FAMILIES:
         # inferred: no fp32 convolution is listed for these chips
-        raise _refused(
+        raise refused(
             f"{where}: {table.precision}",
             f"a mode that {soc.name} has: its convolutions are fp16 only",
             repr(mode),
@@ -203,71 +155,14 @@ def check_for_chip(table: AtcTable, soc: Soc, where: str) -> None:
         )
     most = MOST_GEARS_950 if soc.family == "Ascend950" else MOST_GEARS
     if len(table.gears) > most:
-        raise _refused(
+        raise refused(
             f"{where}: dynamic_batch_size", f"at most {most} gears", str(len(table.gears)), "Drop"
         )
 
 
-def passed_on(tokens: Sequence[str]) -> dict[str, str]:
-    """Read what follows "--" as ATC's own parser would, and check each value.
-
-    Raises:
-        ConfigError: not an option, unknown, refused here, without a value, or with a wrong one.
-    """
-    found: dict[str, str] = {}
-    left = list(tokens)
-    while left:
-        token = left.pop(0)
-        match = re.fullmatch(r"--?([A-Za-z][A-Za-z0-9_-]*)(?:=(.*))?", token, re.DOTALL)
-        if match is None:
-            raise _refused("after --", "ATC's options, --name=value", repr(token), "Correct it")
-        name, value = match.group(1).replace("-", "_"), match.group(2)
-        if value is None:
-            if not left:
-                raise _refused(f"after --: --{name}", "a value", "none", f"Write --{name}=VALUE")
-            value = left.pop(0)
-        if name in found:
-            raise _refused(f"after --: --{name}", "each option once", "it twice", "Drop one")
-        _check_passed_on(name, value)
-        found[name] = value
-    if "compress_weight_conf" in found and "enable_compress_weight" in found:
-        raise _refused(
-            "after --",
-            "one of --enable_compress_weight and --compress_weight_conf",
-            "both",
-            "Drop one",
-        )
-    return found
-
-
-def _check_passed_on(name: str, value: str) -> None:
-    where = f"after --: --{name}"
-    if name in REFUSED:
-        raise _refused(where, "an option that may be chosen", "this one", REFUSED[name])
-    if name in AtcTable.__struct_fields__:
-        raise _refused(where, "it before the --", "it after", f"Write --{name} {value} before --")
-    if name not in PASSED_ON:
-        near = difflib.get_close_matches(name, [*PASSED_ON, *AtcTable.__struct_fields__], n=1)
-        raise _refused(
-            where,
-            f"one of {', '.join(PASSED_ON)}",
-            "an option this version does not know",
-            f"Did you mean --{near[0]}" if near else "Leave it out",
-        )
-    kind = PASSED_ON[name]
-    if isinstance(kind, tuple):
-        _among(where, value, kind)
-        if not value:
-            raise _refused(where, f"one of {', '.join(kind)}", "nothing", "Name one")
-    elif kind == "file":
-        _check_file(where, value, required=True)
-    elif kind == "folder" and not Path(value).is_dir():
-        raise _refused(where, "a folder that exists", repr(value), "Make it first")
-
-
 def _check_batches(table: AtcTable, where: str) -> None:
     if table.batch_sizes and table.dynamic_batch_size:
-        raise _refused(
+        raise refused(
             f"{where}: batch_sizes and dynamic_batch_size",
             "one of the two",
             "both",
@@ -275,8 +170,11 @@ def _check_batches(table: AtcTable, where: str) -> None:
         )
     sizes = table.batch_sizes
     if len(set(sizes)) < len(sizes) or not all(1 <= size <= LARGEST_BATCH for size in sizes):
-        raise _refused(
-            f"{where}: batch_sizes", f"different batches of 1 to {LARGEST_BATCH}", str(sizes), "Correct it"
+        raise refused(
+            f"{where}: batch_sizes",
+            f"different batches of 1 to {LARGEST_BATCH}",
+            str(sizes),
+            "Correct it",
         )
     text = table.dynamic_batch_size
     if not text:
@@ -284,7 +182,7 @@ def _check_batches(table: AtcTable, where: str) -> None:
     tokens = text.split(",")
     good = all(t.isascii() and t.isdecimal() and 1 <= int(t) <= LARGEST_BATCH for t in tokens)
     if not good or len({int(t) for t in tokens}) != len(tokens) or len(tokens) < 2:
-        raise _refused(
+        raise refused(
             f"{where}: dynamic_batch_size",
             f"2 or more different batches of 1 to {LARGEST_BATCH}, for example 1,2,4,8",
             repr(text),
@@ -294,19 +192,19 @@ def _check_batches(table: AtcTable, where: str) -> None:
 
 def _check_precision(table: AtcTable, where: str) -> None:
     if table.precision_mode and table.precision_mode_v2:
-        raise _refused(
+        raise refused(
             f"{where}: precision_mode and precision_mode_v2",
             "one of the two",
             "both",
             "Keep precision_mode_v2, unless this CANN is older than it",
         )
-    _among(f"{where}: precision_mode", table.precision_mode, PRECISION_MODES)
-    _among(f"{where}: precision_mode_v2", table.precision_mode_v2, PRECISION_MODES_V2)
+    among(f"{where}: precision_mode", table.precision_mode, PRECISION_MODES)
+    among(f"{where}: precision_mode_v2", table.precision_mode_v2, PRECISION_MODES_V2)
     mixed = PRECISION_MODES.get(table.precision_mode) or PRECISION_MODES_V2.get(
         table.precision_mode_v2
     )
     if table.modify_mixlist and not mixed:
-        raise _refused(
+        raise refused(
             f"{where}: modify_mixlist",
             "a mixed precision mode beside it, for example precision_mode_v2 = mixed_float16",
             table.precision,
@@ -314,17 +212,20 @@ def _check_precision(table: AtcTable, where: str) -> None:
         )
 
 
-def _among(where: str, value: str, allowed: Sequence[str] | dict[str, bool]) -> None:
+def among(where: str, value: str, allowed: Sequence[str] | dict[str, bool]) -> None:
+    """Refuse a value that is given and not one of these."""
     if value and value not in allowed:
         near = difflib.get_close_matches(value, list(allowed), n=1)
         action = f"Did you mean {near[0]}" if near else "Choose one of them"
-        raise _refused(where, f"one of {', '.join(allowed)}", repr(value), action)
+        raise refused(where, f"one of {', '.join(allowed)}", repr(value), action)
 
 
-def _check_file(where: str, value: str, *, required: bool = False) -> None:
+def check_file(where: str, value: str, *, required: bool = False) -> None:
+    """Refuse a file that is named and not there."""
     if (value or required) and not Path(value).is_file():
-        raise _refused(where, "a file", repr(value), "Check its path")
+        raise refused(where, "a file", repr(value), "Check its path")
 
 
-def _refused(where: str, expected: str, got: str, action: str) -> ConfigError:
+def refused(where: str, expected: str, got: str, action: str) -> ConfigError:
+    """An option that cannot be taken as it is."""
     return ConfigError(where, expected=expected, got=got, action=action)

@@ -21,7 +21,11 @@ from numpy.typing import NDArray
 from runtime.backends.acl import AclFailure, Device, Owner
 
 # aclDataType -> numpy's
-DTYPES = {0: np.dtype(np.float32), 1: np.dtype(np.float16), 4: np.dtype(np.uint8)}
+DTYPES: dict[int, np.dtype[Any]] = {
+    0: np.dtype(np.float32),
+    1: np.dtype(np.float16),
+    4: np.dtype(np.uint8),
+}
 HIDDEN_GEAR_INPUT = "ascend_mbatch_shape_data"
 HUGE_FIRST = 0
 HOST_TO_DEVICE, DEVICE_TO_HOST = 1, 2
@@ -174,13 +178,14 @@ class LoadedModel:
         ask, desc = self._acl.ask, self._desc
         facts: list[TensorFact] = []
         for index in range(ask(f"mdl.get_num_{kind}s", desc)):
+            dtype: int = ask(f"mdl.get_{kind}_data_type", desc, index)
             dims = self._acl.get(f"mdl.get_{kind}_dims", desc, index)
             name = str(ask(f"mdl.get_{kind}_name_by_index", desc, index))
             facts.append(
                 TensorFact(
                     name=name.rsplit(":", maxsplit=1)[-1] if kind == "output" else name,
                     dims=tuple(dims["dims"]),
-                    dtype=DTYPES.get(ask(f"mdl.get_{kind}_data_type", desc, index)),
+                    dtype=DTYPES.get(dtype),
                     bytes=ask(f"mdl.get_{kind}_size_by_index", desc, index),
                 )
             )
