@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 HEAD_BYTES = 512
 
 _MAGICS = (
     (b"IMOD", "an .om of Ascend"),
+    (b"PICO", "an .om for Smart Vision chips (PICO), which Ascend devices do not load"),
     (b"PK\x03\x04", "a zip archive, such as a PyTorch checkpoint or .npz"),
     (b"PK\x05\x06", "an empty zip archive"),
     (b"\x7fELF", "an ELF program or library"),
@@ -43,6 +46,19 @@ def seems_to_be(head: bytes) -> str:
     if head[0] == 0x08 and head[2:3] in (b"\x12", b"\x3a", b"\x42"):
         return "an ONNX model"
     return _text_kind(head) or f"unknown bytes that begin with {head[:8].hex(' ')}"
+
+
+def no_file(path: Path) -> str:
+    """What stands where a regular file should; empty where one does.
+
+    Raises:
+        OSError: the path cannot be looked up.
+    """
+    if path.is_file():
+        return ""
+    if path.is_dir():
+        return "a folder"
+    return "a pipe or device" if path.exists() else "no such file"
 
 
 def _text_kind(head: bytes) -> str:

@@ -47,7 +47,7 @@ def read_model_def(data: FileBytes, start: int, size: int) -> ModelDef:
         if field.number == 1:
             name = _bounded(data, field, LONGEST_KEY)
         elif field.number == 11:
-            key, value = _read_attribute(data, data.expect(field, BYTES))
+            key, value = _read_attribute(data, field.expect(BYTES))
             values[key] = value  # the last of equal keys counts, as in any protobuf map
             spent += len(value) if isinstance(value, str) else 0
             if len(values) > MOST_ATTRIBUTES or spent > LONGEST_TEXTS:
@@ -66,7 +66,7 @@ def _read_attribute(data: FileBytes, entry: Field) -> tuple[str, Scalar | None]:
         if field.number == 1:
             key = _bounded(data, field, LONGEST_KEY)
         elif field.number == 2:
-            value = _read_scalar(data, data.expect(field, BYTES))
+            value = _read_scalar(data, field.expect(BYTES))
     return key, value
 
 
@@ -76,15 +76,15 @@ def _read_scalar(data: FileBytes, attribute: Field) -> Scalar | None:
     for field in data.fields(attribute.start, attribute.end):
         value = None
         if field.number == 2:
-            data.expect(field, BYTES)
+            field.expect(BYTES)
             value = data.text(field) if field.size <= LONGEST_TEXT else None
         elif field.number == 3:
-            value = data.expect(field, VARINT).signed
+            value = field.expect(VARINT).signed
         elif field.number == 4:
-            bits = data.expect(field, FIXED32).value
+            bits = field.expect(FIXED32).value
             value = float(struct.unpack("<f", struct.pack("<I", bits))[0])
         elif field.number == 5:
-            value = bool(data.expect(field, VARINT).value)
+            value = bool(field.expect(VARINT).value)
     return value
 
 

@@ -9,13 +9,14 @@ model_parser_base.cc; for the layout of 2021, graphengine's framework/common/typ
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from runtime.errors import ArtifactError
-from runtime.file_kind import HEAD_BYTES, seems_to_be
+from runtime.file_kind import HEAD_BYTES, no_file, seems_to_be
 from runtime.files import shown
 from runtime.model_def import ModelDef, Scalar, read_model_def
 from runtime.wire_format import FileBytes, WireError
@@ -131,13 +132,13 @@ def read_om(path: Path) -> OmFile:
         ArtifactError: not there, not an .om, encrypted, truncated or damaged.
     """
     try:
-        if not path.is_file():
-            raise refused(path, "a folder" if path.is_dir() else "no such file")
+        absent = no_file(path)
+        if absent:
+            raise refused(path, absent)
         with path.open("rb") as file:
-            return read_om_from(path, file, path.stat().st_size)
-    except (OSError, ValueError) as error:  # a name that holds a NUL is a ValueError
-        got = getattr(error, "strerror", None) or str(error)
-        raise refused(path, got) from error
+            return read_om_from(path, file, file.seek(0, os.SEEK_END))
+    except OSError as error:
+        raise refused(path, error.strerror or str(error)) from error
 
 
 def read_om_from(path: Path, file: BinaryIO, size: int) -> OmFile:

@@ -51,6 +51,19 @@ class Field(NamedTuple):
         """A varint as protobuf's int64."""
         return self.value - (1 << 64) if self.value >> 63 else self.value
 
+    def expect(self, wire: int) -> Field:
+        """Give the field if it is of that wire type.
+
+        Raises:
+            WireError: it is of another.
+        """
+        if self.wire != wire:
+            raise WireError(
+                f"wire type {self.wire} for {wire} in protobuf field {self.number},"
+                f" before byte {self.start}"
+            )
+        return self
+
 
 class FileBytes:
     """A file's bytes by position, with every read inside `[0, size)`.
@@ -146,19 +159,5 @@ class FileBytes:
         Raises:
             WireError: the field holds a number.
         """
-        if field.wire != BYTES:
-            raise WireError(f"a number for text in protobuf field {field.number}")
+        field.expect(BYTES)
         return self.read(field.start, field.size).decode("utf-8", "backslashreplace")
-
-    def expect(self, field: Field, wire: int) -> Field:
-        """Give the field if it is of that wire type.
-
-        Raises:
-            WireError: it is of another.
-        """
-        if field.wire != wire:
-            raise WireError(
-                f"wire type {field.wire} for {wire} in protobuf field {field.number},"
-                f" before byte {field.start}"
-            )
-        return field
