@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from runtime import command_line
 from runtime.doctor import cann, devices, packages, pytorch
@@ -12,6 +13,7 @@ from runtime.soc import soc_of
 
 CHECKPOINTS = "checkpoints (.pkl .pth .safetensors)"
 GRAPHS = "graphs and bundles (.onnx)"
+MODELS = "converted models (.om) and bundles that hold one"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -32,6 +34,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _doctor(*, as_json: bool) -> int:
+    command_line.log_to_stderr()
     found = examine()
     print(found.json() if as_json else found.text())
     return EXIT_OK if found.usable else EXIT_UNAVAILABLE
@@ -42,65 +45,36 @@ def examine() -> Examination:
     base = [packages.needed(module) for module in packages.NEEDED]
     ort, providers = packages.onnxruntime()
     installation = cann.find()
-    torch = pytorch.examine(installation)
+    torch, torch_npu = pytorch.examine(installation)
     driver = devices.driver()
     chips = devices.chips(driver_there=driver.works)
     families = {soc_of(one.soc_version).family for one in chips.devices}
     acl = devices.acl(installation, chips.devices)
+    on_cann = cann.examine(installation, families=families)
     findings = (
         packages.python(),
         *base,
-        ort,
-        torch.torch,
-        torch.torch_npu,
-        *cann.examine(installation, families=families),
-        driver,
-        *chips.findings,
-        acl,
+        *(ort, torch, torch_npu),
+        *on_cann,
+        *(driver, *chips.findings, acl),
     )
-    refused = next((f"{one.about}: {one.found}" for one in base if not one.works), "")
     return Examination(
         findings=findings,
+        devices=chips.devices,
         routes=(
-            Route(
-                engine="onnxruntime", device="cpu", opens=GRAPHS, refused=refused or _refused(ort)
-            ),
-            Route(
-                engine="torch",
-                device="cpu",
-                opens=CHECKPOINTS,
-                refused=refused or torch.cpu_refused,
-            ),
-            Route(
-                engine="om (pyACL)",
-                device="npu",
-                opens="converted models (.om) and bundles that hold one",
-                refused=refused or _refused(acl),
-            ),
-            Route(
-                engine="torch",
-                device="npu",
-                opens=CHECKPOINTS,
-                refused=refused or torch.cpu_refused or _refused(torch.torch_npu),
-            ),
-            Route(
-                engine="onnxruntime",
-                device="npu",
-                opens=GRAPHS,
-                refused=refused or _refused(ort) or _no_provider(providers),
-            ),
+            _route("onnxruntime", "cpu", GRAPHS, [*base, ort]),
+            _route("torch", "cpu", CHECKPOINTS, [*base, torch]),
+            _route("om (pyACL)", "npu", MODELS, [*base, acl]),
+            _route("torch", "npu", CHECKPOINTS, [*base, torch, torch_npu]),
+            _route("onnxruntime", "npu", GRAPHS, [*base, ort, packages.provider(providers)]),
         ),
     )
 
 
-def _refused(finding: Finding) -> str:
-    return "" if finding.works else f"{finding.about}: {finding.found}"
-
-
-def _no_provider(providers: tuple[str, ...]) -> str:
-    if packages.CANN_PROVIDER in providers:
-        return ""
-    return f"this onnxruntime has no {packages.CANN_PROVIDER} (pip install onnxruntime-cann has)"
+def _route(engine: str, device: str, opens: str, needs: Sequence[Finding]) -> Route:
+    """Refused for the first of its needs that does not work."""
+    lacking = (f"{one.about}: {one.found}" for one in needs if not one.works)
+    return Route(engine=engine, device=device, opens=opens, refused=next(lacking, ""))
 
 
 if __name__ == "__main__":

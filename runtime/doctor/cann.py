@@ -15,7 +15,8 @@ from runtime.doctor.findings import Finding
 from runtime.errors import BackendUnavailable, one_line
 
 # Where its installer puts it, for root and for a user. Source: CANN's set_env.sh and manuals.
-PREFIXES = (Path("/usr/local/Ascend"), Path.home() / "Ascend")
+# os.path's expanduser, because a container's user may have no home, at which Path's raises.
+PREFIXES = (Path("/usr/local/Ascend"), Path(os.path.expanduser("~/Ascend")))  # noqa: PTH111
 # Below a prefix: since 8.5, before it, and the packages that run models but convert none.
 FOLDERS = ("cann", "ascend-toolkit/latest", "cann-*", "nnae/latest", "nnrt/latest")
 HOME_VARIABLES = ("ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME")
@@ -52,7 +53,7 @@ def find(
 ) -> Cann | None:
     """The installation that the environment names, or the first under the usual prefixes."""
     for root in _candidates(prefixes, environment):
-        if any((root / part).is_dir() for part in ("opp", "lib64", "python")):
+        if any(is_dir(root / part) for part in ("opp", "lib64", "python")):
             scripts = (root / "set_env.sh", root.parent / "set_env.sh", root / "bin/setenv.bash")
             return Cann(
                 root=root,
@@ -80,10 +81,11 @@ def examine(
     if cann is None:
         named = [f"{name}={environment[name]}" for name in HOME_VARIABLES if name in environment]
         places = ", ".join(str(prefix / one) for prefix in prefixes for one in FOLDERS[:2])
+        said = ", ".join(named) or "ASCEND_HOME_PATH is not set"
         missing = Finding(
             level="problem" if named else "warning",
             about="CANN",
-            found=f"not found ({', '.join(named) or 'ASCEND_HOME_PATH is not set'}; nor in {places})",
+            found=f"not found: {said}; and there is none in {places}",
             mend=f"./Ascend-cann-toolkit_<version>_linux-{platform.machine()}.run --install",
             npu_lacks="CANN",
         )
@@ -108,17 +110,34 @@ def _version(root: Path) -> str:
     """Source: the files CANN's installation guides tell people to look at."""
     for pattern in ("*-linux/ascend_*_install.info", "*/version.info", "version.cfg"):
         for path in sorted(root.glob(pattern)):
-            text = path.read_text(encoding="utf-8", errors="replace")
-            found = re.search(r"(?im)^version=\[?([\w.]+)", text)
-            if found:
-                return found.group(1)
+            version = version_in(path)
+            if version:
+                return version
     return ""
+
+
+def version_in(path: Path) -> str:
+    """The line `version=` of one of CANN's or the driver's files; empty where it cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""  # many are readable to root alone
+    found = re.search(r"(?im)^version=\[?([\w.]+)", text)
+    return found.group(1) if found else ""
+
+
+def is_dir(path: Path) -> bool:
+    """Whether it is a folder that this user may see: root's own home is not, for most."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _unset(root: Path, environment: Mapping[str, str]) -> Iterator[str]:
     """Source: what CANN's set_env.sh exports."""
     for name in ("ASCEND_HOME_PATH", "ASCEND_OPP_PATH"):
-        if not Path(environment.get(name) or "/nonexistent").is_dir():
+        if not environment.get(name) or not is_dir(Path(environment[name])):
             yield name
     for name, part in (("LD_LIBRARY_PATH", "lib64"), ("PYTHONPATH", "python/site-packages")):
         entries = {os.path.realpath(one) for one in environment.get(name, "").split(":") if one}

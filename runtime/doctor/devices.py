@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.doctor.cann import PREFIXES, Cann
+from runtime.doctor.cann import PREFIXES, Cann, version_in
 from runtime.doctor.findings import Finding
 from runtime.doctor.probe import ask, installed
 from runtime.errors import StarmarkError
@@ -31,10 +30,7 @@ def driver(prefixes: Iterable[Path] = PREFIXES, dev: Path = DEV) -> Finding:
     """The driver's own version file, and the device nodes it makes."""
     versions = [path for one in prefixes for path in one.glob("driver/version.info")]
     nodes = sorted(path.name for path in dev.glob("davinci[0-9]*"))
-    version = ""
-    if versions:
-        text = versions[0].read_text(encoding="utf-8", errors="replace")
-        version = next(iter(re.findall(r"(?im)^version=(\S+)", text)), "of unknown version")
+    version = (version_in(versions[0]) or "of unknown version") if versions else ""
     if nodes and version:
         return Finding(level="ok", about="driver", found=f"{version}, {', '.join(nodes)}")
     if nodes:
@@ -83,7 +79,7 @@ def chips(*, driver_there: bool) -> Chips:
         silent = Finding(
             level="problem" if driver_there else "warning",
             about="npu-smi",
-            found=f"{error.where}: expected {error.expected}, got {error.got}",
+            found=f"expected {error.expected}, got {error.got}",
             mend=error.action,
             npu_lacks="npu-smi",
         )
@@ -138,10 +134,9 @@ def acl(cann: Cann | None, devices: Iterable[NpuDevice] = ()) -> Finding:
             mend=source,
             npu_lacks="an acl that can be imported",
         )
-    call, code = answer.facts["steps"][-1] if answer.facts["steps"] else ("acl.init()", -1)
-    fault = next(((c, n) for c, n in answer.facts["steps"] if n), None)
-    if fault:
-        call, code = fault
+    failed = [(call, code) for call, code in answer.facts["steps"] if code]
+    if failed:
+        call, code = failed[0]
         return Finding(
             level="problem",
             about="ACL",
@@ -168,5 +163,6 @@ def _opened(count: int, soc: str, devices: Iterable[NpuDevice]) -> Finding:
             about="ACL",
             found=f"opens {count} device(s) and calls the first {soc}, npu-smi {', '.join(names)}",
             mend=f"convert with --soc_version {soc}: the runtime goes by its own name",
+            works_still=True,
         )
     return Finding(level="ok", about="ACL", found=f"opens {count} device(s), the first is {soc}")

@@ -22,7 +22,7 @@ class Finding:
         found: its version and place, or what is wrong with it.
         mend: the command that mends it.
         npu_lacks: what the NPU path lacks because of it.
-        works_still: in spite of a warning.
+        works_still: this project's engines work all the same.
     """
 
     level: Level

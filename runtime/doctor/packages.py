@@ -59,6 +59,17 @@ def onnxruntime() -> tuple[Finding, tuple[str, ...]]:
     return _judge(about, pip, lowest, answer, shown), providers
 
 
+def provider(providers: tuple[str, ...]) -> Finding:
+    """Whether this onnxruntime can use an NPU; few can, and no other way needs it."""
+    if CANN_PROVIDER in providers:
+        return Finding(level="ok", about="its provider", found=CANN_PROVIDER)
+    return Finding(
+        level="warning",
+        about="its provider",
+        found=f"this onnxruntime has no {CANN_PROVIDER}; onnxruntime-cann has, for some CANN",
+    )
+
+
 def _judge(about: str, pip: str, lowest: str, answer: Answer, shown: str) -> Finding:
     if answer.errors:
         mend = f"pip install --force-reinstall '{pip}>={lowest}'"

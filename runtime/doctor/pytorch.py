@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import metadata
 
 from runtime.doctor.cann import Cann
@@ -31,16 +30,7 @@ PAIRS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class TorchFindings:
-    """Both lines, and whether this project can use torch on the CPU."""
-
-    torch: Finding
-    torch_npu: Finding
-    cpu_refused: str
-
-
-def examine(cann: Cann | None) -> TorchFindings:
+def examine(cann: Cann | None) -> tuple[Finding, Finding]:
     """Try torch as everybody imports it, then as this project does, then torch_npu."""
     if not installed("torch"):
         torch = Finding(
@@ -49,18 +39,11 @@ def examine(cann: Cann | None) -> TorchFindings:
             found="not installed: no checkpoint can run",
             mend="pip install '.[torch]'",
         )
-        return TorchFindings(
-            torch=torch, torch_npu=_npu_alone(), cpu_refused="torch is not installed"
-        )
+        return torch, _npu_alone()
     plain = ask("torch")
     npu = installed("torch_npu")
     held = ask("torch", **AUTOLOAD_OFF) if plain.errors and npu else plain
-    refused = f"torch cannot be imported: {held.cause}" if held.errors else ""
-    return TorchFindings(
-        torch=_torch(plain, held, cann),
-        torch_npu=_torch_npu(held, cann) if npu else _npu_alone(),
-        cpu_refused=refused,
-    )
+    return _torch(plain, held, cann), _torch_npu(held, cann) if npu else _npu_alone()
 
 
 def _torch(plain: Answer, held: Answer, cann: Cann | None) -> Finding:
@@ -80,10 +63,11 @@ def _torch(plain: Answer, held: Answer, cann: Cann | None) -> Finding:
             f" torch_npu by itself, and that fails with {plain.cause}",
             mend=f"{_environment(cann)}; without an NPU: pip uninstall torch_npu, or export"
             " TORCH_DEVICE_BACKEND_AUTOLOAD=0 (this project's own torch engine does so itself)",
+            works_still=True,
         )
     if numbers(held.version) < numbers(LOWEST):
         return Finding(
-            level="warning",
+            level="problem",
             about="torch",
             found=f"{held.version}, and {LOWEST} or newer is needed",
             mend=f"pip install 'torch>={LOWEST}'",
@@ -103,9 +87,16 @@ def _npu_alone() -> Finding:
 
 def _torch_npu(torch: Answer, cann: Cann | None) -> Finding:
     version = _installed_version("torch_npu")
-    faulty = _unpaired(torch.version or _installed_version("torch"), version, cann)
-    if faulty:
-        return faulty
+    other = torch.version or _installed_version("torch")
+    fitting = _fitting(other, cann)
+    if numbers(version) and numbers(other)[:3] != numbers(version)[:3]:
+        return Finding(
+            level="problem",
+            about="torch_npu",
+            found=f"{version} needs torch {_base(version)}, and torch is {other}",
+            mend=_pair(fitting or version.partition("+")[0]),
+            npu_lacks="a torch_npu that pairs with torch",
+        )
     answer = ask("torch_npu", **AUTOLOAD_OFF)
     if answer.errors:
         return Finding(
@@ -123,47 +114,37 @@ def _torch_npu(torch: Answer, cann: Cann | None) -> Finding:
             mend="see the lines on driver and npu-smi below",
             npu_lacks="an NPU that torch_npu sees",
         )
-    known = "" if cann is None or _row(cann) else f" (not known with CANN {cann.version})"
+    sees = f"{version}, {answer.facts['devices']} device(s)"
+    row = _row(cann)
+    # a local version ("+git1234") says nothing about the release
+    if cann is None or not row or version.partition("+")[0] in row:
+        known = f", not known with CANN {cann.version}" if cann and not row else ""
+        return Finding(level="ok", about="torch_npu", found=sees + known)
     return Finding(
-        level="ok",
+        level="warning",
         about="torch_npu",
-        found=f"{version}, {answer.facts['devices']} device(s){known}",
+        found=f"{sees}; with CANN {cann.version} go {', '.join(row)}",
+        mend=_pair(fitting or row[-1]),
+        works_still=True,
     )
 
 
-def _unpaired(torch: str, torch_npu: str, cann: Cann | None) -> Finding | None:
-    """The finding where the three versions do not go together; None where one is unknown."""
-    if not numbers(torch) or not numbers(torch_npu):
-        return None
-    row = _row(cann) if cann else ()
-    fitting = [one for one in row if numbers(one)[:3] == numbers(torch)[:3]]
-    if numbers(torch)[:3] != numbers(torch_npu)[:3]:
-        base = ".".join(map(str, numbers(torch_npu)[:3]))
-        wanted = f"torch_npu=={fitting[-1]}" if fitting else f"torch=={base}"
-        return Finding(
-            level="problem",
-            about="torch_npu",
-            found=f"{torch_npu} needs torch {base}, and torch is {torch}",
-            mend=f"pip install '{wanted}'",
-            npu_lacks="a torch_npu that pairs with torch",
-        )
-    # a local version ("+git1234") says nothing about the release
-    if cann and row and torch_npu.partition("+")[0] not in row:
-        wanted = fitting[-1] if fitting else row[-1]
-        base = ".".join(map(str, numbers(wanted)[:3]))
-        return Finding(
-            level="warning",
-            about="torch_npu",
-            found=f"{torch_npu} is not listed with CANN {cann.version}, {', '.join(row)} are",
-            mend=f"pip install 'torch=={base}' 'torch_npu=={wanted}'",
-            npu_lacks="a torch_npu that pairs with CANN",
-        )
-    return None
+def _fitting(torch: str, cann: Cann | None) -> str:
+    """The release of torch_npu for this torch and this CANN; empty where none is known."""
+    return next((one for one in _row(cann) if numbers(one)[:3] == numbers(torch)[:3]), "")
 
 
-def _row(cann: Cann) -> tuple[str, ...]:
+def _pair(torch_npu: str) -> str:
+    return f"pip install 'torch=={_base(torch_npu)}' 'torch_npu=={torch_npu}'"
+
+
+def _base(version: str) -> str:
+    return ".".join(map(str, numbers(version)[:3]))
+
+
+def _row(cann: Cann | None) -> tuple[str, ...]:
     by_case = {name.casefold(): row for name, row in PAIRS.items()}
-    return by_case.get(cann.version.casefold(), ())
+    return by_case.get(cann.version.casefold(), ()) if cann else ()
 
 
 def _installed_version(package: str) -> str:
