@@ -131,7 +131,13 @@ class Owner:
 
 
 class Device:
-    """One device with one context, shared by everything this process opens on it."""
+    """One device with one context, shared by everything this process opens on it.
+
+    Attributes:
+        users: how many share it.
+        soc_version: its exact chip, as ACL says it.
+        context: its handle.
+    """
 
     def __init__(self, acl: Acl, index: int, *, shared: bool) -> None:
         self.acl, self.index = acl, index
@@ -145,14 +151,14 @@ class Device:
             if not self.soc_version:
                 raise AclFailure("get_soc_name", 0, "the device has no name")
             # a context of our own: the default one must never be destroyed
-            self._context = self._owner.make("rt.destroy_context", "rt.create_context", index)
+            self.context = self._owner.make("rt.destroy_context", "rt.create_context", index)
         except BaseException:
             self._owner.release()
             raise
 
     def enter(self) -> None:
         """Make the device's context current in the calling thread."""
-        self.acl.do("rt.set_context", self._context)
+        self.acl.do("rt.set_context", self.context)
 
     def release(self) -> list[AclFailure]:
         """Destroy the context and give the device back."""

@@ -157,7 +157,7 @@ class _Session:
             for model in reversed(models):
                 failures += model.release()
             failures += close_device(device)
-            if before:
+            if before not in (0, device.context):
                 # a collected backend may be released in the middle of another one's run
                 device.acl.ask("rt.set_context", before)
             return failures
