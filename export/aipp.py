@@ -64,9 +64,7 @@ def aipp_error(graph: Path, crops: NDArray[np.uint8]) -> ErrorFact:
         exact = backend.run(spec.pack(crops)).landmarks
         rounded = backend.run(normalised_by_aipp(crops, spec)).landmarks
     moved = np.abs(rounded.astype(np.float64) - exact) * spec.size / 2
-    return ErrorFact(
-        pictures=len(crops), mean_px=float(moved.mean()), max_px=float(moved.max())
-    )
+    return ErrorFact(pictures=len(crops), mean_px=float(moved.mean()), max_px=float(moved.max()))
 
 
 def _split_mean(spec: InputSpec) -> tuple[int, float]:

@@ -276,7 +276,10 @@ def _check_batches(table: AtcTable, where: str) -> None:
     sizes = table.batch_sizes
     if len(set(sizes)) < len(sizes) or not all(1 <= size <= LARGEST_BATCH for size in sizes):
         raise _refused(
-            f"{where}: batch_sizes", f"different batches of 1 to {LARGEST_BATCH}", str(sizes), "Correct it"
+            f"{where}: batch_sizes",
+            f"different batches of 1 to {LARGEST_BATCH}",
+            str(sizes),
+            "Correct it",
         )
     text = table.dynamic_batch_size
     if not text:

@@ -280,4 +280,3 @@ def _imported() -> Any:
 def _warn(failures: list[AclFailure]) -> None:
     for failure in failures:
         logger.warning("WARNING: %s", failure.translated("closing"))
-
