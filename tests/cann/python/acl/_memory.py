@@ -16,7 +16,7 @@ DEVICE_END = 0x0013_0000_0000_0000
 ALIGNMENT = 64
 # Of what was freed, this much is remembered, so that a late use is told from a wild one.
 KEPT_ALLOCATIONS = 4096
-KEPT_HOST_BYTES = 64 << 20
+KEPT_HOST_BYTES, KEPT_HOST_BLOCKS = 64 << 20, 64
 _noise = np.random.default_rng(0xA5CE)
 
 
@@ -112,8 +112,8 @@ def release_host(address: int) -> None:
     found.data[:] = noise(found.size)
     freed = [block for block in state.host_blocks.values() if block.freed]
     total = sum(block.size for block in freed)
-    for block in freed:
-        if total > KEPT_HOST_BYTES:
+    for index, block in enumerate(freed):
+        if total > KEPT_HOST_BYTES or len(freed) - index > KEPT_HOST_BLOCKS:
             total -= block.size
             del state.host_blocks[block.address]
 
