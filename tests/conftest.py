@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from runtime.backends import Backend, open_backend
 from runtime.detector import Detector
 
-pytest_plugins = ["cann.plugin"]
+pytest_plugins = ["cann.plugin", "cann.npu_plugin"]
 
 
 @pytest.fixture(autouse=True)

@@ -28,6 +28,7 @@ class Control:
         self.reports = reports
         self._state: State = acl._state.state
         self._expected = False
+        self._life: tuple[bool, bool, str] | None = None
 
     def violations(self) -> list[str]:
         """Breaches of the contract that no return code expresses, in order."""
@@ -53,14 +54,18 @@ class Control:
         """Fresh state.
 
         Args:
-            new_process: forget also that acl was initialised. What is under test may remember that
-                it initialised acl, so this belongs to tests that start it anew too.
+            new_process: forget also that acl was initialised, until this test ends. What is under
+                test may remember that it initialised acl, so this belongs to tests that start it
+                anew too.
             settings: of the box, by the names of `Settings`: soc, devices, memory_bytes, latency_s,
                 cann, faults.
         """
         kind = type(self._state.settings)
-        self._state.hangs_end.set()
-        self._state.begin(
+        state = self._state
+        if new_process and self._life is None:
+            self._life = state.initialised, state.finalised, state.config
+        state.hangs_end.set()
+        state.begin(
             dataclasses.replace(kind.from_environment(), **settings), new_process=new_process
         )
 
@@ -110,6 +115,12 @@ class Control:
         assert self.leaks() == {}
         for report in self.child_reports():
             assert (report["violations"], report["leaks"]) == ([], {})
+
+    def end(self) -> None:
+        """Let go of calls that hang, and give the process back the life it had before the test."""
+        self.end_hangs()
+        if self._life is not None:
+            self._state.initialised, self._state.finalised, self._state.config = self._life
 
     def _known(self, call: str) -> None:
         room, _, name = call.rpartition(".")

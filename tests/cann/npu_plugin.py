@@ -25,5 +25,5 @@ def npu(
         yield simulator
         simulator.judge()
     finally:
-        simulator.end_hangs()
+        simulator.end()
         control.remove()

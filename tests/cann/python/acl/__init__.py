@@ -74,7 +74,7 @@ def get_soc_name() -> str | None:
 @api("get_recent_err_msg", _no_text, context=False)
 def get_recent_err_msg() -> str | None:
     """What failed in this thread since the last time it was asked."""
-    texts = state.thread.errors[:]
+    texts = list(state.thread.errors)
     state.thread.errors.clear()
     return "\n".join(texts) or None
 

@@ -19,6 +19,8 @@ from ._state import Refused
 if TYPE_CHECKING:
     import onnxruntime
 
+    from parity.rehearse import Arithmetic
+
 UINT8 = 4
 # numpy's types by aclDataType
 DTYPES = {
@@ -34,6 +36,13 @@ DTYPES = {
     10: "uint64",
     11: "float64",
     12: "bool",
+}
+# the mixed modes: convolutions multiply in fp16, everything else is as it was
+ARITHMETIC: dict[str, Arithmetic] = {
+    "fp32": "fp32",
+    "hf32": "hf32",
+    "fp16": "fp16",
+    "mixed": "fp16_cube",
 }
 _sessions: dict[tuple[str, str, tuple[str, ...]], onnxruntime.InferenceSession] = {}
 _building = threading.Lock()
@@ -104,14 +113,7 @@ def _arithmetic(onnx: bytes, precision: str, keep_fp32: Collection[str]) -> byte
     """The graph with the rounding of its precision put in."""
     from parity.rehearse import rehearsed_graph
 
-    if precision == "mixed":
-        # convolutions multiply in fp16; everything else is as it was
-        import onnx as onnx_format
-
-        nodes = onnx_format.load_from_string(onnx).graph.node
-        keep_fp32 = {*keep_fp32, *(n.name for n in nodes if n.op_type != "Conv")}
-        precision = "fp16"
-    return rehearsed_graph(onnx, precision, keep_fp32)
+    return rehearsed_graph(onnx, ARITHMETIC[precision], keep_fp32)
 
 
 def _session(graph: bytes) -> onnxruntime.InferenceSession:

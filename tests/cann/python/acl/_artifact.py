@@ -46,7 +46,7 @@ def parse(content: bytes) -> Artifact:
         attributes = _attributes(parts[MODEL_DEF])
         payload = json.loads(attributes["simulator"])
         artifact = _artifact(attributes, payload, parts[WEIGHTS_DATA])
-    except (LookupError, ValueError, TypeError, struct.error) as error:
+    except (LookupError, ValueError, TypeError, AttributeError, struct.error) as error:
         raise Refused(545001, f"this is no model of the simulated atc: {error!r}") from error
     soc = state.settings.soc
     if artifact.soc != soc:

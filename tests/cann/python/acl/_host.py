@@ -12,7 +12,7 @@ import numpy as np
 from ._state import state
 
 # Dropped owners are kept this long, so that a late use is seen and never crashes the tests.
-KEPT_BYTES = 64 << 20
+KEPT_BYTES, KEPT = 64 << 20, 256
 
 
 @dataclass
@@ -55,8 +55,8 @@ def known(address: int) -> Owned | None:
 def _forget() -> None:
     dropped = [found for found in _owned.values() if found.is_dropped()]
     total = sum(found.end - found.address for found in dropped)
-    for found in dropped:
-        if total <= KEPT_BYTES:
+    for index, found in enumerate(dropped):
+        if total <= KEPT_BYTES and len(dropped) - index <= KEPT:
             break
         total -= found.end - found.address
         del _owned[found.address]

@@ -10,12 +10,13 @@ import numpy as np
 
 from . import _host
 from ._objects import U8, Allocation, HostBlock
-from ._state import Refused, state
+from ._state import DEVICE_BASE, Refused, state
 
-# Not canonical on x86-64 and beyond user space on AArch64: reading it on the host is a fault.
-DEVICE_BASE = 0x0012_0000_0000_0000
 DEVICE_END = 0x0013_0000_0000_0000
 ALIGNMENT = 64
+# Of what was freed, this much is remembered, so that a late use is told from a wild one.
+KEPT_ALLOCATIONS = 4096
+KEPT_HOST_BYTES, KEPT_HOST_BLOCKS = 64 << 20, 64
 _noise = np.random.default_rng(0xA5CE)
 
 
@@ -60,10 +61,11 @@ def allocate(size: int, device: int) -> int:
     if used > state.settings.memory_bytes:
         raise Refused(207001, f"out of device memory: {size} bytes asked for, {used} with it")
     state.peak("device bytes", used)
-    last = state.allocations[-1] if state.allocations else None
+    address = state.next_address
     # a gap, so that what runs over an end hits nothing
-    start = DEVICE_BASE if last is None else last.address + _rounded(last.size) + 4096
-    address = -(-start // ALIGNMENT) * ALIGNMENT
+    state.next_address += -(-(_rounded(size) + 4096) // ALIGNMENT) * ALIGNMENT
+    if len(state.allocations) > KEPT_ALLOCATIONS:
+        state.allocations = [a for a in state.allocations if a.data is not None]
     state.allocations.append(Allocation(address, size, device, noise(size)))
     return address
 
@@ -108,6 +110,12 @@ def release_host(address: int) -> None:
         raise Refused(107000, f"cannot free {address:#x}: it is free already")
     found.freed = True
     found.data[:] = noise(found.size)
+    freed = [block for block in state.host_blocks.values() if block.freed]
+    total = sum(block.size for block in freed)
+    for index, block in enumerate(freed):
+        if total > KEPT_HOST_BYTES or len(freed) - index > KEPT_HOST_BLOCKS:
+            total -= block.size
+            del state.host_blocks[block.address]
 
 
 def place(address: int, count: int, what: str) -> Place:

@@ -37,6 +37,10 @@ E_CODES = {
 }
 
 
+# Not canonical on x86-64 and beyond user space on AArch64: reading it on the host is a fault.
+DEVICE_BASE = 0x0012_0000_0000_0000
+
+
 class Refused(Exception):  # noqa: N818 - an answer of the simulator, not an error of its own
     """A call that gets a return code, and the text that get_recent_err_msg gives."""
 
@@ -65,7 +69,7 @@ class Thread(threading.local):
     context = 0
 
     def __init__(self) -> None:
-        self.errors: list[str] = []
+        self.errors: deque[str] = deque(maxlen=64)
 
 
 class State:
@@ -96,6 +100,7 @@ class State:
         self.contexts: dict[int, Context] = {}
         self.streams: dict[int, Stream] = {}
         self.allocations: list[Allocation] = []  # by rising address, freed ones too
+        self.next_address = DEVICE_BASE
         self.host_blocks: dict[int, HostBlock] = {}
         self.buffers: dict[int, DataBuffer] = {}
         self.datasets: dict[int, Dataset] = {}
