@@ -1,6 +1,6 @@
 """Find facial landmarks with whatever engine this machine has. Importing this loads none."""
 
-from runtime.backends import open_backend
+from runtime.backends import Settings, open_backend
 from runtime.detector import Detector, FaceLandmarkDetector, Trace
 from runtime.draw import draw_landmarks_with_contours
 from runtime.errors import StarmarkError
@@ -13,6 +13,7 @@ __all__ = [
     "Detector",
     "FaceLandmarkDetector",
     "Landmarks",
+    "Settings",
     "StarmarkError",
     "Trace",
     "__version__",
