@@ -11,7 +11,7 @@ from runtime.errors import StarmarkError
 from runtime.version import VERSION
 
 if TYPE_CHECKING:
-    from runtime.backends import open_backend
+    from runtime.backends import Settings, open_backend
     from runtime.detector import Detector, FaceLandmarkDetector, Trace
     from runtime.draw import draw_landmarks_with_contours
     from runtime.landmarks import Landmarks
@@ -22,6 +22,7 @@ __all__ = [
     "Detector",
     "FaceLandmarkDetector",
     "Landmarks",
+    "Settings",
     "StarmarkError",
     "Trace",
     "__version__",
@@ -33,6 +34,7 @@ _HOMES = {
     "Detector": "runtime.detector",
     "FaceLandmarkDetector": "runtime.detector",
     "Landmarks": "runtime.landmarks",
+    "Settings": "runtime.backends",
     "Trace": "runtime.detector",
     "draw_landmarks_with_contours": "runtime.draw",
     "open_backend": "runtime.backends",
