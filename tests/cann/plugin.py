@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -100,8 +99,6 @@ class Cann:
 
 
 @pytest.fixture
-def cann(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Cann]:
+def cann(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Cann:
     """A machine with the simulated CANN sourced: release 8.5.0, one Ascend910B3."""
-    yield Cann(tmp_path_factory.mktemp("cann"), monkeypatch)
+    return Cann(tmp_path_factory.mktemp("cann"), monkeypatch)
