@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -74,6 +75,23 @@ def distribution(folder: Path, name: str, version: str, entry_points: str = "") 
 def torch_release() -> str:
     """Of the installed torch, without what it was built for: torch_npu must be of the same."""
     return metadata.version("torch").partition("+")[0]
+
+
+def cann_environment() -> dict[str, str]:
+    """PATH with the simulated atc and npu-smi, and this Python for them."""
+    tools = [str(ROOT / "tests/cann/bin"), str(Path(sys.executable).parent)]
+    return {"PATH": os.pathsep.join([*tools, os.environ["PATH"]])}
+
+
+def convert(bundle: Path, folder: Path, *options: object) -> Path:
+    """A copy of a bundle with .om files in it, made by the command line and the simulated atc."""
+    shutil.copytree(bundle, folder)
+    asked = ["--output", folder, "--om", "require", *options]
+    if "--soc_version" not in options:
+        asked += ["--soc_version", "Ascend910B3"]
+    done = run_python("-m", "export", *asked, **cann_environment())
+    assert done.returncode == 0, done.stderr
+    return folder
 
 
 def noise(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:

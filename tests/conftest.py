@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,39 @@ def starter_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run_module("export", "--output", folder)
     assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def converted(
+    starter_bundle: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
+    """The starter bundle with .om files, by options of the command line; made once for each."""
+    made: dict[tuple[object, ...], Path] = {}
+
+    def find(*options: object) -> Path:
+        if options not in made:
+            folder = tmp_path_factory.mktemp("om") / "starter68"
+            made[options] = convert(starter_bundle, folder, *options)
+        return made[options]
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def tiny_om(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
+    """A tiny model's bundle with an .om of gears 1, 2, 4 and 8 in true fp32."""
+    folder = tmp_path_factory.mktemp("tiny_om")
+    options = ("--om", "require", "--soc_version", "Ascend910B3", "--no-parity")
+    precision = ("--dynamic_batch_size", "1,2,4,8", "--precision_mode_v2", "origin")
+    config = tiny_config(folder, tiny)
+    done = run_python(
+        *("-m", "export", "--config", config, "--output", folder / "tiny"),
+        *options,
+        *precision,
+        **cann_environment(),
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "tiny"
 
 
 @pytest.fixture(scope="session")
