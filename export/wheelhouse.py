@@ -131,7 +131,8 @@ def _command(
 
 
 def _tell(line: str) -> None:
-    if line.strip():
+    # where pip saved a wheel is a temporary place of ours, and of no interest
+    if line.strip() and not line.startswith("Saved "):
         logging.getLogger("starmark").info("pip: %s", line.strip())
 
 
