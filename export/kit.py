@@ -34,6 +34,7 @@ WORDS = {
     "README.md": {"none": "none", None: "not judged", True: "passed", False: "FAILED"},
     "README.zh-CN.md": {"none": "无", None: "未判定", True: "通过", False: "未通过"},
 }
+FILLED_IN = (*WORDS, INSTALLER)
 
 logger = logging.getLogger("starmark")
 
@@ -189,9 +190,9 @@ def _templates(manifest: Manifest, targets: Iterable[Target]) -> dict[str, bytes
     pythons = sorted({target.python for target in targets}, key=PYTHONS.index)
     arches = sorted({target.arch for target in targets})
     filled = {}
-    for path in sorted(TEMPLATES.iterdir()):
-        separator = " " if path.name == INSTALLER else ", "
-        words = WORDS.get(path.name, WORDS["README.md"])
+    for name in FILLED_IN:
+        separator = " " if name == INSTALLER else ", "
+        words = WORDS.get(name, WORDS["README.md"])
         facts = {
             "NAME": manifest.name,
             "VERSION": VERSION,
@@ -204,10 +205,10 @@ def _templates(manifest: Manifest, targets: Iterable[Target]) -> dict[str, bytes
             "MODELS": ", ".join(f"`{om.file}` ({om.soc_version})" for om in manifest.om)
             or words["none"],
         }
-        text = path.read_text(encoding="utf-8")
+        text = (TEMPLATES / name).read_text(encoding="utf-8")
         for key, value in facts.items():
             text = text.replace(f"@{key}@", value)
-        filled[path.name] = text.encode()
+        filled[name] = text.encode()
     return filled
 
 
@@ -238,7 +239,7 @@ def _plan(
             *(f"bundle: {name} ({path.stat().st_size} bytes)" for name, path in bundle.items()),
             f"wheel: {wheel_name()}",
             *(f"wheels: {' '.join(requirements)} for {target}" for target in targets),
-            f"files: {', '.join(sorted(path.name for path in TEMPLATES.iterdir()))}, {SUMS_NAME}",
+            f"files: {', '.join(FILLED_IN)}, {SUMS_NAME}",
             f"kit: {shown(output)} (nothing was written)",
         )
     )

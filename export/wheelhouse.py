@@ -164,12 +164,13 @@ def _failure(finished: Finished, target: Target, source: Path | None) -> Starmar
 
 
 def _first_error(output: str) -> str:
-    """Pip's own words: its first error, and before it why the index could not be reached."""
+    """Pip's own words: its first error, and why the index could not be reached."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR:")]
-    retries = [line.removeprefix("WARNING: ") for line in lines if "Retrying" in line]
-    said = [*retries[:1], *(errors[:1] or lines[-1:])]
-    return one_line(": ".join(said) or "it said nothing", 200)
+    said = one_line((errors or lines[-1:] or ["it said nothing"])[0], 120)
+    # behind the name and address of a Python object stands what the system said
+    broken = re.search(r"connection broken by '(?:.*>: )?(.*?)'?\)?': /", output)
+    return said if broken is None else f"{said}, after {one_line(broken[1], 120)}"
 
 
 def _advice(python: str) -> str:
