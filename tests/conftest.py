@@ -11,7 +11,19 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from builders import FAKES, ROOT, STARTER, distribution, run_module, tiny_checkpoint, torch_release
+from builders import (
+    FAKES,
+    ROOT,
+    STARTER,
+    cann_environment,
+    convert,
+    distribution,
+    run_module,
+    run_python,
+    tiny_checkpoint,
+    tiny_config,
+    torch_release,
+)
 from numpy.typing import NDArray
 
 from runtime.backends import Backend, open_backend
