@@ -179,7 +179,7 @@ def check_files(folder: Path, manifest: Manifest) -> None:
     Raises:
         ArtifactError: as `check_file`.
     """
-    for name in sorted({ONNX_NAME, *manifest.files}):
+    for name in sorted({ONNX_NAME, *manifest.files, *(om.file for om in manifest.om)}):
         check_file(folder, manifest, name)
 
 
@@ -191,6 +191,13 @@ def check_file(folder: Path, manifest: Manifest, name: str) -> Path:
     """
     path = folder / name
     fact = manifest.files.get(name)
+    if Path(name).name != name:
+        raise ArtifactError(
+            str(folder / MANIFEST_NAME),
+            expected="names of files in its own folder",
+            got=repr(name),
+            action="Do not use this bundle: it names files that are not its own",
+        )
     if fact is None:
         raise ArtifactError(
             str(folder / MANIFEST_NAME),

@@ -1,0 +1,413 @@
+"""The pyACL engine against the simulator: right numbers, and nothing left behind whatever fails."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cann.control import Control
+from cann.plugin import Cann
+from numpy.typing import NDArray
+
+from runtime.backends import Backend, Settings, acl, open_backend
+from runtime.backends.om import OmBackend, plan
+from runtime.detector import Detector
+from runtime.errors import (
+    ArtifactError,
+    BackendError,
+    BackendUnavailable,
+    ConfigError,
+    InferenceError,
+    InputError,
+    StarmarkError,
+)
+
+CODES = (500000, 107000, 507011)
+# nothing hangs on them: a message's text, the context to return to, the dtype of the hidden input
+MAY_PASS = {"get_recent_err_msg", "rt.get_context", "mdl.get_input_data_type"}
+
+
+@pytest.fixture
+def crops(rng: np.random.Generator) -> NDArray[np.uint8]:
+    return rng.integers(0, 256, (11, 256, 256, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def fresh(npu: Control, monkeypatch: pytest.MonkeyPatch) -> Iterator[Control]:
+    """A process that has not initialised ACL yet, on both sides."""
+    monkeypatch.setattr(acl, "_process", acl._Process())
+    npu.reset(new_process=True)
+    yield npu
+    acl.shut_down()
+
+
+def cycle(bundle: Path, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Load, run, close."""
+    with open_backend(f"{bundle}@npu:0") as backend:
+        return backend.run(backend.spec.input.pack(crops)).landmarks
+
+
+def failure_of(bundle: Path, crops: NDArray[np.uint8], right: NDArray[np.float32]) -> str:
+    """A cycle's error; where there is none, its numbers must be right."""
+    try:
+        found = cycle(bundle, crops)
+    except StarmarkError as error:
+        return str(error)
+    np.testing.assert_array_equal(found, right)
+    return ""
+
+
+def test_gears_serve_every_batch(npu: Control, tiny_om: Path, crops: NDArray[np.uint8]) -> None:
+    """1 to 11 pictures through gears 1, 2, 4, 8: as onnxruntime says, to float rounding."""
+    with open_backend(tiny_om, "cpu") as cpu, open_backend(tiny_om, "npu:0") as backend:
+        for count in range(1, 12):
+            batch = cpu.spec.input.pack(crops[:count])
+            here, there = backend.run(batch), cpu.run(batch)
+            assert here.landmarks.shape == (count, 68, 2)
+            np.testing.assert_allclose(here.landmarks, there.landmarks, atol=1e-5)
+            np.testing.assert_allclose(here.covariance, there.covariance, atol=1e-4)
+            assert {"h2d", "compute", "d2h"} == set(here.timings)
+    sizes = [call.arguments[3] for call in npu.calls("mdl.set_dynamic_batch_size")]
+    assert sizes[:12] == [1, 2, 4, 4, 8, 8, 8, 8, 8, 1, 8, 2]
+
+
+@pytest.mark.parametrize(
+    ("pictures", "sizes", "expected"),
+    [
+        (1, [1], [1]),
+        (3, [1], [1, 1, 1]),
+        (3, [4], [4]),
+        (5, [1, 4], [4, 1]),
+        (7, [1, 4], [4, 4]),
+        (11, [1, 2, 4, 8], [8, 4]),
+        (16, [1, 8], [8, 8]),
+    ],
+)
+def test_a_call_is_split_into_the_batches_there_are(
+    pictures: int, sizes: list[int], expected: list[int]
+) -> None:
+    assert plan(pictures, sizes) == expected
+
+
+def test_static_batches_are_loaded_when_they_are_needed(
+    npu: Control, converted: Callable[..., Path], crops: NDArray[np.uint8]
+) -> None:
+    """With batches 1 and 4: one file for one picture, the other from two pictures on."""
+    bundle = converted("--batch_sizes", "1,4", "--precision_mode_v2", "origin")
+    with open_backend(bundle, "npu:0") as backend, open_backend(bundle, "cpu") as cpu:
+        assert len(npu.calls("mdl.load_from_file")) == 1
+        packed = cpu.spec.input.pack(crops[:5])
+        backend.run(packed[:1])
+        assert len(npu.calls("mdl.load_from_file")) == 1
+        difference = backend.run(packed).landmarks - cpu.run(packed).landmarks
+        assert len(npu.calls("mdl.load_from_file")) == 2
+        assert np.abs(difference).max() * 128 < 1e-3
+
+
+@pytest.mark.usefixtures("npu")
+def test_aipp_takes_the_crops_own_bytes(
+    converted: Callable[..., Path], photo: NDArray[np.uint8]
+) -> None:
+    """Its points are the float input's, but for the rounding that the manifest states."""
+    bundle = converted("--aipp", "--precision_mode_v2", "origin")
+    with Detector(bundle, "npu:0") as detector, Detector(bundle, "cpu") as cpu:
+        assert detector.spec.input.dtype == "uint8"
+        assert detector.spec.input.layout == "NHWC"
+        manifest = detector.backend.manifest
+        assert manifest is not None
+        stated = manifest.om[0].aipp
+        assert stated is not None
+        one, other = detector.trace(photo), cpu.trace(photo)
+        moved = np.abs(one.outputs.landmarks - other.outputs.landmarks) * 128
+        assert 1e-5 < moved.max() <= stated.max_px * 1.01 + 1e-3
+        assert stated.max_px < 0.05
+
+
+@pytest.mark.usefixtures("npu")
+def test_fp16_outputs_are_widened(converted: Callable[..., Path], crops: NDArray[np.uint8]) -> None:
+    """--output_type FP16 halves the copy back; callers see float32 all the same."""
+    bundle = converted("--output_type", "FP16", "--precision_mode_v2", "origin")
+    with open_backend(bundle, "npu:0") as backend, open_backend(bundle, "cpu") as cpu:
+        packed = cpu.spec.input.pack(crops[:2])
+        said = backend.run(packed)
+        assert said.landmarks.dtype == np.float32
+        assert np.abs(said.landmarks - cpu.run(packed).landmarks).max() < 2**-11
+
+
+def test_another_chip_is_refused_before_loading(npu: Control, cann: Cann, tiny_om: Path) -> None:
+    """One line that names both; nothing is loaded."""
+    cann.set_soc("Ascend910B2")
+    npu.reset()
+    with pytest.raises(ArtifactError, match=r"npu:0 Ascend910B2, got one for Ascend910B3") as told:
+        open_backend(tiny_om, "npu:0")
+    assert "--soc_version Ascend910B2" in str(told.value)
+    assert npu.calls("mdl.load_from_file") == []
+
+
+@pytest.mark.usefixtures("npu")
+def test_auto_takes_the_npu_and_says_so(tiny_om: Path) -> None:
+    with open_backend(tiny_om) as backend:
+        assert backend.device == "npu:0"
+        assert "is there" in backend.reasons[0]
+
+
+def test_auto_without_a_device_takes_the_cpu_and_says_why(npu: Control, tiny_om: Path) -> None:
+    npu.inject("rt.set_device", 507033)
+    with open_backend(tiny_om) as backend:
+        assert backend.device == "cpu"
+        assert "507033" in backend.reasons[0]
+
+
+def test_without_pyacl_a_named_npu_is_unavailable(
+    tiny_om: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And auto says so, too."""
+    monkeypatch.setattr(acl, "_process", acl._Process())
+    with pytest.raises(BackendUnavailable, match=r"module acl.*set_env\.sh"):
+        open_backend(tiny_om, "npu:0")
+    with open_backend(tiny_om) as backend:
+        assert "pyACL" in backend.reasons[0]
+
+
+@pytest.mark.usefixtures("npu")
+@pytest.mark.parametrize("device", ["cpu", "cuda:0", "npu:x", "npu:²"])
+def test_an_om_runs_on_an_npu_alone(tiny_om: Path, device: str) -> None:
+    om = next(tiny_om.glob("*.om"))
+    with pytest.raises(BackendUnavailable, match="npu:N for an .om"):
+        open_backend(f"{om}@{device}")
+
+
+@pytest.mark.usefixtures("npu")
+def test_a_device_that_is_not_there(tiny_om: Path) -> None:
+    with pytest.raises(BackendUnavailable, match=r"rt\.set_device.*107001.*npu-smi info -l"):
+        open_backend(tiny_om, "npu:7")
+
+
+@pytest.mark.usefixtures("npu")
+def test_a_bare_om_needs_its_manifest(tiny_om: Path, tmp_path: Path) -> None:
+    om = next(tiny_om.glob("*.om"))
+    with open_backend(f"{om}@npu:0") as backend:
+        assert backend.manifest is not None
+    shutil.copy(om, tmp_path)
+    with pytest.raises(ArtifactError, match=r"manifest\.json beside it"):
+        open_backend(tmp_path / om.name, "npu:0")
+
+
+@pytest.mark.usefixtures("npu")
+def test_hf32_is_chosen_at_the_conversion(tiny_om: Path) -> None:
+    with pytest.raises(ConfigError, match="allow-hf32"):
+        open_backend(tiny_om, "npu:0", settings=Settings(allow_hf32=True))
+
+
+def test_every_call_may_fail(npu: Control, tiny_om: Path, crops: NDArray[np.uint8]) -> None:
+    """Each call of load, run and close, with three codes: the right error, no leak, no double free.
+
+    And a new backend works afterwards.
+    """
+    right = cycle(tiny_om, crops[:3])
+    # once for a process, and tested by itself below
+    seen = [call.name for call in npu.calls() if call.name != "init"]
+    counted = {name: seen.count(name) for name in seen}
+    assert len(seen) > 50
+    for name, times in counted.items():
+        for nth in range(1, times + 1):
+            for code in CODES:
+                npu.inject(name, code, nth)
+                said = failure_of(tiny_om, crops[:3], right)
+                # a call without a code may come out as another file's facts
+                known = said == "" and name in MAY_PASS
+                named = f"acl.{name}" in said and (str(code) in said or "no handle" in said)
+                described = "as manifest.json says" in said or "expected input image" in said
+                assert known or named or described, (name, nth, code, said)
+                assert npu.violations() == [], (name, nth, code)
+                assert npu.leaks() == {}, (name, nth, code)
+                npu.reset()
+    np.testing.assert_array_equal(cycle(tiny_om, crops[:3]), right)
+
+
+@pytest.mark.parametrize("code", [507033, 507014, 507015, 507018, 507035, 507046])
+def test_a_lost_device_closes_the_backend_and_a_new_one_works(
+    npu: Control, tiny_om: Path, crops: NDArray[np.uint8], code: int
+) -> None:
+    backend = open_backend(tiny_om, "npu:0")
+    packed = backend.spec.input.pack(crops[:2])
+    npu.inject("rt.synchronize_stream", code)
+    with pytest.raises(BackendError, match=rf"{code} ACL_ERROR_RT.*(new Detector)"):
+        backend.run(packed)
+    with pytest.raises(InferenceError, match="closed"):
+        backend.run(packed)
+    backend.close()
+    with open_backend(tiny_om, "npu:0") as again:
+        assert again.run(packed).landmarks.shape == (2, 68, 2)
+
+
+def test_a_device_lost_at_any_call_leaves_nothing(
+    npu: Control, tiny_om: Path, crops: NDArray[np.uint8]
+) -> None:
+    """From then on every call fails with 507033 until the device is reset."""
+    right = cycle(tiny_om, crops[:3])
+    for after in range(0, len(npu.calls()), 3):
+        npu.reset()
+        npu.lose_device(0, after)
+        said = failure_of(tiny_om, crops[:3], right)
+        assert "507033" in said or not said
+        assert npu.violations() == [], after
+        assert npu.leaks() == {}, after
+    npu.reset()
+    assert cycle(tiny_om, crops[:3]).shape == (3, 68, 2)
+
+
+def test_eight_threads_share_one_detector(
+    npu: Control, tiny_om: Path, crops: NDArray[np.uint8]
+) -> None:
+    """8 threads x 200 detections: each gets its own picture's points."""
+    with Detector(tiny_om, "npu:0") as detector:
+        right = [detector.detect_from_cropped(crop).points_px for crop in crops]
+
+        def work(thread: int) -> None:
+            for number in range(200):
+                index = (thread + number) % len(crops)
+                found = detector.detect_from_cropped(crops[index]).points_px
+                np.testing.assert_array_equal(found, right[index])
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(work, range(8)))
+    assert npu.leaks() == {}
+    assert {call.thread for call in npu.calls("rt.set_context")} != {threading.get_ident()}
+
+
+def test_several_devices_in_one_process(
+    npu: Control, cann: Cann, tiny_om: Path, crops: NDArray[np.uint8]
+) -> None:
+    """Each with its context; two backends on one device share it."""
+    cann.set_soc("Ascend910B3", devices=2)
+    npu.reset()
+    backends: list[Backend] = [open_backend(tiny_om, f"npu:{index}") for index in (0, 1, 0)]
+    packed = backends[0].spec.input.pack(crops[:1])
+    said = [backend.run(packed).landmarks for backend in backends]
+    for other in said[1:]:
+        np.testing.assert_array_equal(other, said[0])
+    assert len(npu.calls("rt.create_context")) == 2
+    backends[0].close()
+    backends[2].run(packed)
+    for backend in backends:
+        backend.close()
+
+
+def test_a_forgotten_backend_is_released_when_it_is_collected(
+    npu: Control, tiny_om: Path, crops: NDArray[np.uint8]
+) -> None:
+    """Also while another one is open, whose context must stay current."""
+    with open_backend(tiny_om, "npu:0") as kept:
+        packed = kept.spec.input.pack(crops[:1])
+        forgotten = open_backend(tiny_om, "npu:0")
+        forgotten.run(packed)
+        del forgotten
+        gc.collect()
+        assert len(npu.calls("mdl.unload")) == 1
+        kept.run(packed)
+
+
+def test_an_interrupt_does_not_mix_runs(
+    npu: Control, tiny_om: Path, crops: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C after the work is queued: the next run's numbers are its own."""
+    with open_backend(tiny_om, "npu:0") as backend:
+        packed = backend.spec.input.pack(crops[:2])
+        right = backend.run(packed[1:]).landmarks
+        execute = npu.acl.mdl.execute_async
+
+        def interrupted(*arguments: int) -> int:
+            execute(*arguments)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(npu.acl.mdl, "execute_async", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            backend.run(packed[:1])
+        monkeypatch.undo()
+        np.testing.assert_array_equal(backend.run(packed[1:]).landmarks, right)
+
+
+def test_closing_fails_loudly_and_still_releases_the_rest(npu: Control, tiny_om: Path) -> None:
+    backend = open_backend(tiny_om, "npu:0")
+    npu.inject("rt.destroy_stream", 107003)
+    with pytest.raises(InferenceError, match=r"rt\.destroy_stream.*107003"):
+        backend.close()
+    backend.close()
+    assert npu.leaks() == {}
+
+
+def test_input_is_checked_before_the_device_sees_it(npu: Control, tiny_om: Path) -> None:
+    with open_backend(tiny_om, "npu:0") as backend:
+        before = len(npu.calls())
+        with pytest.raises(InputError):
+            backend.run(np.zeros((1, 3, 128, 128), np.float32))
+        assert len(npu.calls()) == before
+
+
+def test_acl_is_initialised_once_and_finalised_by_us(fresh: Control, tiny_om: Path) -> None:
+    for _ in range(2):
+        open_backend(tiny_om, "npu:0").close()
+    assert [call.code for call in fresh.calls("init")] == [0]
+    assert fresh.calls("finalize") == []
+    acl.shut_down()
+    assert [call.code for call in fresh.calls("finalize")] == [0]
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_acl_that_does_not_start(fresh: Control, tiny_om: Path, code: int) -> None:
+    fresh.inject("init", code)
+    with pytest.raises(BackendError, match=rf"acl\.init.*{code}"):
+        open_backend(tiny_om, "npu:0")
+    with open_backend(tiny_om, "npu:0") as again:
+        assert again.device == "npu:0"
+
+
+def test_beside_torch_npu_nothing_of_its_is_touched(
+    fresh: Control, tiny_om: Path, crops: NDArray[np.uint8]
+) -> None:
+    """It has initialised ACL (100002): no finalize, no reset of the device."""
+    fresh.torch_npu_has_initialised()
+    cycle(tiny_om, crops[:1])
+    acl.shut_down()
+    assert [call.code for call in fresh.calls("init")] == [100002]
+    assert fresh.calls("finalize") == fresh.calls("rt.reset_device") == []
+
+
+def test_what_is_open_at_the_end_is_released(fresh: Control, tiny_om: Path) -> None:
+    """`shut_down` runs when the interpreter ends; closing afterwards does nothing."""
+    backend = open_backend(tiny_om, "npu:0")
+    acl.shut_down()
+    assert fresh.leaks() == {}
+    calls = len(fresh.calls())
+    backend.close()
+    assert len(fresh.calls()) == calls
+
+
+def test_a_model_the_manifest_does_not_describe(
+    npu: Control, tiny_om: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ACL says of the file is held to the manifest before anything is run."""
+    monkeypatch.setattr(npu.acl.mdl, "get_output_name_by_index", lambda *_: "node:0:other")
+    with pytest.raises(ArtifactError, match=r"outputs .*'landmarks'"):
+        open_backend(tiny_om, "npu:0")
+
+
+def test_latency_is_the_devices(npu: Control, tiny_om: Path, crops: NDArray[np.uint8]) -> None:
+    """The device's time stands under compute, not under the copies."""
+    npu.set_latency(0.05)
+    with open_backend(tiny_om, "npu:0") as backend:
+        packed = backend.spec.input.pack(crops[:1])
+        backend.run(packed)
+        start = time.perf_counter()
+        said = backend.run(packed)
+        assert time.perf_counter() - start >= 0.05
+    assert said.timings["compute"] >= 0.05
+    assert isinstance(backend, OmBackend)
