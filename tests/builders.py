@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,24 @@ def tiny_config(folder: Path, weights: Path, *, name: str = "tiny", extra: str =
         f"[model]\npoints = 68\nparameters = {parameters}\n"
     )
     return path
+
+
+FAKES = ROOT / "tests/fakes"
+
+
+def distribution(folder: Path, name: str, version: str, entry_points: str = "") -> Path:
+    """What pip leaves behind of an installed package, apart from the package."""
+    info = folder / f"{name}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    if entry_points:
+        (info / "entry_points.txt").write_text(entry_points)
+    return folder
+
+
+def torch_release() -> str:
+    """Of the installed torch, without what it was built for: torch_npu must be of the same."""
+    return metadata.version("torch").partition("+")[0]
 
 
 def noise(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from builders import ROOT, STARTER, run_module, tiny_checkpoint
+from builders import FAKES, ROOT, STARTER, distribution, run_module, tiny_checkpoint, torch_release
 from numpy.typing import NDArray
 
 from runtime.backends import Backend, open_backend
 from runtime.detector import Detector
+
+pytest_plugins = ["cann.plugin", "cann.npu_plugin"]
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +57,20 @@ def starter_torch() -> Iterator[Backend]:
     """The starter checkpoint in torch on the CPU."""
     with open_backend(STARTER, "cpu") as backend:
         yield backend
+
+
+@pytest.fixture
+def torch_npu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """The fake torch_npu with two Ascend910B3, installed for one test; its `torch.npu`."""
+    monkeypatch.syspath_prepend(str(FAKES))
+    installed = distribution(tmp_path / "site", "torch_npu", f"{torch_release()}.post2")
+    monkeypatch.syspath_prepend(str(installed))
+    monkeypatch.setattr("runtime.backends.npu_import._outcome", None)
+    fake = importlib.import_module("torch_npu")
+    yield fake.npu
+    fake.uninstall()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torch_npu"]:
+        del sys.modules[name]
 
 
 @pytest.fixture(scope="session")
