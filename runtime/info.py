@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,8 @@ from runtime.errors import (
     EXIT_OK,
     ArtifactError,
     BackendUnavailable,
-    one_line,
 )
+from runtime.fact_text import as_text
 from runtime.file_kind import HEAD_BYTES, no_file, seems_to_be
 from runtime.files import json_text, sha256_file, shown
 from runtime.manifest import MANIFEST_NAME, FileFact, Manifest, file_fact, read_manifest
@@ -29,8 +28,6 @@ from runtime.onnx_file import read_onnx
 from runtime.source import CHECKPOINT_SUFFIXES, Source
 from runtime.weights_file import read_pickle_container, read_safetensors
 
-# What a line of text shows of one value; --json shows all of it.
-LONGEST_SHOWN = 2000
 OK, MISMATCH, MISSING, OUTSIDE = "ok", "MISMATCH", "MISSING", "OUTSIDE THE BUNDLE"
 
 Facts = dict[str, Any]
@@ -99,13 +96,6 @@ def describe(path: Path) -> tuple[Facts, list[str]]:
     if suffix == ".npz":
         raise _refused(path, "suffix .npz", "Recordings are read by python -m parity.compare")
     raise _refused(path, f"suffix {suffix!r} and {got}")
-
-
-def as_text(facts: Mapping[str, Any]) -> str:
-    """Aligned lines of key and value; control characters of a file's own texts are escaped."""
-    rows = list(_rows(facts))
-    width = max(len(key) for key, _ in rows) + 2
-    return "".join(f"{key + ':' if key else '':{width}}{value}\n" for key, value in rows)
 
 
 def _refused(path: Path, got: str, action: str = "") -> ArtifactError:
@@ -252,44 +242,6 @@ def _of_manifest(manifest: Manifest) -> Facts:
         "parity": {"verdict": verdict[manifest.parity.passed], **plain["parity"]},
         "versions": plain["versions"],
     }
-
-
-def _rows(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in facts.items():
-        key = _printable(f"{prefix}{name}" if prefix else name.replace("_", " "))
-        if isinstance(value, Mapping) and any(not isinstance(one, int) for one in value.values()):
-            yield from _rows(value, f"{key}.")
-        elif isinstance(value, (list, tuple)) and value and isinstance(value[0], Mapping):
-            for index, one in enumerate(value):
-                yield ("" if index else key), _printable(_shown(one))
-        else:
-            yield key, _printable(_shown(value))
-
-
-def _shown(value: Any) -> str:
-    if value is None or value in ("", [], {}, ()):
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_inner(one)}" for key, one in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(_shown(one) for one in value)
-    return str(value)
-
-
-def _inner(value: Any) -> str:
-    return f"[{_shown(value)}]" if isinstance(value, (list, tuple, Mapping)) else _shown(value)
-
-
-def _printable(text: str) -> str:
-    """A file's own words cannot move the terminal's cursor."""
-    text = one_line(text, LONGEST_SHOWN)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 if __name__ == "__main__":

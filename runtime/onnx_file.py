@@ -266,5 +266,5 @@ class _Walk:
     def _text(self, one: Field) -> str:
         self._text_bytes += one.size
         if one.size > LONGEST_TEXT or self._text_bytes > LONGEST_TEXTS:
-            raise WireError(f"names of {max(one.size, self._text_bytes)} bytes")
+            raise WireError(f"a name of {one.size} bytes, {self._text_bytes} in all names so far")
         return self._data.text(one)

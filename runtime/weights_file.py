@@ -21,6 +21,8 @@ LENGTH_BYTES = 8
 # The format's own limit is 100 MB; a header of this family has 0.2 MB.
 LONGEST_HEADER = 1 << 24
 METADATA_KEY = "__metadata__"
+# torch stores tensors as they are; no zip of any kind can hold more than this.
+LARGEST_DEFLATE_RATIO = 1032
 ITEM_BYTES = {
     "BOOL": 1,
     "U8": 1,
@@ -144,12 +146,16 @@ def read_pickle_container(path: Path) -> PickleFile:
     if not any(entry.filename.rpartition("/")[2] == "data.pkl" for entry in entries):
         raise _refused(path, expected, "a zip archive without data.pkl")
     storages = [entry for entry in entries if entry.filename.split("/")[-2:-1] == ["data"]]
+    tensor_bytes = sum(entry.file_size for entry in storages)
+    if tensor_bytes > size * LARGEST_DEFLATE_RATIO:
+        got = f"a zip of {size} bytes that claims {tensor_bytes} of tensors"
+        raise _refused(path, expected, got)
     return PickleFile(
         path=path,
         bytes=size,
         container="zip",
         tensors=len(storages),
-        tensor_bytes=sum(entry.file_size for entry in storages),
+        tensor_bytes=tensor_bytes,
     )
 
 
