@@ -42,11 +42,12 @@ def examine(cann: Cann | None) -> tuple[Finding, Finding]:
         return torch, _npu_alone()
     plain = ask("torch")
     npu = installed("torch_npu")
-    held = ask("torch", **AUTOLOAD_OFF) if plain.errors and npu else plain
-    return _torch(plain, held, cann), _torch_npu(held, cann) if npu else _npu_alone()
+    held = ask("torch", **AUTOLOAD_OFF) if plain.errors else plain
+    backend = "torch_npu" if npu else "the device backend's package"
+    return _torch(plain, held, backend, cann), _torch_npu(held, cann) if npu else _npu_alone()
 
 
-def _torch(plain: Answer, held: Answer, cann: Cann | None) -> Finding:
+def _torch(plain: Answer, held: Answer, backend: str, cann: Cann | None) -> Finding:
     if held.errors:
         return Finding(
             level="problem",
@@ -55,13 +56,13 @@ def _torch(plain: Answer, held: Answer, cann: Cann | None) -> Finding:
             mend="pip install --force-reinstall torch",
         )
     if plain.errors:
-        # held back, it loads: it was torch_npu, not torch
+        # held back, it loads: it was the backend, not torch
         return Finding(
             level="problem",
             about="torch",
-            found=f"{held.version} is sound, but `import torch` fails: torch loads the installed"
-            f" torch_npu by itself, and that fails with {plain.cause}",
-            mend=f"{_environment(cann)}; without an NPU: pip uninstall torch_npu, or export"
+            found=f"{held.version} is sound, but `import torch` fails: torch loads"
+            f" {backend} by itself, and that fails with {plain.cause}",
+            mend=f"{_environment(cann)}; without an NPU: pip uninstall {backend}, or export"
             " TORCH_DEVICE_BACKEND_AUTOLOAD=0 (this project's own torch engine does so itself)",
             works_still=True,
         )

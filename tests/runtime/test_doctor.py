@@ -200,7 +200,7 @@ def test_a_bare_python_is_told_what_to_install(machine: Machine) -> None:
 
 
 def test_python_without_its_site_packages(machine: Machine) -> None:
-    """The doctor's own children see no more than it does itself."""
+    """As bare as this very Python can be made."""
     done = subprocess.run(
         [sys.executable, "-S", "-E", "-s", "-m", "runtime.doctor", "--json"],
         cwd=ROOT,
@@ -317,6 +317,15 @@ def test_the_trap_with_cann_names_its_script(fakes: Machine) -> None:
 
     assert f"source {root}/set_env.sh" in torch.mend
     assert torch_npu.mend == f"with an NPU: source {root}/set_env.sh"
+
+
+def test_the_trap_of_another_accelerator_is_not_blamed_on_torch_npu(fakes: Machine) -> None:
+    """Others load themselves, too."""
+    fakes.package("torch", AUTOLOADING_TORCH.replace("torch_npu", "torch_other"))
+    torch, _ = pytorch.examine(None)
+
+    assert "torch loads the device backend" in torch.found
+    assert torch.works
 
 
 def test_a_torch_that_is_broken_itself(fakes: Machine) -> None:
@@ -561,12 +570,13 @@ def test_another_module_called_acl_is_not_taken_for_it(fakes: Machine) -> None:
     assert "has no attribute 'init'" in devices.acl(None).found
 
 
-def test_an_acl_that_crashes_at_its_end_has_not_opened(fakes: Machine) -> None:
+@pytest.mark.parametrize(("end", "says"), [("abort", "it crashes"), ("_exit, 3", "exit status 3")])
+def test_an_acl_that_fails_at_its_end_has_not_opened(fakes: Machine, end: str, says: str) -> None:
     """Its answers before that do not count."""
-    crash = "\nimport atexit, os\natexit.register(os.abort)"
+    crash = f"\nimport atexit, os\natexit.register(os.{end})"
     fakes.package("acl", ACL.format(init=0, count=1, set_device=0, soc="Ascend910B3") + crash)
 
-    assert "it crashes" in devices.acl(None).found
+    assert says in devices.acl(None).found
 
 
 def test_chips_are_listed_by_their_exact_names(machine: Machine) -> None:
