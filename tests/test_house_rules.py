@@ -80,6 +80,20 @@ def test_importing_runtime_loads_no_engine() -> None:
     assert not loaded & {"torch", "onnxruntime", "onnx", "openvino", "acl", "torch_npu", "rich"}
 
 
+def test_importing_runtime_needs_the_standard_library_alone() -> None:
+    """The doctor runs where numpy is missing; a name is loaded when it is asked for."""
+    code = (
+        "import sys, runtime, runtime.npu_smi, runtime.doctor.__main__\n"
+        "assert not {'numpy', 'cv2', 'msgspec'} & set(sys.modules), 'too early'\n"
+        "assert set(runtime.__all__) <= set(dir(runtime))\n"
+        "from runtime import Detector\n"
+        "assert 'numpy' in sys.modules and runtime.Detector is Detector"
+    )
+    done = run_python("-c", code)
+
+    assert done.returncode == 0, done.stderr
+
+
 def test_engines_stand_in_their_own_rooms() -> None:
     """`import torch`, `import onnxruntime`, `import acl` and `subprocess` each have their homes."""
     homes = {
@@ -99,6 +113,8 @@ def test_public_names_are_complete() -> None:
     """Everything in __all__ is there and documented."""
     import runtime
 
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = runtime.Nothing
     for name in runtime.__all__:
         assert getattr(runtime, name) is not None
         assert name == "__version__" or getattr(runtime, name).__doc__

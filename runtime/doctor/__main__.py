@@ -54,7 +54,7 @@ def examine() -> Examination:
     findings = (
         packages.python(),
         *base,
-        *(ort, torch, torch_npu),
+        *(ort, torch, torch_npu, packages.safetensors()),
         *on_cann,
         *(driver, *chips.findings, acl),
     )

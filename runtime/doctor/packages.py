@@ -59,6 +59,19 @@ def onnxruntime() -> tuple[Finding, tuple[str, ...]]:
     return _judge(about, pip, lowest, answer, shown), providers
 
 
+def safetensors() -> Finding:
+    """The package that reads `.safetensors`; other checkpoints need none."""
+    if not installed("safetensors"):
+        return Finding(
+            level="warning",
+            about="safetensors",
+            found="not installed: no .safetensors checkpoint can be read",
+            mend="pip install 'safetensors>=0.4.3'",
+        )
+    answer = ask("safetensors")
+    return _judge("safetensors", "safetensors", "0.4.3", answer, answer.version)
+
+
 def provider(providers: tuple[str, ...]) -> Finding:
     """Whether this onnxruntime can use an NPU; few can, and no other way needs it."""
     if CANN_PROVIDER in providers:

@@ -57,14 +57,14 @@ def installed(module: str) -> bool:
 
 
 def ask(module: str, **environment: str) -> Answer:
-    """Import a package in a child Python like this one.
+    """Import a package in a child Python.
 
     Args:
         module: its name.
         environment: what to change in the child's environment.
     """
     logger.info("trying %s", module)
-    command = [sys.executable, *_flags(), str(CHILD), module]
+    command = [sys.executable, str(CHILD), module]
     done = process.run(command, timeout_s=TIMEOUT_S, env={**os.environ, **environment})
     found = re.search(rf"^{re.escape(MARK)}(.*)$", done.output, re.MULTILINE)
     facts = json.loads(found.group(1)) if found else {}
@@ -79,13 +79,3 @@ def ask(module: str, **environment: str) -> Answer:
         said = one_line(done.output[-300:])
         return Answer(errors=(f"exit status {done.returncode}: {said}",))
     return Answer(facts=facts)
-
-
-def _flags() -> list[str]:
-    """The child sees the packages that this Python sees."""
-    flags = {
-        "-E": sys.flags.ignore_environment,
-        "-s": sys.flags.no_user_site,
-        "-S": sys.flags.no_site,
-    }
-    return [flag for flag, given in flags.items() if given]

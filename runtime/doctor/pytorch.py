@@ -42,11 +42,12 @@ def examine(cann: Cann | None) -> tuple[Finding, Finding]:
         return torch, _npu_alone()
     plain = ask("torch")
     npu = installed("torch_npu")
-    held = ask("torch", **AUTOLOAD_OFF) if plain.errors and npu else plain
-    return _torch(plain, held, cann), _torch_npu(held, cann) if npu else _npu_alone()
+    held = ask("torch", **AUTOLOAD_OFF) if plain.errors else plain
+    backend = "torch_npu" if npu else "the device backend's package"
+    return _torch(plain, held, backend, cann), _torch_npu(held, cann) if npu else _npu_alone()
 
 
-def _torch(plain: Answer, held: Answer, cann: Cann | None) -> Finding:
+def _torch(plain: Answer, held: Answer, backend: str, cann: Cann | None) -> Finding:
     if held.errors:
         return Finding(
             level="problem",
@@ -55,13 +56,13 @@ def _torch(plain: Answer, held: Answer, cann: Cann | None) -> Finding:
             mend="pip install --force-reinstall torch",
         )
     if plain.errors:
-        # held back, it loads: it was torch_npu, not torch
+        # held back, it loads: it was the backend, not torch
         return Finding(
             level="problem",
             about="torch",
-            found=f"{held.version} is sound, but `import torch` fails: torch loads the installed"
-            f" torch_npu by itself, and that fails with {plain.cause}",
-            mend=f"{_environment(cann)}; without an NPU: pip uninstall torch_npu, or export"
+            found=f"{held.version} is sound, but `import torch` fails: torch loads"
+            f" {backend} by itself, and that fails with {plain.cause}",
+            mend=f"{_environment(cann)}; without an NPU: pip uninstall {backend}, or export"
             " TORCH_DEVICE_BACKEND_AUTOLOAD=0 (this project's own torch engine does so itself)",
             works_still=True,
         )
@@ -88,6 +89,7 @@ def _npu_alone() -> Finding:
 def _torch_npu(torch: Answer, cann: Cann | None) -> Finding:
     version = _installed_version("torch_npu")
     other = torch.version or _installed_version("torch")
+    row = _row(cann)
     fitting = _fitting(other, cann)
     if numbers(version) and numbers(other)[:3] != numbers(version)[:3]:
         return Finding(
@@ -97,13 +99,15 @@ def _torch_npu(torch: Answer, cann: Cann | None) -> Finding:
             mend=_pair(fitting or version.partition("+")[0]),
             npu_lacks="a torch_npu that pairs with torch",
         )
+    # a local version ("+git1234") says nothing about the release
+    listed = not row or version.partition("+")[0] in row
     answer = ask("torch_npu", **AUTOLOAD_OFF)
     if answer.errors:
         return Finding(
             level="problem",
             about="torch_npu",
             found=f"{version} cannot be imported: {answer.cause}",
-            mend=_environment(cann),
+            mend=_environment(cann) if listed else _pair(fitting or row[-1]),
             npu_lacks="a torch_npu that can be imported",
         )
     if not answer.facts.get("available"):
@@ -115,15 +119,13 @@ def _torch_npu(torch: Answer, cann: Cann | None) -> Finding:
             npu_lacks="an NPU that torch_npu sees",
         )
     sees = f"{version}, {answer.facts['devices']} device(s)"
-    row = _row(cann)
-    # a local version ("+git1234") says nothing about the release
-    if cann is None or not row or version.partition("+")[0] in row:
+    if listed:
         known = f", not known with CANN {cann.version}" if cann and not row else ""
         return Finding(level="ok", about="torch_npu", found=sees + known)
     return Finding(
         level="warning",
         about="torch_npu",
-        found=f"{sees}; with CANN {cann.version} go {', '.join(row)}",
+        found=f"{sees}; known to go with this CANN: {', '.join(row)}",
         mend=_pair(fitting or row[-1]),
         works_still=True,
     )

@@ -17,15 +17,7 @@ from runtime.errors import BackendUnavailable
 LONG_S = 300.0
 # Says who it is, and goes on for ever.
 HANG = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
-# Starts a child of its own that holds the pipe open and ignores a polite request to end.
-STUBBORN_CHILD = """
-import os, signal, subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-c",
-    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-    "print('ready', flush=True); time.sleep(600)"])
-print(child.pid, flush=True)
-{then}
-"""
+FOR_EVER = "while :; do sleep 0.1; done"
 
 
 def python(code: str, *arguments: str) -> list[str]:
@@ -109,27 +101,37 @@ def test_a_hanging_program_is_ended() -> None:
 def test_a_program_deaf_to_sigterm_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The request to end is not waited for beyond its grace."""
     monkeypatch.setattr(process, "GRACE_S", 0.2)
-    code = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {HANG}"
-    done = process.run(python(code), timeout_s=5)
+    done = process.run(["sh", "-c", f"trap '' TERM; {FOR_EVER}"], timeout_s=4)
 
     assert done.timed_out
     assert done.returncode == -9
 
 
+def test_a_program_may_tidy_up_when_asked_to_end() -> None:
+    """SIGTERM comes first, and its last words are heard."""
+    code = f"trap 'echo tidied; exit 3' TERM; {FOR_EVER}"
+    done = process.run(["sh", "-c", code], timeout_s=4)
+
+    assert done.timed_out
+    assert done.returncode == 3
+    assert done.output.endswith("tidied\n")
+
+
 def test_children_of_a_hanging_program_are_ended_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole group, and also the child that ignores SIGTERM."""
     monkeypatch.setattr(process, "GRACE_S", 0.2)
-    done = process.run(python(STUBBORN_CHILD.format(then="time.sleep(600)")), timeout_s=8)
+    code = f"(trap '' TERM; {FOR_EVER}) & echo $!; wait"
+    done = process.run(["sh", "-c", code], timeout_s=4)
 
     assert done.timed_out
-    assert numbers(done.output)
-    assert all(gone(pid) for pid in numbers(done.output))
+    assert len(numbers(done.output)) == 1
+    assert gone(numbers(done.output)[0])
 
 
 def test_a_child_left_behind_holds_nobody_up() -> None:
     """The program's own end counts, though its child keeps the pipe open; then the child goes."""
-    then = "sys.exit(5)"
-    done = process.run(python(STUBBORN_CHILD.format(then=then)), timeout_s=LONG_S)
+    code = f"(trap '' TERM; {FOR_EVER}) & echo $!; exit 5"
+    done = process.run(["sh", "-c", code], timeout_s=LONG_S)
 
     assert (done.returncode, done.timed_out) == (5, False)
     assert done.seconds < LONG_S
