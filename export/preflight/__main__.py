@@ -1,0 +1,132 @@
+"""python -m export.preflight: what ATC would refuse or silently change, without CANN."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+
+from export.preflight.checks import preflight
+from export.preflight.finding import SEVERITIES, Finding, fatal
+from export.preflight.plan import DEFAULT_PRECISION, MODES
+from runtime import command_line
+from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, one_line
+from runtime.files import json_text, shown
+from runtime.soc import soc_of
+
+logger = logging.getLogger("starmark")
+
+
+class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `--json` prints."""
+
+    model: str
+    soc_version: str | None
+    batches: tuple[int, ...]
+    gears: bool
+    precision: str
+    passed: bool
+    findings: tuple[Finding, ...]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Check one graph.
+
+    Returns:
+        0 where nothing was found but risks, 1 where ATC would refuse or change the graph, or as
+        `runtime.errors` lists.
+    """
+    return command_line.run(lambda: _check(_parse(argv)))
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = command_line.parser(
+        "export.preflight",
+        "List every reason ATC would refuse or silently change an ONNX graph, without CANN.",
+        "python -m export.preflight model.onnx --soc_version Ascend910B3",
+    )
+    add = parser.add_argument
+    add("model", type=Path, metavar="MODEL", help=".onnx file, or a bundle's folder")
+    add("--soc_version", metavar="NAME", help="the chip's exact name; without, it is not checked")
+    batches = parser.add_mutually_exclusive_group()
+    batches.add_argument(
+        "--batch_sizes",
+        type=_numbers,
+        metavar="N,N",
+        help="one converted model for each (default 1)",
+    )
+    batches.add_argument(
+        "--dynamic_batch_size", type=_numbers, metavar="N,N", help="one converted model for all"
+    )
+    precision = parser.add_mutually_exclusive_group()
+    for option, modes in MODES.items():
+        precision.add_argument(f"--{option}", choices=tuple(modes), help="as atc is given it")
+    add("--json", action="store_true", help="print the findings as JSON")
+    return parser.parse_args(argv)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    if not all(part.isascii() and part.isdecimal() and int(part) for part in text.split(",")):
+        raise argparse.ArgumentTypeError(f"expected 1,2,4 or the like, got {text!r}")
+    return tuple(int(part) for part in text.split(","))
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    command_line.log_to_stderr()
+    if arguments.soc_version is None:
+        logger.warning("NOTE: no --soc_version: what depends on the chip is not checked")
+    else:
+        soc_of(arguments.soc_version)  # before the work, not after
+    gears = arguments.dynamic_batch_size is not None
+    batches = arguments.dynamic_batch_size or arguments.batch_sizes or (1,)
+    precision = _precision(arguments)
+    with command_line.step(f"check {shown(arguments.model)}"):
+        findings = preflight(
+            arguments.model,
+            soc_version=arguments.soc_version,
+            batches=batches,
+            gears=gears,
+            precision=precision,
+        )
+    if arguments.json:
+        listing = Listing(
+            model=shown(arguments.model),
+            soc_version=arguments.soc_version,
+            batches=batches,
+            gears=gears,
+            precision=precision,
+            passed=not fatal(findings),
+            findings=findings,
+        )
+        sys.stdout.write(json_text(listing))
+    else:
+        print(as_text(shown(arguments.model), findings))
+    return EXIT_FOUND_WANTING if fatal(findings) else EXIT_OK
+
+
+def _precision(arguments: argparse.Namespace) -> str:
+    for option in MODES:
+        mode = getattr(arguments, option)
+        if mode is not None:
+            return f"{option}={mode}"
+    return DEFAULT_PRECISION
+
+
+def as_text(model: str, findings: tuple[Finding, ...]) -> str:
+    """The findings for people: a paragraph each, and what they come to."""
+    lines = []
+    for finding in findings:
+        # a name in a graph may hold anything, line breaks included
+        place = f"{finding.severity}: {finding.rule}: {finding.node}: {finding.found}"
+        lines += [one_line(place), f"  {finding.remedy}.", f"  {finding.source}", ""]
+    counts = Counter(finding.severity for finding in findings)
+    summary = ", ".join(f"{counts[one]} {one}" for one in SEVERITIES if counts[one])
+    return "\n".join([*lines, f"{model}: {summary or 'nothing found'}"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

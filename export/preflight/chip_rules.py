@@ -1,0 +1,92 @@
+"""Rules about the chip: precision modes it lacks, and arithmetic its AI Core lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx
+
+from export.preflight.finding import GRAPH, Hit, rule
+from export.preflight.graph import Graph, label, type_name
+from export.preflight.operators import ARITHMETIC, CUBE
+from export.preflight.plan import BF16_MODES, FP32_MODES, HIF8_MODES
+from runtime.soc import BF16_FAMILIES, FP16_CUBE_FAMILIES, is_old_generation
+
+HIF8_FAMILY = "Ascend950"
+# The chip has no arithmetic for them.
+WIDE_TYPES = (onnx.TensorProto.INT64, onnx.TensorProto.UINT64, onnx.TensorProto.DOUBLE)
+
+
+@rule(
+    "64-bit-arithmetic",
+    "risk",
+    source="[I] the AI Core computes neither int64 nor double: the slow AI CPU does",
+    remedy="Compute in float32 or int32, or fold it with onnxsim",
+)
+def wide_arithmetic(graph: Graph) -> Iterator[Hit]:
+    """Sums and comparisons of 64-bit numbers that are left for the chip."""
+    for position, node in enumerate(graph.nodes):
+        to_double = node.op_type == "Cast" and any(
+            graph.dtype(name) == onnx.TensorProto.DOUBLE for name in node.output
+        )
+        if node.op_type not in ARITHMETIC and not to_double:
+            continue
+        read = [name for name in node.input if name and name not in graph.fixed]
+        computed = read if node.op_type in ARITHMETIC else []
+        wide = {graph.dtype(name) for name in computed} & set(WIDE_TYPES)
+        if wide or (to_double and read):
+            kinds = ", ".join(sorted(map(type_name, wide))) or "double"
+            yield Hit(position, label(node, position), f"{node.op_type} in {kinds}")
+
+
+@rule(
+    "no-fp32-on-chip",
+    "risk",
+    source="[I] the cube unit of this chip multiplies fp16 alone",
+    remedy="Take precision_mode_v2=fp16, or expect slow or failing convolutions",
+)
+def no_fp32_cube(graph: Graph) -> Iterator[Hit]:
+    """fp32 asked of a chip whose cube unit has none."""
+    soc, mode = graph.plan.soc, graph.plan.mode
+    if soc is not None and soc.family in FP16_CUBE_FAMILIES and mode in FP32_MODES:
+        count = sum(node.op_type in CUBE for node in graph.nodes)
+        if count:
+            yield Hit(-1, GRAPH, f"{count} convolutions or products in fp32 on {soc.name}")
+
+
+@rule(
+    "mode-without-chip",
+    "refused",
+    source="[V: ge docs, --precision_mode, --precision_mode_v2]",
+    remedy="Take a mode this chip has, for example precision_mode_v2=origin",
+)
+def mode_without_chip(graph: Graph) -> Iterator[Hit]:
+    """A precision mode of other chips."""
+    soc, mode = graph.plan.soc, graph.plan.mode
+    if soc is None:
+        return
+    bf16 = mode in BF16_MODES and soc.family not in BF16_FAMILIES
+    hif8 = mode in HIF8_MODES and soc.family != HIF8_FAMILY
+    if bf16 or hif8:
+        yield Hit(-1, GRAPH, f"{graph.plan.option}={mode} on {soc.name}")
+
+
+@rule(
+    "old-chip",
+    "risk",
+    source="[V: CANN runtime, src/platform/platform_config]",
+    remedy="If npu-smi says 910B1 to 910B4, name that: Ascend910B4 and so on",
+)
+def old_chip(graph: Graph) -> Iterator[Hit]:
+    """The name that is taken for another chip's most often."""
+    soc = graph.plan.soc
+    if soc is not None and is_old_generation(soc.name):
+        yield Hit(-1, GRAPH, f"{soc.name}, the old 910 of NpuArch {soc.arch}")
+
+
+RULES = (
+    wide_arithmetic,
+    no_fp32_cube,
+    mode_without_chip,
+    old_chip,
+)

@@ -1,0 +1,88 @@
+"""What preflight says, and the form of the rules that say it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from export.preflight.graph import Graph
+
+Severity = Literal["refused", "changed", "risk"]
+SEVERITIES: tuple[Severity, ...] = ("refused", "changed", "risk")
+
+# Where a finding stands that is about no single node.
+GRAPH = "graph"
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One reason not to convert a graph as it is.
+
+    Attributes:
+        severity: "refused": ATC ends with an error; "changed": it converts to something that
+            computes other numbers; "risk": slow or imprecise on the chip.
+        rule: its name in `export.preflight.rules`.
+        node: name of the node, tensor, input or output; "graph" for the graph as a whole.
+        found: what is there.
+        remedy: what to do about it.
+        source: where the contract is written; [V] seen there, [I] inferred from it.
+    """
+
+    severity: Severity
+    rule: str
+    node: str
+    found: str
+    remedy: str
+    source: str
+
+
+class Hit(NamedTuple):
+    """A place where a rule applies; `position` is the node's index, -1 for what has none."""
+
+    position: int
+    node: str
+    found: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """One line of the contract, and the search for what breaks it."""
+
+    name: str
+    severity: Severity
+    source: str
+    remedy: str
+    search: Callable[[Graph], Iterable[Hit]]
+
+    def apply(self, graph: Graph) -> Iterator[tuple[int, Finding]]:
+        """Find every place, with its position in the graph."""
+        for hit in self.search(graph):
+            yield (
+                hit.position,
+                Finding(
+                    severity=self.severity,
+                    rule=self.name,
+                    node=hit.node,
+                    found=hit.found,
+                    remedy=self.remedy,
+                    source=self.source,
+                ),
+            )
+
+
+def rule(
+    name: str, severity: Severity, *, source: str, remedy: str
+) -> Callable[[Callable[[Graph], Iterable[Hit]]], Rule]:
+    """Make a rule of the search it decorates."""
+
+    def made(search: Callable[[Graph], Iterable[Hit]]) -> Rule:
+        return Rule(name=name, severity=severity, source=source, remedy=remedy, search=search)
+
+    return made
+
+
+def fatal(findings: Iterable[Finding]) -> bool:
+    """Whether a conversion would fail or give other numbers; risks alone let it pass."""
+    return any(finding.severity != "risk" for finding in findings)

@@ -1,0 +1,246 @@
+"""A graph as the rules read it: nodes by name, constants by value, shapes as far as known.
+
+Everything here reads what a stranger wrote: an attribute of another type counts as absent, a
+tensor that cannot be decoded as a constant without a value.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from export.preflight.plan import Plan
+
+if TYPE_CHECKING:
+    from export.preflight.magnitudes import Magnitude, Measured
+
+Shape = tuple[int | None, ...]
+DEFAULT_DOMAINS = ("", "ai.onnx")
+# Their outputs depend on shapes alone: the host computes them before the chip runs.
+SHAPE_READERS = ("Shape", "Size")
+
+
+class Graph:
+    """A model, how it will be converted, and what follows from both.
+
+    Args:
+        model: parsed, its external data not loaded.
+        plan: the conversion.
+        crops: uint8 (N, S, S, 3) BGR to measure activations on; None for the embedded samples.
+        path: the file, None where the model is in memory only.
+        file_bytes: size of that file, or of the model when it is written.
+    """
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        plan: Plan,
+        *,
+        crops: NDArray[np.uint8] | None,
+        path: Path | None,
+        file_bytes: int,
+    ) -> None:
+        self.model = model
+        self.plan = plan
+        self.crops = crops
+        self.path = path
+        self.file_bytes = file_bytes
+
+    @cached_property
+    def opset(self) -> int:
+        """Version of the default domain; 0 where the model names none."""
+        versions = [
+            entry.version for entry in self.model.opset_import if entry.domain in DEFAULT_DOMAINS
+        ]
+        return max(versions, default=0)
+
+    @cached_property
+    def nodes(self) -> list[onnx.NodeProto]:
+        """All nodes in their order, those of subgraphs after the node that holds them."""
+        return list(_walk(self.model.graph, 0))
+
+    @cached_property
+    def initializers(self) -> dict[str, onnx.TensorProto]:
+        """Weights by name."""
+        return {tensor.name: tensor for tensor in self.model.graph.initializer}
+
+    @cached_property
+    def inputs(self) -> list[onnx.ValueInfoProto]:
+        """What a caller must give; old graphs list their weights among the inputs, too."""
+        return [value for value in self.model.graph.input if value.name not in self.initializers]
+
+    @cached_property
+    def constants(self) -> dict[str, onnx.TensorProto]:
+        """Weights, and the outputs of Constant nodes that hold a tensor."""
+        found = dict(self.initializers)
+        for node in self.nodes:
+            if node.op_type == "Constant" and node.output:
+                tensor = constant_of(node)
+                if tensor is not None:
+                    found[node.output[0]] = tensor
+        return found
+
+    @cached_property
+    def users(self) -> dict[str, list[tuple[onnx.NodeProto, int]]]:
+        """Tensor to the nodes that read it, each with the input's index."""
+        users: dict[str, list[tuple[onnx.NodeProto, int]]] = defaultdict(list)
+        for node in self.nodes:
+            for index, name in enumerate(node.input):
+                users[name].append((node, index))
+        return users
+
+    @cached_property
+    def fixed(self) -> set[str]:
+        """Tensors made of constants and shapes alone, which ATC folds before the chip runs."""
+        fixed = set(self.constants)
+        for node in self.nodes:
+            # a subgraph may read what its node does not list
+            closed = all(one.type != onnx.AttributeProto.GRAPH for one in node.attribute)
+            holds = closed and all(name in fixed for name in node.input if name)
+            if node.op_type in SHAPE_READERS or holds:
+                fixed.update(node.output)
+        return fixed
+
+    @cached_property
+    def _inferred(self) -> dict[str, onnx.TypeProto.Tensor]:
+        model = self.model
+        try:
+            model = onnx.shape_inference.infer_shapes(self.model)
+        # a C++ library over what a stranger wrote; without shapes the rules know less
+        except Exception:  # noqa: BLE001
+            model = self.model
+        graph = model.graph
+        values = (*graph.input, *graph.output, *graph.value_info)
+        return {value.name: value.type.tensor_type for value in values}
+
+    @cached_property
+    def weights(self) -> tuple[Magnitude, ...]:
+        """Largest magnitudes of the weights that fp16 reaches."""
+        from export.preflight.magnitudes import weights
+
+        return tuple(weights(self))
+
+    @cached_property
+    def activations(self) -> Measured:
+        """Largest magnitudes of the activations that fp16 reaches, measured once."""
+        from export.preflight.magnitudes import activations  # imports the engine
+
+        return activations(self)
+
+    def shape(self, name: str) -> Shape | None:
+        """A tensor's shape, None for what nobody knows: the shape itself, or a dimension."""
+        if name in self.constants:
+            return tuple(self.constants[name].dims)
+        known = self._inferred.get(name)
+        if known is None or not known.HasField("shape"):
+            return None
+        return dims_of(known)
+
+    def dtype(self, name: str) -> int:
+        """A tensor's element type by ONNX's number; 0 where nobody knows."""
+        if name in self.constants:
+            return self.constants[name].data_type
+        known = self._inferred.get(name)
+        return known.elem_type if known is not None else 0
+
+    def value(self, name: str) -> NDArray[Any] | None:
+        """A constant's numbers; None for what is no constant, or cannot be decoded."""
+        tensor = self.constants.get(name)
+        return None if tensor is None else self.decoded(tensor)
+
+    def decoded(self, tensor: onnx.TensorProto) -> NDArray[Any] | None:
+        """A tensor's numbers, from its file where they are external."""
+        folder = "" if self.path is None else str(self.path.parent)
+        try:
+            return onnx.numpy_helper.to_array(tensor, folder)
+        # onnx raises whatever its parts raise: wrong sizes, unknown types, files that are not there
+        except Exception:  # noqa: BLE001
+            return None
+
+
+def dims_of(tensor: onnx.TypeProto.Tensor) -> Shape:
+    """Dimensions, None for those without a number."""
+    return tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim)
+
+
+def type_name(number: int) -> str:
+    """ONNX's name of an element type, in the spelling of numpy and torch."""
+    known = onnx.TensorProto.DataType.DESCRIPTOR.values_by_number.get(number)
+    return known.name.lower() if known is not None else f"type {number}"
+
+
+def label(node: onnx.NodeProto, position: int) -> str:
+    """A node's name; ATC names those without one after their type and place."""
+    return node.name or f"{node.op_type}_{position}"
+
+
+def nodes_of(graph: Graph, *types: str) -> Iterator[tuple[int, str, onnx.NodeProto]]:
+    """Nodes of these types in ONNX's own domain: position, name, node."""
+    for position, node in enumerate(graph.nodes):
+        if node.op_type in types and node.domain in DEFAULT_DOMAINS:
+            yield position, label(node, position), node
+
+
+def constant_of(node: onnx.NodeProto) -> onnx.TensorProto | None:
+    """The tensor of a Constant node, whichever attribute holds it."""
+    for attribute in node.attribute:
+        if attribute.name == "value" and attribute.HasField("t"):
+            tensor: onnx.TensorProto = attribute.t
+            return tensor
+        if attribute.name == "value_float":
+            return onnx.numpy_helper.from_array(np.array(attribute.f, np.float32))
+        if attribute.name == "value_floats":
+            return onnx.numpy_helper.from_array(np.array(attribute.floats, np.float32))
+        if attribute.name == "value_int":
+            return onnx.numpy_helper.from_array(np.array(attribute.i, np.int64))
+        if attribute.name == "value_ints":
+            return onnx.numpy_helper.from_array(np.array(attribute.ints, np.int64))
+    return None
+
+
+def integers(node: onnx.NodeProto, name: str) -> tuple[int, ...] | None:
+    """A list of integers among the node's attributes; None where it is absent or no such list."""
+    for attribute in node.attribute:
+        if attribute.name == name and attribute.type == onnx.AttributeProto.INTS:
+            return tuple(attribute.ints)
+    return None
+
+
+def integer(node: onnx.NodeProto, name: str, default: int) -> int:
+    """An integer among the node's attributes."""
+    for attribute in node.attribute:
+        if attribute.name == name and attribute.type == onnx.AttributeProto.INT:
+            return int(attribute.i)
+    return default
+
+
+def text(node: onnx.NodeProto, name: str, default: str) -> str:
+    """A text among the node's attributes."""
+    for attribute in node.attribute:
+        if attribute.name == name and attribute.type == onnx.AttributeProto.STRING:
+            return bytes(attribute.s).decode("utf-8", "backslashreplace")
+    return default
+
+
+def given(node: onnx.NodeProto, index: int) -> str:
+    """Name of a node's input; empty where it is left out."""
+    return node.input[index] if len(node.input) > index else ""
+
+
+DEEPEST_SUBGRAPH = 50
+
+
+def _walk(graph: onnx.GraphProto, depth: int) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            # a parser's own limit on nesting; deeper ones do not come out of a file
+            if attribute.type == onnx.AttributeProto.GRAPH and depth < DEEPEST_SUBGRAPH:
+                yield from _walk(attribute.g, depth + 1)

@@ -1,0 +1,218 @@
+"""How large the numbers in a graph are: the weights as they stand, the activations as they run.
+
+What counts as safe in fp16:
+- A tensor of zeros alone: 0 is exact.
+- A tensor with some numbers below the smallest normal fp16: only its largest magnitude is judged,
+  for what is small beside it is lost in the sums it enters anyway.
+- A constant that only bounds others (Clip, Max, Min): it guards a number that is measured itself,
+  such as the sum of a heatmap that the decoder clamps at 1e-6. fp16 holds 1e-6 as a subnormal, and
+  a bound beyond 65504 bounds nothing that fp16 could hold.
+- What ATC folds before the chip runs: constants and shapes alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+
+from export.preflight.graph import Graph, Shape, dims_of
+from export.preflight.operators import CUBE
+from parity.samples import default_samples
+from runtime.crop import crop_straight, crop_whole
+from runtime.errors import InputError, one_line
+from runtime.picture import read_picture
+from runtime.spec import InputSpec
+
+LARGEST_FP16 = 65504.0
+SMALLEST_NORMAL_FP16 = 6.1e-5
+# operator -> its inputs that bound others
+BOUNDS = {"Clip": (1, 2), "Max": None, "Min": None}
+IMAGE_RANK = 4
+COLOURS = 3
+# Beyond it the graph is no network for crops, and measuring it costs more than it tells.
+LARGEST_SIDE_PX = 2048
+FATAL_SEVERITY = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Magnitude:
+    """A tensor's largest magnitude; `position` is that of the node that makes it, or -1."""
+
+    tensor: str
+    position: int
+    largest: float
+
+    @property
+    def overflows(self) -> bool:
+        """Whether fp16 cannot hold it. What is no number any more has overflowed already."""
+        return not self.largest <= LARGEST_FP16
+
+    @property
+    def vanishes(self) -> bool:
+        """Whether fp16 holds none of it with its full 11 bits."""
+        return 0 < self.largest < SMALLEST_NORMAL_FP16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Activations on real crops; `reason` says why there are none."""
+
+    magnitudes: tuple[Magnitude, ...] = ()
+    reason: str = ""
+
+
+def weights(graph: Graph) -> Iterator[Magnitude]:
+    """Largest magnitude of every float constant that fp16 reaches."""
+    for name, tensor in graph.constants.items():
+        if tensor.data_type != onnx.TensorProto.FLOAT or not _reached(graph, name):
+            continue
+        numbers = graph.decoded(tensor)
+        if numbers is not None and numbers.size and not _only_bounds(graph, name):
+            yield Magnitude(tensor=name, position=-1, largest=_largest(numbers))
+
+
+def activations(graph: Graph) -> Measured:
+    """Largest magnitude of every float activation that fp16 reaches, over all crops.
+
+    Raises:
+        InputError: crops of another size than the graph's input.
+    """
+    makers = {
+        name: position
+        for position, node in enumerate(graph.nodes)
+        for name in node.output
+        if name and name not in graph.fixed
+    }
+    wanted = [
+        name
+        for name in makers
+        if graph.dtype(name) == onnx.TensorProto.FLOAT and _reached(graph, name)
+    ]
+    if graph.plan.reach == "none" or not makers:
+        return Measured()
+    spec = _image_input(graph)
+    if spec is None:
+        return Measured(
+            reason=f"its input is no float32 image (N, 3, S, S) of up to {LARGEST_SIDE_PX} px"
+        )
+    if not wanted:
+        return Measured(reason="the types of its tensors are not known")
+    batch = spec.pack(_crops(graph, spec))
+    try:
+        largest = _run(graph, wanted, batch)
+    # onnxruntime and protobuf raise their own classes, and RuntimeError
+    except Exception as error:  # noqa: BLE001
+        return Measured(reason=one_line(f"onnxruntime: {error}", 200))
+    return Measured(
+        magnitudes=tuple(
+            Magnitude(tensor=name, position=makers[name], largest=value)
+            for name, value in zip(wanted, largest, strict=True)
+        )
+    )
+
+
+def _reached(graph: Graph, name: str) -> bool:
+    """Whether fp16 may hold this tensor under the planned precision mode."""
+    if graph.plan.reach == "all":
+        return bool(graph.users[name]) or name not in graph.constants
+    return graph.plan.reach == "cube" and any(node.op_type in CUBE for node, _ in graph.users[name])
+
+
+def _only_bounds(graph: Graph, name: str) -> bool:
+    return all(
+        node.op_type in BOUNDS and index in (BOUNDS[node.op_type] or range(len(node.input)))
+        for node, index in graph.users[name]
+    )
+
+
+def _largest(numbers: NDArray[Any]) -> float:
+    # NaN wins over every number
+    with np.errstate(invalid="ignore"):
+        return float(np.abs(numbers.astype(np.float64)).max())
+
+
+def _image_input(graph: Graph) -> InputSpec | None:
+    if len(graph.inputs) != 1:
+        return None
+    (value,) = graph.inputs
+    tensor = value.type.tensor_type
+    shape: Shape = dims_of(tensor)
+    square = len(shape) == IMAGE_RANK and shape[1] == COLOURS and shape[2] == shape[3]
+    side = shape[2] if square else None
+    if tensor.elem_type != onnx.TensorProto.FLOAT or not side or side > LARGEST_SIDE_PX:
+        return None
+    return InputSpec(name=value.name, size=side)
+
+
+def _crops(graph: Graph, spec: InputSpec) -> NDArray[np.uint8]:
+    if graph.crops is None:
+        return _sample_crops(spec.size)
+    expected = (spec.size, spec.size, COLOURS)
+    if graph.crops.dtype != np.uint8 or graph.crops.shape[1:] != expected or not len(graph.crops):
+        raise InputError(
+            "crops",
+            expected=f"uint8 (N, {spec.size}, {spec.size}, {COLOURS}) with 1 or more pictures",
+            got=f"{graph.crops.dtype} {graph.crops.shape}",
+            action="Cut them at the size of the graph's input",
+        )
+    return graph.crops
+
+
+@cache
+def _sample_crops(size: int) -> NDArray[np.uint8]:
+    """The embedded photo as a whole, and the embedded crop."""
+    crops = []
+    for sample in default_samples():
+        picture = read_picture(sample.path)
+        # a crop of another size than the network's is as good a picture as any other
+        cut = crop_straight if picture.shape[:2] == (size, size) else crop_whole
+        crops.append(cut(picture, size).pixels)
+    return np.stack(crops)
+
+
+def _run(graph: Graph, wanted: list[str], batch: NDArray[Any]) -> list[float]:
+    """Run crop by crop; the graph itself reduces each tensor, so that none is kept in memory."""
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = FATAL_SEVERITY
+    # as the graph says it: no tensor fused away
+    settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session: Any = onnxruntime.InferenceSession(
+        _reducing(graph, wanted).SerializeToString(),
+        settings,
+        providers=["CPUExecutionProvider"],
+        enable_fallback=0,  # it would print to stdout, and try the same once more
+    )
+    (value,) = graph.inputs
+    fixed_batch = dims_of(value.type.tensor_type)[0] or 1
+    largest = np.zeros(len(wanted))
+    for crop in batch:
+        fed = np.repeat(crop[None], fixed_batch, axis=0)
+        extremes = np.array(session.run(None, {value.name: fed}), np.float64).reshape(-1, 2)
+        # the largest of no numbers lies below the smallest of none
+        extremes[extremes[:, 0] < extremes[:, 1]] = 0
+        largest = np.maximum(largest, np.abs(extremes).max(axis=1))
+    return [float(number) for number in largest]
+
+
+def _reducing(graph: Graph, wanted: list[str]) -> onnx.ModelProto:
+    """The same graph with the largest and the smallest number of each tensor as its outputs."""
+    model = onnx.ModelProto()
+    model.CopyFrom(graph.model)
+    if graph.path is not None:
+        onnx.external_data_helper.load_external_data_for_model(model, str(graph.path.parent))
+    del model.graph.output[:]
+    for index, name in enumerate(wanted):
+        for operator in ("ReduceMax", "ReduceMin"):
+            output = f"__preflight_{operator}_{index}"
+            model.graph.node.append(onnx.helper.make_node(operator, [name], [output], keepdims=0))
+            model.graph.output.append(
+                onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, [])
+            )
+    return model
