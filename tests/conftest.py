@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from runtime.backends import Backend, open_backend
 from runtime.detector import Detector
 
+pytest_plugins = ["cann.plugin"]
+
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:

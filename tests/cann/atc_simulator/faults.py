@@ -1,0 +1,86 @@
+"""Faults on demand, by CANNSIM_FAULT: a comma list, of which the words "atc:..." are meant here.
+
+atc:exit=N                dies at once with N, printing nothing
+atc:success-without-file  says success, writes nothing
+atc:truncated-file        says success, the file lacks its second half
+atc:silent-failure        the text of a failure, exit code 0, no file
+atc:hang                  ignores SIGTERM, and so does the child it starts
+atc:oom                   killed (SIGKILL) while compiling
+atc:E19999                any code, while compiling
+atc:wrong-soc             the OM is for another chip
+atc:partial-then-die      killed (SIGKILL) while writing
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import time
+
+WORDS = (
+    "success-without-file",
+    "truncated-file",
+    "silent-failure",
+    "hang",
+    "oom",
+    "wrong-soc",
+    "partial-then-die",
+)
+LONGEST_HANG_S = 300.0
+
+
+def asked() -> frozenset[str]:
+    """The faults meant for atc.
+
+    Raises:
+        ValueError: a fault that there is not.
+    """
+    words = os.environ.get("CANNSIM_FAULT", "").split(",")
+    mine = frozenset(word.strip()[4:] for word in words if word.strip().startswith("atc:"))
+    for word in mine:
+        if word not in WORDS and not re.fullmatch(r"exit=\d+|E[A-Z0-9]\d{4}", word):
+            message = f"CANNSIM_FAULT: there is no fault atc:{word}"
+            raise ValueError(message)
+    return mine
+
+
+def exit_code(faults: frozenset[str]) -> int | None:
+    """The code of atc:exit=N."""
+    for word in faults:
+        if word.startswith("exit="):
+            return int(word.removeprefix("exit="))
+    return None
+
+
+def error_code(faults: frozenset[str]) -> str | None:
+    """The code of atc:E....."""
+    return next((word for word in sorted(faults) if re.fullmatch(r"E[A-Z0-9]\d{4}", word)), None)
+
+
+def while_compiling(faults: frozenset[str]) -> None:
+    """The faults that end the process, or keep it, while operators are compiled."""
+    if "oom" in faults:
+        die()
+    if "hang" in faults:
+        hang()
+
+
+def die() -> None:
+    """As the kernel's out-of-memory killer does it."""
+    sys.stdout.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hang() -> None:
+    """Sleep, deaf to SIGTERM; a child sleeps beside, as atc's compiling processes would."""
+    sys.stdout.flush()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    child = os.fork()
+    if child:
+        print(f"atc hangs as asked: processes {os.getpid()} and {child} (simulated)", flush=True)
+    until = time.monotonic() + LONGEST_HANG_S
+    while time.monotonic() < until:  # a bound, should a test fail to kill it
+        time.sleep(0.2)
+    os._exit(1)

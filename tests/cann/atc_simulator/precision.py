@@ -1,0 +1,274 @@
+"""Precision: the modes, the files that override them, and the arithmetic that comes out.
+
+Source: ATC manual --precision_mode, --precision_mode_v2, --op_precision_mode, --modify_mixlist,
+--keep_dtype, --customize_dtypes; default force_fp16 for inference: hicann/ge nn_engine
+fe_context_utils.cc. The grammar of wrong files is inferred to be refused with E10001.
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from cann.atc_simulator.flags import Flags
+from cann.atc_simulator.messages import Journal, bad, fail
+from cann.atc_simulator.socs import Chip
+
+V1_TO_V2 = {
+    "force_fp16": "fp16",
+    "must_keep_origin_dtype": "origin",
+    "force_fp32": "cube_fp16in_fp32out",
+    "cube_fp16in_fp32out": "cube_fp16in_fp32out",
+    "allow_fp32_to_fp16": "cube_fp16in_fp32out",  # inferred: vector operators stay fp32
+    "allow_mix_precision": "mixed_float16",
+    "allow_mix_precision_fp16": "mixed_float16",
+    "allow_mix_precision_bf16": "mixed_bfloat16",
+    "allow_fp32_to_bf16": "mixed_bfloat16",
+}
+MIXED_V1 = ("allow_mix_precision", "allow_mix_precision_fp16", "allow_mix_precision_bf16")
+MIXED_V2 = ("mixed_float16", "mixed_bfloat16", "mixed_hif8")
+OP_VALUES = {
+    "high_precision",
+    "high_performance",
+    "enable_float_32_execution",
+    "enable_hi_float_32_execution",
+    "support_out_of_bound_index",
+    "keep_fp16",
+    "super_performance",
+}
+DTYPES = {"float16", "float32", "bfloat16", "int8", "uint8", "int32", "int64", "bool"}
+# Ascend's operator types, where their names differ from ONNX's
+ASCEND_TYPES = {
+    "Conv2D": ("Conv",),
+    "Conv3D": ("Conv",),
+    "Conv2DTransposeD": ("ConvTranspose",),
+    "MatMulV2": ("MatMul", "Gemm"),
+    "BatchMatMulV2": ("MatMul",),
+    "InstanceNorm": ("InstanceNormalization",),
+    "BatchNorm": ("BatchNormalization",),
+    "BNInfer": ("BatchNormalization",),
+    "MaxPoolV3": ("MaxPool",),
+    "RealDiv": ("Div",),
+    "ReduceSumD": ("ReduceSum",),
+    "ReduceMeanD": ("ReduceMean",),
+    "SoftmaxV2": ("Softmax",),
+    "ResizeNearestNeighborV2": ("Resize",),
+    "ConcatD": ("Concat",),
+    "StridedSliceV2": ("Slice",),
+    "ClipByValue": ("Clip",),
+}
+MATRIX_TYPES = ("Conv", "ConvTranspose", "MatMul", "Gemm")
+_CUSTOM_LINE = re.compile(
+    r"(?:OpType::(?P<type>\w+):|(?P<name>.+?)::)InputDtype:(?P<in>[\w,]*),OutputDtype:(?P<out>[\w,]+)"
+)
+
+
+class NamedNode(Protocol):
+    """What is needed of a node here."""
+
+    name: str
+    op_type: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precision:
+    """The arithmetic an OM stands for: as rehearsed, and the nodes kept in fp32."""
+
+    arithmetic: str  # "fp16", "fp32", "hf32" or "mixed"
+    keep_fp32: list[str] = field(default_factory=list)
+
+
+def check_early(flags: Flags) -> None:
+    """The checks made before the model is read, in atc's order.
+
+    Raises:
+        AtcError: E10001, E10006 or E10056.
+    """
+    if flags["is_weight_clip"] not in ("0", "1"):
+        raise fail("E10006", parameter="is_weight_clip", value=flags["is_weight_clip"])
+    v1, v2 = flags["precision_mode"], flags["precision_mode_v2"]
+    if v1 and v2:
+        raise fail("E10056", parameter1="--precision_mode", parameter2="--precision_mode_v2")
+    if flags["modify_mixlist"] and v1 not in MIXED_V1 and v2 not in MIXED_V2:
+        raise bad(
+            "--modify_mixlist",
+            flags["modify_mixlist"],
+            "Modify_mixlist is set. Please ensure that the precision mode is a mixed one.",
+        )
+
+
+def mode_of(flags: Flags, chip: Chip) -> str:
+    """The mode under its newer name; force_fp16 on every chip unless told otherwise.
+
+    Raises:
+        AtcError: E10001: the chip has no bf16 or hif8 (inferred).
+    """
+    asked = flags["precision_mode_v2"] or flags["precision_mode"] or "fp16"
+    mode = V1_TO_V2.get(asked, asked)
+    option = "--precision_mode_v2" if flags["precision_mode_v2"] else "--precision_mode"
+    if mode == "mixed_bfloat16" and not chip.bf16:
+        raise bad(option, asked, f"{chip.name} does not support bfloat16.")
+    if mode in ("cube_hif8", "mixed_hif8") and not chip.hif8:
+        raise bad(option, asked, f"{chip.name} does not support hifloat8.")
+    return mode
+
+
+def resolve(flags: Flags, chip: Chip, nodes: Iterable[NamedNode], journal: Journal) -> Precision:
+    """Decide the arithmetic for a graph.
+
+    Raises:
+        AtcError: E10001 or E10032 for a wrong file; EZ3002 where the cube unit lacks fp32.
+    """
+    nodes = list(nodes)
+    mode = mode_of(flags, chip)
+    modes_of_ops = _op_modes(flags["op_precision_mode"], nodes, journal)
+    black = _black_listed(flags["modify_mixlist"])
+    kept = _of_types(nodes, black)
+    kept |= _kept(flags["keep_dtype"], nodes, journal)
+    forced_up, forced_down = _customized(flags["customize_dtypes"], nodes, journal)
+    kept = (kept | forced_up) - forced_down
+    ordered = [node.name for node in nodes if node.name in kept]
+    if mode == "origin":
+        if forced_down:
+            raise fail(
+                "E10055", reason="the simulator cannot put single nodes into fp16 under origin"
+            )
+        return Precision(arithmetic=_origin(chip, nodes, modes_of_ops))
+    if not chip.cube_fp32:
+        _refuse_fp32_cube(chip, [node for node in nodes if node.name in kept])
+    mixed = mode in ("cube_fp16in_fp32out", "mixed_bfloat16", "cube_hif8", "mixed_hif8")
+    return Precision(arithmetic="mixed" if mixed else "fp16", keep_fp32=ordered)
+
+
+def _origin(chip: Chip, nodes: list[NamedNode], modes_of_ops: dict[str, str]) -> str:
+    if not chip.cube_fp32:
+        _refuse_fp32_cube(chip, nodes)
+    if not chip.hf32:
+        return "fp32"
+    convolutions = [node.name for node in nodes if node.op_type == "Conv"]
+    full = all(modes_of_ops.get(name) == "enable_float_32_execution" for name in convolutions)
+    return "fp32" if full else "hf32"
+
+
+def _refuse_fp32_cube(chip: Chip, nodes: list[NamedNode]) -> None:
+    for node in nodes:
+        if node.op_type in MATRIX_TYPES:
+            optype = "Conv2D" if node.op_type == "Conv" else node.op_type
+            raise fail(
+                "EZ3002",
+                optype=optype,
+                reason=f"data type DT_FLOAT of input [x] of [{node.name}] is not supported by the "
+                f"cube unit of {chip.name}. All supported data types are: DT_FLOAT16, DT_INT8",
+            )
+
+
+def _op_modes(path: str, nodes: list[NamedNode], journal: Journal) -> dict[str, str]:
+    """Node name -> value of --op_precision_mode's file; names win over types."""
+    if not path:
+        return {}
+    parser = configparser.RawConfigParser(delimiters=("=",), strict=False, allow_no_value=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # names keep their case
+    try:
+        parser.read_string(Path(path).read_text(encoding="utf-8"))
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise bad("--op_precision_mode", path, f"no valid ini file: {error!r}") from None
+    modes: dict[str, str] = {}
+    for section in sorted(parser.sections(), key=lambda name: name == "ByNodeName"):
+        if section not in ("ByOpType", "ByNodeName"):
+            raise bad("--op_precision_mode", path, f"unknown section [{section}]")
+        for key, value in parser.items(section):
+            if value not in OP_VALUES:
+                raise bad("--op_precision_mode", path, f"unknown mode {value} of {key}")
+            names = (
+                _of_types(nodes, {key})
+                if section == "ByOpType"
+                else {node.name for node in nodes if node.name == key}
+            )
+            if not names:
+                journal.warn("W11002", filename=path, opnames=key)
+            modes.update(dict.fromkeys(names, value))
+    return modes
+
+
+def _of_types(nodes: list[NamedNode], types: Iterable[str]) -> set[str]:
+    """Names of the nodes that become operators of these Ascend types."""
+    wanted = {onnx for one in types for onnx in ASCEND_TYPES.get(one, (one,))}
+    return {node.name for node in nodes if node.op_type in wanted}
+
+
+def _black_listed(path: str) -> set[str]:
+    if not path:
+        return set()
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise fail("E10032", file_name=path, reason=str(error)) from None
+    lists = {"black-list", "white-list", "gray-list"}
+    if not isinstance(document, dict) or not set(document) <= lists:
+        raise bad("--modify_mixlist", path, "only black-list, white-list and gray-list are known")
+    for changes in document.values():
+        if not isinstance(changes, dict) or not set(changes) <= {"to-add", "to-remove"}:
+            raise bad("--modify_mixlist", path, "only to-add and to-remove are known")
+        for types in changes.values():
+            if not isinstance(types, list) or not all(isinstance(one, str) for one in types):
+                raise bad("--modify_mixlist", path, "to-add and to-remove are lists of types")
+    return set(document.get("black-list", {}).get("to-add", []))
+
+
+def _kept(path: str, nodes: list[NamedNode], journal: Journal) -> set[str]:
+    """--keep_dtype: one node name or OpType::Type a line."""
+    kept: set[str] = set()
+    missing = []
+    for line in _lines(path, "--keep_dtype"):
+        kind, _, rest = line.partition("::")
+        found = (
+            _of_types(nodes, {rest})
+            if kind == "OpType"
+            else {node.name for node in nodes if node.name == line}
+        )
+        if not found:
+            missing.append(line)
+        kept |= found
+    if missing:
+        journal.warn("W11002", filename=path, opnames=", ".join(missing))
+    return kept
+
+
+def _customized(path: str, nodes: list[NamedNode], journal: Journal) -> tuple[set[str], set[str]]:
+    """--customize_dtypes: the nodes put into fp32, and those taken out of it."""
+    up: set[str] = set()
+    down: set[str] = set()
+    for line in _lines(path, "--customize_dtypes"):
+        parts = _CUSTOM_LINE.fullmatch(line)
+        if not parts:
+            raise bad("--customize_dtypes", path, f"the line {line!r} has another format")
+        dtypes = [one for one in f"{parts['in']},{parts['out']}".split(",") if one]
+        if unknown := set(dtypes) - DTYPES:
+            raise bad("--customize_dtypes", path, f"unknown data type {min(unknown)}")
+        found = (
+            _of_types(nodes, {parts["type"]})
+            if parts["type"]
+            else {node.name for node in nodes if node.name == parts["name"]}
+        )
+        if not found:
+            journal.warn("W11002", filename=path, opnames=line)
+        if set(dtypes) == {"float32"}:
+            up |= found
+        else:
+            down |= found
+    return up - down, down
+
+
+def _lines(path: str, option: str) -> list[str]:
+    if not path:
+        return []
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise bad(option, path, f"the file cannot be read: {error!r}") from None
+    return [line.strip() for line in text.splitlines() if line.strip()]

@@ -1,0 +1,62 @@
+"""What differs between CANN's releases, as far as a caller of atc can see it.
+
+CANNSIM_CANN chooses one; the default is 8.5.0. Three looks of the same error:
+
+    6.0     E10054: The required parameter ...
+    8.5.0   E10054: [PID: 7] 2026-03-24-12:14:45.885.234 Invalid_Argument: The required ...
+    9.0.0   [PID: 7] 2026-03-24-12:14:45.885.234 Invalid_Argument(E10054): The required ...
+
+Sources: hicann/runtime src/dfx/error_manager/error_manager.cc (the newest look), the threads
+Ascend/ModelZoo-PyTorch#6 (the oldest) and hw-native-sys/PTOAS#341 (the newest, 2026-03).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+DEFAULT = "8.5.0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """One CANN release as its atc shows itself."""
+
+    name: str
+    number: tuple[int, int]
+
+    @property
+    def plain_errors(self) -> bool:
+        """The oldest look: code and message, nothing else."""
+        return self.number < (8, 0)
+
+    @property
+    def bracketed_codes(self) -> bool:
+        """The newest look: the code stands in brackets after the title."""
+        return self.number >= (9, 0)
+
+    @property
+    def opsets(self) -> range:
+        """The opsets whose operators have a parser."""
+        return range(9, 14) if self.number < (7, 0) else range(11, 19)
+
+    @property
+    def one_domain_only(self) -> bool:
+        """Old parsers refuse any second opset_import where a node names no domain."""
+        return self.number < (7, 0)
+
+
+def release() -> Release:
+    """The release that CANNSIM_CANN names.
+
+    Raises:
+        ValueError: it names none.
+    """
+    name = os.environ.get("CANNSIM_CANN") or DEFAULT
+    parts = name.split(".")
+    try:
+        number = int(parts[0]), int("".join(c for c in parts[1] if c.isdigit()) or "0")
+    except (IndexError, ValueError):
+        message = f"CANNSIM_CANN={name!r} is no release such as 6.0 or 8.5.0"
+        raise ValueError(message) from None
+    return Release(name=name, number=number)

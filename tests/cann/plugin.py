@@ -1,0 +1,106 @@
+"""The fixture `cann`: a machine that has CANN, as far as environment variables go."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+PACKAGES = ("toolkit", "runtime", "compiler", "opp")
+
+
+class Cann:
+    """A sourced CANN: the simulated tools on PATH, a prefix with its version, faults on demand.
+
+    Every change shows in os.environ at once, so code in this process and its children see it.
+
+    Args:
+        folder: an empty one, for the prefix and for $HOME.
+        monkeypatch: undoes everything after the test.
+    """
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self._monkeypatch = monkeypatch
+        self.set_version("8.5.0")
+        self._source()
+
+    @property
+    def prefix(self) -> Path:
+        """Where this CANN is "installed"."""
+        return self.folder / "Ascend" / "cann"
+
+    @property
+    def atc(self) -> Path:
+        """The simulated atc."""
+        return HERE / "bin" / "atc"
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The whole environment, for a child process."""
+        return dict(os.environ)
+
+    def set(self, name: str, value: str | None) -> None:
+        """Set an environment variable, or remove it with None."""
+        if value is None:
+            self._monkeypatch.delenv(name, raising=False)
+        else:
+            self._monkeypatch.setenv(name, value)
+
+    def set_soc(self, name: str, devices: int = 1) -> None:
+        """The chip in this machine, for acl and npu-smi."""
+        self.set("CANNSIM_SOC", name)
+        self.set("CANNSIM_DEVICES", str(devices))
+
+    def set_fault(self, *faults: str) -> None:
+        """Faults such as "atc:hang" or "acl:mdl.execute=507011"; none without arguments."""
+        self.set("CANNSIM_FAULT", ",".join(faults) or None)
+
+    def set_version(self, version: str) -> None:
+        """The release: it decides atc's flags, opsets and the look of its errors."""
+        self.set("CANNSIM_CANN", version)
+        text = f"package_name=Ascend-cann-toolkit\nversion={version}\ninnerversion=simulated\n"
+        host = self.prefix / f"{platform.machine()}-linux"
+        host.mkdir(parents=True, exist_ok=True)
+        (host / "ascend_toolkit_install.info").write_text(text)
+        lines = [f"{name}_running_version=[{version}:{version}]\n" for name in PACKAGES]
+        (self.prefix / "version.cfg").write_text("".join(["# simulated\n", *lines]))
+        for name in PACKAGES:
+            (self.prefix / name).mkdir(exist_ok=True)
+            (self.prefix / name / "version.info").write_text(f"Version={version}\n")
+
+    def _source(self) -> None:
+        """What `source set_env.sh` does."""
+        modes = self.prefix / "opp/built-in/op_impl/ai_core/tbe/impl_mode"
+        modes.mkdir(parents=True)
+        (modes / "all_ops_impl_mode.ini").write_text("[ByOpType]\n")
+        (self.prefix / "set_env.sh").write_text("# simulated\n")
+        (self.prefix / "bin").mkdir()
+        for tool in sorted((HERE / "bin").iterdir()):
+            (self.prefix / "bin" / tool.name).symlink_to(tool)
+        # the tools' shebang must find this Python, which has onnx
+        tools = [str(HERE / "bin"), str(Path(sys.executable).parent)]
+        self.set("PATH", os.pathsep.join([*tools, os.environ.get("PATH", "")]))
+        for name, first in (
+            ("PYTHONPATH", HERE / "python"),
+            ("LD_LIBRARY_PATH", self.prefix / "lib64"),
+        ):
+            self.set(name, os.pathsep.join(filter(None, [str(first), os.environ.get(name)])))
+        for name in ("ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME", "TOOLCHAIN_HOME"):
+            self.set(name, str(self.prefix))
+        self.set("ASCEND_AICPU_PATH", str(self.prefix))
+        self.set("ASCEND_OPP_PATH", str(self.prefix / "opp"))
+        self.set("HOME", str(self.folder))
+        for name in ("ASCEND_WORK_PATH", "CANNSIM_SUFFIX", "CANNSIM_ATC_SECONDS", "CANNSIM_FAULT"):
+            self.set(name, None)
+        self.set_soc("Ascend910B3")
+
+
+@pytest.fixture
+def cann(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Cann:
+    """A machine with the simulated CANN sourced: release 8.5.0, one Ascend910B3."""
+    return Cann(tmp_path_factory.mktemp("cann"), monkeypatch)
