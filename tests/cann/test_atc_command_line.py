@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -370,6 +372,24 @@ def test_the_executable_runs_from_any_folder(cann: Cann, folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert (folder / "by_path.om").is_file()
     assert done.stderr == ""
+
+
+def test_the_fixture_looks_like_a_sourced_cann(cann: Cann) -> None:
+    """PATH, prefix and version; what is set shows in this process."""
+    assert shutil.which("atc") == str(cann.atc)
+    assert os.environ["ASCEND_HOME_PATH"] == str(cann.prefix)
+    assert Path(os.environ["ASCEND_OPP_PATH"]).is_dir()
+    assert "[8.5.0:8.5.0]" in (cann.prefix / "version.cfg").read_text()
+
+    cann.set_version("6.0")
+    cann.set_fault("atc:exit=3")
+    cann.set_soc("Ascend310P3", devices=2)
+    assert "[6.0:6.0]" in (cann.prefix / "version.cfg").read_text()
+    assert cann.env["CANNSIM_FAULT"] == "atc:exit=3"
+    assert (cann.env["CANNSIM_SOC"], cann.env["CANNSIM_DEVICES"]) == ("Ascend310P3", "2")
+    assert run(*conversion()).status == 3
+    cann.set_fault()
+    assert "CANNSIM_FAULT" not in os.environ
 
 
 def test_nothing_outside_the_tests_knows_the_simulator() -> None:

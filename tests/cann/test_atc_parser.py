@@ -202,13 +202,18 @@ def test_plugins_refuse_what_they_cannot_map(
     assert reason in done.out
 
 
-def computed(model: onnx.ModelProto, image: NDArray[np.float32]) -> NDArray[np.float32]:
+def every_output(model: bytes, image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     """What onnxruntime makes of it."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    session = ort.InferenceSession(model.SerializeToString(), options)
-    (result,) = session.run(None, {"image": image})
-    return np.asarray(result, np.float32)
+    results = ort.InferenceSession(model, options).run(None, {"image": image})
+    return [np.asarray(one, np.float32) for one in results]
+
+
+def computed(model: onnx.ModelProto, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The only output."""
+    (result,) = every_output(model.SerializeToString(), image)
+    return result
 
 
 def both(
@@ -276,6 +281,41 @@ def test_resize_half_pixel_is_the_kernels(folder: Path, scale: float) -> None:
     assert np.array_equal(got[0, 0], image[np.ix_(at, at)])
     if scale == 2.0:
         assert np.array_equal(asked, got)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "warnings"),
+    [
+        ({"antialias": 0}, []),
+        ({"keep_aspect_ratio_policy": "stretch"}, []),
+        ({"antialias": 1}, ["W11003"]),
+        ({"keep_aspect_ratio_policy": "not_larger"}, ["W11003"]),
+    ],
+    ids=str,
+)
+def test_resize_warns_of_what_it_ignores(
+    folder: Path, attribute: dict[str, Any], warnings: list[str]
+) -> None:
+    node, scales = resized(2.0, coordinate_transformation_mode="asymmetric", **attribute)
+    graphs.save(folder, graphs.model([node], constants=[scales], opset=18))
+    assert run(*conversion()).warnings == warnings
+
+
+def test_our_own_export_converts_and_computes_the_same(
+    starter_bundle: Path, folder: Path, rng: np.random.Generator
+) -> None:
+    """Nothing in it is among the things that atc changes silently."""
+    (folder / "model.onnx").write_bytes((starter_bundle / "model.onnx").read_bytes())
+    done = run(*conversion(input_shape="image:2,3,256,256", precision_mode_v2="origin"))
+    assert done.status == 0, done.out
+    assert done.warnings == []
+
+    image = rng.uniform(-1, 1, (2, 3, 256, 256)).astype(np.float32)
+    asked = every_output((folder / "model.onnx").read_bytes(), image)
+    got = every_output(stored_graph(folder / "net.om").SerializeToString(), image)
+    assert len(asked) == len(got) == 2
+    for one, other in zip(asked, got, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_infinite_weights_are_clipped_unless_told_not_to(folder: Path) -> None:
