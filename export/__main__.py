@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import argparse
 import logging
-import shutil
+import shlex
 import sys
 from pathlib import Path
 
 import msgspec
 
 from export import pipeline
+from export.atc_options import AtcTable
 from export.config import ExportConfig, OnnxTable, check_config, read_config
 from export.folder import check_output
 from export.freshness import old_manifest, up_to_date
 from export.job import Job, prepare
+from export.om_plan import OmPlan, plan_om
+from export.om_step import commands
+from export.to_om import conversions, setting_files
 from runtime import command_line
-from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK
+from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
 from runtime.files import shown
 from runtime.manifest import Manifest
+from runtime.spec import InputSpec
 
 DEFAULT_CONFIG = Path("configs/starter68.toml")
 
@@ -37,9 +42,10 @@ def main(argv: list[str] | None = None) -> int:
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = command_line.parser(
         "export",
-        "Export a checkpoint to ONNX, simplify it, judge it in pixels against the checkpoint and\n"
-        "put the bundle into place. Steps whose inputs have not changed are skipped.",
-        "python -m export --config configs/star68.toml --weights pytorch_model.pkl",
+        "Export a checkpoint to ONNX, simplify it, judge it in pixels against the checkpoint,\n"
+        "convert it to .om where CANN's atc is, and put the bundle into place. Steps whose inputs\n"
+        "have not changed are skipped. What follows -- goes to atc.",
+        "python -m export --config configs/star68.toml --om require --soc_version Ascend910B3",
     )
     add = parser.add_argument
     add(
@@ -56,15 +62,49 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     add("--max-mean", type=float, metavar="PX", help="instead of [parity] max_mean_px")
     add("--max-error", type=float, metavar="PX", help="instead of [parity] max_error_px")
     add("--no-parity", action="store_true", help="do not judge; the manifest will say so")
+    _add_atc_options(parser)
     add("--dry-run", action="store_true", help="say what would be done, write nothing")
     add("--verbose", action="store_true", help="log more")
-    return parser.parse_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    cut = given.index("--") if "--" in given else len(given)
+    arguments = parser.parse_args(given[:cut])
+    arguments.passed_on = tuple(given[cut + 1 :])
+    return arguments
+
+
+def _add_atc_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group(
+        "conversion to .om (ATC's own names, instead of [atc])"
+    ).add_argument
+    add(
+        "--om",
+        choices=("auto", "require", "never"),
+        default="auto",
+        help="convert where atc is and a chip is named (default), always, or not at all",
+    )
+    add("--soc_version", metavar="NAME", help="exact chip, for example Ascend910B3; or auto")
+    add("--batch_sizes", metavar="N,N", help="a static .om for each (default 1)")
+    add("--dynamic_batch_size", metavar="N,N", help="one .om with these gears")
+    add("--precision_mode", metavar="MODE")
+    add("--precision_mode_v2", metavar="MODE", help="for example origin, for true fp32")
+    for name in ("keep_dtype", "customize_dtypes", "op_precision_mode", "modify_mixlist"):
+        add(f"--{name}", metavar="FILE")
+    add("--op_select_implmode", metavar="MODE")
+    add("--optypelist_for_implmode", metavar="TYPES")
+    add("--output_type", metavar="TYPE", help="FP32 or FP16")
+    add("--aipp", action="store_true", default=None, help="the chip normalises uint8 crops")
+    add("--atc_timeout", type=float, metavar="S", help="seconds one conversion may take")
+    add("--print-atc", action="store_true", help="print atc's command line and do nothing")
 
 
 def _export(arguments: argparse.Namespace) -> int:
     command_line.log_to_stderr(verbose=arguments.verbose)
     config = _override(read_config(arguments.config), arguments)
-    job = prepare(config, arguments.output, parity=not arguments.no_parity)
+    if arguments.print_atc:
+        return _print_atc(config)
+    job = prepare(config, arguments.output, parity=not arguments.no_parity, om=arguments.om)
+    for warning in job.om.warnings:
+        logger.warning("WARNING: %s", warning)
     if arguments.dry_run:
         return _dry_run(job)
     outcome = pipeline.run(job)
@@ -72,7 +112,8 @@ def _export(arguments: argparse.Namespace) -> int:
         print(outcome.text)
     else:
         print(_summary(outcome.manifest))
-    _say_no_om(outcome.folder)
+    if not outcome.manifest.om:
+        _say_no_om(outcome.folder, job.om, outcome.manifest, arguments)
     if outcome.passed is False:
         print(f"rejected: {_short(outcome.folder)}; nothing went into {_short(job.output)}")
         return EXIT_FOUND_WANTING
@@ -96,7 +137,8 @@ def _override(config: ExportConfig, arguments: argparse.Namespace) -> ExportConf
     weights = config.weights
     if arguments.weights is not None:
         weights = str(Path.cwd() / arguments.weights)
-    changed = replace(config, onnx=onnx, parity=limits, weights=weights)
+    atc = _override_atc(config.atc, arguments)
+    changed = replace(config, onnx=onnx, parity=limits, weights=weights, atc=atc)
     return check_config(changed, arguments.config)
 
 
@@ -120,14 +162,86 @@ def _summary(manifest: Manifest) -> str:
     )
 
 
-def _say_no_om(folder: Path) -> None:
-    found = shutil.which("atc")
-    reason = (
-        f"{found} is there, but this version does not convert yet"
-        if found
-        else "atc, CANN's converter, is not on PATH"
+def _override_atc(table: AtcTable, arguments: argparse.Namespace) -> AtcTable:
+    """The command line over the [atc] table; files are taken from the current folder."""
+    named = {
+        field: getattr(arguments, field)
+        for field in AtcTable.__struct_fields__
+        if getattr(arguments, field, None) is not None
+    }
+    named["passed_on"] = (*table.passed_on, *arguments.passed_on)
+    if arguments.atc_timeout is not None:
+        named["timeout_s"] = arguments.atc_timeout
+    if arguments.batch_sizes is not None:
+        named["batch_sizes"] = _numbers(arguments.batch_sizes)
+    # one kind of batch on the command line replaces the other of the file, and likewise the modes
+    for one, other in (
+        ("batch_sizes", "dynamic_batch_size"),
+        ("precision_mode", "precision_mode_v2"),
+    ):
+        for given, hidden in ((one, other), (other, one)):
+            if given in named and hidden not in named:
+                named[hidden] = () if hidden == "batch_sizes" else ""
+    return msgspec.structs.replace(table, **named)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(token) for token in text.split(","))
+    except ValueError as error:
+        raise ConfigError(
+            "--batch_sizes",
+            expected="whole numbers with commas between, for example 1,4",
+            got=repr(text),
+            action="Correct it",
+        ) from error
+
+
+def _print_atc(config: ExportConfig) -> int:
+    """The command alone, for a folder with model.onnx; the files it names go to stderr."""
+    plan = plan_om(config.atc, "auto")
+    if plan.soc is None:
+        raise ConfigError(
+            "--print-atc",
+            expected="--soc_version, the exact chip",
+            got="none",
+            action="Take its name from npu-smi info on the box",
+        )
+    for one in conversions(plan.table, plan.soc, InputSpec()):
+        for name, text in setting_files(one).items():
+            logger.info("# %s:\n%s", name, text.rstrip())
+    print("\n".join(commands(plan, InputSpec())))
+    return EXIT_OK
+
+
+def _say_no_om(
+    folder: Path, plan: OmPlan, manifest: Manifest, arguments: argparse.Namespace
+) -> None:
+    """That an NPU cannot run it yet, why, and the exact command that changes it."""
+    logger.warning(
+        "NOTE: %s holds no .om: %s. An NPU cannot run it yet.", _short(folder), plan.why_not
     )
-    logger.warning("NOTE: %s holds no .om: %s. An NPU cannot run it yet.", _short(folder), reason)
+    if arguments.om == "never":
+        return
+    chip = plan.soc.name if plan.soc else "NAME"
+    asked = shlex.join(_asked(arguments, chip))
+    logger.warning("  where atc is (a CANN container needs no NPU): python -m export %s", asked)
+    for command in commands(plan, manifest.spec.input):
+        logger.warning("  which runs: %s", command)
+
+
+def _asked(arguments: argparse.Namespace, chip: str) -> list[str]:
+    """This command line again, with an .om required."""
+    again: list[str] = []
+    for name, value in vars(arguments).items():
+        option = f"--{name if name in AtcTable.__struct_fields__ else name.replace('_', '-')}"
+        if name in ("om", "soc_version", "passed_on") or value in (None, False):
+            continue
+        if name == "atc_timeout":
+            option = "--atc_timeout"
+        again += [option] if value is True else [option, str(value)]
+    again += ["--om", "require", "--soc_version", chip]
+    return [*again, "--", *arguments.passed_on] if arguments.passed_on else again
 
 
 def _short(path: Path) -> str:

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from export.atc_options import FILE_OPTIONS, AtcTable, check_atc
+from export.atc_passed_on import passed_on
 from parity.verdict import Limits
 from runtime.errors import ConfigError, one_line
 from runtime.files import shown
@@ -50,6 +52,7 @@ class ExportConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     weights_origin: str = ""
     onnx: OnnxTable = OnnxTable()
     parity: Limits = Limits()
+    atc: AtcTable = AtcTable()
 
 
 def read_config(path: Path) -> ExportConfig:
@@ -76,8 +79,8 @@ def read_config(path: Path) -> ExportConfig:
         config = msgspec.convert(table, ExportConfig)
     except msgspec.ValidationError as error:
         raise _translated(path, error) from error
-    check_config(config, path)
-    return msgspec.structs.replace(config, weights=str((path.parent / config.weights).resolve()))
+    checked = check_config(_with_files(config, path.resolve().parent), path)
+    return msgspec.structs.replace(checked, weights=str((path.parent / checked.weights).resolve()))
 
 
 def check_config(config: ExportConfig, path: Path) -> ExportConfig:
@@ -111,6 +114,8 @@ def check_config(config: ExportConfig, path: Path) -> ExportConfig:
             'Take exporter = "torchscript" for a lower one',
         )
     config.parity.check(f"{path}: parity")
+    check_atc(config.atc, f"{path}: atc")
+    passed_on(config.atc.passed_on)
     return config
 
 
@@ -118,7 +123,16 @@ def config_facts(config: ExportConfig) -> dict[str, Any]:
     """The resolved configuration for the manifest: no path of this machine in it."""
     facts: dict[str, Any] = msgspec.to_builtins(config)
     facts["weights"] = shown(Path(config.weights).name)
+    for option in FILE_OPTIONS:
+        facts["atc"][option] = shown(Path(facts["atc"][option]).name)
     return facts
+
+
+def _with_files(config: ExportConfig, folder: Path) -> ExportConfig:
+    """Take the names of ATC's files as the TOML file's folder sees them."""
+    given = {option: getattr(config.atc, option) for option in FILE_OPTIONS}
+    found = {option: str(folder / name) for option, name in given.items() if name}
+    return msgspec.structs.replace(config, atc=msgspec.structs.replace(config.atc, **found))
 
 
 def _refused(path: Path, expected: str, got: str, action: str) -> ConfigError:
@@ -132,7 +146,7 @@ def _translated(path: Path, error: msgspec.ValidationError) -> ConfigError:
     unknown = re.search(r"unknown field `(.+?)`", message)
     if unknown is None:
         return _refused(path, f"a valid value at {where}", one_line(message), "Correct that key")
-    tables = {"model": ModelTable, "onnx": OnnxTable, "parity": Limits}
+    tables = {"model": ModelTable, "onnx": OnnxTable, "parity": Limits, "atc": AtcTable}
     known = tables.get(where, ExportConfig).__struct_fields__
     near = difflib.get_close_matches(unknown.group(1), known, n=1)
     return _refused(

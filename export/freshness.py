@@ -13,6 +13,7 @@ import msgspec
 
 from export.config import config_facts
 from export.job import Job
+from export.om_plan import NO_OM, OmPlan
 from runtime.errors import ArtifactError
 from runtime.manifest import MANIFEST_NAME, ONNX_NAME, Manifest, check_files, read_manifest
 from runtime.version import VERSION
@@ -21,7 +22,7 @@ from runtime.version import VERSION
 GRAPH_PACKAGES = ("torch", "onnx", "onnxsim", "onnxscript")
 JUDGE_PACKAGES = ("torch", "onnxruntime", "numpy", "opencv-python")
 CODE_ROOMS = ("runtime", "parity", "export")
-STEPS = ("onnx", "verify", "parity")
+STEPS = ("onnx", "verify", "parity", "selftest", "om")
 
 logger = logging.getLogger("starmark")
 
@@ -30,8 +31,13 @@ def up_to_date(job: Job, old: Manifest | None) -> dict[str, bool]:
     """For each step, whether the bundle in place already has its result."""
     if old is None:
         return dict.fromkeys(STEPS, False)
-    wanted = {"onnx": graph_key(job), **judge_keys(job, old.files[ONNX_NAME].sha256)}
-    return {name: old.steps.get(name) == wanted[name] for name in STEPS}
+    onnx_sha256 = old.files[ONNX_NAME].sha256
+    wanted = {"onnx": graph_key(job), **judge_keys(job, onnx_sha256)}
+    fresh = {name: old.steps.get(name) == key for name, key in wanted.items()}
+    key = om_key(job, onnx_sha256)
+    # without atc, a bundle without .om is all there can be
+    none_can_be = job.om.atc is None and not old.om
+    return fresh | {"om": none_can_be or carried_over(job.om, old, key)}
 
 
 def old_manifest(job: Job) -> Manifest | None:
@@ -68,7 +74,27 @@ def judge_keys(job: Job, onnx_sha256: str) -> dict[str, str]:
     )
     # the whole configuration, because the manifest repeats it
     asked = (config_facts(job.config), job.parity)
-    return {"verify": _key_of(*common), "parity": _key_of(*common, *asked)}
+    return {
+        "verify": _key_of(*common),
+        "parity": _key_of(*common, *asked),
+        "selftest": _key_of(*common, msgspec.to_builtins(job.config.parity)),
+    }
+
+
+def om_key(job: Job, onnx_sha256: str) -> str:
+    """What the .om files depend on, but for the converter itself."""
+    parts = job.om.key_parts()
+    return NO_OM if parts == NO_OM else _key_of(onnx_sha256, parts, _code_digest())
+
+
+def carried_over(plan: OmPlan, old: Manifest | None, key: str) -> bool:
+    """Whether the bundle in place has the .om files this export would make.
+
+    Without atc here, files made elsewhere from the same graph and options are kept.
+    """
+    if old is None or old.steps.get("om") != key:
+        return False
+    return plan.atc is None or old.steps.get("atc") == plan.tool_key()
 
 
 def _key_of(*parts: object) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export.config import ExportConfig
+from export.om_plan import OmPlan, Policy, plan_om
 from parity.samples import Sample, default_samples
 from runtime.errors import ArtifactError, ConfigError
 from runtime.files import sha256_file, shown
@@ -20,6 +21,7 @@ class Job:
         weights: the checkpoint file itself.
         weights_sha256: its hash.
         parity: False skips the judgement, and the manifest says so.
+        om: whether and how to convert.
     """
 
     config: ExportConfig
@@ -28,14 +30,18 @@ class Job:
     output: Path
     samples: tuple[Sample, ...]
     parity: bool
+    om: OmPlan
 
 
-def prepare(config: ExportConfig, output: Path | None, *, parity: bool = True) -> Job:
+def prepare(
+    config: ExportConfig, output: Path | None, *, parity: bool = True, om: Policy = "never"
+) -> Job:
     """Find the weights and check the output folder, before anything slow starts.
 
     Raises:
         ArtifactError: the weights are not there; says where they come from.
-        ConfigError: the output folder cannot be used.
+        ConfigError: the output folder cannot be used, or the [atc] table; see `plan_om`.
+        BackendUnavailable: an .om is required and cannot be made here.
         InputError: the sample pictures are not there.
     """
     weights = _find_weights(config)
@@ -47,6 +53,7 @@ def prepare(config: ExportConfig, output: Path | None, *, parity: bool = True) -
         output=_resolved(output or Path("build") / config.name),
         samples=tuple(default_samples()),
         parity=parity,
+        om=plan_om(config.atc, om),
     )
 
 

@@ -16,23 +16,31 @@ from export.freshness import (
     GRAPH_PACKAGES,
     JUDGE_PACKAGES,
     STEPS,
+    carried_over,
     graph_key,
     judge_keys,
     old_manifest,
+    om_key,
     up_to_date,
     versions_of,
 )
 from export.job import Job
+from export.om_plan import NO_OM
+from export.om_step import make_oms
 from parity.compare import judged_report
 from parity.report import Report, as_text
+from parity.selftest import make_selftest
 from runtime.command_line import step
+from runtime.detector import Detector
 from runtime.errors import ConfigError
 from runtime.files import json_text, sha256_file, shown, write_text_whole
 from runtime.manifest import (
     ONNX_NAME,
+    SELFTEST_NAME,
     CheckpointFact,
     ErrorFact,
     Manifest,
+    OmFact,
     OnnxFact,
     ParityFact,
     check_file,
@@ -40,7 +48,7 @@ from runtime.manifest import (
     save_manifest,
 )
 from runtime.source import Source, find_artifact
-from runtime.spec import spec_of
+from runtime.spec import InputSpec, spec_of
 
 logger = logging.getLogger("starmark")
 
@@ -81,13 +89,17 @@ def run(job: Job) -> Outcome:
         keys = {"onnx": graph_key(job), **judge_keys(job, sha256_file(staging / ONNX_NAME))}
         verification = _verify(job, old, keys, staging)
         parity, report = _judge(job, old, keys, staging)
+        _make_selftest(job, old, keys, staging)
+        spec = spec_of(points=checkpoint.architecture.points, size=checkpoint.architecture.size)
+        oms = _convert(job, old, keys, staging, spec.input) if parity.passed is not False else ()
         manifest = Manifest(
             name=job.config.name,
-            spec=spec_of(points=checkpoint.architecture.points, size=checkpoint.architecture.size),
+            spec=spec,
             checkpoint=checkpoint,
             onnx=onnx,
             verification=verification,
             parity=parity,
+            om=oms,
             files={path.name: file_fact(path) for path in sorted(staging.iterdir())},
             config=config_facts(job.config),
             versions=versions_of((*GRAPH_PACKAGES, *JUDGE_PACKAGES)),
@@ -197,6 +209,31 @@ def _judge(
         max_error_px=limits.max_error_px,
     )
     return fact, report
+
+
+def _make_selftest(job: Job, old: Manifest | None, keys: dict[str, str], staging: Path) -> None:
+    if old is not None and old.steps.get("selftest") == keys["selftest"]:
+        logger.info("up to date: selftest")
+        shutil.copyfile(check_file(job.output, old, SELFTEST_NAME), staging / SELFTEST_NAME)
+        return
+    source = Source(text=f"{shown(job.weights.name)}@cpu", path=job.weights, device="cpu")
+    with step("record the self-test"), Detector(source) as detector:
+        limits = job.config.parity
+        make_selftest(staging / SELFTEST_NAME, source.text, detector, job.samples, limits)
+
+
+def _convert(
+    job: Job, old: Manifest | None, keys: dict[str, str], staging: Path, spec: InputSpec
+) -> tuple[OmFact, ...]:
+    """The .om files, with what they were made by noted among the steps."""
+    key = om_key(job, sha256_file(staging / ONNX_NAME))
+    oms = make_oms(job, old, key, staging, spec)
+    keys["om"] = key if oms else NO_OM
+    if oms and old is not None and carried_over(job.om, old, key):
+        keys["atc"] = old.steps["atc"]
+    elif oms:
+        keys["atc"] = job.om.tool_key()
+    return oms
 
 
 def _rejected(output: Path) -> Path:

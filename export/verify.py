@@ -43,7 +43,7 @@ def verify(checkpoint: Path, graph: Path, samples: Sequence[Sample]) -> dict[str
     found: dict[str, ErrorFact] = {}
     with open_backend(checkpoint, "cpu") as torch, open_backend(graph, "cpu") as onnxruntime:
         spec = torch.spec.input
-        for kind, crops in (("real", _real_crops(samples, spec)), ("random", _random_crops(spec))):
+        for kind, crops in (("real", real_crops(samples, spec)), ("random", _random_crops(spec))):
             batch = spec.pack(crops)
             here, there = torch.run(batch), onnxruntime.run(batch)
             half = spec.size / 2
@@ -65,7 +65,7 @@ def verify(checkpoint: Path, graph: Path, samples: Sequence[Sample]) -> dict[str
     return found
 
 
-def _real_crops(samples: Sequence[Sample], spec: InputSpec) -> NDArray[np.uint8]:
+def real_crops(samples: Sequence[Sample], spec: InputSpec) -> NDArray[np.uint8]:
     """Each sample, and its mirror image."""
     crops: list[NDArray[np.uint8]] = []
     for sample in samples:

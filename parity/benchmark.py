@@ -28,6 +28,7 @@ from parity.samples import Sample
 from parity.timing import measure, stopwatch
 from parity.verdict import Limits
 from runtime import command_line
+from runtime.backends import Settings
 from runtime.detector import Detector
 from runtime.draw import draw_landmarks_with_contours
 from runtime.errors import (
@@ -86,6 +87,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         help="(default benchmark_report.json); overlays go beside it",
     )
     add_picture_options(parser)
+    command_line.add_engine_options(parser)
     add("--json", action="store_true", help="print the report as JSON")
     arguments = parser.parse_args(argv)
     arguments.command = shlex.join(sys.argv[1:] if argv is None else argv)
@@ -103,7 +105,8 @@ def _benchmark(arguments: argparse.Namespace) -> int:
     inputs = files_read(map(parse_source, [*names, *optional]), samples, arguments.boxes)
     check_target(arguments.output, "--output", inputs)
     with ExitStack() as stack:
-        opened, left_out = _open(names, optional, stack)
+        settings = Settings(allow_hf32=arguments.allow_hf32)
+        opened, left_out = _open(names, optional, settings, stack)
         if arguments.device_npu == "none":
             left_out = ("the NPU, by request",)
         overlays = _overlays(arguments.output, samples, opened, inputs)
@@ -165,13 +168,16 @@ def _check(holds: bool, where: str, expected: str, got: str) -> None:  # a condi
 
 
 def _open(
-    names: Sequence[str], optional: Sequence[str], stack: ExitStack
+    names: Sequence[str], optional: Sequence[str], settings: Settings, stack: ExitStack
 ) -> tuple[dict[str, Detector], tuple[str, ...]]:
-    opened = {name: stack.enter_context(Detector(parse_source(name))) for name in names}
+    def detector(name: str) -> Detector:
+        return stack.enter_context(Detector(parse_source(name), settings=settings))
+
+    opened = {name: detector(name) for name in names}
     left_out: list[str] = []
     for name in optional:
         try:
-            opened[name] = stack.enter_context(Detector(parse_source(name)))
+            opened[name] = detector(name)
         except BackendUnavailable as error:
             left_out.append(f"the NPU: {error}")
     _check(bool(opened), "--device_npu", "a device", "; ".join(left_out))

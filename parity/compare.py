@@ -24,6 +24,8 @@ from parity.report import Report, as_text, make_report
 from parity.samples import Sample
 from parity.verdict import Limits
 from runtime import command_line
+from runtime.backends import Settings
+from runtime.backends.base import FOR_PARITY
 from runtime.detector import Detector
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError, InputError
 from runtime.files import check_target, json_text, write_text_whole
@@ -56,6 +58,7 @@ def judged_report(
     strict: bool = True,
     record_to: Sequence[Path] = (),
     with_crops: bool = False,
+    settings: Settings = FOR_PARITY,
 ) -> Report:
     """Compare a reference with a candidate, and judge.
 
@@ -71,6 +74,7 @@ def judged_report(
         strict: an unreadable picture is an error.
         record_to: files for the recordings of the sources that are run, in their order.
         with_crops: keep the crops in those files.
+        settings: for the sources that are run.
 
     Raises:
         StarmarkError: as `Detector`, `record`, `load_recording` and `make_report`.
@@ -78,7 +82,7 @@ def judged_report(
     with ExitStack() as stack:
         read = {i: load_recording(s.path) for i, s in enumerate(sources) if is_recording(s)}
         run = {
-            i: stack.enter_context(Detector(source))
+            i: stack.enter_context(Detector(source, settings=settings))
             for i, source in enumerate(sources)
             if i not in read
         }
@@ -126,6 +130,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("sources", nargs="*", metavar="REFERENCE CANDIDATE", help="PATH[@[ENGINE/]DEVICE] each")
     add_picture_options(parser)
+    command_line.add_engine_options(parser)
     promise = Limits()
     add("--max-mean", type=float, default=promise.max_mean_px, metavar="PX", help="default 0.1")
     add("--max-error", type=float, default=promise.max_error_px, metavar="PX", help="default 0.5")
@@ -177,6 +182,7 @@ def _compare(arguments: argparse.Namespace) -> int:
         strict=arguments.strict,
         record_to=arguments.record,
         with_crops=arguments.with_crops,
+        settings=Settings(allow_hf32=arguments.allow_hf32),
     )
     if arguments.output is not None:
         write_text_whole(arguments.output, json_text(report))

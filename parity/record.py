@@ -36,6 +36,7 @@ from parity.recording import (
 )
 from parity.samples import Sample, decoded
 from runtime import command_line
+from runtime.backends import Settings
 from runtime.detector import Detector, Trace
 from runtime.errors import EXIT_OK, InferenceError, InputError
 from runtime.files import shown
@@ -219,6 +220,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("source", metavar="SOURCE", help="PATH[@[ENGINE/]DEVICE]")
     add_picture_options(parser)
+    command_line.add_engine_options(parser)
     parser.add_argument("--output", type=Path, required=True, metavar="NPZ", help="file to write")
     parser.add_argument("--with-crops", action="store_true", help="keep the crops (large)")
     return parser.parse_args(argv)
@@ -241,7 +243,8 @@ def _record(arguments: argparse.Namespace) -> int:
             if arguments.with_crops
             else None
         )
-        detector = stack.enter_context(Detector(source))
+        settings = Settings(allow_hf32=arguments.allow_hf32)
+        detector = stack.enter_context(Detector(source, settings=settings))
         if played is not None:
             made = replay(detector, arguments.source, played, crops)
         else:

@@ -72,7 +72,10 @@ class Unreadable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What was recorded, by what, on what. `checkpoint_sha256` is empty where nothing says."""
+    """What was recorded, by what, on what. `checkpoint_sha256` is empty where nothing says.
+
+    `limits` are those a self-test holds other sources to; other recordings have none.
+    """
 
     schema: int = SCHEMA
     source: str
@@ -88,6 +91,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     unreadable: tuple[Unreadable, ...]
     with_crops: bool
     created_utc: str
+    limits: dict[str, float | str | None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -104,11 +104,24 @@ class Stopwatch:
 
 def stopwatch(source: str, detector: Detector, runs: int | None) -> Stopwatch:
     """Choose warm-up and runs as the reference does; `runs` is for a device, and bounds a CPU's."""
-    warm_up, usual = ON_A_CPU if detector.device.lower().startswith("cpu") else ON_A_DEVICE
+    warm_up, usual = _warm_up_and_runs(detector)
     kept = usual if runs is None else runs
     if detector.device.lower().startswith("cpu"):
         kept = min(kept, usual)
     return Stopwatch(source=source, detector=detector, warm_up=warm_up, runs=kept)
+
+
+def latency_of(detector: Detector, crop: NDArray[np.uint8], runs: int) -> Latency:
+    """Time the network alone on one crop, uint8 (S, S, 3), after the reference's warm-up."""
+    batch = detector.spec.input.pack(crop[None])
+    warm_up, _ = _warm_up_and_runs(detector)
+    seconds: list[float] = []
+    for index in command_line.progress(range(warm_up + runs), "Timing", warm_up + runs):
+        start = time.perf_counter()
+        detector.backend.run(batch)
+        if index >= warm_up:
+            seconds.append(time.perf_counter() - start)
+    return latency(seconds)
 
 
 def measure(watches: Sequence[Stopwatch], samples: Sequence[Sample]) -> None:
@@ -148,6 +161,10 @@ def latency(seconds: Sequence[float]) -> Latency:
         max_ms=float(ms.max()),
         fps=float(1e3 / ms.mean()),
     )
+
+
+def _warm_up_and_runs(detector: Detector) -> tuple[int, int]:
+    return ON_A_CPU if detector.device.lower().startswith("cpu") else ON_A_DEVICE
 
 
 def _one_crop(detector: Detector, sample: Sample) -> Packed:

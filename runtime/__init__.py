@@ -1,11 +1,20 @@
-"""Find facial landmarks with whatever engine this machine has. Importing this loads none."""
+"""Find facial landmarks with whatever engine this machine has. Importing this loads none.
 
-from runtime.backends import open_backend
-from runtime.detector import Detector, FaceLandmarkDetector, Trace
-from runtime.draw import draw_landmarks_with_contours
+Names are loaded when they are first asked for, so that `python -m runtime.doctor` works where even
+numpy is missing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from runtime.errors import StarmarkError
-from runtime.landmarks import Landmarks
 from runtime.version import VERSION
+
+if TYPE_CHECKING:
+    from runtime.backends import Settings, open_backend
+    from runtime.detector import Detector, FaceLandmarkDetector, Trace
+    from runtime.draw import draw_landmarks_with_contours
+    from runtime.landmarks import Landmarks
 
 __version__ = VERSION
 
@@ -13,9 +22,33 @@ __all__ = [
     "Detector",
     "FaceLandmarkDetector",
     "Landmarks",
+    "Settings",
     "StarmarkError",
     "Trace",
     "__version__",
     "draw_landmarks_with_contours",
     "open_backend",
 ]
+
+_HOMES = {
+    "Detector": "runtime.detector",
+    "FaceLandmarkDetector": "runtime.detector",
+    "Landmarks": "runtime.landmarks",
+    "Settings": "runtime.backends",
+    "Trace": "runtime.detector",
+    "draw_landmarks_with_contours": "runtime.draw",
+    "open_backend": "runtime.backends",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name's module on first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -123,6 +123,16 @@ def parser(module: str, description: str, example: str) -> argparse.ArgumentPars
     return made
 
 
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """The options that become the engines' `Settings`; they hold for every source that is run."""
+    parser.add_argument(
+        "--allow-hf32",
+        action="store_true",
+        help="let checkpoints on an NPU compute convolutions in HF32 (11 mantissa bits), or in fp16"
+        " on chips without fp32: faster, but not for parity. Other engines have no such switch",
+    )
+
+
 class _Parser(argparse.ArgumentParser):
     """Usage errors as one line, like every other error."""
 

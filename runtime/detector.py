@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from runtime.backends import Backend, Outputs, open_backend
+from runtime.backends import Backend, Outputs, Settings, open_backend
+from runtime.backends.base import FOR_PARITY
 from runtime.crop import Crop, crop_face, crop_straight, crop_whole
 from runtime.errors import InputError
 from runtime.landmarks import Landmarks, bring_home, spread_of
@@ -56,13 +57,20 @@ class Detector:
     Args:
         source: `PATH[@[ENGINE/]DEVICE]`: a bundle, a checkpoint or an .onnx file.
         device: "auto", "cpu", "cuda:0", "npu:0" or an onnxruntime provider's name.
+        settings: what else may be chosen about an engine.
 
     Raises:
         ConfigError, ArtifactError, BackendUnavailable: see `open_backend`.
     """
 
-    def __init__(self, source: str | os.PathLike[str] | Source, device: str = "auto") -> None:
-        self.backend: Backend = open_backend(source, device)
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | Source,
+        device: str = "auto",
+        *,
+        settings: Settings = FOR_PARITY,
+    ) -> None:
+        self.backend: Backend = open_backend(source, device, settings=settings)
         self.spec = self.backend.spec
         if self.backend.reasons:
             logger.info("%s: device auto: %s", source, "; ".join(self.backend.reasons))
@@ -212,8 +220,14 @@ class FaceLandmarkDetector(Detector):
         >>> detector = FaceLandmarkDetector("pytorch_model.pkl", device="npu:0")  # doctest: +SKIP
     """
 
-    def __init__(self, weights: str | os.PathLike[str], device: str = "auto") -> None:
-        super().__init__(weights, device)
+    def __init__(
+        self,
+        weights: str | os.PathLike[str],
+        device: str = "auto",
+        *,
+        settings: Settings = FOR_PARITY,
+    ) -> None:
+        super().__init__(weights, device, settings=settings)
 
 
 # Median spread of the points over the longer side of their bounding box. Measured on faces that

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import command_line
+from runtime.backends import Settings
 from runtime.detector import Detector, Trace
 from runtime.draw import draw_landmarks_with_contours
 from runtime.errors import EXIT_OK, ConfigError, InputError
@@ -54,6 +55,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         metavar="SOURCE",
         help=f"bundle, checkpoint or .onnx, as PATH[@[ENGINE/]DEVICE] (default {DEFAULT_MODEL})",
     )
+    command_line.add_engine_options(parser)
     add("--json", action="store_true", help="print the result as JSON")
     add("--verbose", action="store_true", help="log more")
     return parser.parse_args(_joined(sys.argv[1:] if argv is None else argv))
@@ -83,7 +85,8 @@ def _infer(arguments: argparse.Namespace) -> int:
     image = read_picture(arguments.input)
     check_target(arguments.output, "--output", [arguments.input])
     check_encoder(arguments.output)
-    with Detector(arguments.model, arguments.device) as detector:
+    settings = Settings(allow_hf32=arguments.allow_hf32)
+    with Detector(arguments.model, arguments.device, settings=settings) as detector:
         trace = detector.trace(image, box, cropped=arguments.cropped)
         drawn = draw_landmarks_with_contours(
             image, trace.landmarks, contours=arguments.contour, ellipses=arguments.ellipses

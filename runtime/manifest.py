@@ -14,6 +14,7 @@ from runtime.spec import Architecture, InputSpec, ModelSpec
 
 MANIFEST_NAME = "manifest.json"
 ONNX_NAME = "model.onnx"
+SELFTEST_NAME = "selftest.npz"
 SCHEMA = 2
 
 

@@ -50,8 +50,9 @@ OPEN_FAMILIES = {"Ascend950": r"Ascend950(DT|PR)_[A-Za-z0-9_]+"}
 
 # Chips whose convolutions may run in HF32 where fp32 is asked for: Atlas A2 and A3.
 HF32_FAMILIES = ("Ascend910B", "Ascend910_93")
-# Chips whose cube unit has no fp32 (inferred; see docs/cann.md).
-FP16_CUBE_FAMILIES = ("Ascend310", "Ascend310P")
+# Chips whose cube unit has no fp32: Atlas training and inference series, as the documents of the
+# open operator library (ops-nn, aclnn constraints) say; of the first Ascend310 it is inferred.
+FP16_CUBE_FAMILIES = ("Ascend310", "Ascend310P", "Ascend910")
 BF16_FAMILIES = ("Ascend310B", "Ascend910B", "Ascend910_93", "Ascend950")
 
 

@@ -9,7 +9,14 @@ from typing import Literal
 
 from runtime.errors import ArtifactError, BackendUnavailable, ConfigError
 from runtime.files import shown
-from runtime.manifest import MANIFEST_NAME, ONNX_NAME, Manifest, check_files, read_manifest
+from runtime.manifest import (
+    MANIFEST_NAME,
+    ONNX_NAME,
+    Manifest,
+    OmFact,
+    check_files,
+    read_manifest,
+)
 
 CHECKPOINT_SUFFIXES = (".pkl", ".pth", ".safetensors")
 # ModelScope's folder: its configuration beside its weights.
@@ -18,7 +25,7 @@ MODELSCOPE_WEIGHTS = "pytorch_model.pkl"
 
 GRAMMAR = "PATH[@[ENGINE/]DEVICE], for example build/starter68, m.onnx@cpu or weights.pkl@npu:0"
 
-Kind = Literal["checkpoint", "onnx"]
+Kind = Literal["checkpoint", "onnx", "om"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +43,16 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
-    """The one file an engine will open, with the manifest of its bundle where it has one."""
+    """The one file an engine will open, with the manifest of its bundle where it has one.
+
+    Attributes:
+        oms: of kind om, every converted file that may be used; `path` is the first.
+    """
 
     path: Path
     kind: Kind
     manifest: Manifest | None = None
+    oms: tuple[OmFact, ...] = ()
 
 
 def parse_source(text: str | os.PathLike[str], device: str = "auto") -> Source:
@@ -87,7 +99,7 @@ def find_artifact(source: Source) -> Artifact:
 
     Raises:
         ArtifactError: nothing there, not a model, or a bundle that is not what it says.
-        BackendUnavailable: the source needs an engine this version does not have.
+        BackendUnavailable: an NPU is named, and the bundle holds nothing converted for one.
     """
     path = source.path
     if not _exists(path):
@@ -112,10 +124,10 @@ def find_artifact(source: Source) -> Artifact:
     if suffix == ".onnx":
         return _with_manifest_beside(path)
     if suffix == ".om":
-        raise _no_om(str(path), "an .om file")
+        return _converted(path)
     raise ArtifactError(
         str(path),
-        expected=f"a bundle, .onnx or a checkpoint ({', '.join(CHECKPOINT_SUFFIXES)})",
+        expected=f"a bundle, .onnx, .om or a checkpoint ({', '.join(CHECKPOINT_SUFFIXES)})",
         got=f"suffix {suffix!r}",
         action="Name the model's file or its bundle's folder",
     )
@@ -125,9 +137,12 @@ def _find_in_folder(source: Source) -> Artifact:
     folder = source.path
     if (folder / MANIFEST_NAME).exists():
         manifest = read_manifest(folder)
-        if source.device.startswith("npu"):
-            raise _no_om(str(folder), f"a bundle with {', '.join(sorted(manifest.files))}")
         check_files(folder, manifest)
+        if wants_om(source):
+            if not manifest.om:
+                raise _no_om(folder, manifest)
+            first = folder / manifest.om[0].file
+            return Artifact(path=first, kind="om", manifest=manifest, oms=manifest.om)
         return Artifact(path=folder / ONNX_NAME, kind="onnx", manifest=manifest)
     if (folder / MODELSCOPE_CONFIGURATION).exists() or (folder / MODELSCOPE_WEIGHTS).exists():
         weights = folder / MODELSCOPE_WEIGHTS
@@ -164,10 +179,41 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _no_om(where: str, got: str) -> BackendUnavailable:
+def wants_om(source: Source) -> bool:
+    """Whether a bundle is asked for its converted model; CANN's own provider takes its ONNX."""
+    on_npu = source.device.partition(":")[0] == "npu"
+    return source.engine == "om" or (on_npu and source.engine is None)
+
+
+def _converted(path: Path) -> Artifact:
+    """A bare .om; its manifest says what its tensors mean, so it must lie beside it."""
+    folder = path.parent
+    if not (folder / MANIFEST_NAME).exists():
+        raise ArtifactError(
+            shown(path),
+            expected=f"its bundle's {MANIFEST_NAME} beside it, which says what its tensors mean",
+            got="no such file",
+            action="Carry the whole bundle; python -m runtime.info reads a bare .om",
+        )
+    manifest = read_manifest(folder)
+    check_files(folder, manifest)
+    own = tuple(om for om in manifest.om if om.file == path.name)
+    if not own:
+        listed = ", ".join(om.file for om in manifest.om)
+        raise ArtifactError(
+            shown(path),
+            expected=f"one of the .om files that {MANIFEST_NAME} lists: {listed or 'none'}",
+            got=path.name,
+            action="Convert it with python -m export --om require",
+        )
+    return Artifact(path=path, kind="om", manifest=manifest, oms=own)
+
+
+def _no_om(folder: Path, manifest: Manifest) -> BackendUnavailable:
     return BackendUnavailable(
-        where,
-        expected="an .om model and an engine for it, to run on an NPU",
-        got=f"{got}; this version converts to and runs no .om",
-        action="Name another device; a checkpoint runs on npu:N through torch_npu",
+        shown(folder),
+        expected="a bundle with a converted model (.om), to run on an NPU",
+        got=f"one with {', '.join(sorted(manifest.files))}",
+        action="Convert it where atc is: python -m export --om require --soc_version NAME; or name"
+        " another device",
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +57,41 @@ def tiny_config(folder: Path, weights: Path, *, name: str = "tiny", extra: str =
         f"[model]\npoints = 68\nparameters = {parameters}\n"
     )
     return path
+
+
+FAKES = ROOT / "tests/fakes"
+
+
+def distribution(folder: Path, name: str, version: str, entry_points: str = "") -> Path:
+    """What pip leaves behind of an installed package, apart from the package."""
+    info = folder / f"{name}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    if entry_points:
+        (info / "entry_points.txt").write_text(entry_points)
+    return folder
+
+
+def torch_release() -> str:
+    """Of the installed torch, without what it was built for: torch_npu must be of the same."""
+    return metadata.version("torch").partition("+")[0]
+
+
+def cann_environment() -> dict[str, str]:
+    """PATH with the simulated atc and npu-smi, and this Python for them."""
+    tools = [str(ROOT / "tests/cann/bin"), str(Path(sys.executable).parent)]
+    return {"PATH": os.pathsep.join([*tools, os.environ["PATH"]])}
+
+
+def convert(bundle: Path, folder: Path, *options: object) -> Path:
+    """A copy of a bundle with .om files in it, made by the command line and the simulated atc."""
+    shutil.copytree(bundle, folder)
+    asked = ["--output", folder, "--om", "require", *options]
+    if "--soc_version" not in options:
+        asked += ["--soc_version", "Ascend910B3"]
+    done = run_python("-m", "export", *asked, **cann_environment())
+    assert done.returncode == 0, done.stderr
+    return folder
 
 
 def noise(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:

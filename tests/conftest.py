@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from builders import ROOT, STARTER, run_module, tiny_checkpoint
+from builders import (
+    FAKES,
+    ROOT,
+    STARTER,
+    cann_environment,
+    convert,
+    distribution,
+    run_module,
+    run_python,
+    tiny_checkpoint,
+    tiny_config,
+    torch_release,
+)
 from numpy.typing import NDArray
 
 from runtime.backends import Backend, open_backend
 from runtime.detector import Detector
 
-pytest_plugins = ["cann.plugin"]
+pytest_plugins = ["cann.plugin", "cann.npu_plugin"]
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +59,39 @@ def starter_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def converted(
+    starter_bundle: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
+    """The starter bundle with .om files, by options of the command line; made once for each."""
+    made: dict[tuple[object, ...], Path] = {}
+
+    def find(*options: object) -> Path:
+        if options not in made:
+            folder = tmp_path_factory.mktemp("om") / "starter68"
+            made[options] = convert(starter_bundle, folder, *options)
+        return made[options]
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def tiny_om(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
+    """A tiny model's bundle with an .om of gears 1, 2, 4 and 8 in true fp32."""
+    folder = tmp_path_factory.mktemp("tiny_om")
+    options = ("--om", "require", "--soc_version", "Ascend910B3", "--no-parity")
+    precision = ("--dynamic_batch_size", "1,2,4,8", "--precision_mode_v2", "origin")
+    config = tiny_config(folder, tiny)
+    done = run_python(
+        *("-m", "export", "--config", config, "--output", folder / "tiny"),
+        *options,
+        *precision,
+        **cann_environment(),
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "tiny"
+
+
+@pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of the same family that exports in a moment."""
     return tiny_checkpoint(tmp_path_factory.mktemp("tiny") / "tiny.pkl")
@@ -54,6 +102,20 @@ def starter_torch() -> Iterator[Backend]:
     """The starter checkpoint in torch on the CPU."""
     with open_backend(STARTER, "cpu") as backend:
         yield backend
+
+
+@pytest.fixture
+def torch_npu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """The fake torch_npu with two Ascend910B3, installed for one test; its `torch.npu`."""
+    monkeypatch.syspath_prepend(str(FAKES))
+    installed = distribution(tmp_path / "site", "torch_npu", f"{torch_release()}.post2")
+    monkeypatch.syspath_prepend(str(installed))
+    monkeypatch.setattr("runtime.backends.npu_import._outcome", None)
+    fake = importlib.import_module("torch_npu")
+    yield fake.npu
+    fake.uninstall()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torch_npu"]:
+        del sys.modules[name]
 
 
 @pytest.fixture(scope="session")

@@ -86,7 +86,7 @@ def test_engines_stand_in_their_own_rooms() -> None:
         "torch": {"runtime/network", "runtime/backends/pytorch.py", "export/to_onnx.py"},
         "onnxruntime": {"runtime/backends/ort.py"},
         "acl": {"runtime/backends/acl.py"},
-        "subprocess": {"export/to_om.py", "runtime/npu_smi.py"},
+        "subprocess": {"runtime/process.py"},
     }
     for path in SOURCES:
         name = str(path.relative_to(ROOT))

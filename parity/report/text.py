@@ -26,7 +26,7 @@ def as_text(report: Report) -> str:
     """Verdict, sources, statistics in all frames, regions, the worst pictures, the worst point."""
     counted = f"{len(report.pictures)} pictures x {len(report.landmarks)} points x 2"
     lines = [
-        _verdict(report),
+        verdict_line(report),
         f"reference: {report.reference.source} [{report.reference.engine}]",
         f"candidate: {report.candidate.source} [{report.candidate.engine}]",
         *_notes(report),
@@ -43,10 +43,11 @@ def as_text(report: Report) -> str:
         *_end(report),
     ]
     # names come from files and recordings: a control character must not reach the terminal
-    return "".join(f"{_printable(line)}\n" for line in lines)
+    return "".join(f"{printable(line)}\n" for line in lines)
 
 
-def _verdict(report: Report) -> str:
+def verdict_line(report: Report) -> str:
+    """Passed or not, and by which figures."""
     verdict = report.verdict
     unit = verdict.limits.unit
     if not verdict.passed:
@@ -174,5 +175,6 @@ def _rounded_up(limit_px: float) -> str:
     return f"{(rounded if rounded / 1e6 >= limit_px else rounded + 1) / 1e6:.6f}"
 
 
-def _printable(line: str) -> str:
+def printable(line: str) -> str:
+    """With control characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

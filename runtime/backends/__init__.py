@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import logging
 import os
 from collections.abc import Callable
@@ -19,6 +20,7 @@ logger = logging.getLogger("starmark")
 ENGINES: dict[str, tuple[str, str, str]] = {
     "torch": ("runtime.backends.pytorch:TorchBackend", "checkpoint", "torch"),
     "onnxruntime": ("runtime.backends.ort:OnnxRuntimeBackend", "onnx", ""),
+    "om": ("runtime.backends.om:OmBackend", "om", ""),
 }
 
 
@@ -60,7 +62,39 @@ def open_backend(
             got=f"{artifact.path.name}, of kind {artifact.kind}",
             action="Leave the engine out: the file decides",
         )
-    return _load(engine, target, extra)(artifact, source.device, settings)
+    chooses = source.device == "auto" and engine == "onnxruntime"
+    backend, refusal = _on_npu(artifact, settings) if chooses else (None, "")
+    if backend is None:
+        backend = _load(engine, target, extra)(artifact, source.device, settings)
+        if chooses:
+            cpu = "cpu: onnxruntime runs on the CPU unless a device is named"
+            backend.reasons = (f"npu: {refusal}", cpu)
+    return backend
+
+
+def _on_npu(artifact: Artifact, settings: Settings) -> tuple[Backend | None, str]:
+    """What `auto` takes first where there is one, or why it does not.
+
+    A model for another chip than this machine's is still an error: nobody carried it here for its
+    ONNX.
+    """
+    manifest = artifact.manifest
+    if manifest is None or not manifest.om:
+        return None, "the source holds no .om"
+    if importlib.util.find_spec("acl") is None:
+        return None, "pyACL (Python's module acl, of CANN) is not there"
+    converted = Artifact(
+        path=artifact.path.with_name(manifest.om[0].file),
+        kind="om",
+        manifest=manifest,
+        oms=manifest.om,
+    )
+    try:
+        backend = _load("om", *ENGINES["om"][::2])(converted, "npu:0", settings)
+    except BackendUnavailable as error:
+        return None, str(error)
+    backend.reasons = (f"npu: {backend.device} is there, and the bundle's .om is for it",)
+    return backend, ""
 
 
 def _say_unproven(source: Source, artifact: Artifact) -> None:

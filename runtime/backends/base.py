@@ -50,7 +50,8 @@ class Settings:
     """What a caller may choose about any engine.
 
     Attributes:
-        allow_hf32: torch_npu may run convolutions in HF32 (11 mantissa bits): faster, and not fp32.
+        allow_hf32: torch_npu may run convolutions in HF32 (11 mantissa bits), and in fp16 on chips
+            without fp32: faster, and not fp32. Other engines have no such switch.
     """
 
     allow_hf32: bool = False

@@ -42,11 +42,6 @@ class OnnxRuntimeBackend(Backend):
             self.manifest = artifact.manifest
             self.parameters = artifact.manifest.checkpoint.parameters
             _check_same(graph, self.spec, where)
-        if device == "auto":
-            self.reasons = (
-                "cpu: onnxruntime runs on the CPU unless a device is named",
-                "npu: the source holds no .om",
-            )
         self._session: Any = session
 
     def _run(self, batch: NDArray[Any]) -> Outputs:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
+import contextlib
+import logging
 import time
 from typing import Any
 
@@ -13,21 +14,31 @@ import runtime.network  # noqa: F401  # holds torch's device autoload back; must
 # isort: split
 import torch
 
+from runtime.backends import npu_import
 from runtime.backends.base import Backend, Outputs, Settings
-from runtime.errors import BackendUnavailable, InferenceError, one_line
+from runtime.backends.npu_device import NpuDevice
+from runtime.backends.npu_device import Stopwatch as NpuStopwatch
+from runtime.backends.npu_failures import Refusal, explain, refusal_of
+from runtime.errors import BackendError, BackendUnavailable, InferenceError, one_line
 from runtime.network.checkpoint import build_network, load_checkpoint, parameter_count
 from runtime.source import Artifact, is_index
 from runtime.spec import spec_of
 
 ACCELERATORS = ("npu", "cuda")
+STAGES = ("h2d", "compute", "d2h")
+SAME_ON_CPU = "Run the same source with @cpu to see whether the device is at fault"
+
+logger = logging.getLogger("starmark")
 
 
 class TorchBackend(Backend):
     """One network in evaluation mode on one torch device."""
 
-    def __init__(self, artifact: Artifact, device: str, _: Settings) -> None:
-        self.device, self.reasons = _choose(device)
+    def __init__(self, artifact: Artifact, device: str, settings: Settings) -> None:
+        self.device, self._npu, self.reasons = _choose(device, settings)
         self.name = f"torch {torch.__version__} {self.device}"
+        if self._npu is not None and self._npu.precision:
+            self.name += f" {self._npu.precision}"
         checkpoint = load_checkpoint(artifact.path)
         network = build_network(checkpoint)
         self.parameters = parameter_count(network)
@@ -35,103 +46,128 @@ class TorchBackend(Backend):
         self.spec = spec_of(
             points=checkpoint.architecture.points, size=checkpoint.architecture.size
         )
+        self._network: Any = self._placed(network)
+        self._warm: set[tuple[int, ...]] = set()
+
+    def _placed(self, network: torch.nn.Module) -> torch.nn.Module:
+        turn = self._npu.turn() if self._npu is not None else contextlib.nullcontext()
         try:
-            self._network: Any = network.to(self.device)
+            with turn:
+                return network.to(self.device)
         except RuntimeError as error:
-            raise _unavailable(self.device, one_line(error, 300)) from error
+            refused = refusal_of(error, otherwise="no room for the network", action=SAME_ON_CPU)
+            raise _unavailable(self.device, refused) from error
 
     def _run(self, batch: NDArray[Any]) -> Outputs:
-        clock = time.perf_counter
         try:
-            if self.device.startswith("npu"):
-                # the current device belongs to the thread, and any thread may call
-                torch.npu.set_device(self.device)  # type: ignore[attr-defined]  # by torch_npu
-            with torch.inference_mode():
-                start = clock()
-                crops = torch.from_numpy(batch).to(self.device)
-                self._synchronise()
-                sent = clock()
-                outputs = self._network(crops)
-                self._synchronise()
-                computed = clock()
-                landmarks, covariance = (output.cpu().numpy() for output in outputs)
-                fetched = clock()
+            if self._npu is None:
+                return self._forward(batch, _HostStopwatch(self.device))
+            with self._npu.turn():
+                if batch.shape not in self._warm:
+                    self._warm_up(self._npu, batch)
+                return self._forward(batch, self._npu.stopwatch())
         except RuntimeError as error:
-            raise InferenceError(
-                self.name,
-                expected="a run without an error",
-                got=one_line(error, 300),
-                action="Run the same source with @cpu to see whether the device is at fault",
-            ) from error
-        stages = {"h2d": sent - start, "compute": computed - sent, "d2h": fetched - computed}
-        return Outputs(landmarks=landmarks, covariance=covariance, timings=stages)
+            raise self._failure(error) from error
 
-    def _synchronise(self) -> None:
-        """Wait for the device: a clock read while kernels are queued measures nothing."""
-        kind = self.device.partition(":")[0]
-        if kind in ACCELERATORS:
-            getattr(torch, kind).synchronize()
+    def _forward(self, batch: NDArray[Any], stopwatch: _HostStopwatch | NpuStopwatch) -> Outputs:
+        with torch.inference_mode():
+            stopwatch.mark()
+            crops = torch.from_numpy(batch).to(self.device)
+            stopwatch.mark()
+            outputs = self._network(crops)
+            stopwatch.mark()
+            landmarks, covariance = (output.cpu().numpy() for output in outputs)
+            stopwatch.mark()
+        timings = dict(zip(STAGES, stopwatch.seconds(), strict=True))
+        return Outputs(landmarks=landmarks, covariance=covariance, timings=timings)
+
+    def _warm_up(self, npu: NpuDevice, batch: NDArray[Any]) -> None:
+        """Run a shape once before it is timed: the device loads or compiles operators for it."""
+        start = time.perf_counter()
+        self._forward(batch, npu.stopwatch())
+        self._warm.add(batch.shape)
+        logger.info(
+            "%s: warm-up for batches of %d: %.1f s",
+            self.device,
+            len(batch),
+            time.perf_counter() - start,
+        )
+
+    def _failure(self, error: RuntimeError) -> BackendError:
+        known = explain(str(error)) if self._npu is not None else None
+        kind = BackendUnavailable if known is not None and known.unavailable else InferenceError
+        said = one_line(error, 300 if known is None else 160)
+        return kind(
+            self.name,
+            expected="a run without an error",
+            got=said if known is None else f"{known.meaning}: {said}",
+            action=SAME_ON_CPU if known is None else known.action,
+        )
 
     def _close(self) -> None:
         self._network = None
 
 
-def _choose(device: str) -> tuple[str, tuple[str, ...]]:
+class _HostStopwatch:
+    """Seconds between marks by the host's clock, read once the device has nothing left to do."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._marks: list[float] = []
+
+    def mark(self) -> None:
+        if self._device.startswith("cuda"):
+            torch.cuda.synchronize(self._device)  # else the clock is read while kernels are queued
+        self._marks.append(time.perf_counter())
+
+    def seconds(self) -> list[float]:
+        return [end - start for start, end in zip(self._marks, self._marks[1:], strict=False)]
+
+
+def _choose(device: str, settings: Settings) -> tuple[str, NpuDevice | None, tuple[str, ...]]:
+    """Resolve a device, and open it where it is an NPU."""
     if device != "auto":
         kind, _, index = device.partition(":")
-        refusal = _refusal(kind, index)
-        if refusal:
-            raise _unavailable(device, refusal)
-        return (f"{kind}:{index or 0}" if kind in ACCELERATORS else "cpu"), ()
+        refused = _refusal(kind, index)
+        if refused:
+            raise _unavailable(device, refused)
+        resolved = f"{kind}:{int(index or 0)}" if kind in ACCELERATORS else "cpu"
+        return resolved, NpuDevice(resolved, settings) if kind == "npu" else None, ()
     reasons: list[str] = []
     for kind in ACCELERATORS:
-        refusal = _refusal(kind, "")
-        if not refusal:
-            return f"{kind}:0", (*reasons, f"{kind}: found")
-        reasons.append(f"{kind}: {refusal}")
-    return "cpu", (*reasons, "cpu: taken")
+        refused = _refusal(kind, "")
+        if not refused:
+            try:
+                npu = NpuDevice("npu:0", settings) if kind == "npu" else None
+                return f"{kind}:0", npu, (*reasons, f"{kind}: found")
+            except BackendUnavailable as error:
+                refused = Refusal(error.got, error.action)
+        reasons.append(f"{kind}: {refused.got}")
+    return "cpu", None, (*reasons, "cpu: taken")
 
 
-def _refusal(kind: str, index: str) -> str:
-    """Why this device cannot be used; empty where it can."""
+def _refusal(kind: str, index: str) -> Refusal | None:
+    """Why this device cannot be used; None where it can."""
     if not is_index(index):
-        return f"{index!r} is not a device number"
+        return Refusal(f"{index!r} is not a device number", f"Write {kind}:0")
     if kind == "cpu":
-        return "the CPU is one device" if int(index or 0) else ""
+        one = Refusal("the CPU is one device", "Name it cpu")
+        return one if int(index or 0) else None
+    if kind == "npu":
+        return npu_import.refusal(index, torch.__version__)
     if kind == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         # TF32 is cuDNN's default for convolutions and cuts fp32 to 10 mantissa bits
         torch.backends.cudnn.allow_tf32 = False
-    elif kind == "npu":
-        count, reason = _npu_count()
-        if reason:
-            return reason
-    else:
-        return "torch runs on cpu, cuda:N and npu:N here"
-    return "" if int(index or 0) < count else f"{count} {kind} devices found"
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        none = Refusal(f"{count} cuda devices found", "Name another device")
+        return none if int(index or 0) >= count else None
+    return Refusal("torch runs on cpu, cuda:N and npu:N here", "Name one of these")
 
 
-def _npu_count() -> tuple[int, str]:
-    if importlib.util.find_spec("torch_npu") is None:
-        return 0, "torch_npu is not installed"
-    try:
-        importlib.import_module("torch_npu")
-    # torch_npu fails its import in many ways where CANN is missing or not sourced
-    except Exception as error:  # noqa: BLE001  # reported as the reason, never swallowed
-        return 0, f"torch_npu does not import: {one_line(f'{type(error).__name__}: {error}', 200)}"
-    npu: Any = torch.npu  # type: ignore[attr-defined]  # added by torch_npu
-    if not npu.is_available():
-        return 0, "torch_npu sees no device"
-    # HF32 is torch_npu's default for convolutions and cuts fp32 to 11 mantissa bits
-    npu.conv.allow_hf32 = False
-    npu.matmul.allow_hf32 = False
-    return int(npu.device_count()), ""
-
-
-def _unavailable(device: str, got: str) -> BackendUnavailable:
+def _unavailable(device: str, refused: Refusal) -> BackendUnavailable:
     return BackendUnavailable(
         f"device {device!r}",
         expected=f"a device torch {torch.__version__} can use",
-        got=got,
-        action="Name another device; for npu:N install torch_npu and source CANN's set_env.sh",
+        got=refused.got,
+        action=refused.action,
     )

@@ -26,13 +26,19 @@ from runtime.errors import (
 )
 
 Shapes = dict[str, list[str | int | None]]
-OPENERS = {"torch": "checkpoint", "onnxruntime": "bundle"}
+OPENERS = {"torch": "checkpoint", "onnxruntime": "bundle", "om": "converted"}
+DEVICES = {"om": "npu:0"}
 
 
 @pytest.fixture(params=list(ENGINES))
 def backend(request: pytest.FixtureRequest, starter_bundle: Path) -> Iterator[Backend]:
-    source = {"checkpoint": STARTER, "bundle": starter_bundle}[OPENERS[request.param]]
-    with open_backend(f"{source}@{request.param}/cpu") as opened:
+    kind = OPENERS[request.param]
+    source = {"checkpoint": STARTER, "bundle": starter_bundle, "converted": None}[kind]
+    if source is None:
+        request.getfixturevalue("npu")
+        source = request.getfixturevalue("converted")("--precision_mode_v2", "origin")
+    device = DEVICES.get(request.param, "cpu")
+    with open_backend(f"{source}@{request.param}/{device}") as opened:
         yield opened
 
 
@@ -137,8 +143,12 @@ def test_closes_twice_and_says_so_afterwards(backend: Backend) -> None:
 def test_says_what_and_where_it_runs(backend: Backend) -> None:
     """Engine and version, device, parameters."""
     engine = backend.name.split()[0]
-    assert importlib.import_module(engine).__version__ in backend.name
-    assert (backend.device, backend.parameters) == ("cpu", 1_282_818)
+    if engine == "pyACL":
+        assert backend.name == "pyACL Ascend910B3 precision_mode_v2=origin"
+    else:
+        assert importlib.import_module(engine).__version__ in backend.name
+    assert backend.device == ("npu:0" if engine == "pyACL" else "cpu")
+    assert backend.parameters == 1_282_818
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from builders import STARTER, TINY, run_python, tiny_network
+from builders import STARTER, TINY, distribution, run_python, tiny_network, torch_release
 from safetensors.torch import load_file, save_file
 
 from runtime.backends import open_backend
@@ -260,10 +260,8 @@ def test_torch_opens_where_torch_npu_is_broken(tmp_path: Path) -> None:
     package = tmp_path / "torch_npu"
     package.mkdir()
     (package / "__init__.py").write_text("raise ImportError('libascendcl.so: cannot open')\n")
-    info = tmp_path / "torch_npu-2.1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: torch_npu\nVersion: 2.1\n")
-    (info / "entry_points.txt").write_text("[torch.backends]\ntorch_npu = torch_npu:_autoload\n")
+    entry_points = "[torch.backends]\ntorch_npu = torch_npu:_autoload\n"
+    distribution(tmp_path, "torch_npu", torch_release(), entry_points)
     broken = run_python("-c", "import torch", PYTHONPATH=str(tmp_path))
     assert "Failed to load the backend extension" in broken.stderr  # the control
 

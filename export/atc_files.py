@@ -1,0 +1,165 @@
+"""The files that ATC's precision options name, held to the grammar ATC reads and to the graph.
+
+ATC passes over a name that the graph does not have, and the precision asked for is then not there.
+Source: ge docs, keep_dtype, customize_dtypes, op_precision_mode, modify_mixlist.
+"""
+
+from __future__ import annotations
+
+import configparser
+import difflib
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from export.atc_options import FILE_OPTIONS, AtcTable
+from runtime.errors import ConfigError, one_line
+
+OP_PRECISIONS = (
+    "high_precision",
+    "high_performance",
+    "enable_float_32_execution",
+    "enable_hi_float_32_execution",
+    "support_out_of_bound_index",
+    "keep_fp16",
+    "super_performance",
+)
+SECTIONS = ("ByOpType", "ByNodeName")
+DTYPES = "float16|float32|bfloat16|float|int8|int16|int32|int64|uint8|bool"
+CUSTOM = re.compile(rf"(InputDtype|OutputDtype):({DTYPES})(,({DTYPES}))*")
+LARGEST_BYTES = 1 << 20
+
+
+class _Lists(msgspec.Struct, forbid_unknown_fields=True, rename="kebab"):
+    to_add: list[str] = []
+    to_remove: list[str] = []
+
+
+class _MixList(msgspec.Struct, forbid_unknown_fields=True, rename="kebab"):
+    black_list: _Lists = msgspec.field(default_factory=_Lists)
+    white_list: _Lists = msgspec.field(default_factory=_Lists)
+    gray_list: _Lists = msgspec.field(default_factory=_Lists)
+
+
+def check_setting_files(table: AtcTable, node_names: Collection[str] | None = None) -> None:
+    """Check every file that the table names.
+
+    Args:
+        table: the [atc] table.
+        node_names: of the graph; None checks the grammar alone.
+
+    Raises:
+        ConfigError: names the file, the line, and what is expected.
+    """
+    checks: dict[str, Any] = {
+        "keep_dtype": _check_keep,
+        "customize_dtypes": _check_customize,
+        "op_precision_mode": _check_op_precision,
+        "modify_mixlist": _check_mixlist,
+    }
+    for option in FILE_OPTIONS:
+        path = getattr(table, option)
+        if path:
+            checks[option](path, _read(path, option), node_names)
+
+
+def _read(path: str, option: str) -> str:
+    try:
+        if Path(path).stat().st_size > LARGEST_BYTES:
+            raise _refused(path, f"a text file for --{option}", "more than 1 MiB", "Check its path")
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _refused(
+            path, f"a text file for --{option}", one_line(error), "Check its path"
+        ) from error
+
+
+def _check_keep(path: str, text: str, nodes: Collection[str] | None) -> None:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise _refused(path, "a node's name or OpType::TYPE on each line", "nothing", "Fill it")
+    for number, line in enumerate(lines, 1):
+        if line.startswith("OpType::"):
+            _check_type(f"{path}, line {number}", line.removeprefix("OpType::"))
+        else:
+            _check_node(f"{path}, line {number}", line, nodes)
+
+
+def _check_customize(path: str, text: str, nodes: Collection[str] | None) -> None:
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        name, mark, rest = line.strip().partition("::")
+        if name == "OpType" and mark:
+            kind, mark, rest = rest.partition(":")
+            _check_type(where, kind)
+        elif mark:
+            _check_node(where, name, nodes)
+        parts = re.split(r",(?=Output)", rest)
+        if not mark or not all(CUSTOM.fullmatch(part) for part in parts):
+            raise _refused(
+                where,
+                "NAME::InputDtype:float16,OutputDtype:float32, or OpType::TYPE:InputDtype:...",
+                repr(line),
+                "Correct it",
+            )
+
+
+def _check_op_precision(path: str, text: str, nodes: Collection[str] | None) -> None:
+    parser = configparser.ConfigParser(
+        delimiters=("=",), interpolation=None, strict=True, empty_lines_in_values=False
+    )
+    parser.optionxform = str  # type: ignore[method-assign, assignment]  # types keep their case
+    try:
+        parser.read_string(text)
+    except configparser.Error as error:
+        raise _refused(path, "an .ini file", one_line(error), "Correct it") from error
+    if not parser.sections():
+        raise _refused(path, f"sections {', '.join(SECTIONS)}", "none", "Add [ByOpType]")
+    for section in parser.sections():
+        if section not in SECTIONS:
+            raise _refused(path, f"sections {', '.join(SECTIONS)}", f"[{section}]", "Rename it")
+        for name, value in parser.items(section):
+            where = f"{path}: [{section}] {name}"
+            if value not in OP_PRECISIONS:
+                raise _refused(where, f"one of {', '.join(OP_PRECISIONS)}", repr(value), "Correct")
+            if section == "ByNodeName":
+                _check_node(where, name, nodes)
+            else:
+                _check_type(where, name)
+
+
+def _check_mixlist(path: str, text: str, _: Collection[str] | None) -> None:
+    try:
+        msgspec.json.decode(text, type=_MixList)
+    except msgspec.MsgspecError as error:
+        raise _refused(
+            path,
+            '{"black-list": {"to-add": [...], "to-remove": [...]}, "white-list": {...}}',
+            one_line(error),
+            "Correct it",
+        ) from error
+
+
+def _check_type(where: str, kind: str) -> None:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", kind):
+        raise _refused(where, "an operator's type, for example Conv2D", repr(kind), "Correct it")
+
+
+def _check_node(where: str, name: str, nodes: Collection[str] | None) -> None:
+    if nodes is not None and name not in nodes:
+        near = difflib.get_close_matches(name, nodes, n=1)
+        raise _refused(
+            where,
+            "the name of a node of model.onnx",
+            repr(name),
+            f"Did you mean {near[0]}" if near else "List them with python -m runtime.info",
+        )
+
+
+def _refused(where: str, expected: str, got: str, action: str) -> ConfigError:
+    return ConfigError(where, expected=expected, got=got, action=action)

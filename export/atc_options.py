@@ -1,0 +1,231 @@
+"""ATC's options: which this project sets, which may be passed on, and what ATC would refuse.
+
+Everything is checked here, before a conversion that may take an hour. Sources: Huawei's open GE,
+api/atc (flags, value sets, checks), and its documentation of the command line.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from runtime.errors import ConfigError
+from runtime.soc import BF16_FAMILIES, FP16_CUBE_FAMILIES, Soc
+
+# mode -> whether a mixed-precision list applies to it. [V: ge docs, precision_mode, _v2]
+PRECISION_MODES = {
+    "force_fp16": False,
+    "must_keep_origin_dtype": False,
+    "force_fp32": False,
+    "cube_fp16in_fp32out": False,
+    "allow_fp32_to_fp16": False,
+    "allow_mix_precision": True,
+    "allow_mix_precision_fp16": True,
+    "allow_mix_precision_bf16": True,
+    "allow_fp32_to_bf16": False,
+}
+PRECISION_MODES_V2 = {
+    "fp16": False,
+    "origin": False,
+    "cube_fp16in_fp32out": False,
+    "mixed_float16": True,
+    "mixed_bfloat16": True,
+    "cube_hif8": False,
+    "mixed_hif8": True,
+}
+ORIGIN_MODES = ("origin", "must_keep_origin_dtype")
+DEFAULT_PRECISION = "force_fp16 (ATC's default)"
+
+IMPL_MODES = (
+    "high_precision",
+    "high_performance",
+    "high_precision_for_all",
+    "high_performance_for_all",
+)
+
+
+class AtcTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The [atc] table of a configuration: ATC's own names, and four of ours.
+
+    Attributes:
+        soc_version: the exact chip, "auto" for this machine's, or "" where nothing is converted.
+        batch_sizes: (ours) one static .om for each.
+        dynamic_batch_size: gears, for example "1,2,4,8": one .om for all of them.
+        aipp: (ours) the chip normalises; the .om then takes uint8 crops.
+        timeout_s: (ours) seconds one conversion may take.
+        passed_on: (ours) what follows "--" on the command line, or --name=value here.
+    """
+
+    soc_version: str = ""
+    batch_sizes: tuple[int, ...] = ()
+    dynamic_batch_size: str = ""
+    precision_mode: str = ""
+    precision_mode_v2: str = ""
+    keep_dtype: str = ""
+    customize_dtypes: str = ""
+    op_precision_mode: str = ""
+    modify_mixlist: str = ""
+    op_select_implmode: str = ""
+    optypelist_for_implmode: str = ""
+    output_type: str = ""
+    aipp: bool = False
+    timeout_s: float = 7200.0
+    passed_on: tuple[str, ...] = ()
+
+    @property
+    def precision(self) -> str:
+        """As the manifest says it."""
+        if self.precision_mode_v2:
+            return f"precision_mode_v2={self.precision_mode_v2}"
+        if self.precision_mode:
+            return f"precision_mode={self.precision_mode}"
+        return DEFAULT_PRECISION
+
+    @property
+    def keeps_float32(self) -> bool:
+        """Whether every operator is to keep the graph's own dtype."""
+        return self.precision_mode in ORIGIN_MODES or self.precision_mode_v2 in ORIGIN_MODES
+
+    @property
+    def gears(self) -> tuple[int, ...]:
+        """Ascending; empty for static batches."""
+        tokens = self.dynamic_batch_size.split(",") if self.dynamic_batch_size else []
+        return tuple(sorted(int(token) for token in tokens))
+
+
+FILE_OPTIONS = ("keep_dtype", "customize_dtypes", "op_precision_mode", "modify_mixlist")
+LARGEST_BATCH = 2048
+MOST_GEARS, MOST_GEARS_950 = 100, 256
+
+
+def check_atc(table: AtcTable, where: str) -> None:
+    """Refuse what ATC would refuse for any graph and chip.
+
+    Raises:
+        ConfigError: names the option, its value, what is expected.
+    """
+    _check_batches(table, where)
+    _check_precision(table, where)
+    among(f"{where}: op_select_implmode", table.op_select_implmode, IMPL_MODES)
+    if table.optypelist_for_implmode and not table.op_select_implmode:
+        raise refused(
+            f"{where}: optypelist_for_implmode",
+            "op_select_implmode beside it",
+            "none",
+            "Name both, or write an op_precision_mode file",
+        )
+    if table.output_type not in ("", "FP32", "FP16"):
+        raise refused(
+            f"{where}: output_type", "FP32 or FP16", repr(table.output_type), "Leave it out"
+        )
+    for name in FILE_OPTIONS:
+        check_file(f"{where}: {name}", getattr(table, name))
+    if not 1 <= table.timeout_s <= 7 * 86400:
+        raise refused(f"{where}: timeout_s", "1 s to a week", repr(table.timeout_s), "Correct it")
+
+
+def check_for_chip(table: AtcTable, soc: Soc, where: str) -> None:
+    """Refuse what this chip has no arithmetic or no room for.
+
+    Raises:
+        ConfigError: names mode and chip.
+    """
+    mode = table.precision_mode or table.precision_mode_v2
+    if ("bf16" in mode or "bfloat16" in mode) and soc.family not in BF16_FAMILIES:
+        raise refused(
+            f"{where}: {table.precision}",
+            f"a mode that {soc.name} has: it lacks bf16",
+            repr(mode),
+            "Take precision_mode_v2 = mixed_float16",
+        )
+    if "hif8" in mode and soc.family != "Ascend950":
+        raise refused(
+            f"{where}: {table.precision}", "an Ascend950 chip", soc.name, "Take another mode"
+        )
+    if table.keeps_float32 and soc.family in FP16_CUBE_FAMILIES:
+        # inferred: no fp32 convolution is listed for these chips
+        raise refused(
+            f"{where}: {table.precision}",
+            f"a mode that {soc.name} has: its convolutions are fp16 only",
+            repr(mode),
+            "Take allow_fp32_to_fp16 (convolutions in fp16, the rest in fp32)",
+        )
+    most = MOST_GEARS_950 if soc.family == "Ascend950" else MOST_GEARS
+    if len(table.gears) > most:
+        raise refused(
+            f"{where}: dynamic_batch_size", f"at most {most} gears", str(len(table.gears)), "Drop"
+        )
+
+
+def _check_batches(table: AtcTable, where: str) -> None:
+    if table.batch_sizes and table.dynamic_batch_size:
+        raise refused(
+            f"{where}: batch_sizes and dynamic_batch_size",
+            "one of the two",
+            "both",
+            "Static batches run faster, gears need one file",
+        )
+    sizes = table.batch_sizes
+    if len(set(sizes)) < len(sizes) or not all(1 <= size <= LARGEST_BATCH for size in sizes):
+        raise refused(
+            f"{where}: batch_sizes",
+            f"different batches of 1 to {LARGEST_BATCH}",
+            str(sizes),
+            "Correct it",
+        )
+    text = table.dynamic_batch_size
+    if not text:
+        return
+    tokens = text.split(",")
+    good = all(t.isascii() and t.isdecimal() and 1 <= int(t) <= LARGEST_BATCH for t in tokens)
+    if not good or len({int(t) for t in tokens}) != len(tokens) or len(tokens) < 2:
+        raise refused(
+            f"{where}: dynamic_batch_size",
+            f"2 or more different batches of 1 to {LARGEST_BATCH}, for example 1,2,4,8",
+            repr(text),
+            "One batch alone is batch_sizes",
+        )
+
+
+def _check_precision(table: AtcTable, where: str) -> None:
+    if table.precision_mode and table.precision_mode_v2:
+        raise refused(
+            f"{where}: precision_mode and precision_mode_v2",
+            "one of the two",
+            "both",
+            "Keep precision_mode_v2, unless this CANN is older than it",
+        )
+    among(f"{where}: precision_mode", table.precision_mode, PRECISION_MODES)
+    among(f"{where}: precision_mode_v2", table.precision_mode_v2, PRECISION_MODES_V2)
+    mixed = PRECISION_MODES.get(table.precision_mode) or PRECISION_MODES_V2.get(
+        table.precision_mode_v2
+    )
+    if table.modify_mixlist and not mixed:
+        raise refused(
+            f"{where}: modify_mixlist",
+            "a mixed precision mode beside it, for example precision_mode_v2 = mixed_float16",
+            table.precision,
+            "Choose one, or leave the list out",
+        )
+
+
+def among(where: str, value: str, allowed: Sequence[str] | dict[str, bool]) -> None:
+    """Refuse a value that is given and not one of these."""
+    if value and value not in allowed:
+        near = difflib.get_close_matches(value, list(allowed), n=1)
+        action = f"Did you mean {near[0]}" if near else "Choose one of them"
+        raise refused(where, f"one of {', '.join(allowed)}", repr(value), action)
+
+
+def check_file(where: str, value: str, *, required: bool = False) -> None:
+    """Refuse a file that is named and not there."""
+    if (value or required) and not Path(value).is_file():
+        raise refused(where, "a file", repr(value), "Check its path")
+
+
+def refused(where: str, expected: str, got: str, action: str) -> ConfigError:
+    """An option that cannot be taken as it is."""
+    return ConfigError(where, expected=expected, got=got, action=action)

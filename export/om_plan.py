@@ -1,0 +1,122 @@
+"""Whether an export converts to .om, for which chip and with what: decided before anything slow."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from export.atc_files import check_setting_files
+from export.atc_options import FILE_OPTIONS, AtcTable, check_for_chip
+from export.to_om import check_tool, find_atc
+from runtime.errors import BackendUnavailable, ConfigError
+from runtime.files import sha256_file
+from runtime.npu_smi import soc_version_of_this_machine
+from runtime.soc import Soc, is_old_generation, soc_of
+
+Policy = Literal["auto", "require", "never"]
+
+NO_OM = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OmPlan:
+    """What is to be done about an .om.
+
+    Attributes:
+        table: the [atc] table.
+        soc: the chip; None where none is named.
+        atc: the converter; None where it is not to be used.
+        why_not: why nothing is converted; empty where it is.
+        warnings: what the user should know before it starts.
+    """
+
+    table: AtcTable
+    soc: Soc | None
+    atc: Path | None
+    why_not: str
+    warnings: tuple[str, ...] = ()
+
+    def key_parts(self) -> object:
+        """What an .om depends on besides the graph, without paths of this machine."""
+        if self.soc is None:
+            return NO_OM
+        files = {
+            option: sha256_file(Path(getattr(self.table, option)))
+            for option in FILE_OPTIONS
+            if getattr(self.table, option)
+        }
+        bare = msgspec.structs.replace(
+            self.table, soc_version=self.soc.name, timeout_s=0, **dict.fromkeys(files, "")
+        )
+        return msgspec.to_builtins(bare), files
+
+    def tool_key(self) -> str:
+        """Which converter this is: its own bytes, and the version file of its CANN."""
+        if self.atc is None:
+            return ""
+        real = self.atc.resolve()
+        digest = hashlib.sha256(real.read_bytes())
+        for name in ("version.cfg", "version.info", "compiler/version.info"):
+            path = real.parent.parent / name
+            if path.is_file():
+                digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+
+def plan_om(table: AtcTable, policy: Policy) -> OmPlan:
+    """Find chip and converter, and check everything that can be checked without the graph.
+
+    Raises:
+        ConfigError: no chip named where an .om is required, a wrong name, or options that this
+            chip or this atc does not take.
+        BackendUnavailable: an .om is required and atc is not there, or npu-smi does not answer.
+    """
+    if policy == "never":
+        return OmPlan(table=table, soc=None, atc=None, why_not="--om never")
+    check_setting_files(table)
+    soc = _soc(table)
+    atc = find_atc()
+    if policy == "require":
+        _require(soc, atc)
+    if soc is None:
+        why = "no chip is named (--soc_version, for example Ascend910B3)"
+        return OmPlan(table=table, soc=None, atc=None, why_not=why)
+    check_for_chip(table, soc, "[atc]")
+    warnings = (_old_chip(),) if is_old_generation(soc.name) else ()
+    if atc is None:
+        why = "atc, CANN's converter, is not on PATH"
+        return OmPlan(table=table, soc=soc, atc=None, why_not=why, warnings=warnings)
+    check_tool(atc, table)
+    return OmPlan(table=table, soc=soc, atc=atc, why_not="", warnings=warnings)
+
+
+def _soc(table: AtcTable) -> Soc | None:
+    if table.soc_version == "auto":
+        return soc_of(soc_version_of_this_machine())
+    return soc_of(table.soc_version) if table.soc_version else None
+
+
+def _require(soc: Soc | None, atc: Path | None) -> None:
+    if soc is None:
+        raise ConfigError(
+            "--om require",
+            expected="--soc_version, the exact chip",
+            got="none",
+            action="Take its name from npu-smi info on the box, or --soc_version auto there",
+        )
+    if atc is None:
+        raise BackendUnavailable(
+            "--om require",
+            expected="atc, CANN's converter, on PATH",
+            got="no such program",
+            action="Source CANN's set_env.sh (it needs no NPU), or leave --om auto and convert"
+            " elsewhere",
+        )
+
+
+def _old_chip() -> str:
+    return "Ascend910B is the old generation's name; an Atlas A2's is Ascend910B1 to Ascend910B4"

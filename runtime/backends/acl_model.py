@@ -1,0 +1,205 @@
+"""One loaded .om with its buffers: made once, used for every run.
+
+The order of a run is the one CANN documents for a steady loop: pinned host memory, copy in,
+execute_async, copy out, synchronise. It synchronises twice, so that computing and copying can be
+told apart; that costs microseconds.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.backends.acl import AclFailure, Device, Owner
+
+# aclDataType -> numpy's
+DTYPES: dict[int, np.dtype[Any]] = {
+    0: np.dtype(np.float32),
+    1: np.dtype(np.float16),
+    4: np.dtype(np.uint8),
+}
+HIDDEN_GEAR_INPUT = "ascend_mbatch_shape_data"
+HUGE_FIRST = 0
+HOST_TO_DEVICE, DEVICE_TO_HOST = 1, 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorFact:
+    """A tensor as the file describes it. `dims[0]` is -1 or the largest gear where there are gears.
+
+    Attributes:
+        name: of an output without ATC's prefix: "node:0:landmarks" is "landmarks".
+        dtype: None for a type this project does not use.
+        bytes: of its buffer.
+    """
+
+    name: str
+    dims: tuple[int, ...]
+    dtype: np.dtype[Any] | None
+    bytes: int
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one picture's share; a buffer may be larger than its rows."""
+        return math.prod(self.dims[1:]) * (self.dtype.itemsize if self.dtype else 1)
+
+
+class LoadedModel:
+    """A model on a device. The device's context must be current in the calling thread.
+
+    Attributes:
+        inputs, outputs: as the file describes them, a hidden gear input last.
+        gears: the batches it serves, ascending; empty where it is static.
+        stuck: a run failed and its stream did not come to rest: the model is of no more use.
+
+    Raises:
+        AclFailure: a call failed; everything made so far is released.
+    """
+
+    def __init__(self, device: Device, path: Path) -> None:
+        self._acl = device.acl
+        self.stuck = False
+        self._owner = Owner(device.acl)
+        try:
+            self._stream = self._owner.make("rt.destroy_stream", "rt.create_stream")
+            self._desc = self._owner.make("mdl.destroy_desc", "mdl.create_desc")
+            # after the description, so that it is unloaded before that is destroyed
+            self._id = self._acl.get("mdl.load_from_file", str(path))
+            self._owner.owe("mdl.unload", self._id)
+            self._acl.do("mdl.get_desc", self._desc, self._id)
+            self.inputs = self._tensors("input")
+            self.outputs = self._tensors("output")
+            self.gears = self._gears()
+            self._gear_index = self._find_gear_input() if self.gears else -1
+        except BaseException:
+            self._owner.release()
+            raise
+
+    def prepare(self) -> None:
+        """Make the buffers, once what the file says of itself has been checked.
+
+        Raises:
+            AclFailure: no memory.
+        """
+        make = self._owner.make
+        self._in_set = make("mdl.destroy_dataset", "mdl.create_dataset")
+        self._in_device = [self._buffer(self._in_set, fact.bytes) for fact in self.inputs]
+        self._out_set = make("mdl.destroy_dataset", "mdl.create_dataset")
+        self._out_device = [self._buffer(self._out_set, fact.bytes) for fact in self.outputs]
+        self._in_host = make("rt.free_host", "rt.malloc_host", self.inputs[0].bytes)
+        self._out_host = [make("rt.free_host", "rt.malloc_host", f.bytes) for f in self.outputs]
+
+    def run(
+        self, batch: NDArray[Any], size: int
+    ) -> tuple[dict[str, NDArray[np.float32]], dict[str, float]]:
+        """Run up to `size` pictures; missing ones are padded with zeros and dropped.
+
+        Args:
+            batch: (n, ...), n at most `size`, in any dtype that the input's holds.
+            size: the static batch, or one of the gears.
+
+        Returns:
+            Outputs by name, float32 (n, ...); and seconds by stage.
+
+        Raises:
+            AclFailure: a call failed; the stream holds no work any more, unless the device is lost.
+        """
+        clock = time.perf_counter
+        try:
+            start = clock()
+            self._send(batch, size)
+            sent = clock()
+            if self.gears:
+                self._acl.do(
+                    "mdl.set_dynamic_batch_size", self._id, self._in_set, self._gear_index, size
+                )
+            self._acl.do("mdl.execute_async", self._id, self._in_set, self._out_set, self._stream)
+            self._acl.do("rt.synchronize_stream", self._stream)
+            computed = clock()
+            outputs = self._fetch(len(batch), size)
+            fetched = clock()
+        except BaseException:
+            # also after Ctrl-C: queued work must not meet the next run's data
+            self.stuck = self._acl.ask("rt.synchronize_stream", self._stream) != 0
+            raise
+        stages = {"h2d": sent - start, "compute": computed - sent, "d2h": fetched - computed}
+        return outputs, stages
+
+    def release(self) -> list[AclFailure]:
+        """Free the buffers, unload the model, destroy the stream; a second call does nothing."""
+        return self._owner.release()
+
+    def _send(self, batch: NDArray[Any], size: int) -> None:
+        fact = self.inputs[0]
+        count = fact.row_bytes * size
+        host = _host_view(self._in_host, count, fact.dtype).reshape(size, -1)
+        np.copyto(host[: len(batch)], batch.reshape(len(batch), -1), casting="same_kind")
+        host[len(batch) :] = 0
+        self._acl.do(
+            "rt.memcpy", self._in_device[0], fact.bytes, self._in_host, count, HOST_TO_DEVICE
+        )
+
+    def _fetch(self, rows: int, size: int) -> dict[str, NDArray[np.float32]]:
+        counts: list[int] = []
+        for index, fact in enumerate(self.outputs):
+            counts.append(fact.row_bytes * size)
+            self._acl.do(
+                "rt.memcpy_async",
+                self._out_host[index],
+                fact.bytes,
+                self._out_device[index],
+                counts[-1],
+                DEVICE_TO_HOST,
+                self._stream,
+            )
+        self._acl.do("rt.synchronize_stream", self._stream)
+        return {
+            fact.name: _host_view(host, count, fact.dtype)
+            .reshape(size, *fact.dims[1:])[:rows]
+            .astype(np.float32)  # copies: the buffer is the next run's
+            for fact, host, count in zip(self.outputs, self._out_host, counts, strict=True)
+        }
+
+    def _buffer(self, dataset: int, size: int) -> int:
+        device = self._owner.make("rt.free", "rt.malloc", size, HUGE_FIRST)
+        buffer = self._owner.make("destroy_data_buffer", "create_data_buffer", device, size)
+        self._acl.get("mdl.add_dataset_buffer", dataset, buffer)
+        return device
+
+    def _tensors(self, kind: str) -> Sequence[TensorFact]:
+        ask, desc = self._acl.ask, self._desc
+        facts: list[TensorFact] = []
+        for index in range(ask(f"mdl.get_num_{kind}s", desc)):
+            dtype: int = ask(f"mdl.get_{kind}_data_type", desc, index)
+            dims = self._acl.get(f"mdl.get_{kind}_dims", desc, index)
+            name = str(ask(f"mdl.get_{kind}_name_by_index", desc, index))
+            facts.append(
+                TensorFact(
+                    name=name.rsplit(":", maxsplit=1)[-1] if kind == "output" else name,
+                    dims=tuple(dims["dims"]),
+                    dtype=DTYPES.get(dtype),
+                    bytes=ask(f"mdl.get_{kind}_size_by_index", desc, index),
+                )
+            )
+        return facts
+
+    def _gears(self) -> tuple[int, ...]:
+        found = self._acl.get("mdl.get_dynamic_batch", self._desc)
+        return tuple(sorted(found["batch"][: found["batchCount"]]))
+
+    def _find_gear_input(self) -> int:
+        return int(self._acl.get("mdl.get_input_index_by_name", self._desc, HIDDEN_GEAR_INPUT))
+
+
+def _host_view(address: int, count: int, dtype: np.dtype[Any] | None) -> NDArray[Any]:
+    """An array over pinned memory; it must not outlive the memory."""
+    memory = memoryview((ctypes.c_uint8 * count).from_address(address))
+    return np.frombuffer(memory, dtype or np.dtype(np.uint8))

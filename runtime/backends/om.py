@@ -1,0 +1,276 @@
+"""Converted models (.om) through pyACL, on an Ascend NPU and nowhere else."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.backends.acl import (
+    AclFailure,
+    Device,
+    at_exit,
+    close_device,
+    forget_device,
+    not_at_exit,
+    open_device,
+)
+from runtime.backends.acl_model import LoadedModel
+from runtime.backends.base import Backend, Outputs, Settings
+from runtime.errors import ArtifactError, BackendUnavailable, ConfigError, StarmarkError
+from runtime.manifest import MANIFEST_NAME, Manifest, OmFact
+from runtime.om_file import read_om
+from runtime.soc import soc_of
+from runtime.source import Artifact, is_index
+from runtime.spec import ModelSpec
+
+logger = logging.getLogger("starmark")
+
+
+class OmBackend(Backend):
+    """A bundle's converted models on one NPU; each file is loaded when a call first needs it.
+
+    A batch that no file or gear holds is split; what is missing to the next one is padded, and the
+    padding dropped. Calls from several threads take turns: one model serves one call at a time.
+    """
+
+    def __init__(self, artifact: Artifact, device: str, settings: Settings) -> None:
+        if artifact.manifest is None or not artifact.oms:
+            raise ValueError("an .om is found together with its manifest")
+        if settings.allow_hf32:
+            raise ConfigError(
+                "--allow-hf32",
+                expected="a model run by torch_npu",
+                got=f"{artifact.path.name}, whose precision was chosen at its conversion",
+                action="Convert with --precision_mode_v2 instead",
+            )
+        index = _index_of(device)
+        self.device = f"npu:{index}"
+        self.manifest = artifact.manifest
+        self.spec = _spec_of(artifact.manifest, artifact.oms)
+        self.parameters = artifact.manifest.checkpoint.parameters
+        self.checkpoint_sha256 = artifact.manifest.checkpoint.sha256
+        self._session = _Session(artifact.path.parent, artifact.oms, self.spec, index)
+        self.name = f"pyACL {self._session.soc_version} {artifact.oms[0].precision}"
+        # not __del__: it would run in an unknown order when the interpreter ends
+        self._collected = weakref.finalize(self, self._session.release)
+        self._collected.atexit = False
+        at_exit(self._session.release)
+
+    def _run(self, batch: NDArray[Any]) -> Outputs:
+        session = self._session
+        with session.lock:
+            try:
+                return session.run(batch)
+            except AclFailure as failure:
+                raise failure.translated(f"{self.name} {self.device}") from failure
+            finally:
+                if session.lost:
+                    self.close()
+
+    def _close(self) -> None:
+        self._collected.detach()
+        failures = self._session.release()
+        if failures and not self._session.lost:
+            raise failures[0].translated(f"{self.name} {self.device}: closing") from failures[0]
+
+
+class _Session:
+    """A device, and the models loaded on it so far. Released once, from wherever."""
+
+    def __init__(self, folder: Path, oms: tuple[OmFact, ...], spec: ModelSpec, index: int) -> None:
+        self.lock = threading.RLock()
+        self.lost = False
+        self._folder, self._spec = folder, spec
+        self._by_size = {size: om for om in oms for size in om.batches}
+        self._models: dict[str, LoadedModel] = {}
+        self._device: Device | None = None
+        self._process = os.getpid()
+        try:
+            self._device = open_device(index)
+            self.soc_version = self._device.soc_version
+            for om in oms:
+                _check_chip(folder / om.file, om, self._device)
+            self._device.enter()
+            self._model_for(min(self._by_size))  # what cannot be loaded is found now
+        except AclFailure as failure:
+            self.lost = failure.loses_device
+            self.release()
+            raise failure.translated(f"npu:{index}") from failure
+        except BaseException:
+            self.release()
+            raise
+
+    def run(self, batch: NDArray[Any]) -> Outputs:
+        """Run a batch of any size.
+
+        Raises:
+            AclFailure: a call failed; `lost` says whether the session is of any more use.
+        """
+        device = self._device
+        if device is None:
+            raise AclFailure("rt.set_context", 107002, "the device was closed")
+        parts: list[dict[str, NDArray[np.float32]]] = []
+        timings = {"h2d": 0.0, "compute": 0.0, "d2h": 0.0}
+        try:
+            device.enter()
+            done = 0
+            for size in plan(len(batch), sorted(self._by_size)):
+                model = self._model_for(size)
+                part, seconds = model.run(batch[done : done + size], size)
+                parts.append(part)
+                done += size
+                for stage, value in seconds.items():
+                    timings[stage] += value
+        except BaseException as error:
+            gone = isinstance(error, AclFailure) and error.loses_device
+            self.lost = gone or any(model.stuck for model in self._models.values())
+            if self.lost:
+                forget_device(device)
+            raise
+        landmarks, covariance = (
+            np.concatenate([part[name] for part in parts]) for name in self._spec.outputs
+        )
+        return Outputs(landmarks=landmarks, covariance=covariance, timings=timings)
+
+    def release(self) -> list[AclFailure]:
+        """Release models and device; what fails is given back, and does not stop the rest."""
+        not_at_exit(self.release)
+        with self.lock:
+            device, self._device = self._device, None
+            models, self._models = list(self._models.values()), {}
+            if device is None or self._process != os.getpid():
+                return []
+            failures: list[AclFailure] = []
+            try:
+                before = _current_context(device)
+                device.enter()
+            except AclFailure as failure:
+                before = 0
+                failures.append(failure)
+            for model in reversed(models):
+                failures += model.release()
+            failures += close_device(device)
+            if before not in (0, device.context):
+                # a collected backend may be released in the middle of another one's run
+                device.acl.ask("rt.set_context", before)
+            return failures
+
+    def _model_for(self, size: int) -> LoadedModel:
+        om = self._by_size[size]
+        if om.file not in self._models:
+            if self._device is None:
+                raise AclFailure("rt.set_context", 107002, "the device was closed")
+            logger.debug("loading %s", om.file)
+            model = LoadedModel(self._device, self._folder / om.file)
+            try:
+                _check_model(self._folder / om.file, om, self._spec, model)
+                model.prepare()
+            except BaseException:
+                model.release()
+                raise
+            self._models[om.file] = model
+        return self._models[om.file]
+
+
+def plan(pictures: int, sizes: list[int]) -> list[int]:
+    """Split a call: the largest batch repeated, then the smallest that holds the rest.
+
+    Args:
+        pictures: 1 or more.
+        sizes: the batches there are, ascending.
+    """
+    whole, rest = divmod(pictures, sizes[-1])
+    chosen = [sizes[-1]] * whole
+    if rest:
+        chosen.append(next(size for size in sizes if size >= rest))
+    return chosen
+
+
+def _current_context(device: Device) -> int:
+    """The calling thread's context, 0 where it has none."""
+    context, code = device.acl.ask("rt.get_context")
+    return int(context) if code == 0 else 0
+
+
+def _index_of(device: str) -> int:
+    kind, _, index = ("npu:0" if device == "auto" else device).partition(":")
+    if kind != "npu" or not is_index(index):
+        raise BackendUnavailable(
+            f"device {device!r}",
+            expected="npu:N for an .om",
+            got=repr(device),
+            action="Name npu:0, or the bundle's folder with @cpu for its ONNX",
+        )
+    return int(index or 0)
+
+
+def _spec_of(manifest: Manifest, oms: tuple[OmFact, ...]) -> ModelSpec:
+    spec = manifest.spec
+    return ModelSpec(topology=spec.topology, input=oms[0].input, outputs=spec.outputs)
+
+
+def _check_chip(path: Path, om: OmFact, device: Device) -> None:
+    """Hold the file to the manifest, and both to the device, before anything is loaded."""
+    inside = read_om(path).soc_version
+    if inside != om.soc_version:
+        raise ArtifactError(
+            str(path),
+            expected=f"an .om for {om.soc_version}, as {MANIFEST_NAME} says",
+            got=f"one for {inside or 'an unnamed chip'}",
+            action="Make the bundle again with python -m export",
+        )
+    # newer CANN would load what another chip of the same architecture was given; it was tiled for
+    # another number of cores, and older CANN refuses it with 507008
+    if device.soc_version != om.soc_version:
+        raise ArtifactError(
+            str(path),
+            expected=f"an .om for this device, npu:{device.index} {device.soc_version}",
+            got=f"one for {om.soc_version}",
+            action=f"Convert again: python -m export --om require --soc_version"
+            f" {_name_or_auto(device.soc_version)}",
+        )
+
+
+def _name_or_auto(name: str) -> str:
+    try:
+        return soc_of(name).name
+    except StarmarkError:
+        return "auto"
+
+
+def _check_model(path: Path, om: OmFact, spec: ModelSpec, model: LoadedModel) -> None:
+    """Hold what ACL says of the loaded file to the manifest."""
+    rows = -1 if om.gears else om.batches[0]
+    points, expected = spec.points, spec.input
+    first = model.inputs[0] if model.inputs else None
+    found = {fact.name: (fact.dims[1:], fact.dtype) for fact in model.outputs}
+    wanted = {name: (points, last) for name, last in zip(spec.outputs, (2, 3), strict=True)}
+    floats = (np.dtype(np.float32), np.dtype(np.float16))
+    dtypes = (np.dtype(np.uint8),) if expected.dtype == "uint8" else floats
+    good = (
+        first is not None
+        and len(model.inputs) == (2 if om.gears else 1)
+        and first.name == expected.name
+        and first.dims == (rows, *expected.shape(1)[1:])
+        and first.dtype in dtypes
+        and first.bytes >= first.row_bytes * max(om.batches)
+        and found.keys() == wanted.keys()
+        and all(found[n][0] == wanted[n] and found[n][1] in floats for n in wanted)
+        and all(fact.bytes >= fact.row_bytes * max(om.batches) for fact in model.outputs)
+        and model.gears == (om.batches if om.gears else ())
+    )
+    if not good:
+        raise ArtifactError(
+            str(path),
+            expected=f"input {expected.name} {expected.dtype} {(rows, *expected.shape(1)[1:])},"
+            f" outputs {wanted} in float, gears {om.batches if om.gears else ()}",
+            got=f"inputs {model.inputs}, outputs {model.outputs}, gears {model.gears}",
+            action="Make the bundle again with python -m export",
+        )

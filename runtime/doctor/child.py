@@ -1,0 +1,90 @@
+"""Tries one package in a Python of its own: `python child.py NAME`.
+
+Run as a file and not as a module: the packages it tries may be all that can be imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# Before the answer: packages print whatever they like while they are imported.
+MARK = "@starmark-doctor "
+# All of an answer must fit into one write to a pipe, which 4096 bytes do.
+LONGEST_ERROR = 500
+DEEPEST_CHAIN = 5
+
+
+def main(name: str) -> None:
+    """Import a package, ask it what the doctor wants to know, and print that as JSON."""
+    # a file's own folder stands first on the path; whoever runs `python -m` has the current one
+    if Path(sys.path[0]) == Path(__file__).parent:
+        sys.path[0] = str(Path.cwd())
+    try:
+        facts = ASKED.get(name, _plain)(importlib.import_module(name))
+    except BaseException as error:  # noqa: BLE001  # SystemExit is an answer, too
+        facts = {"errors": _chain(error)}
+    # in one write, on a line of its own, whatever other threads print
+    os.write(1, f"\n{MARK}{json.dumps(facts)}\n".encode())
+
+
+def _chain(error: BaseException | None) -> list[str]:
+    """An error and what caused it, outermost first."""
+    said: list[str] = []
+    while error is not None and len(said) < DEEPEST_CHAIN:
+        said.append(" ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_ERROR])
+        error = error.__cause__ or error.__context__
+    return said
+
+
+def _plain(module: Any) -> dict[str, Any]:
+    return {"version": str(getattr(module, "__version__", ""))}
+
+
+def _onnxruntime(module: Any) -> dict[str, Any]:
+    return _plain(module) | {"providers": list(module.get_available_providers())}
+
+
+def _torch_npu(module: Any) -> dict[str, Any]:
+    npu = importlib.import_module("torch").npu
+    return _plain(module) | {"available": bool(npu.is_available()), "devices": npu.device_count()}
+
+
+def _acl(acl: Any) -> dict[str, Any]:
+    """Open ACL and its first device, and close both; the code of every call until one fails.
+
+    Source: the signatures of pyACL, as its samples use them.
+    """
+    steps: list[tuple[str, int]] = []
+
+    def passed(call: str, code: int) -> bool:
+        steps.append((call, code))
+        return code == 0
+
+    devices, soc = 0, ""
+    if passed("acl.init()", acl.init()):
+        devices, code = acl.rt.get_device_count()
+        if (
+            passed("acl.rt.get_device_count()", code)
+            and devices
+            and passed("acl.rt.set_device(0)", acl.rt.set_device(0))
+        ):
+            soc = acl.get_soc_name() or ""
+            passed("acl.rt.reset_device(0)", acl.rt.reset_device(0))
+        passed("acl.finalize()", acl.finalize())
+    return {"steps": steps, "devices": devices, "soc_version": soc}
+
+
+ASKED: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "onnxruntime": _onnxruntime,
+    "torch_npu": _torch_npu,
+    "acl": _acl,
+}
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,102 @@
+"""What the doctor says: findings, routes, and both as text or JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from runtime.errors import one_line
+from runtime.npu_smi import NpuDevice
+
+Level = Literal["ok", "warning", "problem"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One line about one thing.
+
+    Attributes:
+        level: ok; warning, where something is absent that the CPU can do without; or problem.
+        about: the thing.
+        found: its version and place, or what is wrong with it.
+        mend: the command that mends it.
+        npu_lacks: what the NPU path lacks because of it.
+        works_still: this project's engines work all the same.
+    """
+
+    level: Level
+    about: str
+    found: str
+    mend: str = ""
+    npu_lacks: str = ""
+    works_still: bool = False
+
+    @property
+    def works(self) -> bool:
+        """Whether an engine may build on it."""
+        return self.level == "ok" or self.works_still
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """One engine on one kind of device, with the files it takes, and why it cannot run."""
+
+    engine: str
+    device: str
+    opens: str
+    refused: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examination:
+    """All of it."""
+
+    findings: tuple[Finding, ...]
+    routes: tuple[Route, ...]
+    devices: tuple[NpuDevice, ...] = ()
+
+    @property
+    def usable(self) -> tuple[Route, ...]:
+        """The routes that can run."""
+        return tuple(route for route in self.routes if not route.refused)
+
+    @property
+    def npu_lacks(self) -> tuple[str, ...]:
+        """What the NPU path lacks, each named once, in the order of the findings."""
+        return tuple(dict.fromkeys(one.npu_lacks for one in self.findings if one.npu_lacks))
+
+    def text(self) -> str:
+        """Aligned lines, a mending command below each that has one, and a summary."""
+        about = max(len(one.about) for one in self.findings)
+        lines = []
+        for one in self.findings:
+            lines.append(f"{one.level:<8} {one.about:<{about}}  {one_line(one.found, 500)}")
+            if one.mend:
+                lines.append(f"{'':<8} {'':<{about}}  -> {one.mend}")
+        lines.append("")
+        name = max(len(f"{one.engine} on {one.device}") for one in self.routes)
+        for route in self.routes:
+            says = f"runs {route.opens}" if not route.refused else f"cannot run: {route.refused}"
+            lines.append(f"{f'{route.engine} on {route.device}':<{name}}  {one_line(says, 500)}")
+        lines += ["", *self.summary()]
+        return "\n".join(lines)
+
+    def summary(self) -> tuple[str, str]:
+        """One line for the engines and one for the NPU path."""
+        usable = ", ".join(f"{route.engine} on {route.device}" for route in self.usable)
+        lacks = ", ".join(self.npu_lacks)
+        return (
+            f"This machine can use: {usable or 'no engine'}",
+            f"NPU path: missing {lacks}" if lacks else "NPU path: nothing is missing",
+        )
+
+    def json(self) -> str:
+        """Everything in the text, for machines."""
+        record = {
+            "findings": [asdict(one) for one in self.findings],
+            "routes": [asdict(one) | {"usable": not one.refused} for one in self.routes],
+            "npu_lacks": list(self.npu_lacks),
+            "devices": [asdict(one) for one in self.devices],
+        }
+        return json.dumps(record, indent=2)

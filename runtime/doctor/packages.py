@@ -1,0 +1,95 @@
+"""Python and the packages that every engine needs, and onnxruntime."""
+
+from __future__ import annotations
+
+import platform
+import re
+import sys
+
+from runtime.doctor.findings import Finding
+from runtime.doctor.probe import Answer, ask, installed
+
+# module -> (what people call it, what pip calls it, the lowest version that works)
+NEEDED = {
+    "numpy": ("numpy", "numpy", "1.26"),
+    "cv2": ("OpenCV", "opencv-python", "4.8"),
+    "msgspec": ("msgspec", "msgspec", "0.18.6"),
+}
+ONNXRUNTIME = ("onnxruntime", "onnxruntime", "1.17")
+CANN_PROVIDER = "CANNExecutionProvider"
+
+
+def python() -> Finding:
+    """Which Python this is."""
+    return Finding(
+        level="ok",
+        about="Python",
+        found=f"{platform.python_version()} {platform.machine()} {sys.executable}",
+    )
+
+
+def needed(module: str) -> Finding:
+    """A package without which no engine runs."""
+    about, pip, lowest = NEEDED[module]
+    if not installed(module):
+        return Finding(
+            level="problem",
+            about=about,
+            found="not installed",
+            mend=f"pip install '{pip}>={lowest}'",
+        )
+    answer = ask(module)
+    return _judge(about, pip, lowest, answer, answer.version)
+
+
+def onnxruntime() -> tuple[Finding, tuple[str, ...]]:
+    """onnxruntime, and the providers it has."""
+    about, pip, lowest = ONNXRUNTIME
+    if not installed("onnxruntime"):
+        missing = Finding(
+            level="warning",
+            about=about,
+            found="not installed: no .onnx file can run",
+            mend=f"pip install '{pip}>={lowest}'",
+        )
+        return missing, ()
+    answer = ask("onnxruntime")
+    providers = tuple(answer.facts.get("providers", ()))
+    shown = f"{answer.version} ({', '.join(providers)})"
+    return _judge(about, pip, lowest, answer, shown), providers
+
+
+def provider(providers: tuple[str, ...]) -> Finding:
+    """Whether this onnxruntime can use an NPU; few can, and no other way needs it."""
+    if CANN_PROVIDER in providers:
+        return Finding(level="ok", about="its provider", found=CANN_PROVIDER)
+    return Finding(
+        level="warning",
+        about="its provider",
+        found=f"this onnxruntime has no {CANN_PROVIDER}; onnxruntime-cann has, for some CANN",
+    )
+
+
+def _judge(about: str, pip: str, lowest: str, answer: Answer, shown: str) -> Finding:
+    if answer.errors:
+        mend = f"pip install --force-reinstall '{pip}>={lowest}'"
+        if "libGL" in answer.cause or "libgthread" in answer.cause:
+            # a server without a desktop
+            mend = "pip uninstall -y opencv-python; pip install opencv-python-headless"
+        return Finding(
+            level="problem", about=about, found=f"cannot be imported: {answer.cause}", mend=mend
+        )
+    if numbers(answer.version) < numbers(lowest):
+        return Finding(
+            level="problem",
+            about=about,
+            found=f"{answer.version}, and {lowest} or newer is needed",
+            mend=f"pip install '{pip}>={lowest}'",
+        )
+    return Finding(level="ok", about=about, found=shown)
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """The release's numbers alone: "2.13.0+cpu" gives (2, 13, 0)."""
+    found = re.match(r"\d+(\.\d+)*", version)
+    return tuple(int(part) for part in found.group().split(".")) if found else ()

@@ -1,0 +1,91 @@
+"""Asks packages in a child Python, because they may crash or hang where they are imported."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import re
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runtime import process
+from runtime.doctor.child import MARK
+from runtime.errors import one_line
+
+logger = logging.getLogger("starmark")
+
+# A cold import of torch from a network drive takes its time.
+TIMEOUT_S = 90.0
+CHILD = Path(__file__).with_name("child.py")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a package said.
+
+    Attributes:
+        facts: by name; empty where it failed.
+        errors: what went wrong, outermost first; empty where nothing did.
+    """
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    errors: tuple[str, ...] = ()
+
+    @property
+    def cause(self) -> str:
+        """What is at the bottom of the failure."""
+        return self.errors[-1] if self.errors else ""
+
+    @property
+    def version(self) -> str:
+        """The package's own word for its version."""
+        return str(self.facts.get("version", ""))
+
+
+def installed(module: str) -> bool:
+    """Whether an import would find the package; nothing is loaded."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def ask(module: str, **environment: str) -> Answer:
+    """Import a package in a child Python like this one.
+
+    Args:
+        module: its name.
+        environment: what to change in the child's environment.
+    """
+    logger.info("trying %s", module)
+    command = [sys.executable, *_flags(), str(CHILD), module]
+    done = process.run(command, timeout_s=TIMEOUT_S, env={**os.environ, **environment})
+    found = re.search(rf"^{re.escape(MARK)}(.*)$", done.output, re.MULTILINE)
+    facts = json.loads(found.group(1)) if found else {}
+    if "errors" in facts:
+        return Answer(errors=tuple(facts["errors"]))
+    if done.timed_out:
+        return Answer(errors=(f"no end within {TIMEOUT_S:g} s: it hangs",))
+    if done.returncode < 0:
+        name = signal.strsignal(-done.returncode) or f"signal {-done.returncode}"
+        return Answer(errors=(f"it crashes: {name}. {one_line(done.output[-300:])}".strip(),))
+    if not found or done.returncode:
+        said = one_line(done.output[-300:])
+        return Answer(errors=(f"exit status {done.returncode}: {said}",))
+    return Answer(facts=facts)
+
+
+def _flags() -> list[str]:
+    """The child sees the packages that this Python sees."""
+    flags = {
+        "-E": sys.flags.ignore_environment,
+        "-s": sys.flags.no_user_site,
+        "-S": sys.flags.no_site,
+    }
+    return [flag for flag, given in flags.items() if given]

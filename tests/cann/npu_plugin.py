@@ -1,0 +1,29 @@
+"""The fixture `npu`: a simulated box with CANN's acl in this process and in its children."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cann import control
+
+
+@pytest.fixture
+def npu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[control.Control]:
+    """The simulated acl, fresh; afterwards nothing may be left of it or have gone wrong."""
+    reports: Path = tmp_path_factory.mktemp("acl")
+    monkeypatch.setenv("CANNSIM_REPORT", str(reports))
+    paths = [str(control.HOME), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+    simulator = control.install(reports)
+    try:
+        simulator.reset()
+        yield simulator
+        simulator.judge()
+    finally:
+        simulator.end()
+        control.remove()

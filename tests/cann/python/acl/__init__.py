@@ -1,0 +1,128 @@
+"""A simulator of pyACL for tests: wrong use fails here, not on the box.
+
+No NPU is involved, and every text says so. Handles and pointers are ints, shapes of returns are
+those of pyACL. What the contract forbids and no return code expresses is recorded as a violation.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from . import _exit, mdl, rt, util
+from ._calls import api, code_alone, nothing
+from ._objects import DataBuffer
+from ._state import Refused, state
+
+__all__ = [
+    "create_data_buffer",
+    "destroy_data_buffer",
+    "finalize",
+    "get_data_buffer_addr",
+    "get_data_buffer_size",
+    "get_recent_err_msg",
+    "get_soc_name",
+    "init",
+    "mdl",
+    "rt",
+    "update_data_buffer",
+    "util",
+]
+
+
+def _no_text(_: int) -> str | None:
+    return None
+
+
+@api("init", code_alone, context=False)
+def init(config: str = "") -> int:
+    """Once in a process."""
+    if state.finalised:
+        # the newest runtimes allow it, older ones do not
+        state.violate("acl.init after acl.finalize")
+        raise Refused(100002, "acl was finalised in this process")
+    if config and not Path(config).is_file():
+        raise Refused(100003, f"no file {config!r}")
+    if state.initialised:
+        if config != state.config and not state.torch_npu:
+            raise Refused(100000, f"acl is initialised with the configuration {state.config!r}")
+        raise Refused(100002, "acl is initialised already")
+    state.initialised, state.config = True, config
+    return 0
+
+
+@api("finalize", code_alone, context=False)
+def finalize() -> int:
+    """Once in a process, after everything was given back; it clears the count of inits."""
+    if state.finalised:
+        raise Refused(100037, "acl is finalised already")
+    if not state.initialised:
+        raise Refused(100001, "acl is not initialised")
+    if state.torch_npu:
+        state.violate("acl.finalize: torch_npu's own resources die with it")
+    for kind, texts in state.leaks().items():
+        state.violate(f"acl.finalize with {len(texts)} {kind} left: {', '.join(texts[:4])}")
+    state.finalised = True
+    return 0
+
+
+@api("get_soc_name", _no_text)
+def get_soc_name() -> str | None:
+    """The exact name of the chip."""
+    return state.settings.soc
+
+
+@api("get_recent_err_msg", _no_text, context=False)
+def get_recent_err_msg() -> str | None:
+    """What failed in this thread since the last time it was asked."""
+    texts = list(state.thread.errors)
+    state.thread.errors.clear()
+    return "\n".join(texts) or None
+
+
+@api("create_data_buffer", nothing, context=False)
+def create_data_buffer(address: int, size: int) -> int:
+    """Name a piece of device memory, which stays the caller's."""
+    if size < 0 or bool(address) != bool(size):
+        raise Refused(100000, f"{size} bytes at {address:#x}")
+    handle = next(state.handles)
+    state.buffers[handle] = DataBuffer(address, size)
+    return handle
+
+
+@api("destroy_data_buffer", code_alone, context=False, release=True)
+def destroy_data_buffer(buffer: int) -> int:
+    """Give a data buffer back, not its memory."""
+    _buffer(buffer)
+    del state.buffers[buffer]
+    return 0
+
+
+@api("get_data_buffer_addr", nothing, context=False)
+def get_data_buffer_addr(buffer: int) -> int:
+    """The address."""
+    return _buffer(buffer).address
+
+
+@api("get_data_buffer_size", nothing, context=False)
+def get_data_buffer_size(buffer: int) -> int:
+    """The size in bytes."""
+    return _buffer(buffer).size
+
+
+@api("update_data_buffer", code_alone, context=False)
+def update_data_buffer(buffer: int, address: int, size: int) -> int:
+    """Name another piece of memory."""
+    found = _buffer(buffer)
+    found.address, found.size = address, size
+    return 0
+
+
+def _buffer(handle: int) -> DataBuffer:
+    found = state.buffers.get(handle)
+    if found is None:
+        state.violate(f"data buffer {handle:#x} does not exist, or no longer")
+        raise Refused(100000, f"no data buffer {handle:#x}")
+    return found
+
+
+_exit.watch()

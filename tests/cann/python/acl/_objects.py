@@ -1,0 +1,156 @@
+"""The things that handles stand for."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+U8 = NDArray[np.uint8]
+
+
+@dataclass
+class Device:
+    """One NPU; `references` counts set_device against reset_device."""
+
+    id: int
+    references: int = 0
+    default_context: int = 0
+    lost: bool = False
+
+
+@dataclass
+class Work:
+    """One entry of a stream's queue, done when the stream is synchronised."""
+
+    call: str
+    perform: Callable[[], None]
+    drop: Callable[[], None]
+
+
+@dataclass
+class Stream:
+    """A queue in a context."""
+
+    handle: int
+    context: int
+    queue: deque[Work] = field(default_factory=deque)
+    # two threads may synchronise one stream; its work is done once and in order
+    turn: threading.RLock = field(default_factory=threading.RLock)
+
+
+@dataclass
+class Context:
+    """A context with its own default stream, which has the handle 0."""
+
+    handle: int
+    device: int
+    is_default: bool
+    default_stream: Stream
+
+
+@dataclass
+class Allocation:
+    """Device memory; `data` is None once it is freed."""
+
+    address: int
+    size: int
+    device: int
+    data: U8 | None
+    users: int = 0
+
+
+@dataclass
+class HostBlock:
+    """Pinned host memory: really there, so that views of it never crash."""
+
+    address: int
+    size: int
+    device: int
+    data: U8
+    freed: bool = False
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output as the descriptor reports it."""
+
+    name: str
+    dims: tuple[int, ...]
+    dtype: int
+    format: int
+
+    def shape(self, batch: int) -> tuple[int, ...]:
+        """Dims with the batch in the place of -1."""
+        return tuple(batch if d == -1 else d for d in self.dims)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """What a simulated .om holds."""
+
+    soc: str
+    atc_version: str
+    work_bytes: int
+    weight_bytes: int
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    gears: tuple[int, ...]
+    precision: str
+    keep_fp32: tuple[str, ...]
+    aipp: dict[str, Any] | None
+    onnx: bytes
+
+    @property
+    def largest(self) -> int:
+        """The batch that sizes and output dims are told for."""
+        return max(self.gears, default=1)
+
+
+@dataclass
+class Model:
+    """A loaded model.
+
+    Attributes:
+        running: executions at work, by the queue they came from: a stream's id, or minus the
+            thread of a synchronous one.
+        pending: queued executions, by their stream's id.
+        gear: as set_dynamic_batch_size left it, None if it was never called.
+    """
+
+    id: int
+    context: int
+    device: int
+    artifact: Artifact
+    session: Any
+    running: Counter[int] = field(default_factory=Counter)
+    pending: Counter[int] = field(default_factory=Counter)
+    gear: int | None = None
+
+
+@dataclass
+class Description:
+    """A model description; empty until get_desc fills it."""
+
+    model: int = 0
+    artifact: Artifact | None = None
+
+
+@dataclass
+class DataBuffer:
+    """Address and size, owned by neither."""
+
+    address: int
+    size: int
+
+
+@dataclass
+class Dataset:
+    """Handles of data buffers, in order."""
+
+    buffers: list[int] = field(default_factory=list)

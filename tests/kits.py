@@ -1,0 +1,100 @@
+"""Bundles and wheels with nothing inside, for tests of the kit that need no network."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from builders import TINY
+
+from runtime.manifest import (
+    CheckpointFact,
+    Manifest,
+    OmFact,
+    OnnxFact,
+    ParityFact,
+    file_fact,
+    save_manifest,
+)
+from runtime.spec import InputSpec, spec_of
+
+GOOD_FILES = ("model.onnx", "parity.json", "selftest.npz", "model_bs1_Ascend910B3.om")
+OM = OmFact(
+    file="model_bs1_Ascend910B3.om",
+    soc_version="Ascend910B3",
+    batches=(1,),
+    gears=False,
+    input=InputSpec(),
+    precision="precision_mode_v2=origin",
+    options={},
+    atc_version="8.5.0",
+)
+
+
+def empty_bundle(
+    folder: Path,
+    *,
+    name: str = "tiny",
+    files: Iterable[str] = GOOD_FILES,
+    passed: bool | None = True,
+    om: tuple[OmFact, ...] = (OM,),
+    versions: Mapping[str, str] | None = None,
+) -> Path:
+    """A sealed bundle whose files hold their own names."""
+    folder.mkdir(parents=True)
+    for file in files:
+        (folder / file).write_text(file)
+    manifest = Manifest(
+        name=name,
+        spec=spec_of(points=68),
+        checkpoint=CheckpointFact(file="w.pkl", sha256="0" * 64, parameters=1, architecture=TINY),
+        onnx=OnnxFact(exporter="torchscript", opset=13, simplifier="", nodes=1, operators={}),
+        verification={},
+        parity=ParityFact(passed=passed),
+        om=om,
+        files={file: file_fact(folder / file) for file in files},
+        config={},
+        versions=dict(versions or {"opencv-python": "5.0.0.93"}),
+        steps={},
+        created_utc="2026-01-01T00:00:00+00:00",
+    )
+    save_manifest(folder, manifest)
+    return folder
+
+
+def empty_wheel(
+    name: str, version: str, tag: str, modules: Iterable[str] = ()
+) -> tuple[str, bytes]:
+    """A valid wheel of empty modules: its file name and its bytes."""
+    info = f"{name}-{version}.dist-info"
+    files = {
+        **{f"{module}/__init__.py": "" for module in modules},
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: {tag}\n",
+    }
+    files[f"{info}/RECORD"] = "".join(f"{file},,\n" for file in [*files, f"{info}/RECORD"])
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for file, text in files.items():
+            archive.writestr(zipfile.ZipInfo(file), text)
+    return f"{name}-{version}-{tag}.whl", packed.getvalue()
+
+
+def wheels_folder(
+    folder: Path, *, python: str = "3.11", arch: str = "aarch64", leave_out: str = ""
+) -> Path:
+    """A folder of the wheels that a kit needs, all of them empty."""
+    folder.mkdir(parents=True, exist_ok=True)
+    own = f"cp{python.replace('.', '')}"
+    system = f"manylinux_2_17_{arch}.manylinux2014_{arch}"
+    for name, version, tag, module in (
+        ("numpy", "1.26.4", f"{own}-{own}-{system}", "numpy"),
+        ("opencv_python_headless", "5.0.0.93", f"cp37-abi3-{system}", "cv2"),
+        ("msgspec", "0.22.0", f"{own}-{own}-{system}", "msgspec"),
+    ):
+        if name != leave_out:
+            file, content = empty_wheel(name, version, tag, [module])
+            (folder / file).write_bytes(content)
+    return folder
