@@ -85,9 +85,11 @@ class Cann:
         # the tools' shebang must find this Python, which has onnx
         tools = [str(HERE / "bin"), str(Path(sys.executable).parent)]
         self.set("PATH", os.pathsep.join([*tools, os.environ.get("PATH", "")]))
-        modules = [str(HERE / "python"), *filter(None, [os.environ.get("PYTHONPATH")])]
-        self.set("PYTHONPATH", os.pathsep.join(modules))
-        self.set("LD_LIBRARY_PATH", str(self.prefix / "lib64"))
+        for name, first in (
+            ("PYTHONPATH", HERE / "python"),
+            ("LD_LIBRARY_PATH", self.prefix / "lib64"),
+        ):
+            self.set(name, os.pathsep.join(filter(None, [str(first), os.environ.get(name)])))
         for name in ("ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME", "TOOLCHAIN_HOME"):
             self.set(name, str(self.prefix))
         self.set("ASCEND_AICPU_PATH", str(self.prefix))

@@ -99,12 +99,14 @@ def _model(flags: Flags, chip: Chip, plan: shape_options.ShapePlan, journal: Jou
     if flags["is_weight_clip"] == "1":
         network.clip_weights(model.graph, precision.arithmetic)
     stored = network.infer(model, shapes)
-    network.check_ranks(stored.graph)
+    network.check_fit(stored.graph)
     network.warn_of_slow_operators(stored.graph, journal)
     inputs, outputs = terminals.ports(stored.graph, names)
     for gear in gears:  # atc compiles every gear: each must fit
         sized = {name: [gear if dim < 0 else dim for dim in dims] for name, dims in shapes.items()}
-        _, outputs = terminals.ports(network.infer(model, sized).graph, names)
+        at_gear = network.infer(model, sized).graph
+        network.check_fit(at_gear)
+        _, outputs = terminals.ports(at_gear, names)
     if (gears or not plan.unknown) and any(-1 in port.dims for port in outputs):
         if gears or network.has_data_dependent_shapes(model.graph):
             raise fail("E19999", reason="a network whose operators have dynamic shapes: no gears")

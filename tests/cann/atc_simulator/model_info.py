@@ -24,8 +24,8 @@ def display(path: str) -> str:
     """
     content = Path(path).read_bytes() if Path(path).is_file() else b""
     try:
-        parts = _partitions(content)
-        attributes = _attributes(parts[0])
+        parts = partitions_of(content)
+        attributes = attributes_of(parts[0])
     except (struct.error, IndexError, KeyError, ValueError, UnicodeDecodeError):
         raise bad("--om", path, "Invalid om file.") from None
     sizes = {name: len(parts.get(kind, b"")) for kind, name in {**_PARTITIONS, **_OTHERS}.items()}
@@ -52,7 +52,12 @@ def _listed(attributes: dict[str, str | int], names: str) -> str:
     )
 
 
-def _partitions(content: bytes) -> dict[int, bytes]:
+def partitions_of(content: bytes) -> dict[int, bytes]:
+    """The partitions by type.
+
+    Raises:
+        ValueError: no OM, or not all of it; struct.error where it is shorter than its header.
+    """
     magic, length = content[:4], struct.unpack_from("<Q", content, 184)[0]
     if magic != b"IMOD" or length != len(content) - _HEADER:
         raise ValueError
@@ -65,7 +70,8 @@ def _partitions(content: bytes) -> dict[int, bytes]:
     return found
 
 
-def _attributes(model_def: bytes) -> dict[str, str | int]:
+def attributes_of(model_def: bytes) -> dict[str, str | int]:
+    """The attributes of a MODEL_DEF that are text, whole numbers or truth values."""
     attributes: dict[str, str | int] = {}
     for field, entry in _fields(model_def):
         if field != 11 or isinstance(entry, int):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 import onnx
 from cann.atc_simulator.messages import Journal, bad, fail
 from cann.atc_simulator.onnx_parser import input_names
+from cann.atc_simulator.plugins import attributes
 from cann.atc_simulator.registry import DATA_DEPENDENT
 from cann.atc_simulator.shapes import Shapes
 from onnx import TensorProto, numpy_helper, shape_inference
 
 LARGEST_HALF = 65504.0
+_WITH_CHANNELS = 2
 
 
 def declared_shapes(graph: onnx.GraphProto) -> Shapes:
@@ -122,22 +126,53 @@ def _set_dims(value: onnx.ValueInfoProto, dims: list[int]) -> None:
             entry.dim_value = dim
 
 
-def check_ranks(graph: onnx.GraphProto) -> None:
-    """Resize works on images: four dims, or five where it interpolates linearly.
+def check_fit(graph: onnx.GraphProto) -> None:
+    """What ONNX's shape inference lets pass and atc's does not.
+
+    Conv's channels, Reshape's element counts; Resize works on images with constant sizes.
 
     Raises:
         AtcError: E19999.
     """
     values = (*graph.value_info, *graph.input, *graph.output)
-    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in values}
+    dims = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values
+    }
+    dims |= {tensor.name: list(tensor.dims) for tensor in graph.initializer}
     constants = {tensor.name for tensor in graph.initializer}
     constants |= {node.output[0] for node in graph.node if node.op_type == "Constant"}
     for node in graph.node:
-        if node.op_type != "Resize":
-            continue
-        if ranks.get(node.input[0], 4) not in (4, 5):
-            raise fail("E19999", reason=f"Resize [{node.name}]: the input must have 4 dims")
-        for tensor in list(node.input)[2:]:
-            if tensor and tensor not in constants:
-                reason = f"Resize [{node.name}]: scales and sizes must be constants"
-                raise fail("E19999", reason=reason)
+        fault = ""
+        if node.op_type == "Conv":
+            fault = _conv_fault(node, dims)
+        elif node.op_type == "Reshape":
+            fault = _reshape_fault(node, dims)
+        elif node.op_type == "Resize":
+            fault = _resize_fault(node, dims, constants)
+        if fault:
+            raise fail("E19999", reason=f"{node.op_type} [{node.name}]: {fault}")
+
+
+def _conv_fault(node: onnx.NodeProto, dims: Shapes) -> str:
+    image, weights = dims.get(node.input[0], []), dims.get(node.input[1], [])
+    if min(len(image), len(weights)) < _WITH_CHANNELS or not image[1]:
+        return ""
+    groups = attributes(node).get("group", 1)
+    if image[1] == weights[1] * groups:
+        return ""
+    return f"{image[1]} channels come in, the weights have {weights[1]} in {groups} groups"
+
+
+def _reshape_fault(node: onnx.NodeProto, dims: Shapes) -> str:
+    before, after = dims.get(node.input[0], []), dims.get(node.output[0], [])
+    if not all(before) or not all(after) or not before or prod(before) == prod(after):
+        return ""
+    return f"{before} does not fit into {after}"
+
+
+def _resize_fault(node: onnx.NodeProto, dims: Shapes, constants: set[str]) -> str:
+    if len(dims.get(node.input[0], [1] * 4)) not in (4, 5):
+        return "the input must have 4 dims"
+    if any(tensor and tensor not in constants for tensor in list(node.input)[2:]):
+        return "scales and sizes must be constants"
+    return ""

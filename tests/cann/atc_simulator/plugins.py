@@ -163,10 +163,15 @@ def _rewrite_max_pool(node: onnx.NodeProto, journal: Journal) -> None:
 
 def _rewrite_resize(node: onnx.NodeProto, journal: Journal) -> None:
     given = attributes(node)
-    for name in ("antialias", "axes", "keep_aspect_ratio_policy"):
+    for name, harmless in (
+        ("antialias", 0),
+        ("axes", None),
+        ("keep_aspect_ratio_policy", b"stretch"),
+    ):
         if name in given:
             _drop(node, name)
-            journal.warn("W11003", optype=f"Resize {node.name}", what=name)
+            if given[name] != harmless:
+                journal.warn("W11003", optype=f"Resize {node.name}", what=name)
     if given.get("mode", b"nearest") != b"nearest" or not _has_modes(node, given):
         return
     asked = given.get("coordinate_transformation_mode", b"half_pixel")
