@@ -21,7 +21,7 @@ from runtime.backends.acl import (
     not_at_exit,
     open_device,
 )
-from runtime.backends.acl_model import LoadedModel
+from runtime.backends.acl_model import HIDDEN_GEAR_INPUT, LoadedModel
 from runtime.backends.base import Backend, Outputs, Settings
 from runtime.errors import ArtifactError, BackendUnavailable, ConfigError, StarmarkError
 from runtime.manifest import MANIFEST_NAME, Manifest, OmFact
@@ -252,12 +252,12 @@ def _check_model(path: Path, om: OmFact, spec: ModelSpec, model: LoadedModel) ->
     first = model.inputs[0] if model.inputs else None
     found = {fact.name: (fact.dims[1:], fact.dtype) for fact in model.outputs}
     wanted = {name: (points, last) for name, last in zip(spec.outputs, (2, 3), strict=True)}
+    hidden = [HIDDEN_GEAR_INPUT] if om.gears else []
     floats = (np.dtype(np.float32), np.dtype(np.float16))
     dtypes = (np.dtype(np.uint8),) if expected.dtype == "uint8" else floats
     good = (
         first is not None
-        and len(model.inputs) == (2 if om.gears else 1)
-        and first.name == expected.name
+        and [fact.name for fact in model.inputs] == [expected.name, *hidden]
         and first.dims == (rows, *expected.shape(1)[1:])
         and first.dtype in dtypes
         and first.bytes >= first.row_bytes * max(om.batches)
