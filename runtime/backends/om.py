@@ -258,6 +258,7 @@ def _check_model(path: Path, om: OmFact, spec: ModelSpec, model: LoadedModel) ->
     good = (
         first is not None
         and [fact.name for fact in model.inputs] == [expected.name, *hidden]
+        and all(fact.bytes > 0 for fact in model.inputs)
         and first.dims == (rows, *expected.shape(1)[1:])
         and first.dtype in dtypes
         and first.bytes >= first.row_bytes * max(om.batches)
