@@ -85,6 +85,11 @@ class AtcTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return DEFAULT_PRECISION
 
     @property
+    def keeps_default(self) -> bool:
+        """Whether no precision mode is named."""
+        return not (self.precision_mode or self.precision_mode_v2)
+
+    @property
     def keeps_float32(self) -> bool:
         """Whether every operator is to keep the graph's own dtype."""
         return self.precision_mode in ORIGIN_MODES or self.precision_mode_v2 in ORIGIN_MODES

@@ -22,7 +22,7 @@ from runtime.version import VERSION
 GRAPH_PACKAGES = ("torch", "onnx", "onnxsim", "onnxscript")
 JUDGE_PACKAGES = ("torch", "onnxruntime", "numpy", "opencv-python")
 CODE_ROOMS = ("runtime", "parity", "export")
-STEPS = ("onnx", "verify", "parity", "selftest", "om")
+STEPS = ("onnx", "verify", "preflight", "parity", "selftest", "om")
 
 logger = logging.getLogger("starmark")
 
@@ -76,6 +76,7 @@ def judge_keys(job: Job, onnx_sha256: str) -> dict[str, str]:
     asked = (config_facts(job.config), job.parity)
     return {
         "verify": _key_of(*common),
+        "preflight": _key_of(*common, job.om.key_parts()),
         "parity": _key_of(*common, *asked),
         "selftest": _key_of(*common, msgspec.to_builtins(job.config.parity)),
     }

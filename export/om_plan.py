@@ -40,6 +40,11 @@ class OmPlan:
     why_not: str
     warnings: tuple[str, ...] = ()
 
+    @property
+    def converts(self) -> bool:
+        """Whether this export runs atc."""
+        return self.soc is not None and self.atc is not None
+
     def key_parts(self) -> object:
         """What an .om depends on besides the graph, without paths of this machine."""
         if self.soc is None:

@@ -32,7 +32,7 @@ from parity.report import Report, as_text
 from parity.selftest import make_selftest
 from runtime.command_line import step
 from runtime.detector import Detector
-from runtime.errors import ConfigError
+from runtime.errors import ConfigError, one_line
 from runtime.files import json_text, sha256_file, shown, write_text_whole
 from runtime.manifest import (
     ONNX_NAME,
@@ -88,9 +88,10 @@ def run(job: Job) -> Outcome:
         checkpoint, onnx = _make_graph(job, old, staging)
         keys = {"onnx": graph_key(job), **judge_keys(job, sha256_file(staging / ONNX_NAME))}
         verification = _verify(job, old, keys, staging)
+        spec = spec_of(points=checkpoint.architecture.points, size=checkpoint.architecture.size)
+        findings = _preflight(job, old, keys, staging, spec.input)
         parity, report = _judge(job, old, keys, staging)
         _make_selftest(job, old, keys, staging)
-        spec = spec_of(points=checkpoint.architecture.points, size=checkpoint.architecture.size)
         oms = _convert(job, old, keys, staging, spec.input) if parity.passed is not False else ()
         manifest = Manifest(
             name=job.config.name,
@@ -98,6 +99,7 @@ def run(job: Job) -> Outcome:
             checkpoint=checkpoint,
             onnx=onnx,
             verification=verification,
+            preflight=findings,
             parity=parity,
             om=oms,
             files={path.name: file_fact(path) for path in sorted(staging.iterdir())},
@@ -176,6 +178,20 @@ def _verify(
     for name, fact in found.items():
         logger.info("  %-18s mean %.2g, max %.2g crop px", name, fact.mean_px, fact.max_px)
     return found
+
+
+def _preflight(
+    job: Job, old: Manifest | None, keys: dict[str, str], staging: Path, spec: InputSpec
+) -> tuple[str, ...]:
+    """What ATC would refuse or change, in a line each."""
+    if old is not None and old.steps.get("preflight") == keys["preflight"] and not old.preflight:
+        logger.info("up to date: preflight")
+        return old.preflight
+
+    from export.preflight_step import check_for_atc  # as above: onnx and onnxruntime
+
+    found = check_for_atc(job, staging / ONNX_NAME, spec)
+    return tuple(one_line(f"{f.severity}: {f.rule}: {f.node}: {f.found}") for f in found)
 
 
 def _judge(

@@ -99,6 +99,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     checkpoint: CheckpointFact
     onnx: OnnxFact
     verification: dict[str, ErrorFact]
+    preflight: tuple[str, ...] = ()
     parity: ParityFact
     om: tuple[OmFact, ...] = ()
     files: dict[str, FileFact]
