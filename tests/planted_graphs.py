@@ -311,7 +311,8 @@ def _operators() -> dict[str, list[Planted]]:
             p(model=single("QuantizeLinear", {"s": _f32(1), "z": np.zeros(1, np.uint8)}))
         ],
         "loop": [p(model=loop_model())],
-        "branch": [p(model=if_model())],
+        # what is inside the branches is not seen
+        "branch": [p(model=if_model(), beside=frozenset({"unmeasured"}))],
         "data-shaped": [
             p(model=single("NonZero"), plan={"batches": (1, 2), "gears": True}),
             p(model=single("Where"), plan={"batches": (1, 2), "gears": True}),

@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections import Counter
 from pathlib import Path
 
 import msgspec
 
 from export.preflight.checks import preflight
-from export.preflight.finding import SEVERITIES, Finding, fatal
+from export.preflight.finding import Finding, as_text, fatal
 from export.preflight.plan import DEFAULT_PRECISION, MODES
 from runtime import command_line
-from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, one_line
+from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK
 from runtime.files import json_text, shown
 from runtime.soc import soc_of
 
@@ -114,18 +113,6 @@ def _precision(arguments: argparse.Namespace) -> str:
         if mode is not None:
             return f"{option}={mode}"
     return DEFAULT_PRECISION
-
-
-def as_text(model: str, findings: tuple[Finding, ...]) -> str:
-    """The findings for people: a paragraph each, and what they come to."""
-    lines = []
-    for finding in findings:
-        # a name in a graph may hold anything, line breaks included
-        place = f"{finding.severity}: {finding.rule}: {finding.node}: {finding.found}"
-        lines += [one_line(place), f"  {finding.remedy}.", f"  {finding.source}", ""]
-    counts = Counter(finding.severity for finding in findings)
-    summary = ", ".join(f"{counts[one]} {one}" for one in SEVERITIES if counts[one])
-    return "\n".join([*lines, f"{model}: {summary or 'nothing found'}"])
 
 
 if __name__ == "__main__":

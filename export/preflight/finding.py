@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -9,6 +10,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from export.preflight.graph import Graph
+from runtime.errors import one_line
 
 Severity = Literal["refused", "changed", "risk"]
 SEVERITIES: tuple[Severity, ...] = ("refused", "changed", "risk")
@@ -86,3 +88,15 @@ def rule(
 def fatal(findings: Iterable[Finding]) -> bool:
     """Whether a conversion would fail or give other numbers; risks alone let it pass."""
     return any(finding.severity != "risk" for finding in findings)
+
+
+def as_text(model: str, findings: tuple[Finding, ...]) -> str:
+    """The findings for people: a paragraph each, and what they come to."""
+    lines = []
+    for finding in findings:
+        # a name in a graph may hold anything, line breaks included
+        place = f"{finding.severity}: {finding.rule}: {finding.node}: {finding.found}"
+        lines += [one_line(place), f"  {finding.remedy}.", f"  {finding.source}", ""]
+    counts = Counter(finding.severity for finding in findings)
+    summary = ", ".join(f"{counts[one]} {one}" for one in SEVERITIES if counts[one])
+    return "\n".join([*lines, f"{model}: {summary or 'nothing found'}"])

@@ -12,6 +12,7 @@ What counts as safe in fp16:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -23,7 +24,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from export.preflight.graph import Graph, Shape, dims_of
-from export.preflight.operators import CUBE
+from export.preflight.operators import CUBE, LOOPS
 from parity.samples import default_samples
 from runtime.crop import crop_straight, crop_whole
 from runtime.errors import InputError, one_line
@@ -38,6 +39,8 @@ IMAGE_RANK = 4
 COLOURS = 3
 # Beyond it the graph is no network for crops, and measuring it costs more than it tells.
 LARGEST_SIDE_PX = 2048
+# Numbers in one tensor: 1 GiB in fp32, hundreds of times what a network for crops holds.
+LARGEST_TENSOR = 1 << 28
 FATAL_SEVERITY = 4
 
 
@@ -62,7 +65,7 @@ class Magnitude:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Activations on real crops; `reason` says why there are none."""
+    """Activations on real crops; `reason` says why there are none, or not all."""
 
     magnitudes: tuple[Magnitude, ...] = ()
     reason: str = ""
@@ -88,25 +91,23 @@ def activations(graph: Graph) -> Measured:
         name: position
         for position, node in enumerate(graph.nodes)
         for name in node.output
-        if name and name not in graph.fixed
+        if name and name not in graph.fixed and _reached(graph, name)
     }
-    wanted = [
-        name
-        for name in makers
-        if graph.dtype(name) == onnx.TensorProto.FLOAT and _reached(graph, name)
-    ]
-    if graph.plan.reach == "none" or not makers:
+    wanted = [name for name in makers if graph.dtype(name) == onnx.TensorProto.FLOAT]
+    unknown = [name for name in makers if not graph.dtype(name)]
+    if not wanted and not unknown:
         return Measured()
     spec = _image_input(graph)
     if spec is None:
         return Measured(
             reason=f"its input is no float32 image (N, 3, S, S) of up to {LARGEST_SIDE_PX} px"
         )
-    if not wanted:
-        return Measured(reason="the types of its tensors are not known")
+    endless = _endless(graph)
+    if endless:
+        return Measured(reason=endless)
     batch = spec.pack(_crops(graph, spec))
     try:
-        largest = _run(graph, wanted, batch)
+        largest = _run(graph, wanted, batch) if wanted else []
     # onnxruntime and protobuf raise their own classes, and RuntimeError
     except Exception as error:  # noqa: BLE001
         return Measured(reason=one_line(f"onnxruntime: {error}", 200))
@@ -114,7 +115,8 @@ def activations(graph: Graph) -> Measured:
         magnitudes=tuple(
             Magnitude(tensor=name, position=makers[name], largest=value)
             for name, value in zip(wanted, largest, strict=True)
-        )
+        ),
+        reason=f"types unknown, of {unknown[0]} first" if unknown else "",
     )
 
 
@@ -123,6 +125,17 @@ def _reached(graph: Graph, name: str) -> bool:
     if graph.plan.reach == "all":
         return bool(graph.users[name]) or name not in graph.constants
     return graph.plan.reach == "cube" and any(node.op_type in CUBE for node, _ in graph.users[name])
+
+
+def _endless(graph: Graph) -> str:
+    """Why a run might not end on this machine; empty where it will."""
+    if any(node.op_type in LOOPS for node in graph.nodes):
+        return "it holds a loop"
+    made = (name for node in graph.nodes for name in node.output)
+    for name in (*(value.name for value in graph.inputs), *made):
+        if math.prod(size or 1 for size in graph.shape(name) or ()) > LARGEST_TENSOR:
+            return f"{name} holds {graph.shape(name)} numbers"
+    return ""
 
 
 def _only_bounds(graph: Graph, name: str) -> bool:
