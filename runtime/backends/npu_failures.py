@@ -104,10 +104,7 @@ TEXTS: tuple[tuple[str, Explanation], ...] = (
         ),
     ),
     (
-        (
-            r"EC0010|Failed to import Python module"
-            r"|No module named '(attr|attrs|cffi|decorator|numpy|psutil|scipy|sympy|te|tbe)'"
-        ),
+        r"EC0010|Failed to import Python module|No module named '(attrs?|decorator|psutil|te)'",
         Explanation(
             "the operator compiler misses its Python packages",
             "Run pip install 'numpy<2' decorator attrs psutil scipy sympy cffi in this environment",
