@@ -46,6 +46,8 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "E13000": ("a file could not be opened", "Check the path it names"),
     "E13001": ("a file could not be read", "Check the path it names"),
+    "E13009": ("two nodes or inputs of one name", "Run python -m export.preflight"),
+    "E13010": ("operators it does not know", "Run python -m export.preflight"),
     "E13015": ("a model beyond 2 GB", "Export a smaller one"),
     "E16001": ("a graph without inputs or outputs", "Run python -m export.preflight"),
     "E16002": ("an operator or opset it does not know", "Run python -m export.preflight"),
@@ -60,7 +62,12 @@ CODES: dict[str, tuple[str, str]] = {
 }
 COMPILER_NEEDS = "pip install numpy decorator attrs psutil scipy sympy cffi"
 MISSING_PYTHON = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
-CODE = re.compile(r"\b(E[A-Z0-9]\d{4})\b:?\s*(?:\[PID: \d+\][^:]*(?::\d\d)*[^:]*:)?\s*(.*)")
+# Three looks, from the oldest CANN to the newest: "E10016: text", "E10054: [PID: 1] time Title:
+# text" and "[PID: 1] time Title(E10054): text".
+CODE = re.compile(
+    r"\b(?P<code>E[A-Z0-9]\d{4})\b[:)]*\s*"
+    r"(?:\[PID: \d+\]\s*[\d:./ -]*(?:[A-Za-z_ ]{0,60}:)?)?\s*(?P<said>.*)"
+)
 
 
 def first_error(output: str) -> tuple[str, str]:
@@ -79,7 +86,7 @@ def first_error(output: str) -> tuple[str, str]:
     match = CODE.search(output)
     if match is None:
         return "", ""
-    code, said = match.group(1), match.group(2).strip()
+    code, said = match["code"], match["said"].strip()
     cause, action = CODES.get(code, ("", ""))
     if not cause and code.startswith("E4"):
         cause, action = "an operator could not be compiled", "Run python -m runtime.doctor"

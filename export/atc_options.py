@@ -12,32 +12,11 @@ from pathlib import Path
 
 import msgspec
 
+from export.precision import DEFAULT_MODE, DEFAULT_OPTION, MODES, PrecisionMode
 from runtime.errors import ConfigError
-from runtime.soc import BF16_FAMILIES, FP16_CUBE_FAMILIES, Soc
+from runtime.soc import Soc
 
-# mode -> whether a mixed-precision list applies to it. [V: ge docs, precision_mode, _v2]
-PRECISION_MODES = {
-    "force_fp16": False,
-    "must_keep_origin_dtype": False,
-    "force_fp32": False,
-    "cube_fp16in_fp32out": False,
-    "allow_fp32_to_fp16": False,
-    "allow_mix_precision": True,
-    "allow_mix_precision_fp16": True,
-    "allow_mix_precision_bf16": True,
-    "allow_fp32_to_bf16": False,
-}
-PRECISION_MODES_V2 = {
-    "fp16": False,
-    "origin": False,
-    "cube_fp16in_fp32out": False,
-    "mixed_float16": True,
-    "mixed_bfloat16": True,
-    "cube_hif8": False,
-    "mixed_hif8": True,
-}
-ORIGIN_MODES = ("origin", "must_keep_origin_dtype")
-DEFAULT_PRECISION = "force_fp16 (ATC's default)"
+DEFAULT_PRECISION = f"{DEFAULT_MODE} (ATC's default)"
 
 IMPL_MODES = (
     "high_precision",
@@ -85,14 +64,17 @@ class AtcTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return DEFAULT_PRECISION
 
     @property
-    def keeps_default(self) -> bool:
-        """Whether no precision mode is named."""
-        return not (self.precision_mode or self.precision_mode_v2)
+    def mode(self) -> PrecisionMode:
+        """The precision mode that is named, or ATC's own."""
+        for option, modes in MODES.items():
+            if getattr(self, option):
+                return modes[getattr(self, option)]
+        return MODES[DEFAULT_OPTION][DEFAULT_MODE]
 
     @property
     def keeps_float32(self) -> bool:
         """Whether every operator is to keep the graph's own dtype."""
-        return self.precision_mode in ORIGIN_MODES or self.precision_mode_v2 in ORIGIN_MODES
+        return self.mode.brings == "fp32"
 
     @property
     def gears(self) -> tuple[int, ...]:
@@ -138,25 +120,14 @@ def check_for_chip(table: AtcTable, soc: Soc, where: str) -> None:
     Raises:
         ConfigError: names mode and chip.
     """
-    mode = table.precision_mode or table.precision_mode_v2
-    if ("bf16" in mode or "bfloat16" in mode) and soc.family not in BF16_FAMILIES:
+    missing = table.mode.missing_on(soc)
+    if missing:
+        instead = "precision_mode_v2 = mixed_float16, or no mode for fp16"
         raise refused(
             f"{where}: {table.precision}",
-            f"a mode that {soc.name} has: it lacks bf16",
-            repr(mode),
-            "Take precision_mode_v2 = mixed_float16",
-        )
-    if "hif8" in mode and soc.family != "Ascend950":
-        raise refused(
-            f"{where}: {table.precision}", "an Ascend950 chip", soc.name, "Take another mode"
-        )
-    if table.keeps_float32 and soc.family in FP16_CUBE_FAMILIES:
-        # inferred: no fp32 convolution is listed for these chips
-        raise refused(
-            f"{where}: {table.precision}",
-            f"a mode that {soc.name} has: its convolutions are fp16 only",
-            repr(mode),
-            "Take allow_fp32_to_fp16 (convolutions in fp16, the rest in fp32)",
+            f"a mode that {soc.name} has: it has no {missing} convolutions",
+            "this one",
+            f"Take {instead}",
         )
     most = MOST_GEARS_950 if soc.family == "Ascend950" else MOST_GEARS
     if len(table.gears) > most:
@@ -203,12 +174,9 @@ def _check_precision(table: AtcTable, where: str) -> None:
             "both",
             "Keep precision_mode_v2, unless this CANN is older than it",
         )
-    among(f"{where}: precision_mode", table.precision_mode, PRECISION_MODES)
-    among(f"{where}: precision_mode_v2", table.precision_mode_v2, PRECISION_MODES_V2)
-    mixed = PRECISION_MODES.get(table.precision_mode) or PRECISION_MODES_V2.get(
-        table.precision_mode_v2
-    )
-    if table.modify_mixlist and not mixed:
+    for option, modes in MODES.items():
+        among(f"{where}: {option}", getattr(table, option), list(modes))
+    if table.modify_mixlist and not table.mode.mixed:
         raise refused(
             f"{where}: modify_mixlist",
             "a mixed precision mode beside it, for example precision_mode_v2 = mixed_float16",
@@ -217,7 +185,7 @@ def _check_precision(table: AtcTable, where: str) -> None:
         )
 
 
-def among(where: str, value: str, allowed: Sequence[str] | dict[str, bool]) -> None:
+def among(where: str, value: str, allowed: Sequence[str]) -> None:
     """Refuse a value that is given and not one of these."""
     if value and value not in allowed:
         near = difflib.get_close_matches(value, list(allowed), n=1)

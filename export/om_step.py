@@ -64,7 +64,8 @@ def _one(
     # where a failure leaves it: the staging folder will be gone
     log = job.output.with_name(f"{job.output.name}.atc.log")
     log.unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory(dir=staging.parent, prefix=f".{staging.name}.") as scratch:
+    # inside the staging folder: what a killed export leaves there, the next one removes
+    with tempfile.TemporaryDirectory(dir=staging) as scratch:
         file, said = convert(conversion, atc, staging / ONNX_NAME, Path(scratch), log)
         shutil.move(file, staging / file.name)
     shutil.move(log, staging / f"{conversion.stem}.log")

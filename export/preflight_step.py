@@ -33,7 +33,8 @@ def check_for_atc(job: Job, graph: Path, spec: InputSpec) -> tuple[Finding, ...]
         PreflightError: another finding that refuses or changes the graph, and a conversion.
     """
     plan = job.om
-    precision = "" if plan.table.keeps_default else plan.table.precision
+    named = plan.table.precision_mode or plan.table.precision_mode_v2
+    precision = plan.table.precision if named else ""
     asked = conversions(plan.table, plan.soc, spec) if plan.soc else ()
     batches = tuple(sorted({size for one in asked for size in one.batches})) or (1,)
     with step("preflight for ATC"):

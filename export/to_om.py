@@ -130,18 +130,20 @@ def find_atc() -> Path | None:
 
 
 def check_tool(atc: Path, table: AtcTable) -> None:
-    """Find out whether this atc knows precision_mode_v2, which older CANN does not.
+    """Find out whether this atc knows the options that not every CANN has.
 
     Raises:
-        ConfigError: it is asked for and unknown.
+        ConfigError: one is asked for and unknown.
         ExportError: atc does not answer.
     """
-    if not table.precision_mode_v2:
+    asked = [*passed_on(table.passed_on), *(["precision_mode_v2"] * bool(table.precision_mode_v2))]
+    if not asked:
         return
     answer = run([atc, "--help"], timeout_s=HELP_TIMEOUT_S)
     if answer.timed_out or answer.returncode != 0:
         raise _failed(answer, "--help", answer.output[-300:], "Run python -m runtime.doctor", None)
-    if "--precision_mode_v2" not in answer.output:
+    unknown = [name for name in asked if f"--{name}" not in answer.output.split()]
+    if "precision_mode_v2" in unknown:
         old = {"origin": "must_keep_origin_dtype", "fp16": "force_fp16"}
         instead = old.get(table.precision_mode_v2, "allow_mix_precision")
         raise ConfigError(
@@ -149,6 +151,13 @@ def check_tool(atc: Path, table: AtcTable) -> None:
             expected="an option that this atc knows",
             got=f"{atc}, whose --help does not name it: an older CANN",
             action=f"Take precision_mode = {instead}",
+        )
+    if unknown:
+        raise ConfigError(
+            f"after --: --{unknown[0]}",
+            expected="an option that this atc knows",
+            got=f"{atc}, whose --help does not name it",
+            action="Leave it out, or convert with a newer CANN",
         )
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from export.precision import DEFAULT_MODE, DEFAULT_OPTION, MODES
 from export.preflight.checks import preflight
 from export.preflight.finding import Finding, as_text, fatal
-from export.preflight.plan import DEFAULT_PRECISION, MODES
 from runtime import command_line
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK
 from runtime.files import json_text, shown
@@ -112,7 +112,7 @@ def _precision(arguments: argparse.Namespace) -> str:
         mode = getattr(arguments, option)
         if mode is not None:
             return f"{option}={mode}"
-    return DEFAULT_PRECISION
+    return f"{DEFAULT_OPTION}={DEFAULT_MODE}"
 
 
 if __name__ == "__main__":

@@ -9,10 +9,8 @@ import onnx
 from export.preflight.finding import GRAPH, Hit, rule
 from export.preflight.graph import Graph, label, type_name
 from export.preflight.operators import ARITHMETIC, CUBE
-from export.preflight.plan import BF16_MODES, FP32_MODES, HIF8_MODES
-from runtime.soc import BF16_FAMILIES, FP16_CUBE_FAMILIES, is_old_generation
+from runtime.soc import is_old_generation
 
-HIF8_FAMILY = "Ascend950"
 # The chip has no arithmetic for them.
 WIDE_TYPES = (onnx.TensorProto.INT64, onnx.TensorProto.UINT64, onnx.TensorProto.DOUBLE)
 
@@ -47,8 +45,8 @@ def wide_arithmetic(graph: Graph) -> Iterator[Hit]:
 )
 def no_fp32_cube(graph: Graph) -> Iterator[Hit]:
     """fp32 asked of a chip whose cube unit has none."""
-    soc, mode = graph.plan.soc, graph.plan.mode
-    if soc is not None and soc.family in FP16_CUBE_FAMILIES and mode in FP32_MODES:
+    soc = graph.plan.soc
+    if soc is not None and graph.plan.precision.missing_on(soc) == "fp32":
         count = sum(node.op_type in CUBE for node in graph.nodes)
         if count:
             yield Hit(-1, GRAPH, f"{count} convolutions or products in fp32 on {soc.name}")
@@ -62,13 +60,9 @@ def no_fp32_cube(graph: Graph) -> Iterator[Hit]:
 )
 def mode_without_chip(graph: Graph) -> Iterator[Hit]:
     """A precision mode of other chips."""
-    soc, mode = graph.plan.soc, graph.plan.mode
-    if soc is None:
-        return
-    bf16 = mode in BF16_MODES and soc.family not in BF16_FAMILIES
-    hif8 = mode in HIF8_MODES and soc.family != HIF8_FAMILY
-    if bf16 or hif8:
-        yield Hit(-1, GRAPH, f"{graph.plan.option}={mode} on {soc.name}")
+    plan = graph.plan
+    if plan.soc is not None and plan.precision.missing_on(plan.soc) in ("bf16", "hif8"):
+        yield Hit(-1, GRAPH, f"{plan.option}={plan.mode} on {plan.soc.name}")
 
 
 @rule(

@@ -122,9 +122,10 @@ def activations(graph: Graph) -> Measured:
 
 def _reached(graph: Graph, name: str) -> bool:
     """Whether fp16 may hold this tensor under the planned precision mode."""
-    if graph.plan.reach == "all":
+    reach = graph.plan.precision.reach
+    if reach == "all":
         return bool(graph.users[name]) or name not in graph.constants
-    return graph.plan.reach == "cube" and any(node.op_type in CUBE for node, _ in graph.users[name])
+    return reach == "cube" and any(node.op_type in CUBE for node, _ in graph.users[name])
 
 
 def _endless(graph: Graph) -> str:

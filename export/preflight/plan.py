@@ -3,41 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
+from export.precision import DEFAULT_MODE, DEFAULT_OPTION, MODES, PrecisionMode
 from runtime.errors import ConfigError
 from runtime.soc import Soc, soc_of
-
-# How far fp16 reaches: into every operator, into what feeds convolutions and matrix products, or
-# nowhere. [V: ge docs, --precision_mode and --precision_mode_v2]
-Reach = Literal["all", "cube", "none"]
-MODES: dict[str, dict[str, Reach]] = {
-    "precision_mode": {
-        "force_fp16": "all",
-        "must_keep_origin_dtype": "none",
-        "force_fp32": "cube",
-        "cube_fp16in_fp32out": "cube",
-        "allow_fp32_to_fp16": "cube",
-        "allow_mix_precision": "all",
-        "allow_mix_precision_fp16": "all",
-        "allow_mix_precision_bf16": "none",  # bf16 has the range of fp32
-        "allow_fp32_to_bf16": "none",
-    },
-    "precision_mode_v2": {
-        "fp16": "all",
-        "origin": "none",
-        "cube_fp16in_fp32out": "cube",
-        "mixed_float16": "all",
-        "mixed_bfloat16": "none",
-        "cube_hif8": "cube",  # its range is no wider than that of fp16
-        "mixed_hif8": "all",
-    },
-}
-# ATC's own default on every chip [V: ge fe_context_utils.cc].
-DEFAULT_PRECISION = "precision_mode_v2=fp16"
-FP32_MODES = ("must_keep_origin_dtype", "origin")
-BF16_MODES = ("allow_mix_precision_bf16", "allow_fp32_to_bf16", "mixed_bfloat16")
-HIF8_MODES = ("cube_hif8", "mixed_hif8")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +28,8 @@ class Plan:
     mode: str
 
     @property
-    def reach(self) -> Reach:
-        """How far fp16 reaches."""
+    def precision(self) -> PrecisionMode:
+        """What the mode does."""
         return MODES[self.option][self.mode]
 
 
@@ -79,7 +48,7 @@ def plan_of(
     Raises:
         ConfigError: no such chip or mode, or a batch below 1.
     """
-    option, _, mode = (precision or DEFAULT_PRECISION).partition("=")
+    option, _, mode = (precision or f"{DEFAULT_OPTION}={DEFAULT_MODE}").partition("=")
     option = option.strip().removeprefix("--")
     if mode not in MODES.get(option, {}):
         known = [f"{name}={value}" for name, values in MODES.items() for value in values]

@@ -17,8 +17,8 @@ from onnx import helper
 from planted_graphs import PLANTED, Planted, clean, model, node, pool, single
 
 from export.config import OnnxTable
+from export.precision import MODES
 from export.preflight import Finding, fatal, preflight
-from export.preflight.plan import MODES
 from export.preflight.rules import LAST_RULES, RULES
 from export.simplify import simplify
 from export.to_onnx import export_graph

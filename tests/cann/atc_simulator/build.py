@@ -19,7 +19,7 @@ from cann.atc_simulator import faults as injected
 from cann.atc_simulator import precision as precisions
 from cann.atc_simulator import shapes as shape_options
 from cann.atc_simulator.flags import Flags
-from cann.atc_simulator.messages import AtcError, Journal, bad, fail, message
+from cann.atc_simulator.messages import AtcError, Journal, bad, fail, injected_message
 from cann.atc_simulator.paths import check_folder, check_input
 from cann.atc_simulator.socs import Chip, chip_of
 from cann.om_writer import WEIGHTS_DATA, write_om
@@ -201,7 +201,7 @@ def _compile(flags: Flags, fault: frozenset[str]) -> None:
         time.sleep(_DOT_S)
     injected.while_compiling(fault)
     if code := injected.error_code(fault):
-        raise AtcError(message(code, **dict.fromkeys(("reason", "opname", "optype"), "injected")))
+        raise AtcError(injected_message(code))
     if "silent-failure" in fault:
         raise fail("E19999", reason="injected: a failure whose exit code is 0")
 

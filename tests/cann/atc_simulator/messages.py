@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -33,6 +34,12 @@ def message(code: str, **arguments: object) -> Message:
     if code not in CATALOGUE:
         return Message(code, "An error that the catalogue has no text for")
     return Message(code, CATALOGUE[code]["text"].format(**arguments))
+
+
+def injected_message(code: str) -> Message:
+    """A code that was ordered: nothing is wrong, so nothing fills its text."""
+    text = CATALOGUE[code]["text"] if code in CATALOGUE else "injected"
+    return Message(code, re.sub(r"\{\w+\}", "INJECTED", text))
 
 
 class AtcError(Exception):

@@ -1,0 +1,514 @@
+"""The conversion: the argument list, the run, and what is believed of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from builders import ROOT, tiny_config
+from cann import graphs
+from cann.plugin import Cann
+from numpy.typing import NDArray
+
+from export.__main__ import main
+from export.aipp import aipp_config, normalised_by_aipp
+from export.atc_codes import CODES, first_error
+from export.atc_options import AtcTable
+from export.om_plan import plan_om
+from export.to_om import (
+    FLOAT32_CONVOLUTIONS,
+    Conversion,
+    atc_arguments,
+    conversions,
+    convert,
+    setting_files,
+)
+from runtime.errors import BackendUnavailable, ConfigError, ExportError
+from runtime.manifest import ONNX_NAME, read_manifest
+from runtime.soc import soc_of
+from runtime.spec import InputSpec
+
+
+def one(soc: str = "Ascend910B3", **table: Any) -> Conversion:
+    found = conversions(AtcTable(soc_version=soc, **table), soc_of(soc), InputSpec())
+    return found[0]
+
+
+def test_the_argument_list_says_everything_and_nothing_of_this_machine() -> None:
+    assert atc_arguments(one()) == [
+        "--model=model.onnx",
+        "--framework=5",
+        "--output=model_bs1_Ascend910B3",
+        "--soc_version=Ascend910B3",
+        "--input_format=NCHW",
+        "--input_shape=image:1,3,256,256",
+    ]
+
+
+def test_gears_are_one_file_and_batches_are_several() -> None:
+    gears = conversions(AtcTable(dynamic_batch_size="8,1,2"), soc_of("Ascend910B3"), InputSpec())
+    assert [c.stem for c in gears] == ["model_bs1-2-8_Ascend910B3"]
+    assert "--input_shape=image:-1,3,256,256" in atc_arguments(gears[0])
+    assert "--dynamic_batch_size=1,2,8" in atc_arguments(gears[0])
+    static = conversions(AtcTable(batch_sizes=(4, 1)), soc_of("Ascend910B3"), InputSpec())
+    assert [c.stem for c in static] == ["model_bs1_Ascend910B3", "model_bs4_Ascend910B3"]
+
+
+@pytest.mark.parametrize(
+    "mode", ["precision_mode=must_keep_origin_dtype", "precision_mode_v2=origin"]
+)
+@pytest.mark.parametrize(
+    ("soc", "asked"), [("Ascend910B3", True), ("Ascend910_9362", True), ("Ascend310B1", False)]
+)
+def test_true_fp32_convolutions_are_asked_for_where_hf32_would_run(
+    mode: str, soc: str, asked: bool
+) -> None:
+    option, _, value = mode.partition("=")
+    conversion = one(soc, **{option: value})
+    assert ("--op_precision_mode=op_precision.ini" in atc_arguments(conversion)) is asked
+    assert (setting_files(conversion).get("op_precision.ini") == FLOAT32_CONVOLUTIONS) is asked
+
+
+def test_a_users_own_precision_file_is_not_replaced(tmp_path: Path) -> None:
+    own = tmp_path / "mine.ini"
+    own.write_text("[ByOpType]\nConv2D=high_performance\n")
+    conversion = one(precision_mode_v2="origin", op_precision_mode=str(own))
+    assert setting_files(conversion) == {"op_precision.ini": own.read_text()}
+
+
+def test_what_follows_the_dashes_is_passed_on() -> None:
+    conversion = one(passed_on=("--log=error", "-is-weight-clip", "0"))
+    assert atc_arguments(conversion)[-2:] == ["--log=error", "--is_weight_clip=0"]
+
+
+def test_aipp_is_derived_from_the_network() -> None:
+    """BGR to BGR: no swap; 127 and a half as AIPP's whole mean and its minimum."""
+    text = aipp_config(InputSpec(size=64))
+    for line in (
+        "aipp_mode: static",
+        "input_format: RGB888_U8",
+        "rbuv_swap_switch: false",
+        "src_image_size_w: 64",
+        "mean_chn_2: 127",
+        "min_chn_0: 0.5",
+        "var_reci_chn_1: 0.00784313725490196",
+    ):
+        assert f"    {line}\n" in text
+
+
+def test_aipps_rounding_is_what_fp16_makes_of_it() -> None:
+    """Every grey level: off by 1.5e-5 relative from the reciprocal, and half an fp16 step."""
+    levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, axis=3)
+    spec = InputSpec(size=16)
+    exact, rounded = spec.pack(levels), normalised_by_aipp(levels, spec)
+    slow = (levels.astype(np.float64) - 127 - 0.5) * float(np.float16(1 / 127.5))
+    expected = slow.astype(np.float16).astype(np.float32).transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(rounded, expected)
+    relative = np.abs(rounded - exact) / np.abs(exact)
+    assert 1.4e-5 < abs(float(np.float16(1 / 127.5)) * 127.5 - 1) < 1.6e-5
+    assert relative.max() < 2**-11 + 2e-5
+
+
+REFUSED: list[tuple[dict[str, object], str]] = [
+    ({"precision_mode": "force_fp16", "precision_mode_v2": "fp16"}, "one of the two"),
+    ({"precision_mode": "fp16"}, "precision_mode: expected one of"),
+    ({"precision_mode_v2": "orgin"}, "Did you mean origin"),
+    ({"precision_mode_v2": "cube_hif8"}, "hif8"),
+    ({"soc_version": "Ascend310P3", "precision_mode_v2": "origin"}, "fp32"),
+    ({"soc_version": "Ascend310P3", "precision_mode_v2": "mixed_bfloat16"}, "bf16"),
+    ({"soc_version": "910B3"}, "Did you mean Ascend910B3"),
+    ({"batch_sizes": (1,), "dynamic_batch_size": "1,2"}, "one of the two"),
+    ({"batch_sizes": (0,)}, "1 to 2048"),
+    ({"batch_sizes": (2, 2)}, "different batches"),
+    ({"dynamic_batch_size": "4"}, "2 or more"),
+    ({"dynamic_batch_size": "1,1"}, "2 or more different"),
+    ({"dynamic_batch_size": "1,x"}, "for example 1,2,4,8"),
+    ({"dynamic_batch_size": "1,²"}, "for example 1,2,4,8"),
+    ({"dynamic_batch_size": ",".join(map(str, range(1, 102)))}, "at most 100 gears"),
+    ({"modify_mixlist": __file__}, "mixed precision mode"),
+    ({"keep_dtype": "no/such/file"}, "expected a file"),
+    ({"optypelist_for_implmode": "Gelu"}, "op_select_implmode beside it"),
+    ({"op_select_implmode": "fast"}, "high_precision"),
+    ({"output_type": "INT8"}, "FP32 or FP16"),
+    ({"timeout_s": 0.0}, "1 s to a week"),
+    ({"passed_on": ("model.onnx",)}, "--name=value"),
+    ({"passed_on": ("--log",)}, "a value"),
+    ({"passed_on": ("--log=loud",)}, "expected one of debug"),
+    ({"passed_on": ("--logg=error",)}, "Did you mean --log"),
+    ({"passed_on": ("--log=error", "--log=info")}, "each option once"),
+    ({"passed_on": ("--model=x",)}, "always the bundle's model.onnx"),
+    ({"passed_on": ("--auto_tune_mode=RL",)}, "AOE"),
+    ({"passed_on": ("--precision-mode=fp16",)}, "before the --"),
+    ({"passed_on": ("--debug_dir=/no/such",)}, "a folder that exists"),
+    ({"passed_on": ("--fusion_switch_file=/no/such",)}, "expected a file"),
+    ({"passed_on": ("--jit_compile=1",)}, "whose --help does not name it"),
+]
+
+
+@pytest.mark.parametrize(("table", "says"), REFUSED, ids=[str(i) for i in range(len(REFUSED))])
+@pytest.mark.usefixtures("cann")
+def test_what_atc_would_refuse_is_refused_before(table: dict[str, object], says: str) -> None:
+    """By one line, before anything is exported."""
+    from export.atc_options import check_atc
+    from export.atc_passed_on import passed_on
+
+    made = AtcTable(**{"soc_version": "Ascend910B3", **table})  # type: ignore[arg-type]  # wrong on purpose
+
+    def check() -> None:
+        check_atc(made, "atc")
+        passed_on(made.passed_on)
+        plan_om(made, "require")
+
+    with pytest.raises(ConfigError, match=says):
+        check()
+
+
+FILES: list[tuple[str, str, str]] = [
+    ("keep_dtype", "", "on each line"),
+    ("keep_dtype", "/hgs.O/conv\n", "Did you mean relu|the name of a node"),
+    ("keep_dtype", "OpType::Conv 2D\n", "an operator's type"),
+    ("customize_dtypes", "conv:float16\n", "InputDtype:float16"),
+    ("customize_dtypes", "conv::InputDtype:half\n", "InputDtype:float16"),
+    ("customize_dtypes", "cnov::InputDtype:float16,OutputDtype:float32\n", "Did you mean conv"),
+    ("op_precision_mode", "Conv2D=high_precision\n", "an .ini file"),
+    ("op_precision_mode", "", "sections"),
+    ("op_precision_mode", "[ByType]\nConv2D=high_precision\n", "sections"),
+    ("op_precision_mode", "[ByOpType]\nConv2D=precise\n", "one of high_precision"),
+    ("op_precision_mode", "[ByNodeName]\ncnov=high_precision\n", "Did you mean conv"),
+    ("modify_mixlist", "{", "black-list"),
+    ("modify_mixlist", '{"blacklist": {}}', "black-list"),
+    ("modify_mixlist", '{"black-list": {"to-add": "Conv2D"}}', "black-list"),
+]
+
+
+@pytest.mark.parametrize(("option", "text", "says"), FILES)
+def test_a_file_that_atc_would_pass_over_or_refuse(
+    option: str, text: str, says: str, tmp_path: Path
+) -> None:
+    """A name the graph does not have changes nothing, silently: refused here."""
+    from export.atc_files import check_setting_files
+
+    path = tmp_path / "settings.txt"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=says):
+        check_setting_files(AtcTable(**{option: str(path)}), {"conv", "relu"})  # type: ignore[arg-type]  # by name
+
+
+def test_good_files_pass(tmp_path: Path) -> None:
+    from export.atc_files import check_setting_files
+
+    good = {
+        "keep_dtype": "conv\n\nOpType::Sigmoid\n",
+        "customize_dtypes": "conv::InputDtype:float16,OutputDtype:float32\n"
+        "OpType::Conv2D:InputDtype:float16,float16,OutputDtype:float32\n",
+        "op_precision_mode": "[ByOpType]\nConv2D=high_precision\n[ByNodeName]\nconv=keep_fp16\n",
+        "modify_mixlist": '{"black-list": {"to-add": ["Conv2D"], "to-remove": []}}',
+    }
+    for option, text in good.items():
+        (tmp_path / option).write_text(text)
+    files = {option: str(tmp_path / option) for option in good}
+    check_setting_files(AtcTable(**files), {"conv", "relu"})  # type: ignore[arg-type]  # by name
+
+
+@pytest.mark.parametrize(
+    ("output", "error"),
+    [
+        ("x\nE16002: No parser for Conv.\n  Solution: y", "E16002: No parser for Conv."),
+        (
+            "E10054: [PID: 7] 2026-11-23-08:22:38.299.336 Invalid_Argument: --model is empty.",
+            "E10054: --model is empty.",
+        ),
+        (
+            "[PID: 7] 2026-11-23-08:22:37.964.462 Invalid_Argument(E10007): --framework is wrong.",
+            "E10007: --framework is wrong.",
+        ),
+        ("EZ9999: Inner Error!", "EZ9999: Inner Error!"),
+        ("E40021: [PID: 3] 2024-01-01 Failed to compile Op [conv]", "E40021: Failed to compile Op"),
+        ("ModuleNotFoundError: No module named 'decorator'", "lacks the Python module decorator"),
+        ("nothing to see", ""),
+    ],
+)
+def test_the_first_error_in_every_look_atc_has_had(output: str, error: str) -> None:
+    found, action = first_error(output)
+    assert error in found
+    assert bool(action) == bool(error)
+
+
+def test_every_known_code_has_a_cause_and_a_remedy() -> None:
+    for code, (cause, action) in CODES.items():
+        assert first_error(f"{code}: text") == (f"{code}: text (likely: {cause})", action)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A graph that converts in a moment."""
+    folder = tmp_path / "graph"
+    folder.mkdir()
+    graphs.save(folder, graphs.conv(dims=(1, 3, 256, 256)))
+    return folder / ONNX_NAME
+
+
+def attempt(cann: Cann, small: Path, tmp_path: Path, **table: Any) -> tuple[Path, Path]:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    log = tmp_path / "atc.log"
+    file, _ = convert(one("Ascend910B3", **table), cann.atc, small, scratch, log)
+    return file, log
+
+
+@pytest.mark.parametrize("cann_version", ["6.0", "8.5.0", "9.0.0"])
+def test_it_converts_under_every_look_of_atc(
+    cann: Cann, small: Path, tmp_path: Path, cann_version: str
+) -> None:
+    cann.set_version(cann_version)
+    file, log = attempt(cann, small, tmp_path)
+    assert file.name == "model_bs1_Ascend910B3.om"
+    assert log.read_text().startswith("$ atc --model=model.onnx")
+
+
+def test_whatever_suffix_the_file_gets_is_found(cann: Cann, small: Path, tmp_path: Path) -> None:
+    cann.set("CANNSIM_SUFFIX", "1")
+    file, _ = attempt(cann, small, tmp_path)
+    assert file.name.startswith("model_bs1_Ascend910B3_linux_")
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("exit=7", r"exited 7 after \d+ s: no output"),
+        ("success-without-file", "success and no .om file"),
+        ("truncated-file", "success and a file that is not whole"),
+        ("silent-failure", "exited 0"),
+        ("oom", "exited -9"),
+        ("E10054", r"E10054.*\(likely: a required option is empty\)"),
+        ("wrong-soc", "success and a model for"),
+        ("partial-then-die", "exited -9"),
+    ],
+)
+@pytest.mark.parametrize("cann_version", ["6.0", "9.0.0"])
+def test_success_is_believed_only_of_the_file(
+    cann: Cann, small: Path, tmp_path: Path, fault: str, says: str, cann_version: str
+) -> None:
+    """And the log is named, and there."""
+    cann.set_version(cann_version)
+    cann.set_fault(f"atc:{fault}")
+    with pytest.raises(ExportError, match=says) as told:
+        attempt(cann, small, tmp_path)
+    assert f"Log: {tmp_path / 'atc.log'}" in str(told.value)
+    assert (tmp_path / "atc.log").is_file()
+
+
+def alive(marker: str) -> list[str]:
+    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True)
+    return [line for line in listed.stdout.splitlines() if marker in line]
+
+
+def test_a_hanging_atc_is_ended_with_all_its_children(
+    cann: Cann, small: Path, tmp_path: Path
+) -> None:
+    cann.set_fault("atc:hang")
+    with pytest.raises(ExportError, match=r"was ended after \d+ s \(its --atc_timeout\)"):
+        attempt(cann, small, tmp_path, timeout_s=1.0)
+    assert alive(str(tmp_path)) == []
+
+
+def test_an_older_atc_is_asked_before_it_is_used(cann: Cann) -> None:
+    cann.set_version("6.0")
+    table = AtcTable(soc_version="Ascend310P3", precision_mode_v2="fp16")
+    with pytest.raises(ConfigError, match="Take precision_mode = force_fp16"):
+        plan_om(table, "require")
+
+
+def test_require_without_atc_is_unavailable() -> None:
+    with pytest.raises(BackendUnavailable, match="set_env.sh"):
+        plan_om(AtcTable(soc_version="Ascend910B3"), "require")
+    with pytest.raises(ConfigError, match="exact chip"):
+        plan_om(AtcTable(), "require")
+
+
+@pytest.mark.parametrize("soc", ["Ascend910B3", "Ascend310P3", "Ascend910_9362"])
+def test_auto_asks_the_machine(cann: Cann, soc: str) -> None:
+    cann.set_soc(soc)
+    plan = plan_om(AtcTable(soc_version="auto"), "require")
+    assert plan.soc is not None
+    assert plan.soc.name == soc
+
+
+@pytest.fixture
+def bundle(tiny: Path, tmp_path: Path) -> tuple[Path, list[str]]:
+    """A tiny bundle without .om, and the command line that made it."""
+    config = tiny_config(tmp_path, tiny)
+    line = ["--config", str(config), "--output", str(tmp_path / "out"), "--no-parity"]
+    assert main(line) == 0
+    return tmp_path / "out", line
+
+
+def test_auto_without_atc_says_so_and_prints_the_command(
+    bundle: tuple[Path, list[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The exact one, for this export and this chip."""
+    folder, line = bundle
+    assert main([*line, "--soc_version", "Ascend910B3", "--aipp"]) == 0
+    assert "holds no .om: atc, CANN's converter, is not on PATH" in caplog.text
+    assert "--om require --soc_version Ascend910B3" in caplog.text
+    assert "atc --model=model.onnx --framework=5" in caplog.text
+    assert read_manifest(folder).om == ()
+
+
+def test_require_without_atc_is_exit_3(bundle: tuple[Path, list[str]]) -> None:
+    folder, line = bundle
+    before = (folder / "manifest.json").read_bytes()
+    assert main([*line, "--om", "require", "--soc_version", "Ascend910B3"]) == 3
+    assert main([*line, "--om", "require"]) == 2
+    assert (folder / "manifest.json").read_bytes() == before
+
+
+def test_print_atc_prints_the_command_alone(cann: Cann, capsys: pytest.CaptureFixture[str]) -> None:
+    cann.set("PATH", "/nowhere")
+    assert main(["--print-atc", "--soc_version", "Ascend910B3", "--batch_sizes", "1,4"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split()[:4] for line in printed] == [
+        ["atc", "--model=model.onnx", "--framework=5", f"--output=model_bs{n}_Ascend910B3"]
+        for n in (1, 4)
+    ]
+
+
+@pytest.mark.usefixtures("cann")
+def test_converted_files_are_kept_until_something_changes(
+    bundle: tuple[Path, list[str]],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also on a machine without atc; another option converts anew, never drops them."""
+    folder, line = bundle
+    chip = [*line, "--soc_version", "Ascend910B3"]
+    assert main([*chip, "--batch_sizes", "1,2"]) == 0
+    made = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert {om.batches for om in read_manifest(folder).om} == {(1,), (2,)}
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    caplog.clear()
+    assert main([*chip, "--batch_sizes", "1,2"]) == 0
+    assert "up to date: onnx, verify, preflight, parity, selftest, om" in caplog.text
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == made
+    assert main([*chip, "--batch_sizes", "1,2", "--exporter", "dynamo"]) == 0
+    assert read_manifest(folder).om == ()
+
+
+def test_preflight_stops_a_conversion(
+    bundle: tuple[Path, list[str]], cann: Cann, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 1, and the old bundle stays."""
+    from export import preflight_step
+    from export.preflight import Finding
+
+    found = Finding(
+        severity="refused", rule="opset", node="graph", found="opset 19", remedy="r", source="s"
+    )
+    monkeypatch.setattr(preflight_step, "preflight", lambda *_, **__: (found,))
+    folder, line = bundle
+    before = (folder / "manifest.json").read_bytes()
+    assert main([*line, "--om", "require", "--soc_version", "Ascend910B3"]) == 1
+    assert (folder / "manifest.json").read_bytes() == before
+    assert not list(cann.folder.glob("*.om"))
+
+
+@pytest.mark.parametrize("rule", ["quantized", "byte-input"])
+def test_a_quantised_graph_is_exit_2(
+    bundle: tuple[Path, list[str]], cann: Cann, monkeypatch: pytest.MonkeyPatch, rule: str
+) -> None:
+    from export import preflight_step
+    from export.preflight import Finding
+
+    found = Finding(
+        severity="refused", rule=rule, node="q", found="QuantizeLinear", remedy="r", source="s"
+    )
+    monkeypatch.setattr(preflight_step, "preflight", lambda *_, **__: (found,))
+    _, line = bundle
+    assert cann.atc.is_file()
+    assert main([*line, "--om", "require", "--soc_version", "Ascend910B3"]) == 2
+
+
+def started(line: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "export", *line, "--om", "require", "--soc_version", "Ascend910B3"],
+        cwd=ROOT,
+        env=dict(os.environ),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def wait_for_atc(folder: Path) -> None:
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        if alive("--model=model.onnx"):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"atc did not start for {folder}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_atc_too_and_leaves_the_old_bundle(
+    bundle: tuple[Path, list[str]], cann: Cann, number: signal.Signals
+) -> None:
+    folder, line = bundle
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    cann.set_fault("atc:hang")
+    process = started(line)
+    wait_for_atc(folder)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert "interrupted" in said
+    assert alive("--model=model.onnx") == []
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert sorted(p.name for p in folder.parent.iterdir()) == [".out.lock", "out", "tiny.toml"]
+
+
+def test_kill_during_atc_leaves_the_old_bundle(bundle: tuple[Path, list[str]], cann: Cann) -> None:
+    """SIGKILL: nothing can be tidied up then; the next export does."""
+    folder, line = bundle
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    cann.set("CANNSIM_ATC_SECONDS", "600")
+    process = started(line)
+    wait_for_atc(folder)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    for left in alive("--model=model.onnx"):  # the killed export could not end it
+        os.kill(int(left.split()[0]), signal.SIGKILL)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    cann.set("CANNSIM_ATC_SECONDS", None)
+    assert main([*line, "--om", "require", "--soc_version", "Ascend910B3"]) == 0
+    assert len(read_manifest(folder).om) == 1
+    assert sorted(p.name for p in folder.parent.iterdir()) == [".out.lock", "out", "tiny.toml"]
+
+
+def test_the_float_graph_is_what_atc_gets(
+    bundle: tuple[Path, list[str]], cann: Cann, rng: np.random.Generator
+) -> None:
+    """The stored graph computes what model.onnx does."""
+    from cann.atc_driver import stored_graph
+
+    assert cann.atc.is_file()
+    folder, line = bundle
+    assert main([*line, "--om", "require", "--soc_version", "Ascend910B3"]) == 0
+    (om,) = read_manifest(folder).om
+    stored = stored_graph(folder / om.file).SerializeToString()
+    x: NDArray[np.float32] = rng.normal(size=(1, 3, 256, 256)).astype(np.float32)
+    sessions = (
+        onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        for graph in ((folder / ONNX_NAME).read_bytes(), stored)
+    )
+    here, there = (session.run(None, {"image": x}) for session in sessions)
+    for one_output, other in zip(here, there, strict=True):
+        np.testing.assert_allclose(one_output, other, atol=1e-5)
