@@ -9,7 +9,7 @@ from __future__ import annotations
 import configparser
 import difflib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import msgspec
 
 from export.atc_options import FILE_OPTIONS, AtcTable
 from runtime.errors import ConfigError, one_line
+from runtime.soc import FP16_CUBE_FAMILIES, Soc
 
 OP_PRECISIONS = (
     "high_precision",
@@ -27,6 +28,8 @@ OP_PRECISIONS = (
     "keep_fp16",
     "super_performance",
 )
+# ONNX operators and Ascend types that the cube unit computes.
+CUBE_TYPES = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Conv2D", "MatMulV2"})
 SECTIONS = ("ByOpType", "ByNodeName")
 DTYPES = "float16|float32|bfloat16|float|int8|int16|int32|int64|uint8|bool"
 CUSTOM = re.compile(rf"(InputDtype|OutputDtype):({DTYPES})(,({DTYPES}))*")
@@ -44,12 +47,15 @@ class _MixList(msgspec.Struct, forbid_unknown_fields=True, rename="kebab"):
     gray_list: _Lists = msgspec.field(default_factory=_Lists)
 
 
-def check_setting_files(table: AtcTable, node_names: Collection[str] | None = None) -> None:
+def check_setting_files(
+    table: AtcTable, types_by_node: Mapping[str, str] | None = None, soc: Soc | None = None
+) -> None:
     """Check every file that the table names.
 
     Args:
         table: the [atc] table.
-        node_names: of the graph; None checks the grammar alone.
+        types_by_node: the graph's nodes and their ONNX operators; None checks the grammar alone.
+        soc: the chip; None checks nothing of it.
 
     Raises:
         ConfigError: names the file, the line, and what is expected.
@@ -63,7 +69,30 @@ def check_setting_files(table: AtcTable, node_names: Collection[str] | None = No
     for option in FILE_OPTIONS:
         path = getattr(table, option)
         if path:
-            checks[option](path, _read(path, option), node_names)
+            checks[option](path, _read(path, option), types_by_node)
+    if soc is not None and soc.family in FP16_CUBE_FAMILIES:
+        for where, name in _kept_fp32(table):
+            kind = (types_by_node or {}).get(name, name.removeprefix("OpType::"))
+            if kind in CUBE_TYPES:
+                # inferred: no fp32 convolution is listed for these chips
+                raise _refused(
+                    where,
+                    f"operators that {soc.name} has in fp32: its convolutions are fp16 only",
+                    repr(name),
+                    "Take it out",
+                )
+
+
+def _kept_fp32(table: AtcTable) -> Iterator[tuple[str, str]]:
+    """Nodes and types that the files keep in fp32, with where it says so."""
+    if table.keep_dtype:
+        lines = _read(table.keep_dtype, "keep_dtype").splitlines()
+        for number, line in enumerate(lines, 1):
+            yield f"{table.keep_dtype}, line {number}", line.strip()
+    if table.modify_mixlist:
+        lists = msgspec.json.decode(_read(table.modify_mixlist, "modify_mixlist"), type=_MixList)
+        for name in lists.black_list.to_add:
+            yield f"{table.modify_mixlist}: black-list", name
 
 
 def _read(path: str, option: str) -> str:

@@ -82,8 +82,8 @@ def plan_om(table: AtcTable, policy: Policy) -> OmPlan:
     """
     if policy == "never":
         return OmPlan(table=table, soc=None, atc=None, why_not="--om never")
-    check_setting_files(table)
     soc = _soc(table)
+    check_setting_files(table, soc=soc)
     atc = find_atc()
     if policy == "require":
         _require(soc, atc)

@@ -45,7 +45,7 @@ def make_oms(
         return old.om
     if plan.soc is None or plan.atc is None:
         return ()
-    check_setting_files(plan.table, _node_names(staging / ONNX_NAME))
+    check_setting_files(plan.table, _types_by_node(staging / ONNX_NAME), plan.soc)
     rounding = _rounding(job, staging, spec)
     wanted = conversions(plan.table, plan.soc, spec)
     return tuple(_one(job, one, plan.atc, staging, rounding) for one in wanted)
@@ -99,7 +99,7 @@ def _files_of(manifest: Manifest) -> list[str]:
     return [*stems, *logs, *beside]
 
 
-def _node_names(graph: Path) -> set[str]:
+def _types_by_node(graph: Path) -> dict[str, str]:
     import onnx  # only where something is converted
 
-    return {node.name for node in onnx.load(str(graph)).graph.node}
+    return {node.name: node.op_type for node in onnx.load(str(graph)).graph.node}

@@ -199,7 +199,7 @@ def test_a_file_that_atc_would_pass_over_or_refuse(
     path = tmp_path / "settings.txt"
     path.write_text(text)
     with pytest.raises(ConfigError, match=says):
-        check_setting_files(AtcTable(**{option: str(path)}), {"conv", "relu"})  # type: ignore[arg-type]  # by name
+        check_setting_files(AtcTable(**{option: str(path)}), {"conv": "Conv", "relu": "Relu"})  # type: ignore[arg-type]  # by name
 
 
 def test_good_files_pass(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_good_files_pass(tmp_path: Path) -> None:
     for option, text in good.items():
         (tmp_path / option).write_text(text)
     files = {option: str(tmp_path / option) for option in good}
-    check_setting_files(AtcTable(**files), {"conv", "relu"})  # type: ignore[arg-type]  # by name
+    check_setting_files(AtcTable(**files), {"conv": "Conv", "relu": "Relu"})  # type: ignore[arg-type]  # by name
 
 
 @pytest.mark.parametrize(
