@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from cann import control
 
+from runtime.backends import acl
+
 
 @pytest.fixture
 def npu(
@@ -20,9 +22,12 @@ def npu(
     paths = [str(control.HOME), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
     simulator = control.install(reports)
+    # a process of its own for each test, on both sides: nobody has initialised acl yet
+    monkeypatch.setattr(acl, "_process", acl._Process())
     try:
-        simulator.reset()
+        simulator.reset(new_process=True)
         yield simulator
+        acl.shut_down()
         simulator.judge()
     finally:
         simulator.end()

@@ -6,7 +6,7 @@ import gc
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -37,15 +37,6 @@ MAY_PASS = {"get_recent_err_msg", "rt.get_context", "mdl.get_input_data_type"}
 @pytest.fixture
 def crops(rng: np.random.Generator) -> NDArray[np.uint8]:
     return rng.integers(0, 256, (11, 256, 256, 3), dtype=np.uint8)
-
-
-@pytest.fixture
-def fresh(npu: Control, monkeypatch: pytest.MonkeyPatch) -> Iterator[Control]:
-    """A process that has not initialised ACL yet, on both sides."""
-    monkeypatch.setattr(acl, "_process", acl._Process())
-    npu.reset(new_process=True)
-    yield npu
-    acl.shut_down()
 
 
 def cycle(bundle: Path, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -352,18 +343,18 @@ def test_input_is_checked_before_the_device_sees_it(npu: Control, tiny_om: Path)
         assert len(npu.calls()) == before
 
 
-def test_acl_is_initialised_once_and_finalised_by_us(fresh: Control, tiny_om: Path) -> None:
+def test_acl_is_initialised_once_and_finalised_by_us(npu: Control, tiny_om: Path) -> None:
     for _ in range(2):
         open_backend(tiny_om, "npu:0").close()
-    assert [call.code for call in fresh.calls("init")] == [0]
-    assert fresh.calls("finalize") == []
+    assert [call.code for call in npu.calls("init")] == [0]
+    assert npu.calls("finalize") == []
     acl.shut_down()
-    assert [call.code for call in fresh.calls("finalize")] == [0]
+    assert [call.code for call in npu.calls("finalize")] == [0]
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_acl_that_does_not_start(fresh: Control, tiny_om: Path, code: int) -> None:
-    fresh.inject("init", code)
+def test_acl_that_does_not_start(npu: Control, tiny_om: Path, code: int) -> None:
+    npu.inject("init", code)
     with pytest.raises(BackendError, match=rf"acl\.init.*{code}"):
         open_backend(tiny_om, "npu:0")
     with open_backend(tiny_om, "npu:0") as again:
@@ -371,24 +362,24 @@ def test_acl_that_does_not_start(fresh: Control, tiny_om: Path, code: int) -> No
 
 
 def test_beside_torch_npu_nothing_of_its_is_touched(
-    fresh: Control, tiny_om: Path, crops: NDArray[np.uint8]
+    npu: Control, tiny_om: Path, crops: NDArray[np.uint8]
 ) -> None:
     """It has initialised ACL (100002): no finalize, no reset of the device."""
-    fresh.torch_npu_has_initialised()
+    npu.torch_npu_has_initialised()
     cycle(tiny_om, crops[:1])
     acl.shut_down()
-    assert [call.code for call in fresh.calls("init")] == [100002]
-    assert fresh.calls("finalize") == fresh.calls("rt.reset_device") == []
+    assert [call.code for call in npu.calls("init")] == [100002]
+    assert npu.calls("finalize") == npu.calls("rt.reset_device") == []
 
 
-def test_what_is_open_at_the_end_is_released(fresh: Control, tiny_om: Path) -> None:
+def test_what_is_open_at_the_end_is_released(npu: Control, tiny_om: Path) -> None:
     """`shut_down` runs when the interpreter ends; closing afterwards does nothing."""
     backend = open_backend(tiny_om, "npu:0")
     acl.shut_down()
-    assert fresh.leaks() == {}
-    calls = len(fresh.calls())
+    assert npu.leaks() == {}
+    calls = len(npu.calls())
     backend.close()
-    assert len(fresh.calls()) == calls
+    assert len(npu.calls()) == calls
 
 
 def test_a_model_the_manifest_does_not_describe(
