@@ -146,7 +146,8 @@ def _dry_run(job: Job) -> int:
     check_output(job.output, make_parent=False)
     print(f"weights: {_short(job.weights)} (SHA-256 {job.weights_sha256[:12]})")
     for name, fresh in up_to_date(job, old_manifest(job)).items():
-        print(f"{name}: {'up to date' if fresh else 'would run'}")
+        cannot = name == "om" and not job.om.converts
+        print(f"{name}: {'up to date' if fresh else job.om.why_not if cannot else 'would run'}")
     print(f"bundle: {_short(job.output)} (nothing was written)")
     return EXIT_OK
 

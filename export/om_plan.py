@@ -87,13 +87,14 @@ def plan_om(table: AtcTable, policy: Policy) -> OmPlan:
     atc = find_atc()
     if policy == "require":
         _require(soc, atc)
+    why = "" if atc else "atc, CANN's converter, is not on PATH"
     if soc is None:
-        why = "no chip is named (--soc_version, for example Ascend910B3)"
+        unnamed = "no chip is named (--soc_version, for example Ascend910B3)"
+        why = f"{why}; {unnamed}" if why else unnamed
         return OmPlan(table=table, soc=None, atc=None, why_not=why)
     check_for_chip(table, soc, "[atc]")
     warnings = (_old_chip(),) if is_old_generation(soc.name) else ()
     if atc is None:
-        why = "atc, CANN's converter, is not on PATH"
         return OmPlan(table=table, soc=soc, atc=None, why_not=why, warnings=warnings)
     check_tool(atc, table)
     return OmPlan(table=table, soc=soc, atc=atc, why_not="", warnings=warnings)

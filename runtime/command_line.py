@@ -166,6 +166,7 @@ def step(description: str, *, turning: bool = True) -> Iterator[None]:
         description: what is being done.
         turning: False where the step shows progress of its own: rich before 14 shows one thing.
     """
+    _stop_if_asked()
     start = time.perf_counter()
     with ExitStack() as stack:
         if turning and _on_terminal():
@@ -174,7 +175,14 @@ def step(description: str, *, turning: bool = True) -> Iterator[None]:
 
                 stack.enter_context(Console(stderr=True).status(f"{description} ..."))
         yield
+    _stop_if_asked()
     logger.info("%s: %.1f s", description, time.perf_counter() - start)
+
+
+def _stop_if_asked() -> None:
+    """Interrupt, where an engine swallowed the interrupt: C code may drop Python's exceptions."""
+    if _stopping.is_set():
+        raise KeyboardInterrupt
 
 
 def _fail(message: str, code: int) -> int:

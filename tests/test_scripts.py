@@ -57,6 +57,7 @@ def test_export_script_does_the_main_job_and_then_nothing(tmp_path: Path) -> Non
         "model.onnx",
         "manifest.json",
         "parity.json",
+        "selftest.npz",
     }
     assert "bundle: build/starter68" in first.stdout
     assert first.stdout.count("\n  python -m ") == 3
@@ -66,7 +67,7 @@ def test_export_script_does_the_main_job_and_then_nothing(tmp_path: Path) -> Non
     second = bash("scripts/export.sh", cwd=here, env=environment)
     assert second.returncode == 0, second.stderr
     assert "up to date: packages" in second.stderr
-    assert "up to date: onnx, verify, parity" in second.stderr
+    assert "up to date: onnx, verify, preflight, parity, selftest, om" in second.stderr
     assert "pip" not in log.read_text()
 
 

@@ -149,7 +149,7 @@ def test_an_archive_depends_on_its_files_alone(
         ({"om": ()}, "holds no .om: an NPU cannot run it", "| models for NPUs | none |"),
         ({"passed": False}, "was judged and FAILED", "| judged on the workstation | FAILED |"),
         ({"passed": None}, "was never judged", "| judged on the workstation | not judged |"),
-        ({"files": ("model.onnx",)}, "holds no selftest.npz", ""),
+        ({"files": ("model.onnx",), "om": ()}, "holds no selftest.npz", ""),
     ],
 )
 def test_a_bundle_that_will_disappoint_is_warned_about(

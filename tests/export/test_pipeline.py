@@ -100,7 +100,7 @@ def test_second_run_does_nothing_and_imports_no_torch(starter_bundle: Path) -> N
     )
 
     assert done.stdout.splitlines()[-1] == "0 []"
-    assert "up to date: onnx, verify, parity" in done.stderr
+    assert "up to date: onnx, verify, preflight, parity, selftest, om" in done.stderr
     assert "PASSED: mean" in done.stdout
     assert content(starter_bundle) == before
 
@@ -168,7 +168,7 @@ def test_dry_run_writes_nothing(
     """It says what would run, before and after an export."""
     out = tmp_path / "deep/out"
     assert export(config, out, "--dry-run") == 0
-    assert capsys.readouterr().out.count("would run") == 3
+    assert capsys.readouterr().out.count("would run") == 5
     assert not out.parent.exists()
     assert export(config, out) == 0
     capsys.readouterr()
@@ -181,7 +181,7 @@ def test_missing_atc_is_said(
 ) -> None:
     """Nobody may take this bundle for one an NPU runs."""
     assert export(config, tmp_path / "out") == 0
-    assert "holds no .om: atc, CANN's converter, is not on PATH" in caplog.text
+    assert "holds no .om: atc, CANN's converter, is not on PATH; no chip is named" in caplog.text
 
 
 def test_missing_full_size_weights_say_where_they_come_from(tmp_path: Path) -> None:
@@ -324,7 +324,7 @@ KILL_LOOP = """
 import os, random, signal, sys, time
 from pathlib import Path
 import torch, onnx, onnxsim, onnxruntime, cv2
-import export.to_onnx, export.simplify, export.verify
+import export.to_onnx, export.simplify, export.verify, export.preflight_step
 from export.__main__ import main
 from runtime.manifest import check_file, read_manifest
 

@@ -74,7 +74,7 @@ def test_json_is_for_machines(
         (["--bbox", "1,2,30,40", "--cropped"], 2, "either --cropped or --bbox"),
         (["--cropped"], 2, "crop: expected exactly 256x256 px, got 1024x768"),
         (["--model", "gone"], 2, "gone: expected a bundle, checkpoint or .onnx"),
-        (["--device", "npu:0"], 3, "an .om model and an engine for it"),
+        (["--device", "npu:0"], 3, "a bundle with a converted model"),
         (["--device", "cuda:0"], 3, "expected a provider of onnxruntime"),
         (["--device", "gpu"], 3, "expected a provider of onnxruntime"),
         (["--model", "assets/starter68.safetensors", "--device", "npu:0"], 3, "torch_npu"),

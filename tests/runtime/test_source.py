@@ -103,7 +103,7 @@ def test_npu_without_om_is_unavailable_and_not_the_cpu(
     om = tmp_path / "model.om"
     om.touch()
     for source in (f"{starter_bundle}@npu:0", str(om)):
-        with pytest.raises(BackendUnavailable, match="an .om model and an engine for it") as caught:
+        with pytest.raises(BackendUnavailable, match="a bundle with a converted model") as caught:
             find_artifact(parse_source(source))
         assert caught.value.exit_code == 3
 
