@@ -27,6 +27,10 @@ def coordinate_planes(side: int) -> Tensor:
 
     Source: AddCoords of the published network (coordinates arange(n) / (n - 1) * 2 - 1).
     """
+    planes = torch.empty(1, COORDINATE_CHANNELS, side, side)
+    if planes.device.type == "meta":
+        # shapes alone are asked for; computing there would import torch's compiler, for 2 seconds
+        return planes
     ramp = torch.arange(side, dtype=torch.float32) / (side - 1) * 2 - 1
     xx = ramp.view(side, 1).expand(side, side)
     yy = ramp.view(1, side).expand(side, side)

@@ -173,7 +173,7 @@ def test_dry_run_writes_nothing(
     assert export(config, out) == 0
     capsys.readouterr()
     assert export(config, out, "--dry-run") == 0
-    assert capsys.readouterr().out.count("up to date") == 3
+    assert capsys.readouterr().out.count("up to date") == 6
 
 
 def test_missing_atc_is_said(

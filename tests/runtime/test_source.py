@@ -99,13 +99,14 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
 def test_npu_without_om_is_unavailable_and_not_the_cpu(
     starter_bundle: Path, tmp_path: Path
 ) -> None:
-    """A bundle on npu:0 and an .om file are refused with exit code 3; nothing falls back."""
+    """A bundle on npu:0 is refused with exit code 3; an .om needs its bundle around it."""
+    with pytest.raises(BackendUnavailable, match="a bundle with a converted model") as caught:
+        find_artifact(parse_source(f"{starter_bundle}@npu:0"))
+    assert caught.value.exit_code == 3
     om = tmp_path / "model.om"
     om.touch()
-    for source in (f"{starter_bundle}@npu:0", str(om)):
-        with pytest.raises(BackendUnavailable, match="a bundle with a converted model") as caught:
-            find_artifact(parse_source(source))
-        assert caught.value.exit_code == 3
+    with pytest.raises(ArtifactError, match=r"manifest\.json beside it"):
+        find_artifact(parse_source(om))
 
 
 def test_onnx_inside_a_bundle_is_held_to_its_manifest(starter_bundle: Path) -> None:
