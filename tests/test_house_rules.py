@@ -120,11 +120,12 @@ def test_public_names_are_complete() -> None:
         assert name == "__version__" or getattr(runtime, name).__doc__
 
 
-def test_both_readmes_have_the_same_commands() -> None:
+@pytest.mark.parametrize("name", ["README", "docs/ascend"])
+def test_both_languages_have_the_same_commands(name: str) -> None:
     """English and Chinese: the same code blocks, in the same order."""
     english, chinese = (
-        re.findall(r"```(?:bash|python)\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
-        for name in ("README.md", "README.zh-CN.md")
+        re.findall(r"```(?:bash|python)\n(.*?)```", (ROOT / f"{name}{end}").read_text(), re.DOTALL)
+        for end in (".md", ".zh-CN.md")
     )
     without_comments = [
         [re.sub(r"\s*#.*", "", block) for block in blocks] for blocks in (english, chinese)
