@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from export.atc_options import AtcTable, among, check_file, refused
+from runtime.spec import INPUT_NAME
 
 TRUTH = ("true", "false")
 SWITCH = ("0", "1")
@@ -27,6 +28,7 @@ PASSED_ON: dict[str, tuple[str, ...] | str | None] = {
     "display_model_info": SWITCH,
     "disable_reuse_memory": SWITCH,
     "enable_small_channel": SWITCH,
+    "input_fp16_nodes": (INPUT_NAME,),
     "is_weight_clip": SWITCH,
     "jit_compile": SWITCH,
     "sparsity": SWITCH,
@@ -51,7 +53,6 @@ REFUSED = {
     "dynamic_image_size": "the network's size is fixed: use --dynamic_batch_size",
     "dynamic_dims": "the network's size is fixed: use --dynamic_batch_size",
     "insert_op_conf": "use --aipp, which derives it from the model",
-    "input_fp16_nodes": "use --aipp: it halves the copy again",
     "out_nodes": "the outputs are landmarks and covariance",
     "auto_tune_mode": "ATC refuses it now: tune with AOE",
     "allow_hf32": "ATC reserves it: choose --precision_mode_v2",
@@ -60,8 +61,12 @@ REFUSED = {
 }
 
 
-def passed_on(tokens: Sequence[str]) -> dict[str, str]:
+def passed_on(tokens: Sequence[str], *, aipp: bool = False) -> dict[str, str]:
     """Read what follows "--" as ATC's own parser would, and check each value.
+
+    Args:
+        tokens: what follows.
+        aipp: whether the input is uint8, which leaves it no other dtype.
 
     Raises:
         ConfigError: not an option, unknown, refused here, without a value, or with a wrong one.
@@ -82,6 +87,13 @@ def passed_on(tokens: Sequence[str]) -> dict[str, str]:
             raise refused(f"after --: --{name}", "each option once", "it twice", "Drop one")
         _check_passed_on(name, value)
         found[name] = value
+    if aipp and "input_fp16_nodes" in found:
+        raise refused(
+            "after --: --input_fp16_nodes",
+            "a float input",
+            "--aipp, which makes it uint8",
+            "Drop one",
+        )
     if "compress_weight_conf" in found and "enable_compress_weight" in found:
         raise refused(
             "after --",

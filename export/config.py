@@ -115,7 +115,7 @@ def check_config(config: ExportConfig, path: Path) -> ExportConfig:
         )
     config.parity.check(f"{path}: parity")
     check_atc(config.atc, f"{path}: atc")
-    passed_on(config.atc.passed_on)
+    passed_on(config.atc.passed_on, aipp=config.atc.aipp)
     return config
 
 

@@ -86,9 +86,12 @@ def cann_environment() -> dict[str, str]:
 def convert(bundle: Path, folder: Path, *options: object) -> Path:
     """A copy of a bundle with .om files in it, made by the command line and the simulated atc."""
     shutil.copytree(bundle, folder)
-    asked = ["--output", folder, "--om", "require", *options]
-    if "--soc_version" not in options:
+    given = list(options)
+    cut = given.index("--") if "--" in given else len(given)
+    asked = ["--output", folder, "--om", "require", *given[:cut]]
+    if "--soc_version" not in given:
         asked += ["--soc_version", "Ascend910B3"]
+    asked += given[cut:]
     done = run_python("-m", "export", *asked, **cann_environment())
     assert done.returncode == 0, done.stderr
     return folder

@@ -128,7 +128,7 @@ def accepted(soc: str, table: AtcTable) -> tuple[Conversion, ...]:
         ConfigError: this project refuses.
     """
     check_atc(table, "atc")
-    passed_on(table.passed_on)
+    passed_on(table.passed_on, aipp=table.aipp)
     chip = soc_of(soc)
     check_setting_files(table, NODES, chip)
     check_for_chip(table, chip, "atc")

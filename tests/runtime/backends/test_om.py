@@ -29,6 +29,7 @@ from runtime.errors import (
     StarmarkError,
 )
 
+ORIGIN = ("--precision_mode_v2", "origin")
 CODES = (500000, 107000, 507011)
 # nothing hangs on them: a message's text, the context to return to, the dtype of the hidden input
 MAY_PASS = {"get_recent_err_msg", "rt.get_context", "mdl.get_input_data_type"}
@@ -119,6 +120,17 @@ def test_aipp_takes_the_crops_own_bytes(
         moved = np.abs(one.outputs.landmarks - other.outputs.landmarks) * 128
         assert 1e-5 < moved.max() <= stated.max_px * 1.01 + 1e-3
         assert stated.max_px < 0.05
+
+
+@pytest.mark.usefixtures("npu")
+def test_fp16_inputs_are_narrowed(converted: Callable[..., Path], crops: NDArray[np.uint8]) -> None:
+    """--input_fp16_nodes halves the copy in; callers pack float32 all the same."""
+    bundle = converted(*ORIGIN, "--", "--input_fp16_nodes=image")
+    with open_backend(bundle, "npu:0") as backend, open_backend(bundle, "cpu") as cpu:
+        packed = cpu.spec.input.pack(crops[:2])
+        said = backend.run(packed)
+        rounded = cpu.run(packed.astype(np.float16).astype(np.float32))
+        assert np.abs(said.landmarks - rounded.landmarks).max() * 128 < 1e-3
 
 
 @pytest.mark.usefixtures("npu")
