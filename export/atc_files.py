@@ -44,7 +44,6 @@ class _Lists(msgspec.Struct, forbid_unknown_fields=True, rename="kebab"):
 class _MixList(msgspec.Struct, forbid_unknown_fields=True, rename="kebab"):
     black_list: _Lists = msgspec.field(default_factory=_Lists)
     white_list: _Lists = msgspec.field(default_factory=_Lists)
-    gray_list: _Lists = msgspec.field(default_factory=_Lists)
 
 
 def check_setting_files(

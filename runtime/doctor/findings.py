@@ -85,10 +85,13 @@ class Examination:
     def summary(self) -> tuple[str, str]:
         """One line for the engines and one for the NPU path."""
         usable = ", ".join(f"{route.engine} on {route.device}" for route in self.usable)
+        on_npu = ", ".join(route.engine for route in self.usable if route.device == "npu")
+        reached = f"usable through {on_npu}" if on_npu else ""
         lacks = ", ".join(self.npu_lacks)
+        missing = f"missing {lacks}" if lacks else "nothing is missing"
         return (
             f"This machine can use: {usable or 'no engine'}",
-            f"NPU path: missing {lacks}" if lacks else "NPU path: nothing is missing",
+            f"NPU path: {'; '.join(filter(None, (reached, missing)))}",
         )
 
     def json(self) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -267,8 +266,14 @@ def test_what_others_print_in_between_is_passed_over(
 @given(st.text(alphabet="|+=- \nNPUHealthmeb0123456789OKsc/.", max_size=400))
 def test_any_text_is_read_or_refused(text: str) -> None:
     """No answer makes the reader stumble."""
-    with suppress(BackendUnavailable):
-        npu_smi._table(f"| NPU Name | Health | x |\n| Chip | Bus-Id | y |\n{text}")
+    said = ""
+    rows: tuple[object, ...] = ()
+    try:
+        rows = npu_smi._table(f"| NPU Name | Health | x |\n| Chip | Bus-Id | y |\n{text}")
+    except BackendUnavailable as error:
+        said = str(error)
+    assert said.count("\n") == 0
+    assert len(rows) <= text.count("\n") + 1
 
 
 @pytest.mark.parametrize(
