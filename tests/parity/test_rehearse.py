@@ -31,7 +31,7 @@ def slow_round(value: float, mantissa_bits: int) -> float:
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False, allow_subnormal=False))
 def test_hf32_keeps_eleven_mantissa_bits(value: float) -> None:
     expected = slow_round(value, 11)
-    found = round_to_hf32(np.array([value], np.float32))[0]
+    found = float(round_to_hf32(np.array([value], np.float32))[0])
 
     assert found == expected or (math.isinf(found) and abs(expected) > np.finfo(np.float32).max)
 
