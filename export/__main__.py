@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from export import pipeline
-from export.atc_options import AtcTable
+from export.atc_options import FILE_OPTIONS, AtcTable
 from export.config import ExportConfig, OnnxTable, check_config, read_config
 from export.folder import check_output
 from export.freshness import old_manifest, up_to_date
@@ -87,7 +87,7 @@ def _add_atc_options(parser: argparse.ArgumentParser) -> None:
     add("--dynamic_batch_size", metavar="N,N", help="one .om with these gears")
     add("--precision_mode", metavar="MODE")
     add("--precision_mode_v2", metavar="MODE", help="for example origin, for true fp32")
-    for name in ("keep_dtype", "customize_dtypes", "op_precision_mode", "modify_mixlist"):
+    for name in FILE_OPTIONS:
         add(f"--{name}", metavar="FILE")
     add("--op_select_implmode", metavar="MODE")
     add("--optypelist_for_implmode", metavar="TYPES")
@@ -112,11 +112,12 @@ def _export(arguments: argparse.Namespace) -> int:
         print(outcome.text)
     else:
         print(_summary(outcome.manifest))
-    if not outcome.manifest.om:
-        _say_no_om(outcome.folder, job.om, outcome.manifest, arguments)
     if outcome.passed is False:
+        logger.warning("NOTE: parity was not passed, so nothing was converted")
         print(f"rejected: {_short(outcome.folder)}; nothing went into {_short(job.output)}")
         return EXIT_FOUND_WANTING
+    if not outcome.manifest.om:
+        _say_no_om(outcome.folder, job.om, outcome.manifest, arguments)
     print(f"bundle: {_short(outcome.folder)}")
     return EXIT_OK
 
@@ -145,9 +146,13 @@ def _override(config: ExportConfig, arguments: argparse.Namespace) -> ExportConf
 def _dry_run(job: Job) -> int:
     check_output(job.output, make_parent=False)
     print(f"weights: {_short(job.weights)} (SHA-256 {job.weights_sha256[:12]})")
-    for name, fresh in up_to_date(job, old_manifest(job)).items():
-        cannot = name == "om" and not job.om.converts
-        print(f"{name}: {'up to date' if fresh else job.om.why_not if cannot else 'would run'}")
+    old = old_manifest(job)
+    for name, fresh in up_to_date(job, old).items():
+        says = "up to date" if fresh else "would run"
+        if name == "om" and not fresh and not job.om.converts:
+            files = ", ".join(om.file for om in old.om) if old else ""
+            says = f"would drop {files}: {job.om.why_not}" if files else job.om.why_not
+        print(f"{name}: {says}")
     print(f"bundle: {_short(job.output)} (nothing was written)")
     return EXIT_OK
 

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from export.atc_options import FILE_OPTIONS, AtcTable
+from parity.rehearse import CUBE_OPERATORS
 from runtime.errors import ConfigError, one_line
 from runtime.soc import FP16_CUBE_FAMILIES, Soc
 
@@ -29,7 +30,7 @@ OP_PRECISIONS = (
     "super_performance",
 )
 # ONNX operators and Ascend types that the cube unit computes.
-CUBE_TYPES = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Conv2D", "MatMulV2"})
+CUBE_TYPES = CUBE_OPERATORS | {"Conv2D", "MatMulV2"}
 SECTIONS = ("ByOpType", "ByNodeName")
 DTYPES = "float16|float32|bfloat16|float|int8|int16|int32|int64|uint8|bool"
 CUSTOM = re.compile(rf"(InputDtype|OutputDtype):({DTYPES})(,({DTYPES}))*")
@@ -64,6 +65,7 @@ def check_setting_files(
         "customize_dtypes": _check_customize,
         "op_precision_mode": _check_op_precision,
         "modify_mixlist": _check_mixlist,
+        "fusion_switch_file": _check_switches,
     }
     for option in FILE_OPTIONS:
         path = getattr(table, option)
@@ -83,15 +85,32 @@ def check_setting_files(
 
 
 def _kept_fp32(table: AtcTable) -> Iterator[tuple[str, str]]:
-    """Nodes and types that the files keep in fp32, with where it says so."""
+    """Nodes and types that the files ask to have in fp32, with where it says so."""
     if table.keep_dtype:
-        lines = _read(table.keep_dtype, "keep_dtype").splitlines()
-        for number, line in enumerate(lines, 1):
-            yield f"{table.keep_dtype}, line {number}", line.strip()
+        for where, line in _lines(table.keep_dtype, "keep_dtype"):
+            yield where, line
+    if table.customize_dtypes:
+        for where, line in _lines(table.customize_dtypes, "customize_dtypes"):
+            name, _, rest = line.partition("::")
+            kind, _, dtypes = rest.partition(":")
+            if "InputDtype:float32" in line or "InputDtype:float," in f"{line},":
+                yield where, kind if name == "OpType" and dtypes else name
     if table.modify_mixlist:
         lists = msgspec.json.decode(_read(table.modify_mixlist, "modify_mixlist"), type=_MixList)
         for name in lists.black_list.to_add:
             yield f"{table.modify_mixlist}: black-list", name
+    if table.op_precision_mode:
+        parser = _ini(_read(table.op_precision_mode, "op_precision_mode"))
+        for section in parser.sections():
+            for name, value in parser.items(section):
+                if value == "enable_float_32_execution":
+                    yield f"{table.op_precision_mode}: [{section}]", name
+
+
+def _lines(path: str, option: str) -> Iterator[tuple[str, str]]:
+    for number, line in enumerate(_read(path, option).splitlines(), 1):
+        if line.strip():
+            yield f"{path}, line {number}", line.strip()
 
 
 def _read(path: str, option: str) -> str:
@@ -138,12 +157,8 @@ def _check_customize(path: str, text: str, nodes: Collection[str] | None) -> Non
 
 
 def _check_op_precision(path: str, text: str, nodes: Collection[str] | None) -> None:
-    parser = configparser.ConfigParser(
-        delimiters=("=",), interpolation=None, strict=True, empty_lines_in_values=False
-    )
-    parser.optionxform = str  # type: ignore[method-assign, assignment]  # types keep their case
     try:
-        parser.read_string(text)
+        parser = _ini(text)
     except configparser.Error as error:
         raise _refused(path, "an .ini file", one_line(error), "Correct it") from error
     if not parser.sections():
@@ -159,6 +174,28 @@ def _check_op_precision(path: str, text: str, nodes: Collection[str] | None) -> 
                 _check_node(where, name, nodes)
             else:
                 _check_type(where, name)
+
+
+def _ini(text: str) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(
+        delimiters=("=",), interpolation=None, strict=True, empty_lines_in_values=False
+    )
+    parser.optionxform = str  # type: ignore[method-assign, assignment]  # types keep their case
+    parser.read_string(text)
+    return parser
+
+
+def _check_switches(path: str, text: str, _: Collection[str] | None) -> None:
+    """Lines `PassName:off`, or JSON."""
+    if text.lstrip().startswith("{"):
+        try:
+            msgspec.json.decode(text)
+        except msgspec.MsgspecError as error:
+            raise _refused(path, "JSON", one_line(error), "Correct it") from error
+        return
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip() and not re.fullmatch(r"\w+\s*:\s*(on|off)", line.strip()):
+            raise _refused(f"{path}, line {number}", "PassName:off", repr(line), "Correct it")
 
 
 def _check_mixlist(path: str, text: str, _: Collection[str] | None) -> None:

@@ -47,6 +47,7 @@ class AtcTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     customize_dtypes: str = ""
     op_precision_mode: str = ""
     modify_mixlist: str = ""
+    fusion_switch_file: str = ""
     op_select_implmode: str = ""
     optypelist_for_implmode: str = ""
     output_type: str = ""
@@ -83,7 +84,13 @@ class AtcTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return tuple(sorted(int(token) for token in tokens))
 
 
-FILE_OPTIONS = ("keep_dtype", "customize_dtypes", "op_precision_mode", "modify_mixlist")
+FILE_OPTIONS = (
+    "keep_dtype",
+    "customize_dtypes",
+    "op_precision_mode",
+    "modify_mixlist",
+    "fusion_switch_file",
+)
 LARGEST_BATCH = 2048
 MOST_GEARS, MOST_GEARS_950 = 100, 256
 
@@ -129,11 +136,24 @@ def check_for_chip(table: AtcTable, soc: Soc, where: str) -> None:
             "this one",
             f"Take {instead}",
         )
+    if table.op_select_implmode and (table.op_precision_mode or wants_float32(table, soc)):
+        own = "a file of yours" if table.op_precision_mode else "true fp32 is asked for"
+        raise refused(
+            f"{where}: op_select_implmode",
+            f"no op_precision_mode beside it, which overrides it ({own})",
+            repr(table.op_select_implmode),
+            "Write both into one op_precision_mode file",
+        )
     most = MOST_GEARS_950 if soc.family == "Ascend950" else MOST_GEARS
     if len(table.gears) > most:
         raise refused(
             f"{where}: dynamic_batch_size", f"at most {most} gears", str(len(table.gears)), "Drop"
         )
+
+
+def wants_float32(table: AtcTable, soc: Soc) -> bool:
+    """Whether real fp32 convolutions need a file that asks for them."""
+    return table.keeps_float32 and not table.op_precision_mode and soc.runs_hf32
 
 
 def _check_batches(table: AtcTable, where: str) -> None:

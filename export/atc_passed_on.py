@@ -8,22 +8,19 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
-from export.atc_options import AtcTable, among, check_file, refused
+from export.atc_options import AtcTable, among, refused
 from runtime.spec import INPUT_NAME
 
 TRUTH = ("true", "false")
 SWITCH = ("0", "1")
-# Passed on as they are: the values ATC takes; None for any text, "file" and "folder" must exist.
-PASSED_ON: dict[str, tuple[str, ...] | str | None] = {
+# Passed on as they are: the values ATC takes.
+PASSED_ON: dict[str, tuple[str, ...]] = {
     "log": ("debug", "info", "warning", "error", "null"),
     "op_compiler_cache_mode": ("enable", "disable", "force"),
-    "op_compiler_cache_dir": "folder",
     "buffer_optimize": ("l1_optimize", "l2_optimize", "off_optimize"),
     "core_type": ("AiCore", "VectorCore"),
     "op_debug_level": ("0", "1", "2", "3", "4"),
-    "debug_dir": "folder",
     "deterministic": SWITCH,
     "display_model_info": SWITCH,
     "disable_reuse_memory": SWITCH,
@@ -34,10 +31,7 @@ PASSED_ON: dict[str, tuple[str, ...] | str | None] = {
     "sparsity": SWITCH,
     "status_check": SWITCH,
     "virtual_type": SWITCH,
-    "enable_compress_weight": TRUTH,
     "enable_attr_compression": TRUTH,
-    "fusion_switch_file": "file",
-    "compress_weight_conf": "file",
     "oo_level": ("O1", "O3"),
 }
 # What is refused, and what to do instead.
@@ -57,6 +51,10 @@ REFUSED = {
     "auto_tune_mode": "ATC refuses it now: tune with AOE",
     "allow_hf32": "ATC reserves it: choose --precision_mode_v2",
     "external_weight": "a bundle carries the weights inside the .om",
+    "debug_dir": "a conversion runs in a folder of its own",
+    "op_compiler_cache_dir": "a conversion runs in a folder of its own",
+    "compress_weight_conf": "this network's weights are not sparse",
+    "enable_compress_weight": "this network's weights are not sparse",
     "check_report": "use python -m export.preflight",
 }
 
@@ -94,13 +92,6 @@ def passed_on(tokens: Sequence[str], *, aipp: bool = False) -> dict[str, str]:
             "--aipp, which makes it uint8",
             "Drop one",
         )
-    if "compress_weight_conf" in found and "enable_compress_weight" in found:
-        raise refused(
-            "after --",
-            "one of --enable_compress_weight and --compress_weight_conf",
-            "both",
-            "Drop one",
-        )
     return found
 
 
@@ -118,12 +109,6 @@ def _check_passed_on(name: str, value: str) -> None:
             "an option this version does not know",
             f"Did you mean --{near[0]}" if near else "Leave it out",
         )
-    kind = PASSED_ON[name]
-    if isinstance(kind, tuple):
-        among(where, value, kind)
-        if not value:
-            raise refused(where, f"one of {', '.join(kind)}", "nothing", "Name one")
-    elif kind == "file":
-        check_file(where, value, required=True)
-    elif kind == "folder" and not Path(value).is_dir():
-        raise refused(where, "a folder that exists", repr(value), "Make it first")
+    among(where, value, PASSED_ON[name])
+    if not value:
+        raise refused(where, f"one of {', '.join(PASSED_ON[name])}", "nothing", "Name one")

@@ -14,8 +14,10 @@ import msgspec
 from export.config import config_facts
 from export.job import Job
 from export.om_plan import NO_OM, OmPlan
+from export.to_om import atc_arguments, conversions, setting_files
 from runtime.errors import ArtifactError
 from runtime.manifest import MANIFEST_NAME, ONNX_NAME, Manifest, check_files, read_manifest
+from runtime.spec import InputSpec
 from runtime.version import VERSION
 
 # Every version that can change a byte of the graph, or a figure of its judgement.
@@ -34,10 +36,10 @@ def up_to_date(job: Job, old: Manifest | None) -> dict[str, bool]:
     onnx_sha256 = old.files[ONNX_NAME].sha256
     wanted = {"onnx": graph_key(job), **judge_keys(job, onnx_sha256)}
     fresh = {name: old.steps.get(name) == key for name, key in wanted.items()}
-    key = om_key(job, onnx_sha256)
+    key = om_key(job, onnx_sha256, old.spec.input)
     # without atc, a bundle without .om is all there can be
     none_can_be = job.om.atc is None and not old.om
-    return fresh | {"om": none_can_be or carried_over(job.om, old, key)}
+    return fresh | {"om": none_can_be or carried_over(job.om, old, onnx_sha256, key)}
 
 
 def old_manifest(job: Job) -> Manifest | None:
@@ -68,7 +70,7 @@ def judge_keys(job: Job, onnx_sha256: str) -> dict[str, str]:
     common = (
         job.weights_sha256,
         onnx_sha256,
-        [(s.name, s.sha256, s.cropped) for s in job.samples],
+        _sample_facts(job),
         versions_of(JUDGE_PACKAGES),
         _code_digest(),
     )
@@ -76,26 +78,41 @@ def judge_keys(job: Job, onnx_sha256: str) -> dict[str, str]:
     asked = (config_facts(job.config), job.parity)
     return {
         "verify": _key_of(*common),
-        "preflight": _key_of(*common, job.om.key_parts()),
+        "preflight": _key_of(*common, job.om.facts()),
         "parity": _key_of(*common, *asked),
         "selftest": _key_of(*common, msgspec.to_builtins(job.config.parity)),
     }
 
 
-def om_key(job: Job, onnx_sha256: str) -> str:
+def om_key(job: Job, onnx_sha256: str, spec: InputSpec) -> str:
     """What the .om files depend on, but for the converter itself."""
-    parts = job.om.key_parts()
-    return NO_OM if parts == NO_OM else _key_of(onnx_sha256, parts, _code_digest())
+    plan = job.om
+    if plan.soc is None:
+        return NO_OM
+    asked = [
+        (atc_arguments(one), setting_files(one)) for one in conversions(plan.table, plan.soc, spec)
+    ]
+    # what AIPP's rounding moves is measured on the samples
+    measured = [_sample_facts(job), versions_of(JUDGE_PACKAGES)] if plan.table.aipp else []
+    return _key_of(onnx_sha256, asked, measured)
 
 
-def carried_over(plan: OmPlan, old: Manifest | None, key: str) -> bool:
-    """Whether the bundle in place has the .om files this export would make.
+def carried_over(plan: OmPlan, old: Manifest | None, onnx_sha256: str, key: str) -> bool:
+    """Whether the .om files of the bundle in place are those of the new one.
 
-    Without atc here, files made elsewhere from the same graph and options are kept.
+    Without atc here, files made elsewhere from the same graph and options are kept; so are all of
+    the same graph where nobody names a chip.
     """
-    if old is None or old.steps.get("om") != key:
+    if old is None or not old.om or old.files[ONNX_NAME].sha256 != onnx_sha256:
         return False
-    return plan.atc is None or old.steps.get("atc") == plan.tool_key()
+    if plan.keeps:
+        return True
+    same = old.steps.get("om") == key
+    return same and (plan.atc is None or old.steps.get("atc") == plan.tool_key())
+
+
+def _sample_facts(job: Job) -> list[tuple[str, str, bool]]:
+    return [(s.name, s.sha256, s.cropped) for s in job.samples]
 
 
 def _key_of(*parts: object) -> str:

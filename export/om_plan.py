@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-
 from export.atc_files import check_setting_files
-from export.atc_options import FILE_OPTIONS, AtcTable, check_for_chip
-from export.to_om import check_tool, find_atc
+from export.atc_options import AtcTable, check_for_chip
+from export.to_om import check_tool, conversions, find_atc
 from runtime.errors import BackendUnavailable, ConfigError
-from runtime.files import sha256_file
 from runtime.npu_smi import soc_version_of_this_machine
 from runtime.soc import Soc, is_old_generation, soc_of
+from runtime.spec import InputSpec
 
 Policy = Literal["auto", "require", "never"]
 
 NO_OM = "none"
+VERSION_FILES = ("version.cfg", "version.info", "compiler/version.info")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,7 @@ class OmPlan:
         soc: the chip; None where none is named.
         atc: the converter; None where it is not to be used.
         why_not: why nothing is converted; empty where it is.
+        keeps: whether the .om files in place stay, because nothing is said about them.
         warnings: what the user should know before it starts.
     """
 
@@ -38,6 +39,7 @@ class OmPlan:
     soc: Soc | None
     atc: Path | None
     why_not: str
+    keeps: bool = False
     warnings: tuple[str, ...] = ()
 
     @property
@@ -45,19 +47,10 @@ class OmPlan:
         """Whether this export runs atc."""
         return self.soc is not None and self.atc is not None
 
-    def key_parts(self) -> object:
-        """What an .om depends on besides the graph, without paths of this machine."""
-        if self.soc is None:
-            return NO_OM
-        files = {
-            option: sha256_file(Path(getattr(self.table, option)))
-            for option in FILE_OPTIONS
-            if getattr(self.table, option)
-        }
-        bare = msgspec.structs.replace(
-            self.table, soc_version=self.soc.name, timeout_s=0, **dict.fromkeys(files, "")
-        )
-        return msgspec.to_builtins(bare), files
+    def facts(self) -> object:
+        """What preflight is told of the conversion."""
+        batches = self.table.gears or self.table.batch_sizes
+        return self.soc.name if self.soc else "", batches, self.table.precision
 
     def tool_key(self) -> str:
         """Which converter this is: its own bytes, and the version file of its CANN."""
@@ -65,8 +58,11 @@ class OmPlan:
             return ""
         real = self.atc.resolve()
         digest = hashlib.sha256(real.read_bytes())
-        for name in ("version.cfg", "version.info", "compiler/version.info"):
-            path = real.parent.parent / name
+        versions = [real.parent.parent / name for name in VERSION_FILES]
+        if "ASCEND_OPP_PATH" in os.environ:
+            # the operators' package is installed by itself, and compiled into the file
+            versions.append(Path(os.environ["ASCEND_OPP_PATH"]) / "version.info")
+        for path in versions:
             if path.is_file():
                 digest.update(path.read_bytes())
         return digest.hexdigest()
@@ -91,12 +87,12 @@ def plan_om(table: AtcTable, policy: Policy) -> OmPlan:
     if soc is None:
         unnamed = "no chip is named (--soc_version, for example Ascend910B3)"
         why = f"{why}; {unnamed}" if why else unnamed
-        return OmPlan(table=table, soc=None, atc=None, why_not=why)
+        return OmPlan(table=table, soc=None, atc=None, why_not=why, keeps=True)
     check_for_chip(table, soc, "[atc]")
     warnings = (_old_chip(),) if is_old_generation(soc.name) else ()
     if atc is None:
         return OmPlan(table=table, soc=soc, atc=None, why_not=why, warnings=warnings)
-    check_tool(atc, table)
+    check_tool(atc, conversions(table, soc, InputSpec())[0])
     return OmPlan(table=table, soc=soc, atc=atc, why_not="", warnings=warnings)
 
 

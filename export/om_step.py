@@ -11,7 +11,7 @@ from export.aipp import aipp_error
 from export.atc_files import check_setting_files
 from export.freshness import carried_over
 from export.job import Job
-from export.om_plan import NO_OM, OmPlan
+from export.om_plan import OmPlan
 from export.to_om import (
     Conversion,
     command_text,
@@ -21,7 +21,7 @@ from export.to_om import (
     setting_files,
 )
 from export.verify import real_crops
-from runtime.files import write_text_whole
+from runtime.files import sha256_file, write_text_whole
 from runtime.manifest import ONNX_NAME, ErrorFact, Manifest, OmFact, check_file
 from runtime.spec import InputSpec
 
@@ -38,8 +38,8 @@ def make_oms(
         ExportError: atc failed; its log lies beside the bundle's folder.
     """
     plan = job.om
-    if key != NO_OM and old is not None and carried_over(plan, old, key):
-        logger.info("up to date: om")
+    if old is not None and carried_over(plan, old, sha256_file(staging / ONNX_NAME), key):
+        logger.info("up to date: om (%s)", ", ".join(om.file for om in old.om))
         for name in _files_of(old):
             shutil.copyfile(check_file(job.output, old, name), staging / name)
         return old.om

@@ -242,13 +242,15 @@ def _convert(
     job: Job, old: Manifest | None, keys: dict[str, str], staging: Path, spec: InputSpec
 ) -> tuple[OmFact, ...]:
     """The .om files, with what they were made by noted among the steps."""
-    key = om_key(job, sha256_file(staging / ONNX_NAME))
+    onnx_sha256 = sha256_file(staging / ONNX_NAME)
+    key = om_key(job, onnx_sha256, spec)
     oms = make_oms(job, old, key, staging, spec)
-    keys["om"] = key if oms else NO_OM
-    if oms and old is not None and carried_over(job.om, old, key):
-        keys["atc"] = old.steps["atc"]
-    elif oms:
-        keys["atc"] = job.om.tool_key()
+    if not oms:
+        keys["om"] = NO_OM
+    elif old is not None and carried_over(job.om, old, onnx_sha256, key):
+        keys |= {name: old.steps[name] for name in ("om", "atc")}
+    else:
+        keys |= {"om": key, "atc": job.om.tool_key()}
     return oms
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from export.aipp import aipp_config, aipp_input
 from export.atc_codes import first_error
-from export.atc_options import AtcTable
+from export.atc_options import AtcTable, wants_float32
 from export.atc_passed_on import passed_on
 from runtime.command_line import step
 from runtime.errors import ArtifactError, ConfigError, ExportError, one_line
@@ -33,8 +33,25 @@ PRECISION_NAME = "op_precision.ini"
 # Atlas A2 and A3.
 FLOAT32_CONVOLUTIONS = "[ByOpType]\nConv2D=enable_float_32_execution\n"
 HELP_TIMEOUT_S = 60.0
+# In every CANN that reads ONNX.
+ALWAYS_KNOWN = (
+    "model",
+    "framework",
+    "output",
+    "soc_version",
+    "input_format",
+    "input_shape",
+    "dynamic_batch_size",
+    "precision_mode",
+    "insert_op_conf",
+    "log",
+)
 TEXT_FILES = {"keep_dtype": "keep_dtype.txt", "customize_dtypes": "customize_dtypes.txt"}
-SETTING_FILES = {"op_precision_mode": PRECISION_NAME, "modify_mixlist": "mixlist.json"}
+SETTING_FILES = {
+    "op_precision_mode": PRECISION_NAME,
+    "modify_mixlist": "mixlist.json",
+    "fusion_switch_file": "fusion_switch.cfg",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +95,7 @@ def setting_files(conversion: Conversion) -> dict[str, str]:
         path = getattr(table, option)
         if path:
             files[name] = Path(path).read_text(encoding="utf-8")
-    if _wants_float32(conversion):
+    if wants_float32(conversion.table, conversion.soc):
         files[PRECISION_NAME] = FLOAT32_CONVOLUTIONS
     if table.aipp:
         files[AIPP_NAME] = aipp_config(conversion.input)
@@ -110,7 +127,7 @@ def atc_arguments(conversion: Conversion) -> list[str]:
             arguments[option] = getattr(table, option)
     files = TEXT_FILES | SETTING_FILES
     arguments |= {option: name for option, name in files.items() if getattr(table, option)}
-    if _wants_float32(conversion):
+    if wants_float32(conversion.table, conversion.soc):
         arguments["op_precision_mode"] = PRECISION_NAME
     if table.aipp:
         arguments["insert_op_conf"] = AIPP_NAME
@@ -129,35 +146,31 @@ def find_atc() -> Path | None:
     return Path(found) if found else None
 
 
-def check_tool(atc: Path, table: AtcTable) -> None:
+def check_tool(atc: Path, conversion: Conversion) -> None:
     """Find out whether this atc knows the options that not every CANN has.
 
     Raises:
         ConfigError: one is asked for and unknown.
         ExportError: atc does not answer.
     """
-    asked = [*passed_on(table.passed_on), *(["precision_mode_v2"] * bool(table.precision_mode_v2))]
+    names = [argument[2:].partition("=")[0] for argument in atc_arguments(conversion)]
+    asked = [name for name in names if name not in ALWAYS_KNOWN]
     if not asked:
         return
     answer = run([atc, "--help"], timeout_s=HELP_TIMEOUT_S)
     if answer.timed_out or answer.returncode != 0:
         raise _failed(answer, "--help", answer.output[-300:], "Run python -m runtime.doctor", None)
     unknown = [name for name in asked if f"--{name}" not in answer.output.split()]
-    if "precision_mode_v2" in unknown:
-        old = {"origin": "must_keep_origin_dtype", "fp16": "force_fp16"}
-        instead = old.get(table.precision_mode_v2, "allow_mix_precision")
-        raise ConfigError(
-            f"precision_mode_v2 = {table.precision_mode_v2}",
-            expected="an option that this atc knows",
-            got=f"{atc}, whose --help does not name it: an older CANN",
-            action=f"Take precision_mode = {instead}",
-        )
     if unknown:
+        old = {"origin": "must_keep_origin_dtype", "fp16": "force_fp16"}
+        mode = old.get(conversion.table.precision_mode_v2, "allow_mix_precision")
         raise ConfigError(
-            f"after --: --{unknown[0]}",
+            f"atc --{unknown[0]}",
             expected="an option that this atc knows",
-            got=f"{atc}, whose --help does not name it",
-            action="Leave it out, or convert with a newer CANN",
+            got=f"{atc}, whose --help does not name it: another CANN",
+            action=f"Take precision_mode = {mode}"
+            if unknown[0] == "precision_mode_v2"
+            else "Leave it out, or convert with a newer CANN",
         )
 
 
@@ -231,11 +244,6 @@ def _made(conversion: Conversion, done: Finished, scratch: Path, log: Path) -> t
         kind = "a dynamic model" if said.is_dynamic else f"a model for {said.soc_version!r}"
         raise _failed(done, conversion.stem, f"success and {kind}", "Report it with the log", log)
     return found[0], said
-
-
-def _wants_float32(conversion: Conversion) -> bool:
-    table = conversion.table
-    return table.keeps_float32 and not table.op_precision_mode and conversion.soc.runs_hf32
 
 
 def _failed(done: Finished, what: str, got: str, action: str, log: Path | None) -> ExportError:

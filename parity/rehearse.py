@@ -18,6 +18,8 @@ F32 = NDArray[np.float32]
 # result in fp32. fp16: everything, also what is stored between two operators.
 Arithmetic = Literal["fp32", "hf32", "fp16_cube", "fp16"]
 
+# Convolutions and matrix products, which the cube unit computes.
+CUBE_OPERATORS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 HF32_DROPPED_BITS = 12
 
 

@@ -8,9 +8,14 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from parity.rehearse import HF32_DROPPED_BITS, Arithmetic, round_to_fp16, round_to_hf32
+from parity.rehearse import (
+    CUBE_OPERATORS,
+    HF32_DROPPED_BITS,
+    Arithmetic,
+    round_to_fp16,
+    round_to_hf32,
+)
 
-CUBE_OPERATORS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 # They give back numbers that went in: what went in rounded comes out rounded.
 PASSING_OPERATORS = frozenset({"Relu", "MaxPool"})
 # Veltkamp's constant: x * c - (x * c - x) keeps the upper 24 - 12 bits of x, rounded to nearest.

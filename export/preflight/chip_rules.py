@@ -8,7 +8,8 @@ import onnx
 
 from export.preflight.finding import GRAPH, Hit, rule
 from export.preflight.graph import Graph, label, type_name
-from export.preflight.operators import ARITHMETIC, CUBE
+from export.preflight.operators import ARITHMETIC
+from parity.rehearse import CUBE_OPERATORS
 from runtime.soc import is_old_generation
 
 # The chip has no arithmetic for them.
@@ -47,7 +48,7 @@ def no_fp32_cube(graph: Graph) -> Iterator[Hit]:
     """fp32 asked of a chip whose cube unit has none."""
     soc = graph.plan.soc
     if soc is not None and graph.plan.precision.missing_on(soc) == "fp32":
-        count = sum(node.op_type in CUBE for node in graph.nodes)
+        count = sum(node.op_type in CUBE_OPERATORS for node in graph.nodes)
         if count:
             yield Hit(-1, GRAPH, f"{count} convolutions or products in fp32 on {soc.name}")
 

@@ -24,7 +24,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from export.preflight.graph import Graph, Shape, dims_of
-from export.preflight.operators import CUBE, LOOPS
+from export.preflight.operators import LOOPS
+from parity.rehearse import CUBE_OPERATORS
 from parity.samples import default_samples
 from runtime.crop import crop_straight, crop_whole
 from runtime.errors import InputError, one_line
@@ -125,7 +126,7 @@ def _reached(graph: Graph, name: str) -> bool:
     reach = graph.plan.precision.reach
     if reach == "all":
         return bool(graph.users[name]) or name not in graph.constants
-    return reach == "cube" and any(node.op_type in CUBE for node, _ in graph.users[name])
+    return reach == "cube" and any(node.op_type in CUBE_OPERATORS for node, _ in graph.users[name])
 
 
 def _endless(graph: Graph) -> str:

@@ -46,8 +46,6 @@ BRANCH = frozenset({"If"})
 LOOPS = frozenset({"Loop", "Scan"})
 # The shape of their output depends on the numbers of their input.
 DATA_SHAPED = frozenset({"NonZero", "NonMaxSuppression", "Compress"})
-# Convolutions and matrix products, which the cube unit computes.
-CUBE = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 # Where a number is computed with, and not merely used as an index or moved.
 ARITHMETIC = _names(
     """

@@ -63,7 +63,10 @@ def open_backend(
             action="Leave the engine out: the file decides",
         )
     chooses = source.device == "auto" and engine == "onnxruntime"
-    backend, refusal = _on_npu(artifact, settings) if chooses else (None, "")
+    backend, refusal = None, "the source names its ONNX"
+    # a bundle leaves the choice; whoever names a file or an engine means it
+    if chooses and source.engine is None and source.path.is_dir():
+        backend, refusal = _on_npu(artifact, settings)
     if backend is None:
         backend = _load(engine, target, extra)(artifact, source.device, settings)
         if chooses:
@@ -81,7 +84,8 @@ def _on_npu(artifact: Artifact, settings: Settings) -> tuple[Backend | None, str
     manifest = artifact.manifest
     if manifest is None or not manifest.om:
         return None, "the source holds no .om"
-    if importlib.util.find_spec("acl") is None:
+    found = importlib.util.find_spec("acl")
+    if found is None or found.origin is None:  # a folder of that name is no module
         return None, "pyACL (Python's module acl, of CANN) is not there"
     converted = Artifact(
         path=artifact.path.with_name(manifest.om[0].file),

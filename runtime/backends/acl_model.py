@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.backends.acl import AclFailure, Device, Owner
+from runtime.backends.acl import AclFailure, Owner
+from runtime.backends.acl_process import Device
 
 # aclDataType -> numpy's
 DTYPES: dict[int, np.dtype[Any]] = {

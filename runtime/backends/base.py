@@ -111,7 +111,7 @@ class Backend(ABC):
                 self.name,
                 expected=f"a call in process {self._process}, which opened it",
                 got=f"one in its fork {os.getpid()}",
-                action="Open a Detector in each process",
+                action="Open a Detector in each process; on an NPU, in spawned ones",
             )
         expected = self.spec.input
         shape = expected.shape(len(batch) if batch.ndim else 0)

@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.backends.acl import (
-    AclFailure,
+from runtime.backends.acl import AclFailure
+from runtime.backends.acl_model import HIDDEN_GEAR_INPUT, LoadedModel
+from runtime.backends.acl_process import (
     Device,
     at_exit,
     close_device,
     forget_device,
     not_at_exit,
     open_device,
+    warn,
 )
-from runtime.backends.acl_model import HIDDEN_GEAR_INPUT, LoadedModel
 from runtime.backends.base import Backend, Outputs, Settings
 from runtime.errors import ArtifactError, BackendUnavailable, ConfigError, StarmarkError
 from runtime.manifest import MANIFEST_NAME, Manifest, OmFact
@@ -59,9 +60,9 @@ class OmBackend(Backend):
         self._session = _Session(artifact.path.parent, artifact.oms, self.spec, index)
         self.name = f"pyACL {self._session.soc_version} {artifact.oms[0].precision}"
         # not __del__: it would run in an unknown order when the interpreter ends
-        self._collected = weakref.finalize(self, self._session.release)
+        self._collected = weakref.finalize(self, self._session.release_loudly)
         self._collected.atexit = False
-        at_exit(self._session.release)
+        at_exit(self._session.release_loudly)
 
     def _run(self, batch: NDArray[Any]) -> Outputs:
         session = self._session
@@ -97,10 +98,12 @@ class _Session:
             self.soc_version = self._device.soc_version
             for om in oms:
                 _check_chip(folder / om.file, om, self._device)
-            self._device.enter()
-            self._model_for(min(self._by_size))  # what cannot be loaded is found now
+            with self._device.current():
+                self._model_for(min(self._by_size))  # what cannot be loaded is found now
         except AclFailure as failure:
             self.lost = failure.loses_device
+            if self.lost and self._device is not None:
+                forget_device(self._device)
             self.release()
             raise failure.translated(f"npu:{index}") from failure
         except BaseException:
@@ -119,15 +122,15 @@ class _Session:
         parts: list[dict[str, NDArray[np.float32]]] = []
         timings = {"h2d": 0.0, "compute": 0.0, "d2h": 0.0}
         try:
-            device.enter()
-            done = 0
-            for size in plan(len(batch), sorted(self._by_size)):
-                model = self._model_for(size)
-                part, seconds = model.run(batch[done : done + size], size)
-                parts.append(part)
-                done += size
-                for stage, value in seconds.items():
-                    timings[stage] += value
+            with device.current():
+                done = 0
+                for size in plan(len(batch), sorted(self._by_size)):
+                    model = self._model_for(size)
+                    part, seconds = model.run(batch[done : done + size], size)
+                    parts.append(part)
+                    done += size
+                    for stage, value in seconds.items():
+                        timings[stage] += value
         except BaseException as error:
             gone = isinstance(error, AclFailure) and error.loses_device
             self.lost = gone or any(model.stuck for model in self._models.values())
@@ -141,7 +144,7 @@ class _Session:
 
     def release(self) -> list[AclFailure]:
         """Release models and device; what fails is given back, and does not stop the rest."""
-        not_at_exit(self.release)
+        not_at_exit(self.release_loudly)
         with self.lock:
             device, self._device = self._device, None
             models, self._models = list(self._models.values()), {}
@@ -149,18 +152,18 @@ class _Session:
                 return []
             failures: list[AclFailure] = []
             try:
-                before = _current_context(device)
-                device.enter()
-            except AclFailure as failure:
-                before = 0
+                with device.current():
+                    for model in reversed(models):
+                        failures += model.release()
+            except AclFailure as failure:  # without the context; what can be released still is
                 failures.append(failure)
-            for model in reversed(models):
-                failures += model.release()
-            failures += close_device(device)
-            if before not in (0, device.context):
-                # a collected backend may be released in the middle of another one's run
-                device.acl.ask("rt.set_context", before)
-            return failures
+                for model in reversed(models):
+                    failures += model.release()
+            return failures + close_device(device)
+
+    def release_loudly(self) -> None:
+        """Release where nobody waits for an error: when collected, or when the process ends."""
+        warn(self.release())
 
     def _model_for(self, size: int) -> LoadedModel:
         om = self._by_size[size]
@@ -191,12 +194,6 @@ def plan(pictures: int, sizes: list[int]) -> list[int]:
     if rest:
         chosen.append(next(size for size in sizes if size >= rest))
     return chosen
-
-
-def _current_context(device: Device) -> int:
-    """The calling thread's context, 0 where it has none."""
-    context, code = device.acl.ask("rt.get_context")
-    return int(context) if code == 0 else 0
 
 
 def _index_of(device: str) -> int:

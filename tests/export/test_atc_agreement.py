@@ -56,6 +56,7 @@ FILES: dict[str, tuple[list[str], list[str]]] = {
         ],
         ["[ByType]\nConv2D=high_precision\n", "Conv2D=keep_fp16\n", "[ByOpType]\nConv2D=x\n"],
     ),
+    "fusion_switch_file": (["SomePass:off\n"], ["SomePass off\n", "{"]),
     "modify_mixlist": (
         [
             '{"black-list": {"to-add": ["Conv2D"]}}',
@@ -74,9 +75,7 @@ def mostly(draw: st.DrawFn, right: Sequence[Any], wrong: Sequence[Any]) -> Any:
 def value_of(draw: st.DrawFn, name: str) -> str:
     """A value that ATC takes, now and then one that it does not."""
     kind = PASSED_ON.get(name)
-    known = {"folder": ["."], "file": [__file__]}.get(str(kind), ["x"])
-    right = kind if isinstance(kind, tuple) else known
-    return str(mostly(draw, right, ["2", "yes", "", "-1", "error", "/no/such"]))
+    return str(mostly(draw, kind or ("x",), ["2", "yes", "", "-1", "error", "/no/such"]))
 
 
 @st.composite

@@ -147,8 +147,10 @@ REFUSED: list[tuple[dict[str, object], str]] = [
     ({"passed_on": ("--model=x",)}, "always the bundle's model.onnx"),
     ({"passed_on": ("--auto_tune_mode=RL",)}, "AOE"),
     ({"passed_on": ("--precision-mode=fp16",)}, "before the --"),
-    ({"passed_on": ("--debug_dir=/no/such",)}, "a folder that exists"),
-    ({"passed_on": ("--fusion_switch_file=/no/such",)}, "expected a file"),
+    ({"passed_on": ("--debug_dir=/tmp",)}, "a folder of its own"),
+    ({"passed_on": ("--fusion_switch_file=x.cfg",)}, "before the --"),
+    ({"fusion_switch_file": "/no/such"}, "expected a file"),
+    ({"precision_mode_v2": "origin", "op_select_implmode": "high_precision"}, "overrides it"),
     ({"passed_on": ("--jit_compile=1",)}, "whose --help does not name it"),
 ]
 
@@ -183,6 +185,8 @@ FILES: list[tuple[str, str, str]] = [
     ("op_precision_mode", "[ByType]\nConv2D=high_precision\n", "sections"),
     ("op_precision_mode", "[ByOpType]\nConv2D=precise\n", "one of high_precision"),
     ("op_precision_mode", "[ByNodeName]\ncnov=high_precision\n", "Did you mean conv"),
+    ("fusion_switch_file", "SomePass off\n", "PassName:off"),
+    ("fusion_switch_file", "{", "JSON"),
     ("modify_mixlist", "{", "black-list"),
     ("modify_mixlist", '{"blacklist": {}}', "black-list"),
     ("modify_mixlist", '{"black-list": {"to-add": "Conv2D"}}', "black-list"),
@@ -202,6 +206,30 @@ def test_a_file_that_atc_would_pass_over_or_refuse(
         check_setting_files(AtcTable(**{option: str(path)}), {"conv": "Conv", "relu": "Relu"})  # type: ignore[arg-type]  # by name
 
 
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ("keep_dtype", "conv\n"),
+        ("keep_dtype", "OpType::Conv2D\n"),
+        ("customize_dtypes", "OpType::Conv2D:InputDtype:float32,OutputDtype:float32\n"),
+        ("customize_dtypes", "conv::InputDtype:float32\n"),
+        ("op_precision_mode", "[ByOpType]\nConv2D=enable_float_32_execution\n"),
+        ("modify_mixlist", '{"black-list": {"to-add": ["Conv2D"]}}'),
+    ],
+)
+def test_fp32_convolutions_are_refused_where_the_chip_has_none(
+    option: str, text: str, tmp_path: Path
+) -> None:
+    from export.atc_files import check_setting_files
+
+    path = tmp_path / "settings"
+    path.write_text(text)
+    table, nodes = AtcTable(**{option: str(path)}), {"conv": "Conv", "relu": "Relu"}  # type: ignore[arg-type]  # by name
+    check_setting_files(table, nodes, soc_of("Ascend910B3"))
+    with pytest.raises(ConfigError, match="fp16 only"):
+        check_setting_files(table, nodes, soc_of("Ascend310P3"))
+
+
 def test_good_files_pass(tmp_path: Path) -> None:
     from export.atc_files import check_setting_files
 
@@ -211,6 +239,7 @@ def test_good_files_pass(tmp_path: Path) -> None:
         "OpType::Conv2D:InputDtype:float16,float16,OutputDtype:float32\n",
         "op_precision_mode": "[ByOpType]\nConv2D=high_precision\n[ByNodeName]\nconv=keep_fp16\n",
         "modify_mixlist": '{"black-list": {"to-add": ["Conv2D"], "to-remove": []}}',
+        "fusion_switch_file": "SomePass:off\n\nOther:on\n",
     }
     for option, text in good.items():
         (tmp_path / option).write_text(text)
@@ -323,7 +352,7 @@ def test_a_hanging_atc_is_ended_with_all_its_children(
 def test_an_older_atc_is_asked_before_it_is_used(cann: Cann) -> None:
     cann.set_version("6.0")
     table = AtcTable(soc_version="Ascend310P3", precision_mode_v2="fp16")
-    with pytest.raises(ConfigError, match="Take precision_mode = force_fp16"):
+    with pytest.raises(ConfigError, match="precision_mode_v2.*Take precision_mode = force_fp16"):
         plan_om(table, "require")
 
 
@@ -398,8 +427,55 @@ def test_converted_files_are_kept_until_something_changes(
     assert main([*chip, "--batch_sizes", "1,2"]) == 0
     assert "up to date: onnx, verify, preflight, parity, selftest, om" in caplog.text
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == made
+    # nobody names a chip: what is there stays, and it is said
+    caplog.clear()
+    assert main([*line, "--max-mean", "0.2"]) == 0
+    assert "up to date: om (model_bs1_Ascend910B3.om, model_bs2_Ascend910B3.om)" in caplog.text
+    assert {om.batches for om in read_manifest(folder).om} == {(1,), (2,)}
+    # another graph: the files are of the old one
     assert main([*chip, "--batch_sizes", "1,2", "--exporter", "dynamo"]) == 0
     assert read_manifest(folder).om == ()
+
+
+@pytest.mark.usefixtures("cann")
+def test_a_setting_files_content_counts(bundle: tuple[Path, list[str]], tmp_path: Path) -> None:
+    """The same name with other words converts anew; the manifest holds no path of this machine."""
+    folder, line = bundle
+    switches = tmp_path / "switches"
+    made: list[str] = []
+    for text in ("APass:off\n", "BPass:off\n"):
+        switches.write_text(text)
+        asked = ["--soc_version", "Ascend910B3", "--fusion_switch_file", str(switches)]
+        assert main([*line, *asked]) == 0
+        manifest = read_manifest(folder)
+        assert manifest.om[0].options["fusion_switch_file"] == "fusion_switch.cfg"
+        assert (folder / "fusion_switch.cfg").read_text() == text
+        assert str(tmp_path) not in (folder / "manifest.json").read_text()
+        made.append(manifest.steps["om"])
+    assert made[0] != made[1]
+
+
+@pytest.mark.usefixtures("cann")
+def test_dry_run_says_what_would_be_dropped(
+    bundle: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, line = bundle
+    assert main([*line, "--soc_version", "Ascend910B3"]) == 0
+    capsys.readouterr()
+    assert main([*line, "--om", "never", "--dry-run"]) == 0
+    assert "om: would drop model_bs1_Ascend910B3.om: --om never" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("cann")
+def test_a_rejected_bundle_is_not_converted(
+    bundle: tuple[Path, list[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    _, line = bundle
+    strict = [option for option in line if option != "--no-parity"]
+    strict += ["--max-error", "1e-12", "--max-mean", "1e-12"]
+    assert main([*strict, "--om", "require", "--soc_version", "Ascend910B3"]) == 1
+    assert "parity was not passed, so nothing was converted" in caplog.text
+    assert "--om require" not in caplog.text
 
 
 def test_preflight_stops_a_conversion(

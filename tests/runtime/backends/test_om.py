@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 import threading
 import time
@@ -16,7 +17,7 @@ from cann.control import Control
 from cann.plugin import Cann
 from numpy.typing import NDArray
 
-from runtime.backends import Backend, Settings, acl, open_backend
+from runtime.backends import Backend, Settings, acl_process, open_backend
 from runtime.backends.om import OmBackend, plan
 from runtime.detector import Detector
 from runtime.errors import (
@@ -161,6 +162,35 @@ def test_auto_takes_the_npu_and_says_so(tiny_om: Path) -> None:
         assert "is there" in backend.reasons[0]
 
 
+def test_whoever_names_the_onnx_gets_the_onnx(npu: Control, tiny_om: Path) -> None:
+    """Else a comparison of a bundle's ONNX with its .om would compare the .om with itself."""
+    for source in (tiny_om / "model.onnx", f"{tiny_om}@onnxruntime/auto", f"{tiny_om}@cpu"):
+        with open_backend(source) as backend:
+            assert backend.device == "cpu"
+            assert backend.name.startswith("onnxruntime")
+    assert npu.calls() == []
+
+
+def test_a_folder_called_acl_is_not_pyacl(
+    tiny_om: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "acl").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(acl_process, "_process", acl_process._Process())
+    with open_backend(tiny_om) as backend:
+        assert backend.device == "cpu"
+    with pytest.raises(BackendUnavailable, match="is not pyACL"):
+        open_backend(tiny_om, "npu:0")
+
+
+def test_a_pyacl_without_a_call_is_named(
+    npu: Control, tiny_om: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(npu.acl.mdl, "get_dynamic_batch")
+    with pytest.raises(BackendUnavailable, match=r"has acl\.mdl\.get_dynamic_batch"):
+        open_backend(tiny_om, "npu:0")
+
+
 def test_auto_without_a_device_takes_the_cpu_and_says_why(npu: Control, tiny_om: Path) -> None:
     npu.inject("rt.set_device", 507033)
     with open_backend(tiny_om) as backend:
@@ -172,7 +202,7 @@ def test_without_pyacl_a_named_npu_is_unavailable(
     tiny_om: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And auto says so, too."""
-    monkeypatch.setattr(acl, "_process", acl._Process())
+    monkeypatch.setattr(acl_process, "_process", acl_process._Process())
     with pytest.raises(BackendUnavailable, match=r"module acl.*set_env\.sh"):
         open_backend(tiny_om, "npu:0")
     with open_backend(tiny_om) as backend:
@@ -331,10 +361,10 @@ def test_an_interrupt_does_not_mix_runs(
             execute(*arguments)
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(npu.acl.mdl, "execute_async", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            backend.run(packed[:1])
-        monkeypatch.undo()
+        with monkeypatch.context() as patched:
+            patched.setattr(npu.acl.mdl, "execute_async", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                backend.run(packed[:1])
         np.testing.assert_array_equal(backend.run(packed[1:]).landmarks, right)
 
 
@@ -360,7 +390,7 @@ def test_acl_is_initialised_once_and_finalised_by_us(npu: Control, tiny_om: Path
         open_backend(tiny_om, "npu:0").close()
     assert [call.code for call in npu.calls("init")] == [0]
     assert npu.calls("finalize") == []
-    acl.shut_down()
+    acl_process.shut_down()
     assert [call.code for call in npu.calls("finalize")] == [0]
 
 
@@ -379,15 +409,71 @@ def test_beside_torch_npu_nothing_of_its_is_touched(
     """It has initialised ACL (100002): no finalize, no reset of the device."""
     npu.torch_npu_has_initialised()
     cycle(tiny_om, crops[:1])
-    acl.shut_down()
+    acl_process.shut_down()
     assert [call.code for call in npu.calls("init")] == [100002]
     assert npu.calls("finalize") == npu.calls("rt.reset_device") == []
+
+
+def test_the_callers_own_context_is_given_back(
+    npu: Control, tiny_om: Path, crops: NDArray[np.uint8]
+) -> None:
+    """torch_npu remembers which device a thread has, and would go on in ours."""
+    npu.torch_npu_has_initialised()
+    theirs, code = npu.acl.rt.create_context(0)
+    assert code == 0
+    with open_backend(tiny_om, "npu:0") as backend:
+        assert npu.acl.rt.get_context() == (theirs, 0)
+        backend.run(backend.spec.input.pack(crops[:1]))
+        assert npu.acl.rt.get_context() == (theirs, 0)
+    assert npu.acl.rt.get_context() == (theirs, 0)
+    assert npu.acl.rt.destroy_context(theirs) == 0
+
+
+def test_a_forked_process_may_not_use_what_its_parent_opened(npu: Control, tiny_om: Path) -> None:
+    """The driver's state does not survive a fork: told at once, not by a hang."""
+    with open_backend(tiny_om, "npu:0"):
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            said = b"opened"
+            try:
+                open_backend(tiny_om, "npu:0")
+            except BackendUnavailable as error:
+                said = str(error).encode()
+            os.write(writer, said)
+            os._exit(0)
+        os.close(writer)
+        os.waitpid(child, 0)
+        with os.fdopen(reader) as pipe:
+            assert "spawn" in pipe.read()
+    assert npu.leaks() == {}
+
+
+def test_a_device_lost_while_opening_is_opened_anew(npu: Control, tiny_om: Path) -> None:
+    """Also while another backend still holds the lost one."""
+    other = open_backend(tiny_om, "npu:0")
+    npu.inject("mdl.load_from_file", 507033)
+    with pytest.raises(BackendError, match="507033"):
+        open_backend(tiny_om, "npu:0")
+    with open_backend(tiny_om, "npu:0"):
+        assert len(npu.calls("rt.create_context")) == 2
+    other.close()
+
+
+def test_what_a_collected_backend_could_not_release_is_said(
+    npu: Control, tiny_om: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = open_backend(tiny_om, "npu:0")
+    npu.inject("rt.destroy_stream", 107003)
+    del backend
+    gc.collect()
+    assert "rt.destroy_stream" in caplog.text
 
 
 def test_what_is_open_at_the_end_is_released(npu: Control, tiny_om: Path) -> None:
     """`shut_down` runs when the interpreter ends; closing afterwards does nothing."""
     backend = open_backend(tiny_om, "npu:0")
-    acl.shut_down()
+    acl_process.shut_down()
     assert npu.leaks() == {}
     calls = len(npu.calls())
     backend.close()
