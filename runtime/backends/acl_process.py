@@ -47,6 +47,7 @@ class Device:
                 raise AclFailure("get_soc_name", 0, "the device has no name")
             # a context of our own: the default one must never be destroyed
             self.context = self._owner.make("rt.destroy_context", "rt.create_context", index)
+            _process.contexts.add(self.context)
         except BaseException:
             self.release()
             raise
@@ -64,8 +65,7 @@ class Device:
             self.acl.do("rt.set_context", self.context)
             yield
         finally:
-            if before != self.context:
-                _restore_context(self.acl, before)
+            _restore_context(self.acl, before)
 
     def release(self) -> list[AclFailure]:
         """Destroy the context and give the device back."""
@@ -89,6 +89,7 @@ class _Process:
         self.with_torch_npu = False
         self.pid = os.getpid()
         self.devices: dict[int, Device] = {}
+        self.contexts: set[int] = set()
         self.live: list[Callable[[], object]] = []
 
 
@@ -202,7 +203,8 @@ def _current_context(acl: Acl) -> int:
 
 
 def _restore_context(acl: Acl, context: int) -> None:
-    if context:
+    # none of ours, which nobody waits for and which may be gone by now
+    if context and context not in _process.contexts:
         acl.ask("rt.set_context", context)
 
 
