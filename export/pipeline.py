@@ -27,7 +27,7 @@ from export.freshness import (
 from export.job import Job
 from export.om_plan import NO_OM
 from export.om_step import make_oms
-from parity.compare import judged_report
+from parity.compare import judged_comparison
 from parity.report import Report, as_text
 from parity.selftest import make_selftest
 from runtime.command_line import step
@@ -208,7 +208,7 @@ def _judge(
     reference = Source(text=f"{shown(job.weights.name)}@cpu", path=job.weights, device="cpu")
     candidate = Source(text=f"{ONNX_NAME}@cpu", path=staging / ONNX_NAME, device="cpu")
     with step("judge parity", turning=False):
-        report = judged_report((reference, candidate), job.samples, limits)
+        report = judged_comparison((reference, candidate), job.samples, limits).report
     write_text_whole(staging / PARITY_NAME, json_text(report))
     pictures = len(report.pictures)
     photo, crop = (

@@ -25,6 +25,7 @@ from parity.report.benchmark import (
     source_timing,
 )
 from parity.samples import Sample
+from parity.sources import open_detector
 from parity.timing import measure, stopwatch
 from parity.verdict import Limits
 from runtime import command_line
@@ -171,7 +172,7 @@ def _open(
     names: Sequence[str], optional: Sequence[str], settings: Settings, stack: ExitStack
 ) -> tuple[dict[str, Detector], tuple[str, ...]]:
     def detector(name: str) -> Detector:
-        return stack.enter_context(Detector(parse_source(name), settings=settings))
+        return stack.enter_context(open_detector(parse_source(name), settings))
 
     opened = {name: detector(name) for name in names}
     left_out: list[str] = []

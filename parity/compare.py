@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -22,6 +23,7 @@ from parity.record import Recorder, record, replay
 from parity.recording import Recording, load_recording, save_recording
 from parity.report import Report, as_text, make_report
 from parity.samples import Sample
+from parity.sources import open_detector
 from parity.verdict import Limits
 from runtime import command_line
 from runtime.backends import Settings
@@ -49,7 +51,23 @@ def is_recording(source: Source) -> bool:
     return source.path.suffix == RECORDING_SUFFIX
 
 
-def judged_report(
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Comparison:
+    """A report, and what it was made of.
+
+    Attributes:
+        reference: as it was judged: on the shared crops, where there are such.
+        candidate: likewise.
+        samples: the pictures that were shown; empty where both sides are recordings.
+    """
+
+    report: Report
+    reference: Recording
+    candidate: Recording
+    samples: tuple[Sample, ...]
+
+
+def judged_comparison(
     sources: tuple[Source, Source],
     samples: Sequence[Sample],
     limits: Limits,
@@ -59,7 +77,7 @@ def judged_report(
     record_to: Sequence[Path] = (),
     with_crops: bool = False,
     settings: Settings = FOR_PARITY,
-) -> Report:
+) -> Comparison:
     """Compare a reference with a candidate, and judge.
 
     Recordings are read, everything else is run: both on the same decoded pictures, in one pass
@@ -82,7 +100,7 @@ def judged_report(
     with ExitStack() as stack:
         read = {i: load_recording(s.path) for i, s in enumerate(sources) if is_recording(s)}
         run = {
-            i: stack.enter_context(Detector(source, settings=settings))
+            i: stack.enter_context(open_detector(source, settings))
             for i, source in enumerate(sources)
             if i not in read
         }
@@ -99,7 +117,13 @@ def judged_report(
             save_recording(path, recording, file)
         sides = {**read, **dict(zip(run, made, strict=True))}
         shared = _on_shared_crops(sides, read, run, sources)
-    return make_report(sides[0], sides[1], limits, shared)
+    reference, candidate = shared or (sides[0], sides[1])
+    return Comparison(
+        report=make_report(sides[0], sides[1], limits, shared),
+        reference=reference,
+        candidate=candidate,
+        samples=tuple(samples),
+    )
 
 
 def _on_shared_crops(
@@ -174,7 +198,7 @@ def _compare(arguments: argparse.Namespace) -> int:
         check_recording_name(path, "--record", inputs)
     if arguments.output is not None:
         check_target(arguments.output, "--output", [*inputs, *arguments.record])
-    report = judged_report(
+    report = judged_comparison(
         sources,
         samples,
         limits,
@@ -183,7 +207,7 @@ def _compare(arguments: argparse.Namespace) -> int:
         record_to=arguments.record,
         with_crops=arguments.with_crops,
         settings=Settings(allow_hf32=arguments.allow_hf32),
-    )
+    ).report
     if arguments.output is not None:
         write_text_whole(arguments.output, json_text(report))
     print(json_text(report) if arguments.json else as_text(report), end="")

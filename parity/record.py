@@ -35,6 +35,7 @@ from parity.recording import (
     sha256_pixels,
 )
 from parity.samples import Sample, decoded
+from parity.sources import open_detector
 from runtime import command_line
 from runtime.backends import Settings
 from runtime.detector import Detector, Trace
@@ -62,15 +63,7 @@ class Recorder:
             InputError: the picture or its box cannot be used, or its .pts is another mark-up's.
             InferenceError: the engine failed, or said something that is not a number.
         """
-        marked, known = sample.annotated_points, self.detector.spec.points
-        if marked not in (None, known):
-            # the box of five points, say, is not the face that this model was trained to see
-            raise InputError(
-                f"{sample.name}: its .pts",
-                expected=f"{known} points, as {self.source} marks",
-                got=str(marked),
-                action="Use --boxes whole, or a file of boxes",
-            )
+        annotation_px = self._annotation_of(sample)
         try:
             trace = self.detector.trace(picture, sample.box_xyxy, cropped=sample.cropped)
         except InferenceError as error:
@@ -90,9 +83,11 @@ class Recorder:
                 sha256_crop=sha256_pixels(trace.crop.pixels),
             )
         )
-        self._keep(trace, trace.crop.image_from_crop, decode_s)
+        self._keep(trace, trace.crop.image_from_crop, decode_s, annotation_px)
 
-    def replay(self, record: PictureRecord, crop: NDArray[np.uint8], place: Any) -> None:
+    def replay(
+        self, record: PictureRecord, crop: NDArray[np.uint8], place: Any, annotation_px: Any
+    ) -> None:
         """Run the source on another recording's crop, in that crop's place.
 
         Raises:
@@ -101,7 +96,7 @@ class Recorder:
         """
         trace = self.detector.trace(crop, cropped=True)
         self._pictures.append(msgspec.structs.replace(record, sha256_crop=sha256_pixels(crop)))
-        self._keep(trace, place, np.nan)
+        self._keep(trace, place, np.nan, annotation_px)
 
     def finish(self, unreadable: Sequence[Unreadable] = ()) -> Recording:
         """Put everything together."""
@@ -122,16 +117,32 @@ class Recorder:
             created_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )
         n, p = len(self._rows), spec.points
-        columns = list(zip(*self._rows, strict=True)) or [(), (), (), ()]
+        columns = list(zip(*self._rows, strict=True)) or [(), (), (), (), ()]
         return Recording(
             header=header,
             landmarks=np.array(columns[0], np.float32).reshape(n, p, 2),
             covariance=np.array(columns[1], np.float32).reshape(n, p, 3),
             image_from_crop=np.array(columns[2], np.float64).reshape(n, 3, 3),
             timings=np.array(columns[3], np.float64).reshape(n, len(STAGES)),
+            annotations_px=np.array(columns[4], np.float64).reshape(n, p, 2),
         )
 
-    def _keep(self, trace: Trace, place: Any, decode_s: float) -> None:
+    def _annotation_of(self, sample: Sample) -> Any:
+        """(P, 2) image px; NaN where nobody marked this picture with this model's points."""
+        known, annotation_px = self.detector.spec.points, sample.annotation_px
+        if annotation_px is not None and len(annotation_px) == known:
+            return annotation_px
+        if annotation_px is not None and sample.mode == "box":
+            # the box of five points, say, is not the face that this model was trained to see
+            raise InputError(
+                f"{sample.name}: its .pts",
+                expected=f"{known} points, as {self.source} marks",
+                got=str(len(annotation_px)),
+                action="Use --boxes whole, or a file of boxes",
+            )
+        return np.full((known, 2), np.nan)
+
+    def _keep(self, trace: Trace, place: Any, decode_s: float, annotation_px: Any) -> None:
         if self._crops is not None:
             self._crops.write(trace.crop.pixels.tobytes())
         timings = {**trace.timings, "decode": decode_s}
@@ -141,6 +152,7 @@ class Recorder:
                 trace.outputs.covariance[0],
                 place,
                 [timings.get(stage, np.nan) for stage in STAGES],
+                annotation_px,
             )
         )
 
@@ -197,8 +209,8 @@ def replay(
     recorder = Recorder(source, detector, crops)
     recorded = command_line.progress(recording.crops(), "Replaying", len(recording.landmarks))
     for index, crop in enumerate(recorded):
-        place = recording.image_from_crop[index]
-        recorder.replay(recording.header.pictures[index], crop, place)
+        place, marked = recording.image_from_crop[index], recording.annotations_px[index]
+        recorder.replay(recording.header.pictures[index], crop, place, marked)
     return recorder.finish(recording.header.unreadable)
 
 
@@ -244,7 +256,7 @@ def _record(arguments: argparse.Namespace) -> int:
             else None
         )
         settings = Settings(allow_hf32=arguments.allow_hf32)
-        detector = stack.enter_context(Detector(source, settings=settings))
+        detector = stack.enter_context(open_detector(source, settings))
         if played is not None:
             made = replay(detector, arguments.source, played, crops)
         else:

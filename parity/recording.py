@@ -42,7 +42,7 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 U8 = NDArray[np.uint8]
 
-SCHEMA = 1
+SCHEMA = 2
 STAGES = ("decode", "crop", "pack", "h2d", "compute", "d2h", "home")
 LARGEST_HEADER_BYTES = 256 << 20
 LARGEST_CROP_SIDE_PX = 1024
@@ -104,6 +104,8 @@ class Recording:
         covariance: float32 (N, P, 3) xx, xy, yy in the same unit squared.
         image_from_crop: float64 (N, 3, 3).
         timings: float64 (N, len(STAGES)) seconds; NaN where an engine does not tell a stage.
+        annotations_px: float64 (N, P, 2) points that people marked, image px; NaN in every point of
+            a picture that nobody marked.
         path: the file, where it was read from one: the crops stay in it.
     """
 
@@ -112,6 +114,7 @@ class Recording:
     covariance: F32
     image_from_crop: F64
     timings: F64
+    annotations_px: F64
     path: Path | None = None
 
     @property
@@ -173,6 +176,7 @@ def save_recording(path: Path, recording: Recording, crops: IO[bytes] | None = N
         "covariance": recording.covariance,
         "image_from_crop": recording.image_from_crop,
         "timings": recording.timings,
+        "annotations_px": recording.annotations_px,
     }
     with (
         written_whole(path) as temporary,
@@ -215,6 +219,7 @@ def load_recording(path: Path) -> Recording:
             "covariance": ((n, p, 3), np.float32),
             "image_from_crop": ((n, 3, 3), np.float64),
             "timings": ((n, len(STAGES)), np.float64),
+            "annotations_px": ((n, p, 2), np.float64),
         }
         arrays: dict[str, Any] = {}
         for name, (shape, kind) in shapes.items():
@@ -273,6 +278,10 @@ def _check_values(path: Path, header: Header, arrays: dict[str, Any]) -> None:
                 f" (of {len(bad)} such points), from {header.source}",
                 action="Check that source's precision mode: a tensor has overflowed",
             )
+    marked = arrays["annotations_px"]
+    inside = np.abs(marked) <= LARGEST_SHIFT_PX
+    if not (inside.all(axis=(1, 2)) | np.isnan(marked).all(axis=(1, 2))).all():
+        raise refused(path, "annotations that are no points")
     places = arrays["image_from_crop"]
     scales, shifts = places[:, [0, 1], [0, 1]], places[:, :2, 2]
     straight = places[:, [0, 1, 2, 2, 2], [1, 0, 0, 1, 2]] == (0, 0, 0, 0, 1)

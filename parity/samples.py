@@ -23,21 +23,21 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 BOX_CHOICES = ("pts", "whole", "crop")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Sample:
     """A picture file and how it is shown: in a box, as a whole, or as the crop it is.
 
     Attributes:
         name: as reports and recordings call it; unique among the samples.
         box_xyxy: face box in image px; None for the whole picture or a crop.
-        annotated_points: how many points the box was made of, where it was made of points.
+        annotation_px: (P, 2) points that people marked, image px; None where nobody did.
     """
 
     name: str
     path: Path
     box_xyxy: Box | None = None
     cropped: bool = False
-    annotated_points: int | None = None
+    annotation_px: NDArray[np.float64] | None = None
 
     @property
     def mode(self) -> str:
@@ -184,11 +184,11 @@ def _unique_names(paths: Sequence[Path]) -> list[str]:
 
 def _sample(name: str, path: Path, boxes: str | None) -> Sample:
     points = path.with_suffix(".pts")
-    if boxes != "pts" and not (boxes is None and points.is_file()):
-        return Sample(name=name, path=path, cropped=boxes == "crop")
-    points_px = read_pts(points)
+    points_px = read_pts(points) if boxes == "pts" or points.is_file() else None
+    if points_px is None or boxes not in ("pts", None):
+        return Sample(name=name, path=path, cropped=boxes == "crop", annotation_px=points_px)
     box_xyxy = box_of_points(points_px, str(points))
-    return Sample(name=name, path=path, box_xyxy=box_xyxy, annotated_points=len(points_px))
+    return Sample(name=name, path=path, box_xyxy=box_xyxy, annotation_px=points_px)
 
 
 def _nothing(where: str, got: str) -> InputError:

@@ -55,7 +55,8 @@ class Detector:
         ...     points_px = detector.detect(image, face_bbox=(80, 60, 320, 300)).points_px
 
     Args:
-        source: `PATH[@[ENGINE/]DEVICE]`: a bundle, a checkpoint or an .onnx file.
+        source: `PATH[@[ENGINE/]DEVICE]`: a bundle, a checkpoint or an .onnx file; or a backend that
+            is open already, which is then closed with this Detector.
         device: "auto", "cpu", "cuda:0", "npu:0" or an onnxruntime provider's name.
         settings: what else may be chosen about an engine.
 
@@ -65,12 +66,16 @@ class Detector:
 
     def __init__(
         self,
-        source: str | os.PathLike[str] | Source,
+        source: str | os.PathLike[str] | Source | Backend,
         device: str = "auto",
         *,
         settings: Settings = FOR_PARITY,
     ) -> None:
-        self.backend: Backend = open_backend(source, device, settings=settings)
+        self.backend: Backend = (
+            source
+            if isinstance(source, Backend)
+            else open_backend(source, device, settings=settings)
+        )
         self.spec = self.backend.spec
         if self.backend.reasons:
             logger.info("%s: device auto: %s", source, "; ".join(self.backend.reasons))

@@ -47,12 +47,14 @@ class Artifact:
 
     Attributes:
         oms: of kind om, every converted file that may be used; `path` is the first.
+        graph: of kind onnx, the bytes to open in the file's place: a copy changed in memory.
     """
 
     path: Path
     kind: Kind
     manifest: Manifest | None = None
     oms: tuple[OmFact, ...] = ()
+    graph: bytes | None = None
 
 
 def parse_source(text: str | os.PathLike[str], device: str = "auto") -> Source:

@@ -48,4 +48,5 @@ def recording_of(
         ),
         image_from_crop=np.tile(place, (pictures, 1, 1)),
         timings=np.full((pictures, len(STAGES)), 0.001),
+        annotations_px=np.full((pictures, points, 2), np.nan),
     )

@@ -33,7 +33,7 @@ class OnnxRuntimeBackend(Backend):
         provider, options, self.device = _provider_of(device)
         self.name = f"onnxruntime {onnxruntime.__version__} {provider}"
         where = str(artifact.path)
-        session = _open(where, provider, options)
+        session = _open(where, artifact.graph, provider, options)
         graph = _spec_in_graph(session, where)
         self.spec = graph
         self.checkpoint_sha256 = session.get_modelmeta().custom_metadata_map.get(CHECKPOINT_KEY, "")
@@ -87,8 +87,8 @@ def _provider_of(device: str) -> tuple[str, dict[str, Any], str]:
     return provider, options, "cpu" if kind == "cpu" else device
 
 
-def _open(where: str, provider: str, options: dict[str, Any]) -> Any:
-    if Path(where).stat().st_size == 0:
+def _open(where: str, graph: bytes | None, provider: str, options: dict[str, Any]) -> Any:
+    if graph is None and Path(where).stat().st_size == 0:
         raise _not_a_graph(where, "an empty file")
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = ERROR_SEVERITY
@@ -97,7 +97,7 @@ def _open(where: str, provider: str, options: dict[str, Any]) -> Any:
         settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
         session = onnxruntime.InferenceSession(
-            where, settings, providers=[(provider, options)], enable_fallback=0
+            graph or where, settings, providers=[(provider, options)], enable_fallback=0
         )
     # as above: onnxruntime's classes are not exported
     except Exception as error:

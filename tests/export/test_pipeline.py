@@ -296,7 +296,7 @@ def test_interrupt_keeps_the_old_bundle(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, "judged_report", interrupt)
+    monkeypatch.setattr(pipeline, "judged_comparison", interrupt)
     assert export(config, out, "--max-mean", "0.3") == 130
 
     assert content(out) == before
