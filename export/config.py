@@ -114,6 +114,13 @@ def check_config(config: ExportConfig, path: Path) -> ExportConfig:
             'Take exporter = "torchscript" for a lower one',
         )
     config.parity.check(f"{path}: parity")
+    if config.parity.max_nme_increase_points is not None:
+        raise _refused(
+            path,
+            "parity: limits in px, which an export can judge",
+            "max_nme_increase_points",
+            "Take python -m parity.compare with --max-nme-increase: it needs annotated pictures",
+        )
     check_atc(config.atc, f"{path}: atc")
     passed_on(config.atc.passed_on, aipp=config.atc.aipp)
     return config

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from runtime.errors import InputError, one_line
 
 Box = tuple[float, float, float, float]
 F64 = NDArray[np.float64]
+Entry = TypeVar("Entry")
 
 CSV_COLUMNS = ("image", "x1", "y1", "x2", "y2")
 # The published annotation's columns after the points: scale, center_w, center_h.
@@ -62,12 +63,27 @@ def read_pts(path: Path) -> F64:
         points = np.array([[float(v) for v in line.split()] for line in inside.split("\n") if line])
     except (OSError, ValueError, IndexError) as error:
         raise _refused(path, "a .pts file of points in braces", one_line(error, 200)) from error
-    if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
-        raise _refused(path, "two finite numbers a line", f"shape {points.shape}")
+    if points.ndim != 2 or points.shape[1] != 2 or not _are_places(points):
+        raise _refused(path, "two finite numbers a line, in image px", f"shape {points.shape}")
     counted = [line for line in text.split("\n") if line.startswith("n_points:")]
     if counted and counted[0].split(":")[1].strip() != str(len(points)):
         raise _refused(path, counted[0].strip(), f"{len(points)} points")
     return points - 1
+
+
+def read_tsv_points(path: Path, pictures: Sequence[Path]) -> dict[Path, F64 | str]:
+    """Read the N points of the published annotations, as they stand there.
+
+    Args:
+        path: of the .tsv; `read_boxes` has read it.
+        pictures: those to find in it.
+
+    Returns:
+        For each picture (P, 2) image px, or what is wrong with its points: a picture whose box
+        alone is needed does not fall for them.
+    """
+    named = {cells[0]: _points_of(cells[2]) for cells in _tsv_rows(path)}
+    return _matched(path, named, pictures)
 
 
 def box_of_points(points_px: F64, where: str) -> Box:
@@ -99,17 +115,38 @@ def _from_csv(path: Path) -> Mapping[str, Any]:
 
 
 def _from_tsv(path: Path) -> Mapping[str, Any]:
-    """Columns: picture, 5 points, N points, scale, center_w, center_h[, tags]; a header first."""
     found: list[tuple[str, Any]] = []
+    for cells in _tsv_rows(path):
+        scale, x, y = (float(cell) for cell in cells[3 : 3 + len(TSV_TAIL)])
+        half = scale * geometry.BOX_UNITS / 2
+        found.append((cells[0], [x - half, y - half, x + half, y + half]))
+    return _once(found)
+
+
+def _tsv_rows(path: Path) -> Iterator[list[str]]:
+    """Columns: picture, 5 points, N points, scale, center_w, center_h[, tags]; a header first."""
     lines = path.read_text(encoding="utf-8-sig").splitlines()
     for line in lines[1:]:
         cells = line.split("\t")
         if len(cells) < 3 + len(TSV_TAIL):
             raise ValueError(f"{len(cells)} columns in {line[:60]!r}")
-        scale, x, y = (float(cell) for cell in cells[3 : 3 + len(TSV_TAIL)])
-        half = scale * geometry.BOX_UNITS / 2
-        found.append((cells[0], [x - half, y - half, x + half, y + half]))
-    return _once(found)
+        yield cells
+
+
+def _points_of(cell: str) -> F64 | str:
+    try:
+        numbers = np.array([float(number) for number in cell.split(",")])
+    except ValueError as error:
+        return one_line(error, 100)
+    if numbers.size % 2:
+        return f"{numbers.size} numbers, which is not two a point"
+    points = numbers.reshape(-1, 2)
+    return points if _are_places(points) else "a point that is no place in a picture"
+
+
+def _are_places(points: F64) -> bool:
+    # NaN compares as not smaller
+    return bool((np.abs(points) <= geometry.LARGEST_COORDINATE_PX).all())
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -135,8 +172,8 @@ def _checked(path: Path, name: str, box: Any) -> Box:
     return x1, y1, x2, y2
 
 
-def _matched(path: Path, boxes: Mapping[str, Box], pictures: Sequence[Path]) -> dict[Path, Box]:
-    found: dict[Path, Box] = {}
+def _matched(path: Path, boxes: Mapping[str, Entry], pictures: Sequence[Path]) -> dict[Path, Entry]:
+    found: dict[Path, Entry] = {}
     used: set[str] = set()
     for picture in pictures:
         whole = "/" + picture.resolve().as_posix().lstrip("/")

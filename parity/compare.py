@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from parity.accuracy import check_annotations, not_annotated
 from parity.errors import check_comparable, crops_that_differ
 from parity.options import (
     RECORDING_SUFFIX,
@@ -95,7 +96,8 @@ def judged_comparison(
         settings: for the sources that are run.
 
     Raises:
-        StarmarkError: as `Detector`, `record`, `load_recording` and `make_report`.
+        StarmarkError: as `Detector`, `record`, `load_recording`, `check_annotations` and
+            `make_report`.
     """
     with ExitStack() as stack:
         read = {i: load_recording(s.path) for i, s in enumerate(sources) if is_recording(s)}
@@ -104,6 +106,9 @@ def judged_comparison(
             for i, source in enumerate(sources)
             if i not in read
         }
+        if limits.max_nme_increase_points is not None:
+            for detector in run.values():
+                check_annotations(samples, detector.spec.points)
         crops: list[IO[bytes] | None] = [
             stack.enter_context(tempfile.TemporaryFile(dir=path.parent)) if with_crops else None
             for path in record_to
@@ -160,6 +165,12 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     add("--max-error", type=float, default=promise.max_error_px, metavar="PX", help="default 0.5")
     add("--max-p95", type=float, metavar="PX")
     add("--max-p99", type=float, metavar="PX")
+    add(
+        "--max-nme-increase",
+        type=float,
+        metavar="POINTS",
+        help="percentage points by which the mean NME may rise; for pictures with annotations",
+    )
     add("--unit", choices=("photo", "crop"), default="photo", help="px of the limits")
     add("--json", action="store_true", help="print the report as JSON")
     add("--output", type=Path, metavar="FILE", help="write the report as JSON, too")
@@ -187,12 +198,14 @@ def _compare(arguments: argparse.Namespace) -> int:
         max_error_px=arguments.max_error,
         max_p95_px=arguments.max_p95,
         max_p99_px=arguments.max_p99,
+        max_nme_increase_points=arguments.max_nme_increase,
         unit=arguments.unit,
     ).check()
     reference, candidate = arguments.sources or (STARTER_CHECKPOINT, STARTER_BUNDLE)
     sources = (parse_source(reference), parse_source(candidate))
     live = _check_sources(sources, arguments)
     samples = chosen_samples(arguments) if live else []
+    _check_annotated(samples, limits, live)
     inputs = files_read(sources, samples, arguments.boxes)
     for path in arguments.record:
         check_recording_name(path, "--record", inputs)
@@ -212,6 +225,17 @@ def _compare(arguments: argparse.Namespace) -> int:
         write_text_whole(arguments.output, json_text(report))
     print(json_text(report) if arguments.json else as_text(report), end="")
     return EXIT_OK if report.verdict.passed else EXIT_FOUND_WANTING
+
+
+def _check_annotated(samples: Sequence[Sample], limits: Limits, live: int) -> None:
+    """Find out that nothing is annotated before the engines are opened; a recording may carry it.
+
+    Damaged annotations have their own error.
+    """
+    if limits.max_nme_increase_points is None or live < 2:
+        return
+    if not any(s.annotation_px is not None or s.annotation_fault for s in samples):
+        raise not_annotated(f"none among {len(samples)} pictures")
 
 
 def _check_sources(sources: tuple[Source, Source], arguments: argparse.Namespace) -> int:

@@ -55,6 +55,7 @@ class Recorder:
         self._crops = crops
         self._pictures: list[PictureRecord] = []
         self._rows: list[tuple[Any, ...]] = []
+        self._other_mark_up = 0
 
     def add(self, sample: Sample, picture: NDArray[np.uint8], decode_s: float = np.nan) -> None:
         """Run the source on one picture.
@@ -101,6 +102,13 @@ class Recorder:
     def finish(self, unreadable: Sequence[Unreadable] = ()) -> Recording:
         """Put everything together."""
         backend, spec = self.detector.backend, self.detector.spec
+        if self._other_mark_up:
+            logger.warning(
+                "%s: annotations that cannot be used: %d pictures have other than %d points",
+                self.source,
+                self._other_mark_up,
+                spec.points,
+            )
         header = Header(
             source=self.source,
             engine=backend.name,
@@ -132,7 +140,7 @@ class Recorder:
         known, annotation_px = self.detector.spec.points, sample.annotation_px
         if annotation_px is not None and len(annotation_px) == known:
             return annotation_px
-        if annotation_px is not None and sample.mode == "box":
+        if annotation_px is not None and sample.boxed_by_annotation:
             # the box of five points, say, is not the face that this model was trained to see
             raise InputError(
                 f"{sample.name}: its .pts",
@@ -140,6 +148,7 @@ class Recorder:
                 got=str(len(annotation_px)),
                 action="Use --boxes whole, or a file of boxes",
             )
+        self._other_mark_up += annotation_px is not None
         return np.full((known, 2), np.nan)
 
     def _keep(self, trace: Trace, place: Any, decode_s: float, annotation_px: Any) -> None:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import glob
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parity.boxes import Box, box_of_points, read_boxes, read_pts
+from parity.boxes import Box, box_of_points, read_boxes, read_pts, read_tsv_points
 from runtime.errors import ConfigError, InputError
 from runtime.files import sha256_file, shown
 from runtime.picture import read_picture
+
+logger = logging.getLogger("starmark")
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -31,6 +34,7 @@ class Sample:
         name: as reports and recordings call it; unique among the samples.
         box_xyxy: face box in image px; None for the whole picture or a crop.
         annotation_px: (P, 2) points that people marked, image px; None where nobody did.
+        annotation_fault: why points that people marked cannot be used; empty where they can.
     """
 
     name: str
@@ -38,11 +42,20 @@ class Sample:
     box_xyxy: Box | None = None
     cropped: bool = False
     annotation_px: NDArray[np.float64] | None = None
+    annotation_fault: str = ""
 
     @property
     def mode(self) -> str:
         """box, whole or crop."""
         return "crop" if self.cropped else "whole" if self.box_xyxy is None else "box"
+
+    @property
+    def boxed_by_annotation(self) -> bool:
+        """Whether the box is the annotation's own minimum and maximum."""
+        marked = self.annotation_px
+        if marked is None:
+            return False
+        return self.box_xyxy == (*marked.min(axis=0), *marked.max(axis=0))
 
     @property
     def sha256(self) -> str:
@@ -79,6 +92,9 @@ def find_samples(patterns: Sequence[str], boxes: str | None = None) -> list[Samp
         boxes: "pts" (the points beside each picture), "whole", "crop", or a .json, .csv or .tsv
             file. None takes the .pts beside a picture where there is one, else the whole picture.
 
+    Annotations are the points of the .tsv, else the .pts beside each picture. Where a picture's box
+    does not come from it, a damaged one is said in the log, and the picture has no annotation.
+
     Raises:
         InputError: nothing found, a picture named twice, or boxes that do not fit the pictures.
         ConfigError: `boxes` is neither a known word nor a file.
@@ -86,7 +102,8 @@ def find_samples(patterns: Sequence[str], boxes: str | None = None) -> list[Samp
     paths = _expand(patterns)
     names = _unique_names(paths)
     if boxes in (*BOX_CHOICES, None):
-        return [_sample(name, path, boxes) for name, path in zip(names, paths, strict=True)]
+        samples = [_sample(name, path, boxes) for name, path in zip(names, paths, strict=True)]
+        return _with_faults_said(samples)
     if not Path(str(boxes)).is_file():
         raise ConfigError(
             f"--boxes {boxes}",
@@ -94,11 +111,18 @@ def find_samples(patterns: Sequence[str], boxes: str | None = None) -> list[Samp
             got="no such file",
             action="Check the path",
         )
-    found = read_boxes(Path(str(boxes)), paths)
-    return [
-        Sample(name=name, path=path, box_xyxy=found[path])
-        for name, path in zip(names, paths, strict=True)
-    ]
+    file = Path(str(boxes))
+    found = read_boxes(file, paths)
+    published = read_tsv_points(file, paths) if file.suffix.lower() == ".tsv" else {}
+    return _with_faults_said(
+        [
+            _annotated(
+                Sample(name=name, path=path, box_xyxy=found[path]),
+                published.get(path, _points_beside(path)),
+            )
+            for name, path in zip(names, paths, strict=True)
+        ]
+    )
 
 
 def decoded(
@@ -184,11 +208,41 @@ def _unique_names(paths: Sequence[Path]) -> list[str]:
 
 def _sample(name: str, path: Path, boxes: str | None) -> Sample:
     points = path.with_suffix(".pts")
-    points_px = read_pts(points) if boxes == "pts" or points.is_file() else None
-    if points_px is None or boxes not in ("pts", None):
-        return Sample(name=name, path=path, cropped=boxes == "crop", annotation_px=points_px)
+    if boxes in ("whole", "crop") or (boxes is None and not points.is_file()):
+        plain = Sample(name=name, path=path, cropped=boxes == "crop")
+        return _annotated(plain, _points_beside(path))
+    points_px = read_pts(points)
     box_xyxy = box_of_points(points_px, str(points))
     return Sample(name=name, path=path, box_xyxy=box_xyxy, annotation_px=points_px)
+
+
+def _points_beside(path: Path) -> NDArray[np.float64] | str | None:
+    """The points in the .pts beside a picture, what is wrong with it, or None without one."""
+    points = path.with_suffix(".pts")
+    try:
+        return read_pts(points) if points.is_file() else None
+    except InputError as error:
+        return str(error)
+
+
+def _annotated(sample: Sample, marked: NDArray[np.float64] | str | None) -> Sample:
+    if isinstance(marked, str):
+        return replace(sample, annotation_fault=marked)
+    return replace(sample, annotation_px=marked)
+
+
+def _with_faults_said(samples: list[Sample]) -> list[Sample]:
+    """One line for all of them: agreement can be judged without annotations."""
+    faults = [sample for sample in samples if sample.annotation_fault]
+    if faults:
+        logger.warning(
+            "annotations that cannot be used: %d of %d pictures, the first %s: %s",
+            len(faults),
+            len(samples),
+            faults[0].name,
+            faults[0].annotation_fault,
+        )
+    return samples
 
 
 def _nothing(where: str, got: str) -> InputError:

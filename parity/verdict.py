@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from parity.accuracy import AccuracyReport, not_annotated
 from parity.errors import ErrorTable, Statistics, statistics
 from runtime.errors import ConfigError
 
@@ -18,12 +19,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The largest errors that pass, over |dx| and |dy|, in px of the photo or of the crop.
 
     Mean and maximum are the reference's promises; a percentile is judged only where it is given.
+    So is the increase of the mean NME, in percentage points: it needs annotated pictures.
     """
 
     max_mean_px: float = 0.1
     max_error_px: float = 0.5
     max_p95_px: float | None = None
     max_p99_px: float | None = None
+    max_nme_increase_points: float | None = None
     unit: Unit = "photo"
 
     def check(self, where: str = "limits") -> Limits:
@@ -40,10 +43,18 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                     got=repr(limit),
                     action="Leave it out for the reference's promise",
                 )
+        increase = self.max_nme_increase_points
+        if increase is not None and not (math.isfinite(increase) and increase >= 0):
+            raise ConfigError(
+                f"{where}: max_nme_increase",
+                expected="a finite number of percentage points, 0 or more",
+                got=repr(increase),
+                action="0.1, for example, lets a mean NME of 5 % rise to 5.1 %",
+            )
         return self
 
     def named(self) -> list[tuple[str, str, float]]:
-        """Each limit that is given: its name on the command line, its statistic, its value."""
+        """Each limit in px that is given: name on the command line, statistic, value."""
         given = (
             ("mean", "mean", self.max_mean_px),
             ("error", "max", self.max_error_px),
@@ -74,8 +85,12 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     smallest_passing: Limits
 
 
-def judge(table: ErrorTable, limits: Limits) -> Verdict:
-    """Hold a comparison against limits."""
+def judge(table: ErrorTable, limits: Limits, accuracy: AccuracyReport | None = None) -> Verdict:
+    """Hold a comparison against limits.
+
+    Raises:
+        InputError: a limit of the NME without accuracy.
+    """
     found = statistics(table.photo_px if limits.unit == "photo" else table.crop_px)
     exceeded = tuple(
         f"{field} {told_apart(getattr(found, field), limit)} px > {limit!r} px"
@@ -83,13 +98,29 @@ def judge(table: ErrorTable, limits: Limits) -> Verdict:
         # "not <=" and not ">": a NaN must never pass
         if not getattr(found, field) <= limit
     )
+    exceeded += _exceeded_nme(limits.max_nme_increase_points, accuracy)
     return Verdict(
         passed=not exceeded,
         limits=limits,
         exceeded=exceeded,
         worst=_worst(table, limits.unit),
-        smallest_passing=_smallest(found, limits),
+        smallest_passing=_smallest(found, limits, accuracy),
     )
+
+
+def _exceeded_nme(limit: float | None, accuracy: AccuracyReport | None) -> tuple[str, ...]:
+    if limit is None:
+        return ()
+    if accuracy is None:
+        raise not_annotated("none whose NME can be told")
+    if accuracy.change_points <= limit:
+        return ()
+    around = ""
+    if accuracy.interval_points is not None:
+        low, high = accuracy.interval_points
+        around = f", {accuracy.confidence:.0%} between {low:+.4g} and {high:+.4g}"
+    change = told_apart(accuracy.change_points, limit)
+    return (f"NME +{change} points > {limit!r} points{around}",)
 
 
 def told_apart(value: float, limit: float) -> str:
@@ -101,12 +132,14 @@ def told_apart(value: float, limit: float) -> str:
     return repr(value)
 
 
-def _smallest(found: Statistics, limits: Limits) -> Limits:
+def _smallest(found: Statistics, limits: Limits, accuracy: AccuracyReport | None) -> Limits:
+    judged = None if limits.max_nme_increase_points is None else accuracy
     return Limits(
         max_mean_px=found.mean,
         max_error_px=found.max,
         max_p95_px=None if limits.max_p95_px is None else found.p95,
         max_p99_px=None if limits.max_p99_px is None else found.p99,
+        max_nme_increase_points=None if judged is None else max(0.0, judged.change_points),
         unit=limits.unit,
     )
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
+from parity.accuracy import AccuracyReport, Measured, measure_accuracy
 from parity.errors import (
     ErrorTable,
     FrameStatistics,
@@ -36,7 +38,7 @@ class SourceReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class PictureReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One picture's errors."""
+    """One picture's errors. `nme_percent` is the reference's and the candidate's, if annotated."""
 
     name: str
     mode: str
@@ -45,6 +47,7 @@ class PictureReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     same_crop: bool
     photo_px: FrameStatistics
     crop_px: FrameStatistics
+    nme_percent: tuple[float, float] | None
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,7 +77,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Everything a comparison says. All statistics are those that were judged.
 
     `judged_on` is "same crops", "shared crops" (one side was run again on the other's), or
-    "end to end" (the crops differ and nobody carries them).
+    "end to end" (the crops differ and nobody carries them). `accuracy` is None where no picture is
+    annotated; `accuracy_missing` says why there is none although pictures are.
     """
 
     verdict: Verdict
@@ -83,6 +87,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     crop_px: FrameStatistics
     percent_interocular: FrameStatistics | None
     spread_crop_px: Statistics
+    accuracy: AccuracyReport | None
+    accuracy_missing: str
     end_to_end: EndToEnd | None
     first_points: tuple[FirstPoint, ...]
     pictures: tuple[PictureReport, ...]
@@ -109,25 +115,30 @@ def make_report(
         shared: both sides on the same crops, where their own differ and one could be run again.
 
     Raises:
-        InputError: recordings that cannot be compared.
+        InputError: recordings that cannot be compared, or carry different annotations; or a limit
+            of the NME where no picture is annotated.
     """
     ends = error_table(reference, candidate)
     differing = crops_that_differ(reference, candidate)
-    table = error_table(*shared) if differing and shared is not None else ends
+    again = shared if differing else None
+    table = ends if again is None else error_table(*again)
+    measured = measure_accuracy(*(again or (reference, candidate)))
     judged_on = "same crops"
     if differing:
-        judged_on = "end to end" if shared is None else "shared crops"
+        judged_on = "end to end" if again is None else "shared crops"
     has_eyes = bool(np.isfinite(table.interocular_px).all())
     return Report(
-        verdict=judge(table, limits),
+        verdict=judge(table, limits, measured.report),
         judged_on=judged_on,
         photo_px=frame_statistics(table.photo_px),
         crop_px=frame_statistics(table.crop_px),
         percent_interocular=frame_statistics(table.percent) if has_eyes else None,
         spread_crop_px=statistics(table.spread_px),
+        accuracy=measured.report,
+        accuracy_missing=measured.missing,
         end_to_end=_end_to_end(ends, differing) if differing else None,
         first_points=_first_points(table),
-        pictures=_pictures(reference, table, differing),
+        pictures=_pictures(reference, table, measured, differing),
         regions=_regions(reference, table),
         landmarks=tuple(_part(table.of(points=[p])) for p in range(table.photo_px.shape[1])),
         unreadable=reference.header.unreadable,
@@ -159,7 +170,7 @@ def _first_points(table: ErrorTable) -> tuple[FirstPoint, ...]:
 
 
 def _pictures(
-    reference: Recording, table: ErrorTable, differing: tuple[str, ...]
+    reference: Recording, table: ErrorTable, measured: Measured, differing: tuple[str, ...]
 ) -> tuple[PictureReport, ...]:
     different = set(differing)
     return tuple(
@@ -171,9 +182,16 @@ def _pictures(
             same_crop=picture.name not in different,
             photo_px=frame_statistics(table.photo_px[index]),
             crop_px=frame_statistics(table.crop_px[index]),
+            nme_percent=_both(measured.nme_percent[index]),
         )
         for index, picture in enumerate(reference.header.pictures)
     )
+
+
+def _both(nme_percent: NDArray[np.float64]) -> tuple[float, float] | None:
+    if np.isnan(nme_percent).any():
+        return None
+    return float(nme_percent[0]), float(nme_percent[1])
 
 
 def _regions(reference: Recording, table: ErrorTable) -> dict[str, Part]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from parity.errors import Statistics
+from parity.report.accuracy import accuracy_lines
 from parity.report.record import Part, Report
 from parity.verdict import Limits, told_apart
 
@@ -34,6 +35,7 @@ def as_text(report: Report) -> str:
         "",
         *_table(report),
         "",
+        *accuracy_lines(report),
         *_first_points(report),
         "",
         *_regions(report.regions),
@@ -57,7 +59,15 @@ def verdict_line(report: Report) -> str:
         f"{field} {told_apart(getattr(found, field), limit)} <= {limit!r} px"
         for _, field, limit in verdict.limits.named()
     )
-    return f"PASSED: {', '.join(held)} ({unit})"
+    return f"PASSED: {', '.join([*held, *_held_nme(report)])} ({unit})"
+
+
+def _held_nme(report: Report) -> list[str]:
+    limit = report.verdict.limits.max_nme_increase_points
+    if limit is None or report.accuracy is None:
+        return []
+    change = told_apart(report.accuracy.change_points, limit)
+    return [f"NME {change if change.startswith('-') else f'+{change}'} <= {limit!r} points"]
 
 
 def _notes(report: Report) -> list[str]:
@@ -152,6 +162,8 @@ def _end(report: Report) -> list[str]:
 def _options(limits: Limits) -> str:
     """Six digits, never below the value: limits copied from here must pass."""
     options = [f"--max-{name} {_rounded_up(limit)}" for name, _, limit in limits.named()]
+    if limits.max_nme_increase_points is not None:
+        options.append(f"--max-nme-increase {_rounded_up(limits.max_nme_increase_points)}")
     return " ".join([*options, *(["--unit crop"] if limits.unit == "crop" else [])])
 
 
