@@ -8,7 +8,6 @@ import sys
 import time
 from importlib import metadata
 
-import cv2
 import numpy as np
 
 PACKAGES = ("onnxruntime", "torch", "torch_npu", "onnx")
@@ -18,6 +17,8 @@ GEMM_ROUNDS = 8
 
 def versions() -> dict[str, str]:
     """Python and the packages that can move a figure, asked of metadata: nothing is imported."""
+    import cv2  # here: recordings are compared without it
+
     found = {
         "python": platform.python_version(),
         "numpy": np.__version__,

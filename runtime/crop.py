@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -77,6 +76,8 @@ def crop_face(image: Any, face_bbox: Any, size: int) -> Crop:
     Raises:
         InputError: the picture or the box cannot be used.
     """
+    import cv2  # here: recordings are compared without it
+
     picture = check_picture(image)
     height, width = picture.shape[:2]
     box_xyxy = geometry.check_box(face_bbox, size_wh=(width, height))
@@ -114,6 +115,8 @@ def crop_whole(image: Any, size: int) -> Crop:
     Raises:
         InputError: the picture cannot be used, or has a side of 1 px.
     """
+    import cv2
+
     picture = check_picture(image)
     height, width = picture.shape[:2]
     if min(height, width) < SHORTEST_WHOLE_SIDE_PX:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,6 +32,8 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     Raises:
         InputError: missing, empty, truncated, not a picture, or too large for the decoder.
     """
+    import cv2  # here: recordings are compared without it
+
     # a pipe or a device may never end
     if path.exists() and not path.is_file():
         raise _unreadable(path, "a folder" if path.is_dir() else "a pipe or device")
@@ -65,6 +66,8 @@ def check_encoder(path: Path) -> None:
     Raises:
         InputError: no encoder for the suffix.
     """
+    import cv2
+
     if not path.suffix or not cv2.haveImageWriter(f"x{path.suffix}"):
         raise InputError(
             shown(path),
@@ -81,6 +84,8 @@ def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
         InputError: no encoder for the suffix, or a picture that is too large for it.
         OSError: the folder cannot be written to.
     """
+    import cv2
+
     check_encoder(path)
     try:
         fine, encoded = cv2.imencode(path.suffix, picture)
@@ -99,6 +104,8 @@ def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
 
 def _refuse_float(path: Path, encoded: bytes) -> None:
     """A float TIFF would be cast to bytes, which turns 0..1 into black."""
+    import cv2
+
     deep = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
     if deep is not None and deep.dtype not in (np.uint8, np.uint16):
         raise _unreadable(path, f"a TIFF of {deep.dtype}, whose range nobody knows")
