@@ -133,7 +133,7 @@ def _make_graph(job: Job, old: Manifest | None, staging: Path) -> tuple[Checkpoi
     logger.info("%s: %s parameters, 0 missing, 0 unexpected keys", *_counted(checkpoint))
     _check_model(job, checkpoint)
     with step(f"simplify ({simplifier()})"):
-        graph = simplify(exported.graph, checkpoint.sha256)
+        graph = simplify(exported)
         (staging / ONNX_NAME).write_bytes(graph.SerializeToString(deterministic=True))
     counts = operator_counts(graph)
     fact = OnnxFact(

@@ -27,6 +27,7 @@ from runtime.manifest import CheckpointFact
 from runtime.network.checkpoint import build_network, load_checkpoint, parameter_count
 from runtime.network.hourglass import StackedHourglass, with_constant_maps
 from runtime.spec import INPUT_NAME, OUTPUT_NAMES
+from runtime.stages import tap_names
 
 BATCH_AXIS = "N"
 # Any batch above 1 will do; 1 would let dynamo specialise on it.
@@ -51,8 +52,8 @@ def export_graph(weights: Path, settings: OnnxTable) -> ExportedGraph:
         settings: exporter and opset; "auto" takes TorchScript where this torch has it.
 
     Returns:
-        Input `image` float32 (N, 3, S, S), outputs `landmarks` (N, P, 2) and `covariance`
-        (N, P, 3), N symbolic.
+        Input `image` float32 (N, 3, S, S), outputs `landmarks` (N, P, 2), `covariance`
+        (N, P, 3) and every tap of `runtime.stages`, N symbolic.
 
     Raises:
         ArtifactError: the checkpoint cannot be used.
@@ -72,6 +73,8 @@ def export_graph(weights: Path, settings: OnnxTable) -> ExportedGraph:
     opset = settings.opset or (TORCHSCRIPT_OPSET if exporter == "torchscript" else DYNAMO_OPSET)
     size = checkpoint.architecture.size
     example = torch.zeros(TRACED_BATCH, 3, size, size)
+    # as outputs, because what is inside a graph is named by the exporter and the simplifier
+    network.gives = (*OUTPUT_NAMES, *tap_names(checkpoint.architecture))
     export = _by_torchscript if exporter == "torchscript" else _by_dynamo
     try:
         with torch.no_grad(), _quiet():
@@ -108,8 +111,8 @@ def _by_torchscript(network: StackedHourglass, example: torch.Tensor, opset: int
         (example,),
         buffer,
         input_names=[INPUT_NAME],
-        output_names=list(OUTPUT_NAMES),
-        dynamic_axes={name: {0: BATCH_AXIS} for name in (INPUT_NAME, *OUTPUT_NAMES)},
+        output_names=list(network.gives),
+        dynamic_axes={name: {0: BATCH_AXIS} for name in (INPUT_NAME, *network.gives)},
         opset_version=opset,
         **chosen,
     )
@@ -121,7 +124,7 @@ def _by_dynamo(network: StackedHourglass, example: torch.Tensor, opset: int) -> 
         network,
         (example,),
         input_names=[INPUT_NAME],
-        output_names=list(OUTPUT_NAMES),
+        output_names=list(network.gives),
         dynamic_shapes={INPUT_NAME: {0: torch.export.Dim(BATCH_AXIS)}},
         opset_version=opset,
         dynamo=True,

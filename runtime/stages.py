@@ -1,7 +1,7 @@
 """The network's stages, in their order: where a difference between two runs can be looked for.
 
 A stage's name is also the name of the tensor that leaves it, in every graph this project exports
-and in every recording with taps.
+(see `inner_tap_names`) and in every recording with taps.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from runtime.spec import INPUT_NAME, OUTPUT_NAMES, Architecture
+
+# The maps are a quarter of the picture: the stem halves twice.
+STEM_STRIDE = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +21,17 @@ class Stage:
     name: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+
+    @property
+    def stack(self) -> int:
+        """The stack it belongs to; 0 for what comes before and after all of them."""
+        stack, _, _ = self.name.rpartition(".")
+        return int(stack.removeprefix("stack") or 0)
+
+    @property
+    def part(self) -> str:
+        """What it does, the same word in every stack."""
+        return self.name.rpartition(".")[2]
 
 
 def stages_of(stacks: int) -> tuple[Stage, ...]:
@@ -52,9 +66,38 @@ def stages_of(stacks: int) -> tuple[Stage, ...]:
     return (*found, Stage(name=OUTPUT_NAMES[0], inputs=(last,), outputs=OUTPUT_NAMES))
 
 
+def tap_shapes(architecture: Architecture) -> dict[str, tuple[int, int, int]]:
+    """Every tensor that can be tapped between the picture and the outputs, in order.
+
+    Returns:
+        Channels, rows and columns of one picture's share, by name.
+    """
+    a = architecture
+    side = a.size // STEM_STRIDE
+    channels = {
+        "heatmaps": a.points,
+        "pointmaps": a.points,
+        "fused": a.points,
+        "edgemaps": a.contours,
+    }
+    return {
+        stage.name: (channels.get(stage.part, a.channels), side, side)
+        for stage in stages_of(a.stacks)[:-1]
+    }
+
+
 def tap_names(architecture: Architecture) -> tuple[str, ...]:
-    """Every tensor that can be tapped between the picture and the outputs."""
-    return tuple(stage.name for stage in stages_of(architecture.stacks)[:-1])
+    """The names alone."""
+    return tuple(tap_shapes(architecture))
+
+
+def inner_tap_names(architecture: Architecture) -> tuple[str, ...]:
+    """The taps that every exported graph holds as tensors inside it.
+
+    Nothing reads the fused maps of a stack before the last: they are in debug bundles alone.
+    """
+    read = {name for stage in stages_of(architecture.stacks) for name in stage.inputs}
+    return tuple(name for name in tap_names(architecture) if name in read)
 
 
 def _stage(name: str, *inputs: str) -> Stage:

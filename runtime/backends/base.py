@@ -101,27 +101,7 @@ class Backend(ABC):
             InputError: another shape or dtype.
             InferenceError: closed, the engine failed, or its outputs are not what they must be.
         """
-        if self._closed:
-            raise InferenceError(
-                self.name, expected="an open backend", got="a closed one", action="Open a new one"
-            )
-        if os.getpid() != self._process:
-            # engines' threads do not survive a fork; torch would wait for them for ever
-            raise InferenceError(
-                self.name,
-                expected=f"a call in process {self._process}, which opened it",
-                got=f"one in its fork {os.getpid()}",
-                action="Open a Detector in each process; on an NPU, in spawned ones",
-            )
-        expected = self.spec.input
-        shape = expected.shape(len(batch) if batch.ndim else 0)
-        if batch.dtype != expected.dtype or batch.shape != shape or len(batch) == 0:
-            raise InputError(
-                self.name,
-                expected=f"{expected.dtype} {expected.shape(1)} with 1 or more pictures",
-                got=f"{batch.dtype} {batch.shape}",
-                action="Pack crops with spec.input.pack()",
-            )
+        self._check_call(batch)
         said = self._run(batch)
         points = self.spec.points
         self._check("landmarks", said.landmarks, (len(batch), points, 2))
@@ -152,6 +132,33 @@ class Backend(ABC):
     @abstractmethod
     def _close(self) -> None:
         """Release what the engine holds."""
+
+    def _check_call(self, batch: NDArray[Any]) -> None:
+        """Refuse a call that no engine should see."""
+        self._check_open()
+        expected = self.spec.input
+        shape = expected.shape(len(batch) if batch.ndim else 0)
+        if batch.dtype != expected.dtype or batch.shape != shape or len(batch) == 0:
+            raise InputError(
+                self.name,
+                expected=f"{expected.dtype} {expected.shape(1)} with 1 or more pictures",
+                got=f"{batch.dtype} {batch.shape}",
+                action="Pack crops with spec.input.pack()",
+            )
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InferenceError(
+                self.name, expected="an open backend", got="a closed one", action="Open a new one"
+            )
+        if os.getpid() != self._process:
+            # engines' threads do not survive a fork; torch would wait for them for ever
+            raise InferenceError(
+                self.name,
+                expected=f"a call in process {self._process}, which opened it",
+                got=f"one in its fork {os.getpid()}",
+                action="Open a Detector in each process; on an NPU, in spawned ones",
+            )
 
     def _check(self, output: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
         if array.shape != shape or array.dtype != np.float32:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
@@ -15,20 +16,23 @@ import runtime.network  # noqa: F401  # holds torch's device autoload back; must
 import torch
 
 from runtime.backends import npu_import
-from runtime.backends.base import Backend, Outputs, Settings
+from runtime.backends.base import F32, Backend, Outputs, Settings
 from runtime.backends.npu_device import NpuDevice
 from runtime.backends.npu_device import Stopwatch as NpuStopwatch
 from runtime.backends.npu_failures import Refusal, explain, refusal_of
-from runtime.errors import BackendError, BackendUnavailable, InferenceError, one_line
+from runtime.errors import BackendError, BackendUnavailable, InferenceError, InputError, one_line
 from runtime.network.checkpoint import build_network, load_checkpoint, parameter_count
 from runtime.source import Artifact, is_index
-from runtime.spec import spec_of
+from runtime.spec import INPUT_NAME, spec_of
+from runtime.stages import Stage, stages_of, tap_names, tap_shapes
 
 ACCELERATORS = ("npu", "cuda")
 STAGES = ("h2d", "compute", "d2h")
 SAME_ON_CPU = "Run the same source with @cpu to see whether the device is at fault"
 
 logger = logging.getLogger("starmark")
+
+Answer = TypeVar("Answer")
 
 
 class TorchBackend(Backend):
@@ -43,9 +47,8 @@ class TorchBackend(Backend):
         network = build_network(checkpoint)
         self.parameters = parameter_count(network)
         self.checkpoint_sha256 = checkpoint.sha256
-        self.spec = spec_of(
-            points=checkpoint.architecture.points, size=checkpoint.architecture.size
-        )
+        self._architecture = checkpoint.architecture
+        self.spec = spec_of(points=self._architecture.points, size=self._architecture.size)
         self._network: Any = self._placed(network)
         self._warm: set[tuple[int, ...]] = set()
 
@@ -58,26 +61,102 @@ class TorchBackend(Backend):
             refused = refusal_of(error, otherwise="no room for the network", action=SAME_ON_CPU)
             raise _unavailable(self.device, refused) from error
 
+    def taps(self, batch: NDArray[Any]) -> dict[str, F32]:
+        """Every tensor between the picture and the outputs, under the names of `runtime.stages`.
+
+        Args:
+            batch: as for `run`.
+
+        Returns:
+            float32 (N, C, S / 4, S / 4) each, as the device left them: what overflowed, too.
+
+        Raises:
+            InputError, InferenceError: as `run`.
+        """
+        self._check_call(batch)
+        names = tap_names(self._architecture)
+        return self._in_turn(lambda: self._fetched(self._network.tensors(self._sent(batch), names)))
+
+    def run_stage(self, name: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, F32]:
+        """Run one stage alone, for example on what another engine gave to it.
+
+        Args:
+            name: of one of `runtime.stages.stages_of`.
+            inputs: at least the tensors that the stage reads, float32 (N, C, H, W) by their names.
+
+        Returns:
+            The stage's outputs, float32, by their names.
+
+        Raises:
+            InputError: no such stage, or a tensor missing or of another shape or dtype.
+            InferenceError: closed, or the engine failed.
+        """
+        self._check_open()
+        stages = {stage.name: stage for stage in stages_of(self._architecture.stacks)}
+        if name not in stages:
+            raise InputError(
+                f"{self.name}: stage {name!r}",
+                expected=f"one of {', '.join(stages)}",
+                got=repr(name),
+                action="Choose one of them",
+            )
+        stage = stages[name]
+        self._check_stage_inputs(stage, inputs)
+
+        def run() -> dict[str, F32]:
+            made = self._network.run_stage(stage, *(self._sent(inputs[n]) for n in stage.inputs))
+            return self._fetched(dict(zip(stage.outputs, made, strict=True)))
+
+        return self._in_turn(run)
+
+    def _check_stage_inputs(self, stage: Stage, inputs: Mapping[str, NDArray[Any]]) -> None:
+        shapes: dict[str, tuple[int, ...]] = {INPUT_NAME: self.spec.input.shape(1)[1:]}
+        shapes |= tap_shapes(self._architecture)
+        given = {name: inputs[name] for name in stage.inputs if name in inputs}
+        found = {name: f"{array.dtype} {array.shape}" for name, array in given.items()}
+        pictures = max((array.shape[0] for array in given.values() if array.ndim), default=0)
+        expected = {name: f"float32 {(max(pictures, 1), *shapes[name])}" for name in stage.inputs}
+        if found != expected:
+            raise InputError(
+                f"{self.name}: stage {stage.name!r}",
+                expected=", ".join(f"{name} {what}" for name, what in expected.items()),
+                got=", ".join(f"{name} {what}" for name, what in found.items()) or "none of them",
+                action="Give it the tensors of one run of the same network",
+            )
+
     def _run(self, batch: NDArray[Any]) -> Outputs:
+        return self._in_turn(lambda: self._timed(batch))
+
+    def _in_turn(self, work: Callable[[], Answer]) -> Answer:
+        """Do it on the device while nobody else does, and translate what fails there."""
+        turn = self._npu.turn() if self._npu is not None else contextlib.nullcontext()
         try:
-            if self._npu is None:
-                return self._forward(batch, _HostStopwatch(self.device))
-            with self._npu.turn():
-                if batch.shape not in self._warm:
-                    self._warm_up(self._npu, batch)
-                return self._forward(batch, self._npu.stopwatch())
+            with turn, torch.inference_mode():
+                return work()
         except RuntimeError as error:
             raise self._failure(error) from error
 
+    def _timed(self, batch: NDArray[Any]) -> Outputs:
+        if self._npu is None:
+            return self._forward(batch, _HostStopwatch(self.device))
+        if batch.shape not in self._warm:
+            self._warm_up(self._npu, batch)
+        return self._forward(batch, self._npu.stopwatch())
+
+    def _sent(self, array: NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+    def _fetched(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, F32]:
+        return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+
     def _forward(self, batch: NDArray[Any], stopwatch: _HostStopwatch | NpuStopwatch) -> Outputs:
-        with torch.inference_mode():
-            stopwatch.mark()
-            crops = torch.from_numpy(batch).to(self.device)
-            stopwatch.mark()
-            outputs = self._network(crops)
-            stopwatch.mark()
-            landmarks, covariance = (output.cpu().numpy() for output in outputs)
-            stopwatch.mark()
+        stopwatch.mark()
+        crops = self._sent(batch)
+        stopwatch.mark()
+        outputs = self._network(crops)
+        stopwatch.mark()
+        landmarks, covariance = (output.cpu().numpy() for output in outputs)
+        stopwatch.mark()
         timings = dict(zip(STAGES, stopwatch.seconds(), strict=True))
         return Outputs(landmarks=landmarks, covariance=covariance, timings=timings)
 

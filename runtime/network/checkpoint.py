@@ -17,8 +17,9 @@ from torch import Tensor
 
 from runtime.errors import ArtifactError, BackendUnavailable, one_line
 from runtime.files import sha256_file
-from runtime.network.hourglass import STEM_STRIDE, StackedHourglass
+from runtime.network.hourglass import StackedHourglass
 from runtime.spec import Architecture
+from runtime.stages import STEM_STRIDE
 
 NAMED_FAULTS = 3
 STATE_KEYS = ("net", "state_dict")

@@ -10,7 +10,7 @@ https://arxiv.org/abs/1603.06937.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
@@ -19,19 +19,8 @@ from torch.nn import functional
 from runtime.network.coord_conv import ConstantMapCoordConv, CoordConv
 from runtime.network.edge_to_heatmap import EdgeToHeatmap
 from runtime.network.soft_argmax import soft_argmax
-from runtime.spec import Architecture
-
-# The maps are a quarter of the picture: the stem halves twice.
-STEM_STRIDE = 4
-
-
-class StackMaps(NamedTuple):
-    """What one stack says; all maps (N, channels, S / 4, S / 4)."""
-
-    heat: Tensor
-    point: Tensor
-    edge: Tensor
-    fused: Tensor
+from runtime.spec import INPUT_NAME, OUTPUT_NAMES, Architecture
+from runtime.stages import STEM_STRIDE, Stage, stages_of
 
 
 class Conv(nn.Module):
@@ -96,12 +85,19 @@ class Hourglass(nn.Module):
 
 
 class StackedHourglass(nn.Module):
-    """A picture to landmarks and their covariance, both in the crop's normalised frame."""
+    """A picture to landmarks and their covariance, both in the crop's normalised frame.
+
+    Attributes:
+        stages: what it runs, in order.
+        gives: names of the tensors that `forward` returns; an exporter adds the taps.
+    """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         a = architecture
         self.architecture = a
+        self.stages = stages_of(a.stacks)
+        self.gives: tuple[str, ...] = OUTPUT_NAMES
         side = a.size // STEM_STRIDE
         stem = CoordConv(3, a.stem, side=a.size, kernel=7, stride=2, batch_norm=True)
         self.pre = nn.Sequential(
@@ -138,35 +134,67 @@ class StackedHourglass(nn.Module):
     def _heads(in_channels: int, out_channels: int, count: int) -> nn.ModuleList:
         return nn.ModuleList(Conv(in_channels, out_channels) for _ in range(count))
 
-    def stacks(self, image: Tensor) -> list[StackMaps]:
-        """Run every stack and keep what each says.
+    def run_stage(self, stage: Stage, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Run one stage alone.
 
         Args:
-            image: (N, 3, S, S) float, BGR, x / 127.5 - 1.
+            stage: one of `stages`.
+            inputs: in the order of `stage.inputs`.
+
+        Returns:
+            In the order of `stage.outputs`; all maps (N, channels, S / 4, S / 4).
         """
-        x = self.pre(image)
-        said: list[StackMaps] = []
-        for index in range(self.architecture.stacks):
-            features = self.features[index](self.hgs[index](x, said[-1].heat if said else None))
-            heat = functional.relu(
-                functional.instance_norm(self.out_heatmaps[index](features), eps=1e-5)
-            )
-            point = torch.sigmoid(self.out_pointmaps[index](features))
-            edge = torch.sigmoid(self.out_edgemaps[index](features))
-            said.append(StackMaps(heat, point, edge, self.e2h_transform(edge) * point * heat))
-            if index + 1 < self.architecture.stacks:
-                x = (
+        index = stage.stack
+        match stage.part:
+            case "stem":
+                made = self.pre(*inputs)
+            case "hourglass":
+                made = self.hgs[index](*inputs)
+            case "features":
+                made = self.features[index](*inputs)
+            case "heatmaps":
+                raw = self.out_heatmaps[index](*inputs)
+                made = functional.relu(functional.instance_norm(raw, eps=1e-5))
+            case "pointmaps":
+                made = torch.sigmoid(self.out_pointmaps[index](*inputs))
+            case "edgemaps":
+                made = torch.sigmoid(self.out_edgemaps[index](*inputs))
+            case "fused":
+                heat, point, edge = inputs
+                made = self.e2h_transform(edge) * point * heat
+            case "merged":
+                x, features, heat, point, edge = inputs
+                made = (
                     x
                     + self.merge_features[index](features)
                     + self.merge_heatmaps[index](heat)
                     + self.merge_pointmaps[index](point)
                     + self.merge_edgemaps[index](edge)
                 )
-        return said
+            case _:
+                return soft_argmax(*inputs)
+        return (made,)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 3, S, S) to landmarks (N, P, 2) and covariance (N, P, 3) of the last stack."""
-        return soft_argmax(self.stacks(image)[-1].fused)
+    def tensors(self, image: Tensor, names: Collection[str]) -> dict[str, Tensor]:
+        """Run every stage, and keep what is asked for.
+
+        Args:
+            image: (N, 3, S, S) float, BGR, x / 127.5 - 1.
+            names: outputs of `stages`.
+        """
+        alive = {INPUT_NAME: image}
+        for index, stage in enumerate(self.stages):
+            made = self.run_stage(stage, *(alive[name] for name in stage.inputs))
+            alive.update(zip(stage.outputs, made, strict=True))
+            # the maps of a batch of a full-size network are gigabytes: none outlives its use
+            read = {name for later in self.stages[index + 1 :] for name in later.inputs}
+            alive = {name: t for name, t in alive.items() if name in read or name in names}
+        return {name: alive[name] for name in names}
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """(N, 3, S, S) to what `gives` names: landmarks (N, P, 2), covariance (N, P, 3), taps."""
+        found = self.tensors(image, self.gives)
+        return tuple(found[name] for name in self.gives)
 
 
 def with_constant_maps(network: StackedHourglass) -> StackedHourglass:

@@ -17,7 +17,8 @@ from runtime.network.checkpoint import Checkpoint, build_network, load_checkpoin
 from runtime.network.coord_conv import coordinate_planes
 from runtime.network.hourglass import StackedHourglass, with_constant_maps
 from runtime.network.soft_argmax import soft_argmax
-from runtime.spec import Architecture
+from runtime.spec import INPUT_NAME, OUTPUT_NAMES, Architecture
+from runtime.stages import tap_names
 
 CROP_PX = 128  # crop px per unit of the normalised frame
 FULL = Architecture(stacks=4, depth=4, channels=256, stem=64, points=68, contours=9)
@@ -50,20 +51,19 @@ def test_full_model_reproduces_the_published_answers_at_every_stack(
     network = build_network(full_checkpoint)
     image = torch.from_numpy(golden["image_u8_nchw_bgr"]).float() / 127.5 - 1
     with torch.inference_mode():
-        said = network.stacks(image)
-        landmarks = [soft_argmax(maps.fused)[0].numpy() for maps in said]
+        said = network.tensors(image, tap_names(FULL))
+        landmarks = [soft_argmax(said[f"stack{i}.fused"])[0].numpy() for i in range(FULL.stacks)]
         folded, _ = with_constant_maps(network)(image)
 
     assert full_checkpoint.architecture == FULL
     for found, expected in zip(landmarks, golden["stack_landmarks_f64"], strict=True):
         assert np.abs(found - expected).max() * CROP_PX < 1e-3
     assert np.abs(folded.numpy() - golden["landmarks_f64"]).max() * CROP_PX < 1e-3
-    last = said[-1]
     for maps, name in (
-        (last.fused.sum((2, 3)), "heatmap_sum_f64"),
-        (last.fused.amax((2, 3)), "heatmap_max_f64"),
-        (last.edge.mean((2, 3)), "edgemap_mean_f64"),
-        (last.point.mean((2, 3)), "pointmap_mean_f64"),
+        (said["stack3.fused"].sum((2, 3)), "heatmap_sum_f64"),
+        (said["stack3.fused"].amax((2, 3)), "heatmap_max_f64"),
+        (said["stack3.edgemaps"].mean((2, 3)), "edgemap_mean_f64"),
+        (said["stack3.pointmaps"].mean((2, 3)), "pointmap_mean_f64"),
     ):
         np.testing.assert_allclose(maps.numpy(), golden[name], rtol=1e-4, atol=1e-5)
 
@@ -98,7 +98,8 @@ def test_float32_decode_of_real_maps_agrees_with_the_oracle() -> None:
     """From the network's own heatmaps, points and spread to a thousandth of a crop px."""
     network = build_network(load_checkpoint(STARTER))
     with torch.inference_mode():
-        fused = network.stacks(torch.rand(1, 3, 256, 256) * 2 - 1)[-1].fused
+        image = torch.rand(1, 3, 256, 256) * 2 - 1
+        fused = network.tensors(image, ["stack1.fused"])["stack1.fused"]
         points, covariance = soft_argmax(fused)
     for p in range(0, 68, 7):
         point, moments = oracles.decode(fused[0, p].double().numpy())
@@ -125,7 +126,8 @@ def test_constant_maps_change_nothing_but_the_shape_of_the_graph() -> None:
     with torch.inference_mode():
         network = tiny_network(3)
         expected = network(image)
-        gate = network.stacks(image)[0].heat[:, -1:] > 0.05
+        heat = network.tensors(image, ["stack0.heatmaps"])["stack0.heatmaps"]
+        gate = heat[:, -1:] > 0.05
         found = with_constant_maps(network)(image)
 
     assert 0.05 < gate.float().mean() < 0.95
@@ -152,3 +154,27 @@ def test_architecture_is_inferred_from_keys_and_shapes(
     with open_backend(path, "cpu") as backend:
         said = backend.run(backend.spec.input.pack(np.zeros((2, 256, 256, 3), np.uint8)))
     assert said.landmarks.shape == (2, architecture.points, 2)
+
+
+def test_each_stage_alone_gives_what_the_whole_network_gives() -> None:
+    """Fed with the whole run's tensors, every stage answers bit for bit the same."""
+    image = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    names = (INPUT_NAME, *tap_names(TINY), *OUTPUT_NAMES)
+    network = tiny_network(1)
+    with torch.inference_mode():
+        whole = network.tensors(image, names)
+        landmarks, covariance = network(image)
+        for stage in network.stages:
+            made = network.run_stage(stage, *(whole[name] for name in stage.inputs))
+            for name, found in zip(stage.outputs, made, strict=True):
+                assert torch.equal(found, whole[name]), name
+
+    assert torch.equal(whole["landmarks"], landmarks)
+    assert torch.equal(whole["covariance"], covariance)
+    assert {name: whole[name].shape[1] for name in tap_names(TINY)[:5]} == {
+        "stem": 8,
+        "stack0.hourglass": 8,
+        "stack0.features": 8,
+        "stack0.heatmaps": 68,
+        "stack0.pointmaps": 68,
+    }
