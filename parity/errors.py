@@ -53,6 +53,7 @@ class ErrorTable:
         crop_px: (N, P, 2) dx, dy in crop px.
         points_px: (N, P, 2) the reference's points in image px.
         spread_px: (N, P) difference of the spreads, crop px.
+        reference_spread_px: (N, P) the reference's own, crop px.
         interocular_px: (N,) distance of the reference's outer eye corners in image px; NaN where
             the mark-up has none.
     """
@@ -62,6 +63,7 @@ class ErrorTable:
     crop_px: F64
     points_px: F64
     spread_px: F64
+    reference_spread_px: F64
     interocular_px: F64
 
     @property
@@ -79,6 +81,7 @@ class ErrorTable:
             crop_px=self.crop_px[n][:, p],
             points_px=self.points_px[n][:, p],
             spread_px=self.spread_px[n][:, p],
+            reference_spread_px=self.reference_spread_px[n][:, p],
             interocular_px=self.interocular_px[n],
         )
 
@@ -97,13 +100,14 @@ def error_table(reference: Recording, candidate: Recording) -> ErrorTable:
     crop_px = (candidate.landmarks.astype(np.float64) - reference.landmarks) * half
     linear = reference.image_from_crop[:, :2, :2]
     points_px = reference.points_px
-    spread = spread_of(candidate.covariance).astype(np.float64) - spread_of(reference.covariance)
+    here, there = (spread_of(side.covariance).astype(np.float64) for side in (reference, candidate))
     return ErrorTable(
         names=tuple(picture.name for picture in reference.header.pictures),
         photo_px=np.einsum("nij,npj->npi", linear, crop_px),
         crop_px=crop_px,
         points_px=points_px,
-        spread_px=spread * half,
+        spread_px=(there - here) * half,
+        reference_spread_px=here * half,
         interocular_px=_interocular(points_px, reference.header.spec.topology),
     )
 

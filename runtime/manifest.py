@@ -149,6 +149,15 @@ def read_manifest(folder: Path) -> Manifest:
             action="Make the bundle again with python -m export",
         ) from error
     try:
+        # first, or an older manifest would be refused for a field that it cannot have
+        schema = msgspec.json.decode(raw, type=_SchemaOnly).schema
+        if schema != SCHEMA:
+            raise ArtifactError(
+                str(path),
+                expected=f"schema {SCHEMA}",
+                got=f"schema {schema}",
+                action="Use the version of Starmark that wrote it, or make the bundle again",
+            )
         manifest = msgspec.json.decode(raw, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(
@@ -157,13 +166,6 @@ def read_manifest(folder: Path) -> Manifest:
             got=one_line(error),
             action="Make the bundle again with python -m export",
         ) from error
-    if manifest.schema != SCHEMA:
-        raise ArtifactError(
-            str(path),
-            expected=f"schema {SCHEMA}",
-            got=f"schema {manifest.schema}",
-            action="Use the version of Starmark that wrote it, or make the bundle again",
-        )
     if seal(manifest).digest != manifest.digest:
         raise ArtifactError(
             str(path),
@@ -172,6 +174,10 @@ def read_manifest(folder: Path) -> Manifest:
             action="Restore the file, or make the bundle again with python -m export",
         )
     return manifest
+
+
+class _SchemaOnly(msgspec.Struct):
+    schema: int = SCHEMA
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:

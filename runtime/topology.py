@@ -63,6 +63,62 @@ FACE_98 = Topology(
     outer_eye_corners=(60, 72),
 )
 
+# Source: COFW's 29-point mark-up, http://www.vision.caltech.edu/xpburgos/ICCV13/; its contours are
+# no runs of consecutive points, so none is listed.
+FACE_29 = Topology(name="COFW-29", points=29, outer_eye_corners=(8, 9))
+
+# Runs of points, and the runs they become in a mirror; a point in neither becomes itself.
+MIRRORED_RUNS: dict[str, tuple[tuple[range, range], ...]] = {
+    FACE_68.name: (
+        (range(8), range(16, 8, -1)),
+        (range(17, 22), range(26, 21, -1)),
+        (range(31, 33), range(35, 33, -1)),
+        (range(36, 40), range(45, 41, -1)),
+        (range(40, 42), range(47, 45, -1)),
+        (range(48, 51), range(54, 51, -1)),
+        (range(58, 60), range(56, 54, -1)),
+        (range(60, 62), range(64, 62, -1)),
+        (range(67, 68), range(65, 66)),
+    ),
+    FACE_98.name: (
+        (range(16), range(32, 16, -1)),
+        (range(33, 38), range(46, 41, -1)),
+        (range(38, 42), range(50, 46, -1)),
+        (range(55, 57), range(59, 57, -1)),
+        (range(60, 65), range(72, 67, -1)),
+        (range(65, 68), range(75, 72, -1)),
+        (range(76, 79), range(82, 79, -1)),
+        (range(86, 88), range(84, 82, -1)),
+        (range(88, 90), range(92, 90, -1)),
+        (range(95, 96), range(93, 94)),
+        (range(96, 97), range(97, 98)),
+    ),
+    FACE_29.name: (
+        (range(0, 3, 2), range(1, 4, 2)),
+        (range(4, 6), range(6, 8)),
+        (range(8, 11, 2), range(9, 12, 2)),
+        (range(12, 14), range(14, 16)),
+        (range(16, 19, 2), range(17, 20, 2)),
+        (range(22, 23), range(23, 24)),
+    ),
+}
+
+
+def mirrored_points(topology: Topology) -> tuple[int, ...] | None:
+    """For each point, the one that lies in its place in a mirrored picture.
+
+    Returns:
+        (P,) indices; None for a mark-up whose left and right are not known here.
+    """
+    runs = MIRRORED_RUNS.get(topology.name)
+    if runs is None:
+        return None
+    found = list(range(topology.points))
+    for here, there in runs:
+        for one, other in zip(here, there, strict=True):
+            found[one], found[other] = other, one
+    return tuple(found)
+
 
 def check_topology(topology: Topology) -> None:
     """Refuse a mark-up whose contours or eye corners are not among its points.
@@ -85,7 +141,7 @@ def check_topology(topology: Topology) -> None:
 
 def topology_of(points: int) -> Topology:
     """Look a mark-up up by its number of points; an unknown number has points and no contours."""
-    for known in (FACE_68, FACE_98):
+    for known in (FACE_68, FACE_98, FACE_29):
         if known.points == points:
             return known
     return Topology(name=f"{points}-points", points=points)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity.accuracy import AccuracyReport, Measured, measure_accuracy
+from parity.doubt import Doubt, doubt_about
 from parity.errors import (
     ErrorTable,
     FrameStatistics,
@@ -87,6 +88,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     crop_px: FrameStatistics
     percent_interocular: FrameStatistics | None
     spread_crop_px: Statistics
+    doubt: Doubt
     accuracy: AccuracyReport | None
     accuracy_missing: str
     end_to_end: EndToEnd | None
@@ -134,6 +136,7 @@ def make_report(
         crop_px=frame_statistics(table.crop_px),
         percent_interocular=frame_statistics(table.percent) if has_eyes else None,
         spread_crop_px=statistics(table.spread_px),
+        doubt=doubt_about(table),
         accuracy=measured.report,
         accuracy_missing=measured.missing,
         end_to_end=_end_to_end(ends, differing) if differing else None,

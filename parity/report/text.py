@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from parity.doubt import sentence
 from parity.errors import Statistics
 from parity.report.accuracy import accuracy_lines
 from parity.report.record import Part, Report
@@ -153,8 +154,11 @@ def _end(report: Report) -> list[str]:
         f" candidate ({worst.candidate_xy_px[0]:.2f}, {worst.candidate_xy_px[1]:.2f})"
     )
     error = f"{worst.error_px:.4g} {report.verdict.limits.unit}"
+    # where everything is within the limits, nobody has to be blamed
+    doubts = [] if report.verdict.passed else [sentence(report.doubt)]
     return [
         f"worst: {worst.picture}, point {worst.point}, {worst.axis}: {error} px, {at}",
+        *doubts,
         f"smallest limits that pass: {_options(report.verdict.smallest_passing)}",
     ]
 

@@ -232,7 +232,7 @@ def test_nothing_is_said_where_nobody_marked(rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("why", ["mark-up", "one place"])
 def test_reason_is_said_where_annotations_give_no_nme(rng: np.random.Generator, why: str) -> None:
     """A mark-up without eye corners, and eyes in one place in every picture."""
-    here = recording_of(rng, points=29 if why == "mark-up" else 68)
+    here = recording_of(rng, points=30 if why == "mark-up" else 68)
     marked = here.points_px.copy()
     if why == "one place":
         marked[:, 45] = marked[:, 36]
@@ -388,7 +388,8 @@ def test_published_annotations_count(
 
 
 def test_mark_ups_with_known_eye_corners() -> None:
-    """68 and 98 points have an NME; COFW's 29 have none here, and say so."""
+    """68, 98 and COFW's 29 points have an NME; an unknown mark-up has none."""
     assert topology_of(68).outer_eye_corners == (36, 45)
     assert topology_of(98).outer_eye_corners == (60, 72)
-    assert topology_of(29).outer_eye_corners is None
+    assert topology_of(29).outer_eye_corners == (8, 9)
+    assert topology_of(30).outer_eye_corners is None

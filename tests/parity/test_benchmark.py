@@ -246,6 +246,7 @@ def test_the_references_own_figures_give_its_own_line(rng: np.random.Generator) 
         crop_px=photo,
         points_px=np.zeros(photo.shape),
         spread_px=np.zeros(photo.shape[:2]),
+        reference_spread_px=np.ones(photo.shape[:2]),
         interocular_px=np.ones(2),
     )
     recording = recording_of(rng)

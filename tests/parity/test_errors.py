@@ -82,6 +82,7 @@ def table_of(photo_px: np.ndarray) -> ErrorTable:
         crop_px=photo_px / 4,
         points_px=np.full(photo_px.shape, 100.0),
         spread_px=np.zeros(photo_px.shape[:2]),
+        reference_spread_px=np.ones(photo_px.shape[:2]),
         interocular_px=np.full(len(photo_px), 50.0),
     )
 

@@ -25,9 +25,13 @@ from recordings import recording_of
 
 from parity import compare, record
 from parity.errors import check_comparable
+from parity.record import Recorder
 from parity.recording import Recording, load_recording, save_recording, sha256_pixels
 from parity.samples import decoded, find_samples
-from runtime.errors import InputError
+from runtime.backends.base import Backend, Outputs
+from runtime.detector import Detector
+from runtime.errors import InferenceError, InputError
+from runtime.spec import spec_of
 
 
 def run_compare(*arguments: object) -> int:
@@ -193,9 +197,12 @@ def test_differing_crops_that_nobody_carries_are_judged_end_to_end(
     assert "judged end to end" in text
 
 
-@pytest.mark.parametrize("change", ["names", "order", "count", "pixels", "box", "points", "place"])
+@pytest.mark.parametrize(
+    "change",
+    ["names", "order", "count", "pixels", "mode", "box", "points", "size", "place"],
+)
 def test_recordings_of_other_things_are_refused(rng: np.random.Generator, change: str) -> None:
-    """Other pictures, order, count, pixels, boxes, mark-up or places."""
+    """Other pictures, order, count, pixels, modes, boxes, mark-up, crop size or places."""
     here = recording_of(rng, pictures=3)
     one, two, three = here.header.pictures
     replace = msgspec.structs.replace
@@ -204,11 +211,15 @@ def test_recordings_of_other_things_are_refused(rng: np.random.Generator, change
         "order": (two, one, three),
         "count": (one, two),
         "pixels": (one, two, replace(three, sha256_picture="f" * 64)),
+        "mode": (one, replace(two, mode="crop"), three),
         "box": (replace(one, mode="box", box_xyxy=(1, 2, 3, 4)), two, three),
     }
     there = here
     if change in pictures:
         header = replace(here.header, pictures=pictures[change])
+        there = dataclasses.replace(here, header=header)
+    elif change == "size":
+        header = replace(here.header, spec=spec_of(points=68, size=128))
         there = dataclasses.replace(here, header=header)
     elif change == "points":
         there = recording_of(rng, pictures=3, points=98)
@@ -468,6 +479,41 @@ def test_annotation_of_another_mark_up_is_refused(
     assert not path.exists()
     assert run_record(*base, "--output", path) == 0
     assert [one.name for one in load_recording(path).header.unreadable] == ["a.jpg"]
+
+
+class Overflowing(Backend):
+    """Says NaN of one point of the second picture it sees."""
+
+    def __init__(self) -> None:
+        self.name, self.device, self.spec = "overflowing", "cpu", spec_of(points=68)
+        self.seen = 0
+
+    def _run(self, batch: NDArray[Any]) -> Outputs:
+        self.seen += 1
+        landmarks = np.zeros((len(batch), 68, 2), np.float32)
+        landmarks[0, 17] = np.nan if self.seen == 2 else 0
+        return Outputs(landmarks=landmarks, covariance=np.zeros((len(batch), 68, 3), np.float32))
+
+    def _close(self) -> None:
+        pass
+
+
+def test_number_that_is_none_names_source_picture_and_point(pictures: Path) -> None:
+    """Whose overflow it was, and where; nothing is recorded of the rest."""
+    recorder = Recorder("box.om@npu:0", Detector(Overflowing()))
+    with pytest.raises(InferenceError) as caught:
+        record.record([recorder], find_samples([str(pictures)], "whole"))
+
+    said = str(caught.value)
+    assert said.startswith("box.om@npu:0: b.jpg: overflowing: landmarks: expected finite numbers")
+    assert "point 17" in said
+
+
+def test_no_picture_at_all_is_an_error() -> None:
+    """An empty list is not a comparison that passes."""
+    recorder = Recorder("a", Detector(Overflowing()))
+    with pytest.raises(InputError, match="at least one that can be read, got none"):
+        record.record([recorder], [])
 
 
 def test_replay_needs_crops(starter_bundle: Path, tmp_path: Path) -> None:
