@@ -61,6 +61,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     add("--opset", type=int, metavar="N", help="instead of [onnx] opset")
     add("--max-mean", type=float, metavar="PX", help="instead of [parity] max_mean_px")
     add("--max-error", type=float, metavar="PX", help="instead of [parity] max_error_px")
+    add("--taps", action="store_true", help="a debug bundle: also give the tensors inside (slow)")
     add("--no-parity", action="store_true", help="do not judge; the manifest will say so")
     _add_atc_options(parser)
     add("--dry-run", action="store_true", help="say what would be done, write nothing")
@@ -102,7 +103,13 @@ def _export(arguments: argparse.Namespace) -> int:
     config = _override(read_config(arguments.config), arguments)
     if arguments.print_atc:
         return _print_atc(config)
-    job = prepare(config, arguments.output, parity=not arguments.no_parity, om=arguments.om)
+    job = prepare(
+        config,
+        arguments.output,
+        parity=not arguments.no_parity,
+        om=arguments.om,
+        taps=arguments.taps,
+    )
     for warning in job.om.warnings:
         logger.warning("WARNING: %s", warning)
     if arguments.dry_run:

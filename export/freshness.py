@@ -60,6 +60,7 @@ def graph_key(job: Job) -> str:
     return _key_of(
         job.weights_sha256,
         msgspec.to_builtins((job.config.onnx, job.config.model)),
+        job.taps,
         versions_of(GRAPH_PACKAGES),
         _code_digest(),
     )

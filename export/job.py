@@ -12,6 +12,8 @@ from runtime.errors import ArtifactError, ConfigError
 from runtime.files import sha256_file, shown
 from runtime.source import Source, find_artifact
 
+DEBUG_SUFFIX = "-taps"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
@@ -22,6 +24,7 @@ class Job:
         weights_sha256: its hash.
         parity: False skips the judgement, and the manifest says so.
         om: whether and how to convert.
+        taps: a debug bundle, whose model also gives the tensors inside it.
     """
 
     config: ExportConfig
@@ -31,10 +34,16 @@ class Job:
     samples: tuple[Sample, ...]
     parity: bool
     om: OmPlan
+    taps: bool = False
 
 
 def prepare(
-    config: ExportConfig, output: Path | None, *, parity: bool = True, om: Policy = "never"
+    config: ExportConfig,
+    output: Path | None,
+    *,
+    parity: bool = True,
+    om: Policy = "never",
+    taps: bool = False,
 ) -> Job:
     """Find the weights and check the output folder, before anything slow starts.
 
@@ -45,15 +54,18 @@ def prepare(
         InputError: the sample pictures are not there.
     """
     weights = _find_weights(config)
+    # beside the bundle that is deployed, never in its place
+    name = f"{config.name}{DEBUG_SUFFIX}" if taps else config.name
     return Job(
         config=config,
         weights=weights,
         weights_sha256=sha256_file(weights),
         # where a link to a bundle points is where the new one goes
-        output=_resolved(output or Path("build") / config.name),
+        output=_resolved(output or Path("build") / name),
         samples=tuple(default_samples()),
         parity=parity,
         om=plan_om(config.atc, om),
+        taps=taps,
     )
 
 

@@ -49,6 +49,7 @@ from runtime.manifest import (
 )
 from runtime.source import Source, find_artifact
 from runtime.spec import InputSpec, spec_of
+from runtime.stages import tap_shapes
 
 logger = logging.getLogger("starmark")
 
@@ -88,7 +89,8 @@ def run(job: Job) -> Outcome:
         checkpoint, onnx = _make_graph(job, old, staging)
         keys = {"onnx": graph_key(job), **judge_keys(job, sha256_file(staging / ONNX_NAME))}
         verification = _verify(job, old, keys, staging)
-        spec = spec_of(points=checkpoint.architecture.points, size=checkpoint.architecture.size)
+        a = checkpoint.architecture
+        spec = spec_of(points=a.points, size=a.size, taps=tap_shapes(a) if job.taps else None)
         findings = _preflight(job, old, keys, staging, spec.input)
         parity, report = _judge(job, old, keys, staging)
         _make_selftest(job, old, keys, staging)
@@ -133,7 +135,7 @@ def _make_graph(job: Job, old: Manifest | None, staging: Path) -> tuple[Checkpoi
     logger.info("%s: %s parameters, 0 missing, 0 unexpected keys", *_counted(checkpoint))
     _check_model(job, checkpoint)
     with step(f"simplify ({simplifier()})"):
-        graph = simplify(exported)
+        graph = simplify(exported, taps_out=job.taps)
         (staging / ONNX_NAME).write_bytes(graph.SerializeToString(deterministic=True))
     counts = operator_counts(graph)
     fact = OnnxFact(

@@ -1,7 +1,8 @@
-"""Arrays in a zip file, read without believing any of them."""
+"""Arrays in a zip file: streamed into it, and read without believing any of them."""
 
 from __future__ import annotations
 
+import shutil
 import tokenize
 import zipfile
 import zlib
@@ -63,6 +64,25 @@ def read_exactly(path: Path, name: str, file: IO[bytes], count: int) -> bytes:
     if len(content) != count:
         raise refused(path, f"{name} cut off after {len(content)} of {count} bytes")
     return content
+
+
+def write_streamed(
+    archive: zipfile.ZipFile, name: str, dtype: str, shape: tuple[int, ...], content: IO[bytes]
+) -> None:
+    """Write an array that never is in memory.
+
+    Args:
+        archive: open for writing.
+        name: of the array.
+        dtype: as numpy's files spell it.
+        shape: of the array.
+        content: an open file with exactly its bytes.
+    """
+    content.seek(0)
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+        facts = {"descr": dtype, "fortran_order": False, "shape": shape}
+        npy.write_array_header_1_0(file, facts)
+        shutil.copyfileobj(content, file)
 
 
 def refused(path: Path, got: str) -> InputError:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from parity.machine import gemm_gflops, machine, peak_rss_bytes, versions
 from parity.options import add_picture_options, chosen_samples, files_read
-from parity.record import Recorder, record
+from parity.recorder import Recorder, record
 from parity.recording import Recording
 from parity.report import Report, make_report
 from parity.report.benchmark import (

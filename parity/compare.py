@@ -20,7 +20,7 @@ from parity.options import (
     chosen_samples,
     files_read,
 )
-from parity.record import Recorder, record, replay
+from parity.recorder import Recorder, record, replay
 from parity.recording import Recording, load_recording, save_recording
 from parity.report import Report, as_text, make_report
 from parity.samples import Sample

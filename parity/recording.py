@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import shutil
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,13 +28,16 @@ from parity.archive import (
     open_member,
     read_exactly,
     refused,
+    write_streamed,
 )
+from parity.recorded_values import check_values
+from parity.taps import TAPS, read_taps, tap_numbers
 from runtime import geometry
-from runtime.backends.base import LARGEST_OUTPUT
 from runtime.errors import InputError, one_line
 from runtime.files import written_whole
 from runtime.manifest import Manifest
 from runtime.spec import ModelSpec
+from runtime.stages import are_taps
 from runtime.topology import check_topology
 
 F32 = NDArray[np.float32]
@@ -47,9 +49,6 @@ STAGES = ("decode", "crop", "pack", "h2d", "compute", "d2h", "home")
 LARGEST_HEADER_BYTES = 256 << 20
 LARGEST_CROP_SIDE_PX = 1024
 MOST_POINTS = 10_000
-# image px per crop px, and where a crop may begin: far beyond what `geometry.check_box` lets pass
-POSSIBLE_SCALES = (1e-4, 1e5)
-LARGEST_SHIFT_PX = 1e7
 CROPS = "crops"
 
 
@@ -74,6 +73,7 @@ class Unreadable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What was recorded, by what, on what. `checkpoint_sha256` is empty where nothing says.
 
+    `spec` names taps only where the recording carries them, in the order in which they lie there.
     `limits` are those a self-test holds other sources to; other recordings have none.
     """
 
@@ -106,7 +106,7 @@ class Recording:
         timings: float64 (N, len(STAGES)) seconds; NaN where an engine does not tell a stage.
         annotations_px: float64 (N, P, 2) points that people marked, image px; NaN in every point of
             a picture that nobody marked.
-        path: the file, where it was read from one: the crops stay in it.
+        path: the file, where it was read from one: crops and taps stay in it.
     """
 
     header: Header
@@ -151,6 +151,23 @@ class Recording:
             if file.read(1):
                 raise refused(self.path, f"{CROPS} longer than their shape")
 
+    def taps(self) -> Iterator[dict[str, F32]]:
+        """The tensors inside the network, picture by picture: float32 (C, H, W) each, by name.
+
+        One picture's are in memory at a time. What overflowed on the device is in them as it was.
+
+        Raises:
+            InputError: recorded without taps, or the file is damaged.
+        """
+        if self.path is None or not self.header.spec.taps:
+            raise InputError(
+                self.header.source,
+                expected="a recording with taps",
+                got="one without",
+                action="Record a debug bundle (python -m export --taps) again with --taps",
+            )
+        yield from read_taps(self.path, self.header.spec, len(self.header.pictures))
+
 
 def sha256_pixels(pixels: U8) -> str:
     """Hash of an array's shape and bytes."""
@@ -159,13 +176,19 @@ def sha256_pixels(pixels: U8) -> str:
     return digest.hexdigest()
 
 
-def save_recording(path: Path, recording: Recording, crops: IO[bytes] | None = None) -> None:
+def save_recording(
+    path: Path,
+    recording: Recording,
+    crops: IO[bytes] | None = None,
+    taps: IO[bytes] | None = None,
+) -> None:
     """Write a recording, whole or not at all.
 
     Args:
         path: of the .npz.
         recording: what to write.
         crops: an open file that holds the crops' bytes one after the other; it is streamed.
+        taps: likewise of the taps, of each picture in the order of the header's spec.
 
     Raises:
         OSError: the disk is full or cannot be written to.
@@ -185,14 +208,13 @@ def save_recording(path: Path, recording: Recording, crops: IO[bytes] | None = N
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                 npy.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+        spec, pictures = recording.header.spec, len(recording.header.pictures)
         if crops is not None:
-            size = recording.header.spec.input.size
-            shape = (len(recording.header.pictures), size, size, 3)
-            crops.seek(0)
-            with archive.open(f"{CROPS}.npy", "w", force_zip64=True) as file:
-                facts = {"descr": "|u1", "fortran_order": False, "shape": shape}
-                npy.write_array_header_1_0(file, facts)
-                shutil.copyfileobj(crops, file)
+            write_streamed(
+                archive, CROPS, "|u1", (pictures, spec.input.size, spec.input.size, 3), crops
+            )
+        if taps is not None:
+            write_streamed(archive, TAPS, "<f4", (pictures, tap_numbers(spec)), taps)
 
 
 def load_recording(path: Path) -> Recording:
@@ -230,7 +252,7 @@ def load_recording(path: Path) -> Recording:
                 if file.read(1):
                     raise refused(path, f"{name} longer than its shape")
             arrays[name] = np.frombuffer(content, dtype).reshape(shape)
-    _check_values(path, header, arrays)
+    check_values(path, header, arrays)
     return Recording(header=header, path=path, **arrays)
 
 
@@ -256,36 +278,11 @@ def _read_header(path: Path, raw: bytes) -> Header:
         raise refused(path, f"{header.spec.points} points")
     if not 1 <= header.spec.input.size <= LARGEST_CROP_SIDE_PX:
         raise refused(path, f"crops of {header.spec.input.size} px")
+    spec = header.spec
+    if spec.taps and not are_taps(spec.taps, points=spec.points, size=spec.input.size):
+        raise refused(path, "taps that are not those of one network")
     return header
 
 
 class _SchemaOnly(msgspec.Struct):
     schema: int
-
-
-def _check_values(path: Path, header: Header, arrays: dict[str, Any]) -> None:
-    """NaN, overflow, and places that are no crop's."""
-    for name in ("landmarks", "covariance"):
-        # NaN compares as not smaller
-        bad = np.argwhere(~(np.abs(arrays[name]) <= LARGEST_OUTPUT).all(axis=2))
-        if len(bad):
-            picture, point = (int(v) for v in bad[0])
-            raise InputError(
-                f"{path}: {name}",
-                expected=f"finite numbers within {LARGEST_OUTPUT:g}",
-                got=f"{arrays[name][picture, point].tolist()} at picture"
-                f" {header.pictures[picture].name}, point {point}"
-                f" (of {len(bad)} such points), from {header.source}",
-                action="Check that source's precision mode: a tensor has overflowed",
-            )
-    marked = arrays["annotations_px"]
-    inside = np.abs(marked) <= LARGEST_SHIFT_PX
-    if not (inside.all(axis=(1, 2)) | np.isnan(marked).all(axis=(1, 2))).all():
-        raise refused(path, "annotations that are no points")
-    places = arrays["image_from_crop"]
-    scales, shifts = places[:, [0, 1], [0, 1]], places[:, :2, 2]
-    straight = places[:, [0, 1, 2, 2, 2], [1, 0, 0, 1, 2]] == (0, 0, 0, 0, 1)
-    smallest, largest = POSSIBLE_SCALES
-    good = ((scales >= smallest) & (scales <= largest)).all() and straight.all()
-    if not (good and (np.abs(shifts) <= LARGEST_SHIFT_PX).all()):
-        raise refused(path, "a crop's place that no box gives")

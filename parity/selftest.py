@@ -18,8 +18,8 @@ import numpy as np
 
 from parity.errors import check_comparable
 from parity.options import check_recording_name, files_read
-from parity.record import Recorder
-from parity.record import replay as run_again
+from parity.recorder import Recorder
+from parity.recorder import replay as run_again
 from parity.recording import Recording, load_recording, save_recording
 from parity.report import Report, make_report
 from parity.report.selftest import SelfTest, as_text

@@ -7,14 +7,14 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from runtime.backends import Backend, Outputs, Settings, open_backend
-from runtime.backends.base import FOR_PARITY
+from runtime.backends.base import DEBUG_BUNDLE, FOR_PARITY
 from runtime.crop import Crop, crop_face, crop_straight, crop_whole
 from runtime.errors import InputError
 from runtime.landmarks import Landmarks, bring_home, spread_of
@@ -77,6 +77,8 @@ class Detector:
             else open_backend(source, device, settings=settings)
         )
         self.spec = self.backend.spec
+        if self.spec.taps:
+            logger.warning("WARNING: %s: %s", self.backend.name, DEBUG_BUNDLE)
         if self.backend.reasons:
             logger.info("%s: device auto: %s", source, "; ".join(self.backend.reasons))
 
@@ -145,7 +147,7 @@ class Detector:
         return self._finish([crop], [timings])[0]
 
     def trace_batch(self, images: Iterable[Any], boxes: Iterable[Any] | None = None) -> list[Trace]:
-        """As `detect_batch`, with everything seen on the way.
+        """As `detect_batch`, with everything seen on the way but taps: tens of MB a picture.
 
         Raises:
             InputError: a picture or box cannot be used (its index is named), or the counts differ.
@@ -168,7 +170,8 @@ class Detector:
         traces: list[Trace] = []
         for start in range(0, len(crops), LARGEST_BATCH):
             part = slice(start, start + LARGEST_BATCH)
-            traces += self._finish(crops[part], timings[part])
+            found = self._finish(crops[part], timings[part])
+            traces += [replace(t, outputs=replace(t.outputs, taps={})) for t in found]
         return traces
 
     def close(self) -> None:

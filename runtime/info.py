@@ -229,8 +229,10 @@ def _status(folder: Path, name: str, fact: FileFact) -> str:
 def _of_manifest(manifest: Manifest) -> Facts:
     plain = msgspec.to_builtins(manifest)
     verdict = {True: "passed", False: "FAILED", None: "skipped by request"}
+    taps = list(manifest.spec.taps)
     return {
         "name": manifest.name,
+        **({"debug_bundle": "slower, not for deployment", "taps": taps} if taps else {}),
         "created_utc": manifest.created_utc,
         "topology": manifest.spec.topology.name,
         "points": manifest.spec.points,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from runtime.topology import Topology, topology_of
@@ -66,12 +68,23 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return (batch, self.size, self.size, 3)
 
 
+# Channels, rows and columns of one picture's share of a tensor inside the network.
+TapShape = tuple[int, int, int]
+
+
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A landmark model as its users see it."""
 
     topology: Topology
     input: InputSpec = InputSpec()
     outputs: tuple[str, str] = OUTPUT_NAMES
+    # left out where there are none: what is written without taps keeps its bytes and its digest
+    debug_taps: dict[str, TapShape] | UnsetType = msgspec.field(default=UNSET, name="taps")
+
+    @property
+    def taps(self) -> Mapping[str, TapShape]:
+        """What a debug bundle gives besides the outputs, in its order; empty in any other."""
+        return {} if self.debug_taps is UNSET else self.debug_taps
 
     @property
     def points(self) -> int:
@@ -79,6 +92,17 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return self.topology.points
 
 
-def spec_of(*, points: int, size: int = 256) -> ModelSpec:
-    """Spec of a float32 model as this project exports it."""
-    return ModelSpec(topology=topology_of(points), input=InputSpec(size=size))
+def spec_of(
+    *, points: int, size: int = 256, taps: Mapping[str, TapShape] | None = None
+) -> ModelSpec:
+    """Spec of a float32 model as this project exports it; with taps, of a debug bundle."""
+    return ModelSpec(
+        topology=topology_of(points),
+        input=InputSpec(size=size),
+        debug_taps=dict(taps) if taps else UNSET,
+    )
+
+
+def without_taps(spec: ModelSpec) -> ModelSpec:
+    """The same model, seen by somebody who does not keep its taps."""
+    return msgspec.structs.replace(spec, debug_taps=UNSET)

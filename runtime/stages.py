@@ -6,12 +6,15 @@ A stage's name is also the name of the tensor that leaves it, in every graph thi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from runtime.spec import INPUT_NAME, OUTPUT_NAMES, Architecture
+from runtime.spec import INPUT_NAME, OUTPUT_NAMES, Architecture, TapShape
 
 # The maps are a quarter of the picture: the stem halves twice.
 STEM_STRIDE = 4
+MOST_STACKS = 16
+MOST_CHANNELS = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +69,7 @@ def stages_of(stacks: int) -> tuple[Stage, ...]:
     return (*found, Stage(name=OUTPUT_NAMES[0], inputs=(last,), outputs=OUTPUT_NAMES))
 
 
-def tap_shapes(architecture: Architecture) -> dict[str, tuple[int, int, int]]:
+def tap_shapes(architecture: Architecture) -> dict[str, TapShape]:
     """Every tensor that can be tapped between the picture and the outputs, in order.
 
     Returns:
@@ -89,6 +92,33 @@ def tap_shapes(architecture: Architecture) -> dict[str, tuple[int, int, int]]:
 def tap_names(architecture: Architecture) -> tuple[str, ...]:
     """The names alone."""
     return tuple(tap_shapes(architecture))
+
+
+def are_taps(shapes: Mapping[str, TapShape], *, points: int, size: int) -> bool:
+    """Whether these are all the taps of one network, under their names and in their order.
+
+    Args:
+        shapes: as somebody else's file or graph says them.
+        points: of the network they are to be of.
+        size: of its input, px.
+    """
+    stacks = sum(name.endswith(".hourglass") for name in shapes)
+    if not shapes or next(iter(shapes)) != "stem" or not 1 <= stacks <= MOST_STACKS:
+        return False
+    channels = shapes["stem"][0]
+    contours = shapes.get("stack0.edgemaps", (0,))[0]
+    if not (1 <= channels <= MOST_CHANNELS and 1 <= contours <= MOST_CHANNELS):
+        return False
+    network = Architecture(
+        stacks=stacks,
+        depth=1,
+        channels=channels,
+        stem=1,
+        points=points,
+        contours=contours,
+        size=size,
+    )
+    return list(shapes.items()) == list(tap_shapes(network).items())
 
 
 def inner_tap_names(architecture: Architecture) -> tuple[str, ...]:

@@ -97,6 +97,19 @@ def convert(bundle: Path, folder: Path, *options: object) -> Path:
     return folder
 
 
+def tiny_with_gears(folder: Path, weights: Path, *options: object) -> Path:
+    """A tiny checkpoint's bundle with an .om of gears 1, 2, 4 and 8 in true fp32."""
+    done = run_python(
+        *("-m", "export", "--config", tiny_config(folder, weights), "--output", folder / "tiny"),
+        *("--om", "require", "--soc_version", "Ascend910B3", "--no-parity"),
+        *("--dynamic_batch_size", "1,2,4,8", "--precision_mode_v2", "origin"),
+        *options,
+        **cann_environment(),
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "tiny"
+
+
 def noise(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:
     """A picture of noise, BGR."""
     return rng.integers(0, 256, (height, width, 3), dtype=np.uint8)

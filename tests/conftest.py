@@ -15,13 +15,11 @@ from builders import (
     FAKES,
     ROOT,
     STARTER,
-    cann_environment,
     convert,
     distribution,
     run_module,
-    run_python,
     tiny_checkpoint,
-    tiny_config,
+    tiny_with_gears,
     torch_release,
 )
 from numpy.typing import NDArray
@@ -77,18 +75,13 @@ def converted(
 @pytest.fixture(scope="session")
 def tiny_om(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
     """A tiny model's bundle with an .om of gears 1, 2, 4 and 8 in true fp32."""
-    folder = tmp_path_factory.mktemp("tiny_om")
-    options = ("--om", "require", "--soc_version", "Ascend910B3", "--no-parity")
-    precision = ("--dynamic_batch_size", "1,2,4,8", "--precision_mode_v2", "origin")
-    config = tiny_config(folder, tiny)
-    done = run_python(
-        *("-m", "export", "--config", config, "--output", folder / "tiny"),
-        *options,
-        *precision,
-        **cann_environment(),
-    )
-    assert done.returncode == 0, done.stderr
-    return folder / "tiny"
+    return tiny_with_gears(tmp_path_factory.mktemp("tiny_om"), tiny)
+
+
+@pytest.fixture(scope="session")
+def tiny_debug(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
+    """The same as a debug bundle."""
+    return tiny_with_gears(tmp_path_factory.mktemp("tiny_debug"), tiny, "--taps")
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,10 @@ F32 = NDArray[np.float32]
 
 # In the normalised frame; landmarks lie in [-1, 1], moments in [-2, 2].
 LARGEST_OUTPUT = 2.5
+DEBUG_BUNDLE = (
+    "a debug bundle: every call also fetches the tensors inside the network, tens of MB a picture."
+    " Deploy one that was exported without --taps."
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,17 +35,23 @@ class Outputs:
         covariance: float32 (N, P, 3) as xx, xy, yy, in the same unit squared.
         timings: seconds the batch took by stage: h2d (host to device), compute, d2h. An engine that
             cannot tell them apart says compute alone.
+        taps: of a debug bundle, float32 (N, C, H, W) by the names of `spec.taps`; else empty. They
+            may hold NaN and infinities: where a tensor overflows is what they are there to show.
     """
 
     landmarks: F32
     covariance: F32
     timings: Mapping[str, float] = field(default_factory=dict)
+    taps: Mapping[str, F32] = field(default_factory=dict)
 
     def of(self, index: int) -> Outputs:
         """One picture's share, still with a batch axis of 1; a view."""
         part = slice(index, index + 1)
         return Outputs(
-            landmarks=self.landmarks[part], covariance=self.covariance[part], timings=self.timings
+            landmarks=self.landmarks[part],
+            covariance=self.covariance[part],
+            timings=self.timings,
+            taps={name: tap[part] for name, tap in self.taps.items()},
         )
 
 
@@ -104,8 +114,14 @@ class Backend(ABC):
         self._check_call(batch)
         said = self._run(batch)
         points = self.spec.points
-        self._check("landmarks", said.landmarks, (len(batch), points, 2))
-        self._check("covariance", said.covariance, (len(batch), points, 3))
+        for name, tap in said.taps.items():
+            self._check_shape(name, tap, (len(batch), *self.spec.taps[name]))
+        for name, output, last in (
+            ("landmarks", said.landmarks, 2),
+            ("covariance", said.covariance, 3),
+        ):
+            self._check_shape(name, output, (len(batch), points, last))
+            self._check_values(name, output, said.taps)
         return said
 
     def close(self) -> None:
@@ -160,7 +176,7 @@ class Backend(ABC):
                 action="Open a Detector in each process; on an NPU, in spawned ones",
             )
 
-    def _check(self, output: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
+    def _check_shape(self, output: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
         if array.shape != shape or array.dtype != np.float32:
             raise InferenceError(
                 f"{self.name}: {output}",
@@ -168,15 +184,19 @@ class Backend(ABC):
                 got=f"{array.dtype} {array.shape}",
                 action="Export the model again; its outputs are not those of its spec",
             )
+
+    def _check_values(self, output: str, array: F32, taps: Mapping[str, F32]) -> None:
         # a centre of mass lies inside the grid, and no moment about it exceeds its extent: what is
         # larger has overflowed, also where it is finite; NaN compares as not smaller
         finite = (np.abs(array) <= LARGEST_OUTPUT).all(axis=2)
         if not finite.all():
             picture, point = np.argwhere(~finite)[0]
+            first = next((name for name, tap in taps.items() if not np.isfinite(tap).all()), "")
             raise InferenceError(
                 f"{self.name}: {output}",
                 expected=f"finite numbers within {LARGEST_OUTPUT:g}",
                 got=f"{array[picture, point].tolist()} at picture {picture}, point {point}"
                 f" (of {int((~finite).sum())} such points)",
-                action="Check the weights and the precision mode: a tensor has overflowed",
+                action="Check the weights and the precision mode: a tensor has overflowed"
+                + (f", {first} before any other" if first else ""),
             )

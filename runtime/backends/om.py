@@ -9,6 +9,7 @@ import weakref
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -137,10 +138,13 @@ class _Session:
             if self.lost:
                 forget_device(device)
             raise
-        landmarks, covariance = (
-            np.concatenate([part[name] for part in parts]) for name in self._spec.outputs
-        )
-        return Outputs(landmarks=landmarks, covariance=covariance, timings=timings)
+        joined = {
+            name: np.concatenate([part[name] for part in parts]) if len(parts) > 1 else whole
+            for name, whole in parts[0].items()
+        }
+        landmarks, covariance = (joined[name] for name in self._spec.outputs)
+        taps = {name: joined[name] for name in self._spec.taps}
+        return Outputs(landmarks=landmarks, covariance=covariance, timings=timings, taps=taps)
 
     def release(self) -> list[AclFailure]:
         """Release models and device; what fails is given back, and does not stop the rest."""
@@ -209,8 +213,7 @@ def _index_of(device: str) -> int:
 
 
 def _spec_of(manifest: Manifest, oms: tuple[OmFact, ...]) -> ModelSpec:
-    spec = manifest.spec
-    return ModelSpec(topology=spec.topology, input=oms[0].input, outputs=spec.outputs)
+    return msgspec.structs.replace(manifest.spec, input=oms[0].input)
 
 
 def _check_chip(path: Path, om: OmFact, device: Device) -> None:
@@ -248,7 +251,10 @@ def _check_model(path: Path, om: OmFact, spec: ModelSpec, model: LoadedModel) ->
     points, expected = spec.points, spec.input
     first = model.inputs[0] if model.inputs else None
     found = {fact.name: (fact.dims[1:], fact.dtype) for fact in model.outputs}
-    wanted = {name: (points, last) for name, last in zip(spec.outputs, (2, 3), strict=True)}
+    wanted: dict[str, tuple[int, ...]] = {
+        name: (points, last) for name, last in zip(spec.outputs, (2, 3), strict=True)
+    }
+    wanted |= spec.taps
     hidden = [HIDDEN_GEAR_INPUT] if om.gears else []
     floats = (np.dtype(np.float32), np.dtype(np.float16))
     dtypes = (np.dtype(np.uint8),) if expected.dtype == "uint8" else floats

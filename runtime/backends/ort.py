@@ -14,7 +14,8 @@ from runtime.backends.base import Backend, Outputs, Settings
 from runtime.errors import ArtifactError, BackendUnavailable, InferenceError, one_line
 from runtime.manifest import MANIFEST_NAME
 from runtime.source import Artifact, is_index
-from runtime.spec import CHECKPOINT_KEY, INPUT_NAME, OUTPUT_NAMES, ModelSpec, spec_of
+from runtime.spec import CHECKPOINT_KEY, INPUT_NAME, OUTPUT_NAMES, ModelSpec, TapShape, spec_of
+from runtime.stages import are_taps
 
 # device -> (provider, its option for the device's index)
 PROVIDERS = {
@@ -47,8 +48,8 @@ class OnnxRuntimeBackend(Backend):
     def _run(self, batch: NDArray[Any]) -> Outputs:
         start = time.perf_counter()
         try:
-            landmarks, covariance = self._session.run(
-                list(self.spec.outputs), {self.spec.input.name: batch}
+            landmarks, covariance, *taps = self._session.run(
+                [*self.spec.outputs, *self.spec.taps], {self.spec.input.name: batch}
             )
         # onnxruntime raises its own classes, which it does not export, and RuntimeError
         except Exception as error:
@@ -63,6 +64,7 @@ class OnnxRuntimeBackend(Backend):
             landmarks=np.asarray(landmarks),
             covariance=np.asarray(covariance),
             timings={"compute": time.perf_counter() - start},
+            taps=dict(zip(self.spec.taps, map(np.asarray, taps), strict=True)),
         )
 
     def _close(self) -> None:
@@ -137,9 +139,9 @@ def _spec_in_graph(session: Any, where: str) -> ModelSpec:
     kind, shape = inputs.get(INPUT_NAME, ("", []))
     landmarks = outputs.get(OUTPUT_NAMES[0], ("", []))
     covariance = outputs.get(OUTPUT_NAMES[1], ("", []))
+    further = {name: fact for name, fact in outputs.items() if name not in OUTPUT_NAMES}
     good = (
         len(inputs) == 1
-        and len(outputs) == len(OUTPUT_NAMES)
         and kind == "tensor(float)"
         and len(shape) == 4
         and not isinstance(shape[0], int)
@@ -153,23 +155,41 @@ def _spec_in_graph(session: Any, where: str) -> ModelSpec:
         and landmarks[1][1] >= 1
         and landmarks[1][1] == covariance[1][1]
         and (landmarks[1][2], covariance[1][2]) == (2, 3)
+        and _are_taps(further, points=landmarks[1][1], size=shape[2])
     )
     if not good:
         raise ArtifactError(
             where,
             expected=f"input {INPUT_NAME} float32 (N, 3, S, S), outputs {OUTPUT_NAMES[0]} (N, P, 2)"
-            f" and {OUTPUT_NAMES[1]} (N, P, 3), N symbolic",
+            f" and {OUTPUT_NAMES[1]} (N, P, 3), N symbolic; of a debug bundle, every tap",
             got=f"inputs {inputs}, outputs {outputs}",
             action="Export the checkpoint with python -m export; foreign graphs are not read",
         )
-    return spec_of(points=landmarks[1][1], size=shape[2])
+    return spec_of(points=landmarks[1][1], size=shape[2], taps=_shapes(further))
+
+
+def _are_taps(further: dict[str, tuple[str, list[Any]]], *, points: int, size: int) -> bool:
+    """Whether what is given besides landmarks and covariance is nothing, or every tap."""
+    for kind, dims in further.values():
+        shaped = len(dims) == 4 and all(isinstance(side, int) for side in dims[1:])
+        if kind != "tensor(float)" or not shaped or isinstance(dims[0], int):
+            return False
+    return not further or are_taps(_shapes(further), points=points, size=size)
+
+
+def _shapes(further: dict[str, tuple[str, list[Any]]]) -> dict[str, TapShape]:
+    return {name: (dims[1], dims[2], dims[3]) for name, (_, dims) in further.items()}
 
 
 def _check_same(graph: ModelSpec, manifest: ModelSpec, where: str) -> None:
-    if (graph.points, graph.input) != (manifest.points, manifest.input):
+    found, said = (
+        f"{spec.points} points, {spec.input} and {len(spec.taps)} taps"
+        for spec in (graph, manifest)
+    )
+    if found != said or graph.taps != manifest.taps:
         raise ArtifactError(
             where,
-            expected=f"{manifest.points} points and {manifest.input}, as {MANIFEST_NAME} says",
-            got=f"{graph.points} points and {graph.input}",
+            expected=f"{said}, as {MANIFEST_NAME} says",
+            got=found if found != said else "taps of other shapes",
             action="Make the bundle again with python -m export",
         )

@@ -19,15 +19,15 @@ from runtime.errors import ArtifactError, BackendUnavailable, one_line
 from runtime.files import sha256_file
 from runtime.network.hourglass import StackedHourglass
 from runtime.spec import Architecture
-from runtime.stages import STEM_STRIDE
+from runtime.stages import MOST_CHANNELS, MOST_STACKS, STEM_STRIDE
 
 NAMED_FAULTS = 3
 STATE_KEYS = ("net", "state_dict")
 INPUT_SIDE_PX = 256
 POSSIBLE = {
-    "stacks": (1, 16),
+    "stacks": (1, MOST_STACKS),
     "depth": (1, 6),
-    "channels": (2, 4096),
+    "channels": (2, MOST_CHANNELS),
     "stem": (2, 1024),
     "points": (1, 10_000),
     "contours": (1, 1000),

@@ -15,7 +15,7 @@ from builders import STARTER, TINY, tiny_checkpoint
 from numpy.typing import NDArray
 
 from export import to_onnx
-from export.config import OnnxTable
+from export.config import Exporter, OnnxTable
 from export.simplify import check_graph, operator_counts, simplify
 from export.to_onnx import export_graph
 from export.verify import verify
@@ -166,7 +166,7 @@ def test_graph_that_lost_a_stage_is_refused(tiny: Path) -> None:
 
 
 @pytest.mark.parametrize("exporter", list(EXPORTERS))
-def test_taps_are_tensors_of_the_graph_that_is_shipped(exporter: str, tiny: Path) -> None:
+def test_taps_are_tensors_of_the_graph_that_is_shipped(exporter: Exporter, tiny: Path) -> None:
     """Made outputs again by their names, they are the checkpoint's own; no node more is there."""
     made = export_graph(tiny, OnnxTable(exporter=exporter))
     graph, debug = simplify(made), simplify(made, taps_out=True)
