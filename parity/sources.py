@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import get_args
 
-from parity.rehearse import Arithmetic, rehearsed_graph
+from parity.arithmetic import Arithmetic, rehearsed_graph
 from runtime.backends import Settings
 from runtime.backends.base import FOR_PARITY, Backend
 from runtime.detector import Detector

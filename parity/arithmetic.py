@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 F32 = NDArray[np.float32]
 
-# fp32: as it is. hf32: a convolution's operands. fp16_cube: a convolution's operands in fp16, its
-# result in fp32. fp16: everything, also what is stored between two operators.
+# fp32: as it is. hf32: a convolution's operands. fp16_cube: a convolution's operands and bias in
+# fp16, its result in fp32. fp16: everything, also what is stored between two operators.
 Arithmetic = Literal["fp32", "hf32", "fp16_cube", "fp16"]
 
 # Convolutions and matrix products, which the cube unit computes.
@@ -55,6 +55,6 @@ def rehearsed_graph(graph: bytes, arithmetic: Arithmetic, keep_fp32: Collection[
     """
     if arithmetic == "fp32":
         return graph
-    from parity.rehearse_graph import rewritten  # here: rounding alone needs no onnx
+    from parity.rehearse_graph import RoundableGraph  # here: rounding alone needs no onnx
 
-    return rewritten(graph, arithmetic, frozenset(keep_fp32))
+    return RoundableGraph(graph).rounded(arithmetic, keep_fp32)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from parity.rehearse import Arithmetic, rehearsed_graph, round_to_fp16, round_to_hf32
+from parity.arithmetic import Arithmetic, rehearsed_graph, round_to_fp16, round_to_hf32
 
 F32 = NDArray[np.float32]
 
@@ -98,7 +98,8 @@ def oracle(x: F32, arithmetic: Arithmetic, *, keep_norm: bool = False) -> NDArra
     t = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
     operand = round_to_hf32 if arithmetic == "hf32" else round_to_fp16
     after = round_to_fp16 if arithmetic == "fp16" else lambda values: values
-    conv = after(slow_conv(operand(x), operand(t["w"]), t["b"]).astype(np.float32))
+    bias = t["b"] if arithmetic == "hf32" else round_to_fp16(t["b"])
+    conv = after(slow_conv(operand(x), operand(t["w"]), bias).astype(np.float32))
     store = (lambda values: values) if keep_norm else after
     s, o, m, v = (store(t[name])[:, None, None].astype(np.float64) for name in ("s", "o", "m", "v"))
     norm = store(((conv - m) / np.sqrt(v + 1e-5) * s + o).astype(np.float32))
