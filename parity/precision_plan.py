@@ -111,7 +111,7 @@ def plan_precision(
     def watch(blocks: Sequence[tuple[str, ...]], doing: str) -> Iterable[tuple[str, ...]]:
         return command_line.progress(blocks, doing, len(blocks))
 
-    search = Search(nodes=tuple(graph.types_by_node), measure=measure, budget=budget, watch=watch)
+    search = Search(nodes=graph.operators, measure=measure, budget=budget, watch=watch)
     with command_line.step("precision plan", turning=False):
         kept = search.run()
     if kept is None:

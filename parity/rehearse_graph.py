@@ -38,9 +38,13 @@ class RoundableGraph:
 
     @property
     def types_by_node(self) -> dict[str, str]:
-        """The operators, in the graph's order: name -> ONNX type. Constants are none."""
-        nodes = self._model.graph.node
-        return {node.name: node.op_type for node in nodes if node.op_type != CONSTANT}
+        """The nodes, in the graph's order: name -> ONNX operator."""
+        return {node.name: node.op_type for node in self._model.graph.node}
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """The names of those that compute something at run time, in the graph's order."""
+        return tuple(name for name, kind in self.types_by_node.items() if kind != CONSTANT)
 
     def rounded(self, arithmetic: Arithmetic, keep_fp32: Collection[str]) -> bytes:
         """A copy's bytes, with rounding around every node that is not kept."""
@@ -51,7 +55,7 @@ class RoundableGraph:
 
 
 def types_by_node(graph: bytes) -> dict[str, str]:
-    """A graph's operators, in its order: name -> ONNX type."""
+    """A graph's nodes, in its order: name -> ONNX operator."""
     model = onnx.load_model_from_string(graph)
     return {node.name: node.op_type for node in model.graph.node}
 

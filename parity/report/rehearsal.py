@@ -61,7 +61,10 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class RehearsalReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything a rehearsal says. It holds no clock: same answers, same bytes."""
+    """Everything a rehearsal says. It holds no clock: same answers, same bytes.
+
+    A plan is held to its budget; the verdict in its report is still by the usual limits.
+    """
 
     schema: int = SCHEMA
     source: str
