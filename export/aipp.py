@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from parity.rehearse import round_to_fp16
+from parity.arithmetic import round_to_fp16
 from runtime.backends import open_backend
 from runtime.manifest import ErrorFact
 from runtime.spec import InputSpec

@@ -7,17 +7,16 @@ Source: ge docs, keep_dtype, customize_dtypes, op_precision_mode, modify_mixlist
 from __future__ import annotations
 
 import configparser
-import difflib
 import re
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from export.atc_options import FILE_OPTIONS, AtcTable
-from parity.rehearse import CUBE_OPERATORS
-from runtime.errors import ConfigError, one_line
+from parity.arithmetic import CUBE_OPERATORS
+from parity.keep_list import OF_TYPE, check_node, check_type, named_lines, read_setting, refused
+from runtime.errors import one_line
 from runtime.soc import FP16_CUBE_FAMILIES, Soc
 
 OP_PRECISIONS = (
@@ -34,7 +33,6 @@ CUBE_TYPES = CUBE_OPERATORS | {"Conv2D", "MatMulV2"}
 SECTIONS = ("ByOpType", "ByNodeName")
 DTYPES = "float16|float32|bfloat16|float|int8|int16|int32|int64|uint8|bool"
 CUSTOM = re.compile(rf"(InputDtype|OutputDtype):({DTYPES})(,({DTYPES}))*")
-LARGEST_BYTES = 1 << 20
 
 
 class _Lists(msgspec.Struct, forbid_unknown_fields=True, rename="kebab"):
@@ -70,13 +68,13 @@ def check_setting_files(
     for option in FILE_OPTIONS:
         path = getattr(table, option)
         if path:
-            checks[option](path, _read(path, option), types_by_node)
+            checks[option](path, read_setting(path, option), types_by_node)
     if soc is not None and soc.family in FP16_CUBE_FAMILIES:
         for where, name in _kept_fp32(table):
-            kind = (types_by_node or {}).get(name, name.removeprefix("OpType::"))
+            kind = (types_by_node or {}).get(name, name.removeprefix(OF_TYPE))
             if kind in CUBE_TYPES:
                 # inferred: no fp32 convolution is listed for these chips
-                raise _refused(
+                raise refused(
                     where,
                     f"operators that {soc.name} has in fp32: its convolutions are fp16 only",
                     repr(name),
@@ -87,68 +85,51 @@ def check_setting_files(
 def _kept_fp32(table: AtcTable) -> Iterator[tuple[str, str]]:
     """Nodes and types that the files ask to have in fp32, with where it says so."""
     if table.keep_dtype:
-        for where, line in _lines(table.keep_dtype, "keep_dtype"):
-            yield where, line
+        yield from named_lines(table.keep_dtype, read_setting(table.keep_dtype, "keep_dtype"))
     if table.customize_dtypes:
-        for where, line in _lines(table.customize_dtypes, "customize_dtypes"):
+        text = read_setting(table.customize_dtypes, "customize_dtypes")
+        for where, line in named_lines(table.customize_dtypes, text):
             name, _, rest = line.partition("::")
             kind, _, dtypes = rest.partition(":")
             if "InputDtype:float32" in line or "InputDtype:float," in f"{line},":
                 yield where, kind if name == "OpType" and dtypes else name
     if table.modify_mixlist:
-        lists = msgspec.json.decode(_read(table.modify_mixlist, "modify_mixlist"), type=_MixList)
+        lists = msgspec.json.decode(
+            read_setting(table.modify_mixlist, "modify_mixlist"), type=_MixList
+        )
         for name in lists.black_list.to_add:
             yield f"{table.modify_mixlist}: black-list", name
     if table.op_precision_mode:
-        parser = _ini(_read(table.op_precision_mode, "op_precision_mode"))
+        parser = _ini(read_setting(table.op_precision_mode, "op_precision_mode"))
         for section in parser.sections():
             for name, value in parser.items(section):
                 if value == "enable_float_32_execution":
                     yield f"{table.op_precision_mode}: [{section}]", name
 
 
-def _lines(path: str, option: str) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(_read(path, option).splitlines(), 1):
-        if line.strip():
-            yield f"{path}, line {number}", line.strip()
-
-
-def _read(path: str, option: str) -> str:
-    try:
-        if Path(path).stat().st_size > LARGEST_BYTES:
-            raise _refused(path, f"a text file for --{option}", "more than 1 MiB", "Check its path")
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _refused(
-            path, f"a text file for --{option}", one_line(error), "Check its path"
-        ) from error
-
-
 def _check_keep(path: str, text: str, nodes: Collection[str] | None) -> None:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = list(named_lines(path, text))
     if not lines:
-        raise _refused(path, "a node's name or OpType::TYPE on each line", "nothing", "Fill it")
-    for number, line in enumerate(lines, 1):
-        if line.startswith("OpType::"):
-            _check_type(f"{path}, line {number}", line.removeprefix("OpType::"))
+        expected = f"a node's name or {OF_TYPE}TYPE on each line"
+        raise refused(path, expected, "nothing", "Leave --keep_dtype out to keep nothing")
+    for where, line in lines:
+        if line.startswith(OF_TYPE):
+            check_type(where, line.removeprefix(OF_TYPE))
         else:
-            _check_node(f"{path}, line {number}", line, nodes)
+            check_node(where, line, nodes)
 
 
 def _check_customize(path: str, text: str, nodes: Collection[str] | None) -> None:
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        name, mark, rest = line.strip().partition("::")
+    for where, line in named_lines(path, text):
+        name, mark, rest = line.partition("::")
         if name == "OpType" and mark:
             kind, mark, rest = rest.partition(":")
-            _check_type(where, kind)
+            check_type(where, kind)
         elif mark:
-            _check_node(where, name, nodes)
+            check_node(where, name, nodes)
         parts = re.split(r",(?=Output)", rest)
         if not mark or not all(CUSTOM.fullmatch(part) for part in parts):
-            raise _refused(
+            raise refused(
                 where,
                 "NAME::InputDtype:float16,OutputDtype:float32, or OpType::TYPE:InputDtype:...",
                 repr(line),
@@ -160,20 +141,20 @@ def _check_op_precision(path: str, text: str, nodes: Collection[str] | None) -> 
     try:
         parser = _ini(text)
     except configparser.Error as error:
-        raise _refused(path, "an .ini file", one_line(error), "Correct it") from error
+        raise refused(path, "an .ini file", one_line(error), "Correct it") from error
     if not parser.sections():
-        raise _refused(path, f"sections {', '.join(SECTIONS)}", "none", "Add [ByOpType]")
+        raise refused(path, f"sections {', '.join(SECTIONS)}", "none", "Add [ByOpType]")
     for section in parser.sections():
         if section not in SECTIONS:
-            raise _refused(path, f"sections {', '.join(SECTIONS)}", f"[{section}]", "Rename it")
+            raise refused(path, f"sections {', '.join(SECTIONS)}", f"[{section}]", "Rename it")
         for name, value in parser.items(section):
             where = f"{path}: [{section}] {name}"
             if value not in OP_PRECISIONS:
-                raise _refused(where, f"one of {', '.join(OP_PRECISIONS)}", repr(value), "Correct")
+                raise refused(where, f"one of {', '.join(OP_PRECISIONS)}", repr(value), "Correct")
             if section == "ByNodeName":
-                _check_node(where, name, nodes)
+                check_node(where, name, nodes)
             else:
-                _check_type(where, name)
+                check_type(where, name)
 
 
 def _ini(text: str) -> configparser.ConfigParser:
@@ -191,40 +172,20 @@ def _check_switches(path: str, text: str, _: Collection[str] | None) -> None:
         try:
             msgspec.json.decode(text)
         except msgspec.MsgspecError as error:
-            raise _refused(path, "JSON", one_line(error), "Correct it") from error
+            raise refused(path, "JSON", one_line(error), "Correct it") from error
         return
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip() and not re.fullmatch(r"\w+\s*:\s*(on|off)", line.strip()):
-            raise _refused(f"{path}, line {number}", "PassName:off", repr(line), "Correct it")
+            raise refused(f"{path}, line {number}", "PassName:off", repr(line), "Correct it")
 
 
 def _check_mixlist(path: str, text: str, _: Collection[str] | None) -> None:
     try:
         msgspec.json.decode(text, type=_MixList)
     except msgspec.MsgspecError as error:
-        raise _refused(
+        raise refused(
             path,
             '{"black-list": {"to-add": [...], "to-remove": [...]}, "white-list": {...}}',
             one_line(error),
             "Correct it",
         ) from error
-
-
-def _check_type(where: str, kind: str) -> None:
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", kind):
-        raise _refused(where, "an operator's type, for example Conv2D", repr(kind), "Correct it")
-
-
-def _check_node(where: str, name: str, nodes: Collection[str] | None) -> None:
-    if nodes is not None and name not in nodes:
-        near = difflib.get_close_matches(name, nodes, n=1)
-        raise _refused(
-            where,
-            "the name of a node of model.onnx",
-            repr(name),
-            f"Did you mean {near[0]}" if near else "List them with python -m runtime.info",
-        )
-
-
-def _refused(where: str, expected: str, got: str, action: str) -> ConfigError:
-    return ConfigError(where, expected=expected, got=got, action=action)

@@ -45,7 +45,9 @@ def make_oms(
         return old.om
     if plan.soc is None or plan.atc is None:
         return ()
-    check_setting_files(plan.table, _types_by_node(staging / ONNX_NAME), plan.soc)
+    from parity.rehearse_graph import types_by_node  # reads with onnx: only where it is needed
+
+    check_setting_files(plan.table, types_by_node((staging / ONNX_NAME).read_bytes()), plan.soc)
     rounding = _rounding(job, staging, spec)
     wanted = conversions(plan.table, plan.soc, spec)
     return tuple(_one(job, one, plan.atc, staging, rounding) for one in wanted)
@@ -97,9 +99,3 @@ def _files_of(manifest: Manifest) -> list[str]:
     logs = [name for name in manifest.files if name.endswith(".log")]
     beside = [n for n in manifest.files if n in settings and n != ONNX_NAME]
     return [*stems, *logs, *beside]
-
-
-def _types_by_node(graph: Path) -> dict[str, str]:
-    import onnx  # only where something is converted
-
-    return {node.name: node.op_type for node in onnx.load(str(graph)).graph.node}

@@ -11,20 +11,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import msgspec
+
 from parity.accuracy import check_annotations, not_annotated
 from parity.errors import check_comparable, crops_that_differ
+from parity.keep_list import KeepList
 from parity.options import (
     RECORDING_SUFFIX,
+    add_keep_option,
+    add_limit_options,
     add_picture_options,
     check_recording_name,
+    chosen_limits,
     chosen_samples,
     files_read,
+    keep_list,
 )
 from parity.recorder import Recorder, record, replay
 from parity.recording import Recording, load_recording, save_recording
 from parity.report import Report, as_text, make_report
 from parity.samples import Sample
-from parity.sources import open_detector
+from parity.sources import NOTHING_KEPT, open_detector
 from parity.verdict import Limits
 from runtime import command_line
 from runtime.backends import Settings
@@ -78,6 +85,7 @@ def judged_comparison(
     record_to: Sequence[Path] = (),
     with_crops: bool = False,
     settings: Settings = FOR_PARITY,
+    keep_fp32: KeepList = NOTHING_KEPT,
 ) -> Comparison:
     """Compare a reference with a candidate, and judge.
 
@@ -94,6 +102,7 @@ def judged_comparison(
         record_to: files for the recordings of the sources that are run, in their order.
         with_crops: keep the crops in those files.
         settings: for the sources that are run.
+        keep_fp32: what a rehearsal among them leaves in fp32.
 
     Raises:
         StarmarkError: as `Detector`, `record`, `load_recording`, `check_annotations` and
@@ -102,7 +111,7 @@ def judged_comparison(
     with ExitStack() as stack:
         read = {i: load_recording(s.path) for i, s in enumerate(sources) if is_recording(s)}
         run = {
-            i: stack.enter_context(open_detector(source, settings))
+            i: stack.enter_context(open_detector(source, settings, keep_fp32))
             for i, source in enumerate(sources)
             if i not in read
         }
@@ -160,18 +169,14 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     add("sources", nargs="*", metavar="REFERENCE CANDIDATE", help="PATH[@[ENGINE/]DEVICE] each")
     add_picture_options(parser)
     command_line.add_engine_options(parser)
-    promise = Limits()
-    add("--max-mean", type=float, default=promise.max_mean_px, metavar="PX", help="default 0.1")
-    add("--max-error", type=float, default=promise.max_error_px, metavar="PX", help="default 0.5")
-    add("--max-p95", type=float, metavar="PX")
-    add("--max-p99", type=float, metavar="PX")
+    add_limit_options(parser)
     add(
         "--max-nme-increase",
         type=float,
         metavar="POINTS",
         help="percentage points by which the mean NME may rise; for pictures with annotations",
     )
-    add("--unit", choices=("photo", "crop"), default="photo", help="px of the limits")
+    add_keep_option(parser)
     add("--json", action="store_true", help="print the report as JSON")
     add("--output", type=Path, metavar="FILE", help="write the report as JSON, too")
     add(
@@ -193,20 +198,16 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _compare(arguments: argparse.Namespace) -> int:
     command_line.log_to_stderr()
-    limits = Limits(
-        max_mean_px=arguments.max_mean,
-        max_error_px=arguments.max_error,
-        max_p95_px=arguments.max_p95,
-        max_p99_px=arguments.max_p99,
-        max_nme_increase_points=arguments.max_nme_increase,
-        unit=arguments.unit,
+    limits = msgspec.structs.replace(
+        chosen_limits(arguments), max_nme_increase_points=arguments.max_nme_increase
     ).check()
     reference, candidate = arguments.sources or (STARTER_CHECKPOINT, STARTER_BUNDLE)
     sources = (parse_source(reference), parse_source(candidate))
     live = _check_sources(sources, arguments)
+    keep = keep_list(arguments.keep, sources)
     samples = chosen_samples(arguments) if live else []
     _check_annotated(samples, limits, live)
-    inputs = files_read(sources, samples, arguments.boxes)
+    inputs = files_read(sources, samples, arguments.boxes, arguments.keep)
     for path in arguments.record:
         check_recording_name(path, "--record", inputs)
     if arguments.output is not None:
@@ -220,6 +221,7 @@ def _compare(arguments: argparse.Namespace) -> int:
         record_to=arguments.record,
         with_crops=arguments.with_crops,
         settings=Settings(allow_hf32=arguments.allow_hf32),
+        keep_fp32=keep,
     ).report
     if arguments.output is not None:
         write_text_whole(arguments.output, json_text(report))

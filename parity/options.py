@@ -6,7 +6,10 @@ import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from parity.keep_list import KeepList, read_keep_list
 from parity.samples import BOX_CHOICES, Sample, default_samples, find_samples
+from parity.sources import NOTHING_KEPT, REHEARSAL
+from parity.verdict import Limits
 from runtime.errors import ConfigError
 from runtime.files import check_target
 from runtime.source import Source
@@ -54,11 +57,69 @@ def chosen_samples(arguments: argparse.Namespace) -> list[Sample]:
     return find_samples(arguments.images, arguments.boxes)
 
 
+def add_keep_option(parser: argparse.ArgumentParser) -> None:
+    """The list of what a rehearsal does not round."""
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        metavar="FILE",
+        help="operators that a rehearsal leaves in fp32: the file that atc's --keep_dtype takes",
+    )
+
+
+def keep_list(path: Path | None, sources: Iterable[Source]) -> KeepList:
+    """Read --keep.
+
+    Raises:
+        ConfigError: nothing is rehearsed, or no list.
+    """
+    if path is None:
+        return NOTHING_KEPT
+    listed = list(sources)
+    if not any(source.engine == REHEARSAL for source in listed):
+        raise ConfigError(
+            "--keep",
+            expected=f"a rehearsal among the sources, for example MODEL@{REHEARSAL}/fp16",
+            got=" ".join(source.text for source in listed),
+            action="Name one, or leave --keep out",
+        )
+    return read_keep_list(path, "keep")
+
+
+def add_limit_options(parser: argparse.ArgumentParser) -> None:
+    """The limits of the verdict."""
+    add, promise = parser.add_argument, Limits()
+    add("--max-mean", type=float, default=promise.max_mean_px, metavar="PX", help="default 0.1")
+    add("--max-error", type=float, default=promise.max_error_px, metavar="PX", help="default 0.5")
+    add("--max-p95", type=float, metavar="PX")
+    add("--max-p99", type=float, metavar="PX")
+    add("--unit", choices=("photo", "crop"), default="photo", help="px of the limits")
+
+
+def chosen_limits(arguments: argparse.Namespace) -> Limits:
+    """The limits that the options give.
+
+    Raises:
+        ConfigError: limits that cannot be meant.
+    """
+    return Limits(
+        max_mean_px=arguments.max_mean,
+        max_error_px=arguments.max_error,
+        max_p95_px=arguments.max_p95,
+        max_p99_px=arguments.max_p99,
+        unit=arguments.unit,
+    ).check()
+
+
 def files_read(
-    sources: Iterable[Source], samples: Iterable[Sample], boxes: str | None = None
+    sources: Iterable[Source],
+    samples: Iterable[Sample],
+    boxes: str | None = None,
+    keep: Path | None = None,
 ) -> list[Path]:
     """Every file that a comparison reads, and must not write over."""
     read = [Path(boxes)] if boxes else []
+    read += [keep] if keep else []
     for source in sources:
         read += [source.path, *(source.path.iterdir() if source.path.is_dir() else ())]
     for sample in samples:

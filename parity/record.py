@@ -13,10 +13,12 @@ import numpy as np
 
 from parity.options import (
     RECORDING_SUFFIX,
+    add_keep_option,
     add_picture_options,
     check_recording_name,
     chosen_samples,
     files_read,
+    keep_list,
 )
 from parity.recorder import Recorder, record, replay
 from parity.recording import load_recording, save_recording
@@ -52,6 +54,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("source", metavar="SOURCE", help="PATH[@[ENGINE/]DEVICE]")
     add_picture_options(parser)
+    add_keep_option(parser)
     command_line.add_engine_options(parser)
     parser.add_argument("--output", type=Path, required=True, metavar="NPZ", help="file to write")
     parser.add_argument("--with-crops", action="store_true", help="keep the crops (large)")
@@ -73,10 +76,12 @@ def _record(arguments: argparse.Namespace) -> int:
         played = load_recording(Path(images[0])) if again else None
         samples = [] if again else chosen_samples(arguments)
         source = parse_source(arguments.source)
-        inputs = files_read([source], samples, arguments.boxes) + [Path(image) for image in images]
+        keep = keep_list(arguments.keep, [source])
+        inputs = files_read([source], samples, arguments.boxes, arguments.keep)
+        inputs += [Path(image) for image in images]
         check_recording_name(output, "--output", inputs)
         settings = Settings(allow_hf32=arguments.allow_hf32)
-        detector = stack.enter_context(open_detector(source, settings))
+        detector = stack.enter_context(open_detector(source, settings, keep))
         if arguments.taps:
             _check_taps(detector, len(samples) if played is None else len(played.landmarks))
         # without a name, so that nothing is left of it however this process ends

@@ -6,28 +6,31 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import get_args
 
-from parity.rehearse import Arithmetic, rehearsed_graph
+from parity.arithmetic import Arithmetic
+from parity.keep_list import KeepList
 from runtime.backends import Settings
 from runtime.backends.base import FOR_PARITY, Backend
 from runtime.detector import Detector
 from runtime.errors import ConfigError
-from runtime.source import Source, find_artifact
+from runtime.source import Artifact, Source, find_artifact
 
 REHEARSAL = "rehearse"
+NOTHING_KEPT = KeepList(lines=())
 
 
 def open_detector(
-    source: Source, settings: Settings = FOR_PARITY, keep_fp32: Collection[str] = ()
+    source: Source, settings: Settings = FOR_PARITY, keep_fp32: KeepList = NOTHING_KEPT
 ) -> Detector:
     """Open a source; `m.onnx@rehearse/fp16` runs in an accelerator's arithmetic on the CPU.
 
     Args:
         source: anything `Detector` takes, or a rehearsal.
         settings: as for `Detector`.
-        keep_fp32: names of a rehearsed graph's nodes that stay in fp32.
+        keep_fp32: which of a rehearsed graph's operators stay in fp32.
 
     Raises:
-        ConfigError: an arithmetic that is none, or a rehearsal of something without a graph.
+        ConfigError: an arithmetic that is none, a rehearsal of something without a graph, or a
+            line of the list that names nothing in the graph.
         StarmarkError: as `Detector`.
     """
     if source.engine != REHEARSAL:
@@ -35,17 +38,18 @@ def open_detector(
     return Detector(_rehearsal(source, settings, keep_fp32))
 
 
-def _rehearsal(source: Source, settings: Settings, keep_fp32: Collection[str]) -> Backend:
-    from runtime.backends.ort import OnnxRuntimeBackend
+def is_rehearsal(device: str) -> bool:
+    """Whether a backend's device is a rehearsal's."""
+    return device.startswith(f"{REHEARSAL}/")
 
-    arithmetics = get_args(Arithmetic)
-    if source.device not in arithmetics:
-        raise ConfigError(
-            f"source {source.text!r}",
-            expected=f"an arithmetic to rehearse: {', '.join(arithmetics)}",
-            got=repr(source.device),
-            action=f"Write {source.path}@{REHEARSAL}/fp16, for example",
-        )
+
+def graph_of(source: Source) -> Artifact:
+    """Find the ONNX file that a source's rehearsal rewrites.
+
+    Raises:
+        ConfigError: something else than a graph.
+        ArtifactError: nothing there, or a bundle that is not what it says.
+    """
     artifact = find_artifact(replace(source, engine="onnxruntime", device="cpu"))
     if artifact.kind != "onnx":
         raise ConfigError(
@@ -54,10 +58,52 @@ def _rehearsal(source: Source, settings: Settings, keep_fp32: Collection[str]) -
             got=f"{artifact.path.name}, of kind {artifact.kind}",
             action="Export it first with python -m export",
         )
-    arithmetic: Arithmetic = source.device  # type: ignore[assignment]  # checked above
-    graph = rehearsed_graph(artifact.path.read_bytes(), arithmetic, keep_fp32)
+    return artifact
+
+
+def rounded_backend(
+    artifact: Artifact,
+    graph: bytes,
+    arithmetic: Arithmetic,
+    kept: Collection[str],
+    settings: Settings = FOR_PARITY,
+) -> Backend:
+    """Open a graph with rounding in it, under a name that says so.
+
+    Args:
+        artifact: what the graph was made from.
+        graph: its bytes, rounded.
+        arithmetic: what was rounded.
+        kept: the nodes that were not.
+        settings: as for `Detector`.
+    """
+    from runtime.backends.ort import OnnxRuntimeBackend
+
     backend = OnnxRuntimeBackend(replace(artifact, graph=graph), "cpu", settings)
-    kept = f", {len(keep_fp32)} nodes kept in fp32" if keep_fp32 else ""
-    backend.name += f" rehearsing {arithmetic}{kept}"
+    nodes = f", {len(kept)} nodes kept in fp32" if kept else ""
+    backend.name += f" rehearsing {arithmetic}{nodes}"
     backend.device = f"{REHEARSAL}/{arithmetic}"
     return backend
+
+
+def _rehearsal(source: Source, settings: Settings, keep_fp32: KeepList) -> Backend:
+    arithmetics = get_args(Arithmetic)
+    if source.device not in arithmetics:
+        raise ConfigError(
+            f"source {source.text!r}",
+            expected=f"an arithmetic to rehearse: {', '.join(arithmetics)}",
+            got=repr(source.device),
+            action=f"Write {source.path}@{REHEARSAL}/fp16, for example",
+        )
+    arithmetic: Arithmetic = source.device  # type: ignore[assignment]  # checked above
+    artifact = graph_of(source)
+    graph = artifact.path.read_bytes()
+    kept: frozenset[str] = frozenset()
+    if keep_fp32.lines or arithmetic != "fp32":
+        from parity.rehearse_graph import RoundableGraph  # onnx: only where a graph is changed
+
+        roundable = RoundableGraph(graph)
+        kept = keep_fp32.nodes_in(roundable.types_by_node)
+        if arithmetic != "fp32":
+            graph = roundable.rounded(arithmetic, kept)
+    return rounded_backend(artifact, graph, arithmetic, kept, settings)

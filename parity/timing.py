@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from parity.recording import STAGES
 from parity.samples import Sample
+from parity.sources import is_rehearsal
 from runtime import command_line
 from runtime.detector import Detector
 from runtime.picture import read_picture
@@ -106,7 +107,7 @@ def stopwatch(source: str, detector: Detector, runs: int | None) -> Stopwatch:
     """Choose warm-up and runs as the reference does; `runs` is for a device, and bounds a CPU's."""
     warm_up, usual = _warm_up_and_runs(detector)
     kept = usual if runs is None else runs
-    if detector.device.lower().startswith("cpu"):
+    if runs_on_cpu(detector.device):
         kept = min(kept, usual)
     return Stopwatch(source=source, detector=detector, warm_up=warm_up, runs=kept)
 
@@ -164,7 +165,12 @@ def latency(seconds: Sequence[float]) -> Latency:
 
 
 def _warm_up_and_runs(detector: Detector) -> tuple[int, int]:
-    return ON_A_CPU if detector.device.lower().startswith("cpu") else ON_A_DEVICE
+    return ON_A_CPU if runs_on_cpu(detector.device) else ON_A_DEVICE
+
+
+def runs_on_cpu(device: str) -> bool:
+    """Whether a backend's device is a CPU; a rehearsal is a CPU's work, whatever it rehearses."""
+    return device.lower().startswith("cpu") or is_rehearsal(device)
 
 
 def _one_crop(detector: Detector, sample: Sample) -> Packed:

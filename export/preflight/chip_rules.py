@@ -9,7 +9,7 @@ import onnx
 from export.preflight.finding import GRAPH, Hit, rule
 from export.preflight.graph import Graph, label, type_name
 from export.preflight.operators import ARITHMETIC
-from parity.rehearse import CUBE_OPERATORS
+from parity.arithmetic import CUBE_OPERATORS
 from runtime.soc import is_old_generation
 
 # The chip has no arithmetic for them.

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from export.preflight.graph import Graph, Shape, dims_of
 from export.preflight.operators import LOOPS
-from parity.rehearse import CUBE_OPERATORS
+from parity.arithmetic import CUBE_OPERATORS
 from parity.samples import default_samples
 from runtime.crop import crop_straight, crop_whole
 from runtime.errors import InputError, one_line

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from parity.report.record import Report
+from parity.sources import is_rehearsal
 from parity.timing import Latency, Stopwatch, Throughput, latency
 
 SCHEMA = 1
@@ -96,6 +97,8 @@ def as_text(report: BenchmarkReport) -> str:
     lines += ["", f"{'latency, batch 1, ms':<38}" + "".join(f"{head:>10}" for head in heads)]
     for timing in report.sources:
         lines.append(f"{timing.source} [{timing.engine}]")
+        if is_rehearsal(timing.device):
+            lines.append("  a rehearsal: the time this CPU takes with the rounding, no NPU's")
         lines.append(_row("  network only", timing.network))
         lines.append(_row("  end to end", timing.end_to_end))
         lines += [_row(f"    {stage}", found) for stage, found in timing.stages.items()]
