@@ -37,14 +37,17 @@ class Trace:
         landmarks: the same in image px.
         timings: seconds by stage: crop, pack, the engine's own (h2d, compute, d2h), home. What a
             batch took together is shared out evenly.
-        warnings: what the caller should know, in words.
     """
 
     crop: Crop
     outputs: Outputs
     landmarks: Landmarks
     timings: dict[str, float]
-    warnings: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the caller should know, in words; worked out when asked for."""
+        return _warnings(self.outputs)
 
 
 class Detector:
@@ -197,7 +200,8 @@ class Detector:
     def _finish(self, crops: list[Crop], timings: list[dict[str, float]]) -> list[Trace]:
         shared: dict[str, float] = {}
         with _timed(shared, "pack"):
-            batch = self.spec.input.pack(np.stack([crop.pixels for crop in crops]))
+            pixels = [crop.pixels for crop in crops]
+            batch = self.spec.input.pack(np.stack(pixels) if len(pixels) > 1 else pixels[0][None])
         said = self.backend.run(batch)
         shared.update(said.timings)
         traces: list[Trace] = []
@@ -206,15 +210,7 @@ class Detector:
             outputs = said.of(index)
             with _timed(timing, "home"):
                 landmarks = bring_home(outputs.landmarks[0], outputs.covariance[0], crop)
-            traces.append(
-                Trace(
-                    crop=crop,
-                    outputs=outputs,
-                    landmarks=landmarks,
-                    timings=timing,
-                    warnings=_warnings(outputs),
-                )
-            )
+            traces.append(Trace(crop=crop, outputs=outputs, landmarks=landmarks, timings=timing))
         return traces
 
 

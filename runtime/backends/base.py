@@ -170,8 +170,8 @@ class Backend(ABC):
             )
         # a centre of mass lies inside the grid, and no moment about it exceeds its extent: what is
         # larger has overflowed, also where it is finite; NaN compares as not smaller
-        finite = (np.abs(array) <= LARGEST_OUTPUT).all(axis=2)
-        if not finite.all():
+        if not np.abs(array).max() <= LARGEST_OUTPUT:
+            finite = (np.abs(array) <= LARGEST_OUTPUT).all(axis=2)
             picture, point = np.argwhere(~finite)[0]
             raise InferenceError(
                 f"{self.name}: {output}",
