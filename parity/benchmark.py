@@ -106,7 +106,7 @@ def _benchmark(arguments: argparse.Namespace) -> int:
     inputs = files_read(map(parse_source, [*names, *optional]), samples, arguments.boxes)
     check_target(arguments.output, "--output", inputs)
     with ExitStack() as stack:
-        settings = Settings(allow_hf32=arguments.allow_hf32)
+        settings = Settings(allow_hf32=arguments.allow_hf32, threads=arguments.threads)
         opened, left_out = _open(names, optional, settings, stack)
         if arguments.device_npu == "none":
             left_out = ("the NPU, by request",)

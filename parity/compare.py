@@ -219,7 +219,7 @@ def _compare(arguments: argparse.Namespace) -> int:
         strict=arguments.strict,
         record_to=arguments.record,
         with_crops=arguments.with_crops,
-        settings=Settings(allow_hf32=arguments.allow_hf32),
+        settings=Settings(allow_hf32=arguments.allow_hf32, threads=arguments.threads),
     ).report
     if arguments.output is not None:
         write_text_whole(arguments.output, json_text(report))

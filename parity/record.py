@@ -38,10 +38,11 @@ from parity.samples import Sample, decoded
 from parity.sources import open_detector
 from runtime import command_line
 from runtime.backends import Settings
-from runtime.detector import Detector, Trace
+from runtime.detector import Detector
 from runtime.errors import EXIT_OK, InferenceError, InputError
 from runtime.files import shown
 from runtime.source import parse_source
+from runtime.tracing import Trace
 
 logger = logging.getLogger("starmark")
 
@@ -264,7 +265,7 @@ def _record(arguments: argparse.Namespace) -> int:
             if arguments.with_crops
             else None
         )
-        settings = Settings(allow_hf32=arguments.allow_hf32)
+        settings = Settings(allow_hf32=arguments.allow_hf32, threads=arguments.threads)
         detector = stack.enter_context(open_detector(source, settings))
         if played is not None:
             made = replay(detector, arguments.source, played, crops)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import InferenceError, InputError
+from runtime.errors import ConfigError, InferenceError, InputError
 from runtime.manifest import Manifest
 from runtime.spec import ModelSpec
 
@@ -20,6 +20,8 @@ F32 = NDArray[np.float32]
 
 # In the normalised frame; landmarks lie in [-1, 1], moments in [-2, 2].
 LARGEST_OUTPUT = 2.5
+# More than any machine has cores; engines allocate for each before they find out.
+MOST_THREADS = 1024
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,9 +54,26 @@ class Settings:
     Attributes:
         allow_hf32: torch_npu may run convolutions in HF32 (11 mantissa bits), and in fp16 on chips
             without fp32: faster, and not fp32. Other engines have no such switch.
+        threads: processor threads that one call may use; None is the engine's own default, one for
+            each core. Several streams or processes on one machine divide the cores between them:
+            more threads than cores is slower than either. Of no use on an NPU.
+
+    Raises:
+        ConfigError: no such number of threads.
     """
 
     allow_hf32: bool = False
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        given = self.threads
+        if given is not None and (type(given) is not int or not 1 <= given <= MOST_THREADS):
+            raise ConfigError(
+                "threads",
+                expected=f"1 to {MOST_THREADS}, or nothing for the engine's own default",
+                got=repr(given),
+                action="Pass at most as many as this machine has cores",
+            )
 
 
 FOR_PARITY = Settings()
@@ -70,6 +89,8 @@ class Backend(ABC):
         parameters: number of the model's parameters, None where nothing says.
         checkpoint_sha256: of the weights the model was made from; empty where nothing says.
         manifest: of the bundle it came from, if it came from one.
+        batches: the batches it was made for, ascending; others are split or padded to them. Empty
+            where it takes any.
         reasons: why `auto` took this device, and why each better one was refused.
     """
 
@@ -79,6 +100,7 @@ class Backend(ABC):
     parameters: int | None = None
     checkpoint_sha256: str = ""
     manifest: Manifest | None = None
+    batches: tuple[int, ...] = ()
     reasons: tuple[str, ...] = ()
 
     _closed = False
@@ -107,6 +129,11 @@ class Backend(ABC):
         self._check("landmarks", said.landmarks, (len(batch), points, 2))
         self._check("covariance", said.covariance, (len(batch), points, 3))
         return said
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, or closed itself because its device was lost."""
+        return self._closed
 
     def close(self) -> None:
         """Release the engine; a second call does nothing."""
