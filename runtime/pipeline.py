@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from runtime.backends import Outputs
 from runtime.crop import Crop
 from runtime.detector import Detector, naming_picture
-from runtime.errors import InferenceError
 from runtime.picture import read_picture
 from runtime.tracing import timed
 
@@ -131,7 +130,7 @@ class Pipeline:
             said = detector.backend.run(self._gather(packed))
         except BaseException as error:  # noqa: BLE001  # raised again where its row is due
             lost = detector.backend.closed
-            if isinstance(error, InferenceError) and len(jobs) > 1 and not lost:
+            if isinstance(error, Exception) and len(jobs) > 1 and not lost:
                 for job in jobs:  # it may be one picture's fault
                     self._run(detector, [job])
                 return
