@@ -164,6 +164,8 @@ def _span(first: float, last: float, length: int) -> tuple[int, int]:
 
 def _quick_to_warp(cut: NDArray[Any]) -> NDArray[Any]:
     """Three channels of a small cut as four; see `LARGEST_WIDENED_PX`."""
+    import cv2
+
     three = cut.dtype == np.uint8 and cut.ndim == 3 and cut.shape[2] == 3
     if three and cut.shape[0] * cut.shape[1] <= LARGEST_WIDENED_PX:
         return cv2.cvtColor(cut, cv2.COLOR_BGR2BGRA)
@@ -182,6 +184,8 @@ def _plain(picture: NDArray[Any]) -> NDArray[Any]:
 
 def to_bgr8(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     """The written rule: 16-bit is divided by 257, grey is repeated, alpha is dropped."""
+    import cv2
+
     if pixels.dtype == np.uint16:
         pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
     channels = pixels.shape[2] if pixels.ndim == 3 else 1

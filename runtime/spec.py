@@ -53,7 +53,7 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         """
         if self.dtype == "uint8":
             return crops
-        import cv2  # here: manifests are read where there is none
+        import cv2  # here: manifests and recordings are read where there is none
 
         batch = np.empty(self.shape(len(crops)), np.float32)
         for planes, crop in zip(batch, crops, strict=True):
