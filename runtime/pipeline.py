@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import deque
@@ -16,8 +17,11 @@ from numpy.typing import NDArray
 from runtime.backends import Outputs
 from runtime.crop import Crop
 from runtime.detector import Detector, naming_picture
+from runtime.errors import one_line
 from runtime.picture import read_picture
 from runtime.tracing import timed
+
+logger = logging.getLogger("starmark")
 
 
 class Job:
@@ -131,7 +135,9 @@ class Pipeline:
         except BaseException as error:  # noqa: BLE001  # raised again where its row is due
             lost = detector.backend.closed
             if isinstance(error, Exception) and len(jobs) > 1 and not lost:
-                for job in jobs:  # it may be one picture's fault
+                told = "%s: a batch of %d failed, and is run picture by picture: %s"
+                logger.warning(told, detector.device, len(jobs), one_line(error, 300))
+                for job in jobs:
                     self._run(detector, [job])
                 return
             for job in jobs:
