@@ -153,4 +153,5 @@ def carry_covariance(linear: F64, covariance: NDArray[np.floating]) -> F64:
             [c * c, 2 * c * d, d * d],
         ]
     )
-    return np.asarray(covariance, dtype=np.float64) @ moments.T
+    carried: F64 = np.asarray(covariance, dtype=np.float64) @ moments.T
+    return carried

@@ -17,7 +17,8 @@ def test_crops_are_packed_in_the_published_order_of_operations(count: int) -> No
     assert set(crops[0, ..., 2].ravel().tolist()) == set(range(256))
     packed = spec.pack(crops)
 
-    assert (packed.shape, packed.dtype) == ((count, 3, 32, 32), np.float32)
+    assert packed.shape == (count, 3, 32, 32)
+    assert packed.dtype == np.float32
     assert packed.flags.c_contiguous
     for channel in range(3):
         expected = crops[..., channel].astype(np.float32) / np.float32(127.5) - np.float32(1)

@@ -352,7 +352,7 @@ def test_a_forgotten_stream_ends_its_threads_and_closes_what_it_opened(
     own, given = Grey(0), Grey(1)
     monkeypatch.setattr("runtime.detector.open_backend", lambda *_, **__: own)
     for source in ("model", Detector(given)):
-        stream = Stream(source, map(picture, itertools.count()))  # type: ignore[arg-type]
+        stream = Stream(source, map(picture, itertools.count()))
         next(stream)
         assert threads_left()
         del stream
