@@ -116,7 +116,7 @@ def _benchmark(arguments: argparse.Namespace) -> int:
     inputs = files_read(sources, samples, arguments.boxes, arguments.keep)
     check_target(arguments.output, "--output", inputs)
     with ExitStack() as stack:
-        settings = Settings(allow_hf32=arguments.allow_hf32)
+        settings = Settings(allow_hf32=arguments.allow_hf32, threads=arguments.threads)
         opened, left_out = _open(names, optional, settings, keep, stack)
         if arguments.device_npu == "none":
             left_out = ("the NPU, by request",)

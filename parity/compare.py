@@ -220,7 +220,7 @@ def _compare(arguments: argparse.Namespace) -> int:
         strict=arguments.strict,
         record_to=arguments.record,
         with_crops=arguments.with_crops,
-        settings=Settings(allow_hf32=arguments.allow_hf32),
+        settings=Settings(allow_hf32=arguments.allow_hf32, threads=arguments.threads),
         keep_fp32=keep,
     ).report
     if arguments.output is not None:

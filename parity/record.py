@@ -80,7 +80,7 @@ def _record(arguments: argparse.Namespace) -> int:
         inputs = files_read([source], samples, arguments.boxes, arguments.keep)
         inputs += [Path(image) for image in images]
         check_recording_name(output, "--output", inputs)
-        settings = Settings(allow_hf32=arguments.allow_hf32)
+        settings = Settings(allow_hf32=arguments.allow_hf32, threads=arguments.threads)
         detector = stack.enter_context(open_detector(source, settings, keep))
         if arguments.taps:
             _check_taps(detector, len(samples) if played is None else len(played.landmarks))

@@ -22,10 +22,11 @@ from parity.recording import (
 )
 from parity.samples import Sample, decoded
 from runtime import command_line
-from runtime.detector import Detector, Trace
+from runtime.detector import Detector
 from runtime.errors import InferenceError, InputError
 from runtime.files import shown
 from runtime.spec import without_taps
+from runtime.tracing import Trace
 
 logger = logging.getLogger("starmark")
 

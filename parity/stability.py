@@ -24,12 +24,13 @@ from parity.samples import Sample, decoded
 from parity.sources import open_detector
 from runtime import command_line, geometry
 from runtime.backends import Settings
-from runtime.detector import Detector, Trace
+from runtime.detector import Detector
 from runtime.errors import EXIT_OK, InputError
 from runtime.files import check_target, json_text, shown, write_text_whole
 from runtime.landmarks import spread_of
 from runtime.source import parse_source
 from runtime.topology import mirrored_points
+from runtime.tracing import Trace
 
 F64 = NDArray[np.float64]
 U8 = NDArray[np.uint8]

@@ -12,9 +12,11 @@ from runtime.version import VERSION
 
 if TYPE_CHECKING:
     from runtime.backends import Settings, open_backend
-    from runtime.detector import Detector, FaceLandmarkDetector, Trace
+    from runtime.detector import Detector, FaceLandmarkDetector
     from runtime.draw import draw_landmarks_with_contours
     from runtime.landmarks import Landmarks
+    from runtime.stream import Stream, StreamRow
+    from runtime.tracing import Trace
 
 __version__ = VERSION
 
@@ -24,6 +26,8 @@ __all__ = [
     "Landmarks",
     "Settings",
     "StarmarkError",
+    "Stream",
+    "StreamRow",
     "Trace",
     "__version__",
     "draw_landmarks_with_contours",
@@ -35,7 +39,9 @@ _HOMES = {
     "FaceLandmarkDetector": "runtime.detector",
     "Landmarks": "runtime.landmarks",
     "Settings": "runtime.backends",
-    "Trace": "runtime.detector",
+    "Stream": "runtime.stream",
+    "StreamRow": "runtime.stream",
+    "Trace": "runtime.tracing",
     "draw_landmarks_with_contours": "runtime.draw",
     "open_backend": "runtime.backends",
 }

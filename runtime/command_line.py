@@ -131,6 +131,12 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         help="let checkpoints on an NPU compute convolutions in HF32 (11 mantissa bits), or in fp16"
         " on chips without fp32: faster, but not for parity. Other engines have no such switch",
     )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="processor threads that one call may use (default: the engine's own, one a core)",
+    )
 
 
 class _Parser(argparse.ArgumentParser):

@@ -4,47 +4,27 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from runtime.backends import Backend, Outputs, Settings, open_backend
+from runtime.backends import Backend, Settings, open_backend
 from runtime.backends.base import DEBUG_BUNDLE, FOR_PARITY
 from runtime.crop import Crop, crop_face, crop_straight, crop_whole
 from runtime.errors import InputError
-from runtime.landmarks import Landmarks, bring_home, spread_of
+from runtime.landmarks import Landmarks
 from runtime.source import Source
+from runtime.tracing import Trace, timed, traces_of
 
 logger = logging.getLogger("starmark")
 
 # More crops than this go through the network in several calls: a full-size network's
 # intermediate maps take about 100 MB a picture.
 LARGEST_BATCH = 32
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Trace:
-    """Everything on the way to one picture's landmarks; references, no copies.
-
-    Attributes:
-        crop: what the network saw.
-        outputs: what it said, with a batch axis of 1.
-        landmarks: the same in image px.
-        timings: seconds by stage: crop, pack, the engine's own (h2d, compute, d2h), home. What a
-            batch took together is shared out evenly.
-        warnings: what the caller should know, in words.
-    """
-
-    crop: Crop
-    outputs: Outputs
-    landmarks: Landmarks
-    timings: dict[str, float]
-    warnings: tuple[str, ...] = ()
 
 
 class Detector:
@@ -142,8 +122,8 @@ class Detector:
             InferenceError: the engine failed.
         """
         timings: dict[str, float] = {}
-        with _timed(timings, "crop"):
-            crop = self._crop(image, face_bbox, cropped=cropped)
+        with timed(timings, "crop"):
+            crop = self.crop(image, face_bbox, cropped=cropped)
         return self._finish([crop], [timings])[0]
 
     def trace_batch(self, images: Iterable[Any], boxes: Iterable[Any] | None = None) -> list[Trace]:
@@ -165,8 +145,8 @@ class Detector:
         timings: list[dict[str, float]] = []
         for index, image in enumerate(pictures):
             timings.append({})
-            with _timed(timings[-1], "crop"), _naming(index):
-                crops.append(self._crop(image, None if around is None else around[index]))
+            with timed(timings[-1], "crop"), naming_picture(index):
+                crops.append(self.crop(image, None if around is None else around[index]))
         traces: list[Trace] = []
         for start in range(0, len(crops), LARGEST_BATCH):
             part = slice(start, start + LARGEST_BATCH)
@@ -189,7 +169,12 @@ class Detector:
     ) -> None:
         self.close()
 
-    def _crop(self, image: Any, face_bbox: Any, *, cropped: bool = False) -> Crop:
+    def crop(self, image: Any, face_bbox: Any = None, *, cropped: bool = False) -> Crop:
+        """Cut out what the network will see of a picture; arguments as for `trace`.
+
+        Raises:
+            InputError: the picture or the box cannot be used.
+        """
         size = self.spec.input.size
         if cropped:
             return crop_straight(image, size)
@@ -199,26 +184,12 @@ class Detector:
 
     def _finish(self, crops: list[Crop], timings: list[dict[str, float]]) -> list[Trace]:
         shared: dict[str, float] = {}
-        with _timed(shared, "pack"):
-            batch = self.spec.input.pack(np.stack([crop.pixels for crop in crops]))
+        with timed(shared, "pack"):
+            pixels = [crop.pixels for crop in crops]
+            batch = self.spec.input.pack(np.stack(pixels) if len(pixels) > 1 else pixels[0][None])
         said = self.backend.run(batch)
         shared.update(said.timings)
-        traces: list[Trace] = []
-        for index, (crop, timing) in enumerate(zip(crops, timings, strict=True)):
-            timing.update({stage: seconds / len(crops) for stage, seconds in shared.items()})
-            outputs = said.of(index)
-            with _timed(timing, "home"):
-                landmarks = bring_home(outputs.landmarks[0], outputs.covariance[0], crop)
-            traces.append(
-                Trace(
-                    crop=crop,
-                    outputs=outputs,
-                    landmarks=landmarks,
-                    timings=timing,
-                    warnings=_warnings(outputs),
-                )
-            )
-        return traces
+        return traces_of(crops, said, timings, shared)
 
 
 class FaceLandmarkDetector(Detector):
@@ -236,27 +207,6 @@ class FaceLandmarkDetector(Detector):
         settings: Settings = FOR_PARITY,
     ) -> None:
         super().__init__(weights, device, settings=settings)
-
-
-# Median spread of the points over the longer side of their bounding box. Measured on faces that
-# fill 90 % to 30 % of the crop: at most 0.059 (starter) and 0.074 (full size). Faces that fill
-# 15 %, noise, blank pictures and pictures without a face: 0.067 to 0.3, and the points are off.
-LARGEST_RELATIVE_SPREAD = 0.07
-
-
-def _warnings(outputs: Outputs) -> tuple[str, ...]:
-    extent = float(np.ptp(outputs.landmarks[0], axis=0).max())
-    spread = float(np.median(spread_of(outputs.covariance[0])))
-    if spread <= LARGEST_RELATIVE_SPREAD * extent:
-        return ()
-    found = f"{spread / max(extent, 1e-6):.1%} of the face's extent"
-    return (
-        (
-            f"the points are unsure (median spread {found}, expected at most"
-            f" {LARGEST_RELATIVE_SPREAD:.0%}): the face is too small in the crop, or absent."
-            " Pass its box as face_bbox=(x1, y1, x2, y2)."
-        ),
-    )
 
 
 def _as_lists(images: Any, boxes: Any) -> tuple[list[Any], list[Any] | None]:
@@ -280,14 +230,7 @@ def _as_lists(images: Any, boxes: Any) -> tuple[list[Any], list[Any] | None]:
 
 
 @contextmanager
-def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    timings[stage] = time.perf_counter() - start
-
-
-@contextmanager
-def _naming(index: int) -> Iterator[None]:
+def naming_picture(index: int) -> Iterator[None]:
     """Say which picture of a batch an error is about."""
     try:
         yield

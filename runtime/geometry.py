@@ -144,7 +144,14 @@ def carry_covariance(linear: F64, covariance: NDArray[np.floating]) -> F64:
     Returns:
         (..., 3) as xx, xy, yy, in the map's target unit squared.
     """
-    c = np.asarray(covariance, dtype=np.float64)
-    full = np.stack([c[..., [0, 1]], c[..., [1, 2]]], axis=-2)
-    moved = linear @ full @ linear.T
-    return np.stack([moved[..., 0, 0], moved[..., 0, 1], moved[..., 1, 1]], axis=-1)
+    (a, b), (c, d) = linear.tolist()
+    # the product written out for the three moments: one small matrix for all points
+    moments = np.array(
+        [
+            [a * a, 2 * a * b, b * b],
+            [a * c, a * d + b * c, b * d],
+            [c * c, 2 * c * d, d * d],
+        ]
+    )
+    carried: F64 = np.asarray(covariance, dtype=np.float64) @ moments.T
+    return carried

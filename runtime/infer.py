@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from runtime import command_line
 from runtime.backends import Settings
-from runtime.detector import Detector, Trace
+from runtime.detector import Detector
 from runtime.draw import draw_landmarks_with_contours
 from runtime.errors import EXIT_OK, ConfigError, InputError
 from runtime.files import check_target, json_text, shown
 from runtime.geometry import BOX_CONTRACT
 from runtime.picture import check_encoder, read_picture, size_text, write_picture
+from runtime.tracing import Trace
 
 DEFAULT_MODEL = "build/starter68"
 FIRST_POINTS = 5
@@ -85,7 +86,7 @@ def _infer(arguments: argparse.Namespace) -> int:
     image = read_picture(arguments.input)
     check_target(arguments.output, "--output", [arguments.input])
     check_encoder(arguments.output)
-    settings = Settings(allow_hf32=arguments.allow_hf32)
+    settings = Settings(allow_hf32=arguments.allow_hf32, threads=arguments.threads)
     with Detector(arguments.model, arguments.device, settings=settings) as detector:
         trace = detector.trace(image, box, cropped=arguments.cropped)
         drawn = draw_landmarks_with_contours(

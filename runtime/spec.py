@@ -55,7 +55,13 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         """
         if self.dtype == "uint8":
             return crops
-        batch = np.ascontiguousarray(crops.transpose(0, 3, 1, 2), dtype=np.float32)
+        import cv2  # here: manifests and recordings are read where there is none
+
+        batch = np.empty(self.shape(len(crops)), np.float32)
+        for planes, crop in zip(batch, crops, strict=True):
+            # split first: numpy takes twice as long to convert every third byte
+            for plane, channel in zip(planes, cv2.split(crop), strict=True):
+                plane[...] = channel
         # in place, and in the published order of operations: x / 127.5 - 1
         batch /= np.float32(self.scale)
         batch -= np.float32(self.mean / self.scale)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import InferenceError, InputError
+from runtime.errors import ConfigError, InferenceError, InputError
 from runtime.manifest import Manifest
 from runtime.spec import ModelSpec
 
@@ -24,6 +24,8 @@ DEBUG_BUNDLE = (
     "a debug bundle: every call also fetches the tensors inside the network, tens of MB a picture."
     " Deploy one that was exported without --taps."
 )
+# More than any machine has cores; engines allocate for each before they find out.
+MOST_THREADS = 1024
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,9 +64,26 @@ class Settings:
     Attributes:
         allow_hf32: torch_npu may run convolutions in HF32 (11 mantissa bits), and in fp16 on chips
             without fp32: faster, and not fp32. Other engines have no such switch.
+        threads: processor threads that one call may use; None is the engine's own default, one for
+            each core. Several streams or processes on one machine divide the cores between them:
+            more threads than cores is slower than either. Of no use on an NPU.
+
+    Raises:
+        ConfigError: no such number of threads.
     """
 
     allow_hf32: bool = False
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        given = self.threads
+        if given is not None and (type(given) is not int or not 1 <= given <= MOST_THREADS):
+            raise ConfigError(
+                "threads",
+                expected=f"1 to {MOST_THREADS}, or nothing for the engine's own default",
+                got=repr(given),
+                action="Pass at most as many as this machine has cores",
+            )
 
 
 FOR_PARITY = Settings()
@@ -80,6 +99,8 @@ class Backend(ABC):
         parameters: number of the model's parameters, None where nothing says.
         checkpoint_sha256: of the weights the model was made from; empty where nothing says.
         manifest: of the bundle it came from, if it came from one.
+        batches: the batches it was made for, ascending; others are split or padded to them. Empty
+            where it takes any.
         reasons: why `auto` took this device, and why each better one was refused.
     """
 
@@ -89,6 +110,7 @@ class Backend(ABC):
     parameters: int | None = None
     checkpoint_sha256: str = ""
     manifest: Manifest | None = None
+    batches: tuple[int, ...] = ()
     reasons: tuple[str, ...] = ()
 
     _closed = False
@@ -123,6 +145,11 @@ class Backend(ABC):
             self._check_shape(name, output, (len(batch), points, last))
             self._check_values(name, output, said.taps)
         return said
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, or closed itself because its device was lost."""
+        return self._closed
 
     def close(self) -> None:
         """Release the engine; a second call does nothing."""
@@ -188,8 +215,8 @@ class Backend(ABC):
     def _check_values(self, output: str, array: F32, taps: Mapping[str, F32]) -> None:
         # a centre of mass lies inside the grid, and no moment about it exceeds its extent: what is
         # larger has overflowed, also where it is finite; NaN compares as not smaller
-        finite = (np.abs(array) <= LARGEST_OUTPUT).all(axis=2)
-        if not finite.all():
+        if not np.abs(array).max() <= LARGEST_OUTPUT:
+            finite = (np.abs(array) <= LARGEST_OUTPUT).all(axis=2)
             picture, point = np.argwhere(~finite)[0]
             first = next((name for name, tap in taps.items() if not np.isfinite(tap).all()), "")
             raise InferenceError(

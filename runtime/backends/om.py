@@ -53,9 +53,16 @@ class OmBackend(Backend):
                 action="Convert with --precision_mode_v2 instead",
             )
         index = _index_of(device)
+        if settings.threads is not None:
+            logger.warning(
+                "WARNING: threads=%d has no effect on npu:%d: an .om runs on the device alone",
+                settings.threads,
+                index,
+            )
         self.device = f"npu:{index}"
         self.manifest = artifact.manifest
         self.spec = _spec_of(artifact.manifest, artifact.oms)
+        self.batches = tuple(sorted({size for om in artifact.oms for size in om.batches}))
         self.parameters = artifact.manifest.checkpoint.parameters
         self.checkpoint_sha256 = artifact.manifest.checkpoint.sha256
         self._session = _Session(artifact.path.parent, artifact.oms, self.spec, index)

@@ -30,11 +30,11 @@ SMALLEST_SIDE_PX = 32
 class OnnxRuntimeBackend(Backend):
     """One onnxruntime session. `Session.run` is safe to call from several threads."""
 
-    def __init__(self, artifact: Artifact, device: str, _: Settings) -> None:
+    def __init__(self, artifact: Artifact, device: str, settings: Settings) -> None:
         provider, options, self.device = _provider_of(device)
         self.name = f"onnxruntime {onnxruntime.__version__} {provider}"
         where = str(artifact.path)
-        session = _open(where, artifact.graph, provider, options)
+        session = _open(where, artifact.graph, provider, options, settings.threads or 0)
         graph = _spec_in_graph(session, where)
         self.spec = graph
         self.checkpoint_sha256 = session.get_modelmeta().custom_metadata_map.get(CHECKPOINT_KEY, "")
@@ -89,11 +89,14 @@ def _provider_of(device: str) -> tuple[str, dict[str, Any], str]:
     return provider, options, "cpu" if kind == "cpu" else device
 
 
-def _open(where: str, graph: bytes | None, provider: str, options: dict[str, Any]) -> Any:
+def _open(
+    where: str, graph: bytes | None, provider: str, options: dict[str, Any], threads: int
+) -> Any:
     if graph is None and Path(where).stat().st_size == 0:
         raise _not_a_graph(where, "an empty file")
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = ERROR_SEVERITY
+    settings.intra_op_num_threads = threads  # 0: one for each core
     if provider != PROVIDERS["cpu"]:
         # a node the provider cannot run would silently go to the CPU
         settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")

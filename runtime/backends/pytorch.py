@@ -50,6 +50,7 @@ class TorchBackend(Backend):
         self._architecture = checkpoint.architecture
         self.spec = spec_of(points=self._architecture.points, size=self._architecture.size)
         self._network: Any = self._placed(network)
+        self._threads = settings.threads
         self._warm: set[tuple[int, ...]] = set()
 
     def _placed(self, network: torch.nn.Module) -> torch.nn.Module:
@@ -129,6 +130,9 @@ class TorchBackend(Backend):
 
     def _in_turn(self, work: Callable[[], Answer]) -> Answer:
         """Do it on the device while nobody else does, and translate what fails there."""
+        # a setting of the process that each thread takes up on its own: held to at every call
+        if self._threads is not None and torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)
         turn = self._npu.turn() if self._npu is not None else contextlib.nullcontext()
         try:
             with turn, torch.inference_mode():

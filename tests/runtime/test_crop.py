@@ -70,6 +70,22 @@ def test_far_away_face_is_cropped_like_a_near_one(rng: np.random.Generator) -> N
     np.testing.assert_array_equal(there.pixels, here.pixels)
 
 
+@pytest.mark.parametrize("side", [3, 40, 400, 900])
+def test_widened_cuts_give_the_same_bytes(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, side: int
+) -> None:
+    """Four channels instead of three are for speed alone, and for small cuts alone."""
+    picture = noise(rng, side, side)
+    box = (0.3, -0.2, 0.9 * side, 0.9 * side)
+    monkeypatch.setattr("runtime.crop.LARGEST_WIDENED_PX", 0)
+    plain = crop_face(picture, box, SIZE)
+    monkeypatch.setattr("runtime.crop.LARGEST_WIDENED_PX", 10_000**2)
+    widened = crop_face(picture, box, SIZE)
+
+    np.testing.assert_array_equal(widened.pixels, plain.pixels)
+    assert widened.pixels.shape == (SIZE, SIZE, 3)
+
+
 def test_very_large_picture_works_with_a_box() -> None:
     """20,000 x 20,000 px, and a side beyond what OpenCV's warp can address."""
     grey = np.zeros((20_000, 20_000), np.uint8)

@@ -7,8 +7,8 @@ import oracles
 
 from runtime.backends.base import Outputs
 from runtime.crop import Crop
-from runtime.detector import _warnings
 from runtime.landmarks import Landmarks, bring_home
+from runtime.tracing import _warnings
 
 
 def landmarks_of(points: int = 5) -> Landmarks:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import importlib
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from builders import STARTER
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from runtime.backends import ENGINES, Backend, open_backend
+from runtime.backends import ENGINES, Backend, Settings, open_backend
 from runtime.errors import (
     ArtifactError,
     BackendUnavailable,
@@ -130,6 +133,50 @@ def test_fork_is_refused_and_does_not_hang(backend: Backend) -> None:
     os.waitpid(child, 0)
     with os.fdopen(reader) as said:
         assert "Open a Detector in each process" in said.read()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted by Linux")
+def test_onnxruntime_uses_the_threads_it_is_given(starter_bundle: Path) -> None:
+    """The caller's own is one of them; the numbers stay the same."""
+    said = {}
+    tasks = Path("/proc/self/task")
+    batch = np.zeros((1, 3, 256, 256), np.float32)
+    for threads in (1, 3):
+        before = len([*tasks.iterdir()])
+        with open_backend(starter_bundle, "cpu", settings=Settings(threads=threads)) as backend:
+            said[threads] = backend.run(batch)
+            assert len([*tasks.iterdir()]) - before == threads - 1
+
+    np.testing.assert_allclose(said[3].landmarks, said[1].landmarks, atol=1e-5)
+
+
+def test_torch_uses_the_threads_it_is_given() -> None:
+    """Also in a thread that was started before, and where somebody has changed them since."""
+    before = torch.get_num_threads()
+    batch = np.zeros((1, 3, 256, 256), np.float32)
+    found: list[int] = []
+
+    def run(backend: Backend) -> None:
+        torch.set_num_threads(2)
+        backend.run(batch)
+        found.append(torch.get_num_threads())
+
+    try:
+        with open_backend(STARTER, "cpu", settings=Settings(threads=1)) as backend:
+            run(backend)
+            other = threading.Thread(target=run, args=(backend,))
+            other.start()
+            other.join()
+    finally:
+        torch.set_num_threads(before)
+    assert found == [1, 1]
+
+
+@pytest.mark.parametrize("threads", [0, -1, 100_000, True, 1.5, "2"])
+def test_a_number_of_threads_that_cannot_be_is_refused(threads: Any) -> None:
+    """Zero, absurd, or no number; before any engine opens."""
+    with pytest.raises(ConfigError, match="threads: expected 1 to 1024"):
+        Settings(threads=threads)
 
 
 def test_closes_twice_and_says_so_afterwards(backend: Backend) -> None:

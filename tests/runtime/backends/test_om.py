@@ -239,6 +239,15 @@ def test_hf32_is_chosen_at_the_conversion(tiny_om: Path) -> None:
         open_backend(tiny_om, "npu:0", settings=Settings(allow_hf32=True))
 
 
+@pytest.mark.usefixtures("npu")
+def test_threads_of_the_processor_are_said_to_be_of_no_use(
+    tiny_om: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_backend(tiny_om, "npu:0", settings=Settings(threads=2)) as backend:
+        assert backend.batches == (1, 2, 4, 8)
+    assert "threads=2 has no effect on npu:0" in caplog.text
+
+
 def test_every_call_may_fail(npu: Control, tiny_om: Path, crops: NDArray[np.uint8]) -> None:
     """Each call of load, run and close, with three codes: the right error, no leak, no double free.
 
