@@ -125,7 +125,8 @@ def _points_after(
     # a whole picture is always shown as a whole: what moves is what it shows, by whole pixels
     across, down = (round(s * d) or d for s, d in zip(scale.tolist(), by, strict=True))
     again = detector.trace(_pulled(picture, across, down), cropped=sample.cropped)
-    return _points_px(again, size) + np.array([across, down])
+    home_px: F64 = _points_px(again, size) + np.array([across, down])
+    return home_px
 
 
 def _pulled(picture: U8, across: int, down: int) -> U8:

@@ -45,7 +45,9 @@ class Dots(Backend):
             x, y = x * 0 + 40, y * 0 + 50
         place = (np.stack([x + self.lean, y], axis=-1) * 2 + 1) / 256 - 1
         points = np.repeat(place[:, None], self.spec.points, axis=1).astype(np.float32)
-        covariance = np.tile(np.float32([0.04, 0, 0.01]), (len(batch), self.spec.points, 1))
+        covariance = np.tile(
+            np.array([0.04, 0, 0.01], np.float32), (len(batch), self.spec.points, 1)
+        )
         return Outputs(landmarks=points, covariance=covariance)
 
     def _close(self) -> None:
@@ -118,7 +120,7 @@ def test_elongation_agrees_with_the_eigenvalues(rng: np.random.Generator) -> Non
         small, large = np.linalg.eigvalsh([[xx, xy], [xy, yy]])
         assert found[n] == pytest.approx(np.sqrt(large / small), rel=1e-3)
     assert elongation_of(np.zeros((1, 3), np.float32))[0] == 1
-    assert np.isfinite(elongation_of(np.float32([[1, 0, 0]]))).all()
+    assert np.isfinite(elongation_of(np.array([[1, 0, 0]], np.float32))).all()
 
 
 def test_report_on_the_samples(
