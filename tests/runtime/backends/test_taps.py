@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from builders import TINY
+from builders import TINY, convert
 from cann.control import Control
 from numpy.typing import NDArray
 
@@ -56,6 +56,24 @@ def test_a_debug_bundle_gives_the_checkpoints_taps(
     assert one.taps["stem"].shape == (1, 8, 64, 64)
     np.testing.assert_array_equal(one.taps["stem"][0], said.taps["stem"][10])
     assert one.taps["stem"].base is not None  # a view
+
+
+@pytest.mark.usefixtures("npu")
+def test_taps_come_through_aipp_and_fp16(
+    tiny_debug: Path, tmp_path: Path, photo: NDArray[np.uint8]
+) -> None:
+    """Static batches whose outputs are fp16 on the chip: float32 here, and off by its rounding."""
+    config = ("--config", tiny_debug.parent / "tiny.toml", "--taps", "--no-parity")
+    asked = ("--aipp", "--batch_sizes", "1,4", "--output_type", "FP16")
+    bundle = convert(tiny_debug, tmp_path / "b", *config, *asked)
+    with Detector(bundle, "npu:0") as npu, Detector(bundle, "cpu") as cpu:
+        assert npu.spec.input.dtype == "uint8"
+        found, exact = npu.trace(photo).outputs.taps, cpu.trace(photo).outputs.taps
+    assert tuple(found) == tuple(exact) == tap_names(TINY)
+    for name, tap in found.items():
+        assert tap.dtype == np.float32
+        moved = np.abs(tap - exact[name]).max() / np.abs(exact[name]).max()
+        assert 1e-5 < moved < 0.05, name
 
 
 def test_other_sources_give_no_taps(
