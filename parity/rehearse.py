@@ -20,7 +20,7 @@ from parity.options import (
     files_read,
 )
 from parity.precision_plan import PrecisionPlan, parse_budget, plan_precision
-from parity.record import Recorder, record
+from parity.recorder import Recorder, record
 from parity.recording import Recording
 from parity.report.rehearsal import (
     Rehearsal,

@@ -25,7 +25,8 @@ from recordings import recording_of
 
 from parity import compare, record
 from parity.errors import check_comparable
-from parity.record import Recorder
+from parity.recorder import Recorder
+from parity.recorder import record as record_pictures
 from parity.recording import Recording, load_recording, save_recording, sha256_pixels
 from parity.samples import decoded, find_samples
 from runtime.backends.base import Backend, Outputs
@@ -502,7 +503,7 @@ def test_number_that_is_none_names_source_picture_and_point(pictures: Path) -> N
     """Whose overflow it was, and where; nothing is recorded of the rest."""
     recorder = Recorder("box.om@npu:0", Detector(Overflowing()))
     with pytest.raises(InferenceError) as caught:
-        record.record([recorder], find_samples([str(pictures)], "whole"))
+        record_pictures([recorder], find_samples([str(pictures)], "whole"))
 
     said = str(caught.value)
     assert said.startswith("box.om@npu:0: b.jpg: overflowing: landmarks: expected finite numbers")
@@ -513,7 +514,7 @@ def test_no_picture_at_all_is_an_error() -> None:
     """An empty list is not a comparison that passes."""
     recorder = Recorder("a", Detector(Overflowing()))
     with pytest.raises(InputError, match="at least one that can be read, got none"):
-        record.record([recorder], [])
+        record_pictures([recorder], [])
 
 
 def test_replay_needs_crops(starter_bundle: Path, tmp_path: Path) -> None:
