@@ -19,6 +19,7 @@ from runtime.manifest import MANIFEST_NAME, FileFact
 logger = logging.getLogger("starmark")
 
 PARITY_NAME = "parity.json"
+PARITY_PAGE_NAME = "parity.html"
 LONGEST_WAIT_S = 600
 RENAME_EXCHANGE = 2
 AT_FDCWD = -100

@@ -23,7 +23,11 @@ from runtime.version import VERSION
 # Every version that can change a byte of the graph, or a figure of its judgement.
 GRAPH_PACKAGES = ("torch", "onnx", "onnxsim", "onnxscript")
 JUDGE_PACKAGES = ("torch", "onnxruntime", "numpy", "opencv-python")
+# Those that the bundle's page is drawn and set with.
+PAGE_PACKAGES = ("jinja2", "matplotlib")
 CODE_ROOMS = ("runtime", "parity", "export")
+# of our code, and of the page's templates, style and words
+CODE_SUFFIXES = (".py", ".j2", ".css", ".js", ".json")
 STEPS = ("onnx", "verify", "preflight", "parity", "selftest", "om")
 
 logger = logging.getLogger("starmark")
@@ -80,7 +84,7 @@ def judge_keys(job: Job, onnx_sha256: str) -> dict[str, str]:
     return {
         "verify": _key_of(*common),
         "preflight": _key_of(*common, job.om.facts()),
-        "parity": _key_of(*common, *asked),
+        "parity": _key_of(*common, *asked, versions_of(PAGE_PACKAGES)),
         "selftest": _key_of(*common, msgspec.to_builtins(job.config.parity)),
     }
 
@@ -139,7 +143,8 @@ def _code_digest() -> str:
     root = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
     for room in CODE_ROOMS:
-        for path in sorted((root / room).rglob("*.py")):
+        files = (p for p in (root / room).rglob("*") if p.suffix in CODE_SUFFIXES)
+        for path in sorted(files):
             digest.update(path.relative_to(root).as_posix().encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -140,7 +140,7 @@ def warnings_of(manifest: Manifest) -> list[str]:
             "the bundle holds no .om: an NPU cannot run it. Convert it for the box's chip first."
         )
     if manifest.parity.passed is False:
-        found.append("the bundle was judged and FAILED. See its parity.json.")
+        found.append("the bundle was judged and FAILED. See its parity.html.")
     elif manifest.parity.passed is None:
         found.append("the bundle was never judged: nobody knows whether its landmarks are right.")
     if SELFTEST_NAME not in manifest.files:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import shutil
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -11,10 +12,18 @@ from pathlib import Path
 import msgspec
 
 from export.config import config_facts
-from export.folder import PARITY_NAME, check_output, discard_leftovers, replace_folder, staged
+from export.folder import (
+    PARITY_NAME,
+    PARITY_PAGE_NAME,
+    check_output,
+    discard_leftovers,
+    replace_folder,
+    staged,
+)
 from export.freshness import (
     GRAPH_PACKAGES,
     JUDGE_PACKAGES,
+    PAGE_PACKAGES,
     STEPS,
     carried_over,
     graph_key,
@@ -29,6 +38,8 @@ from export.om_plan import NO_OM
 from export.om_step import make_oms
 from parity.compare import judged_comparison
 from parity.report import Report, as_text
+from parity.report.html.page import as_html
+from parity.report.text import passing_options
 from parity.selftest import make_selftest
 from runtime.command_line import step
 from runtime.detector import Detector
@@ -106,7 +117,7 @@ def run(job: Job) -> Outcome:
             om=oms,
             files={path.name: file_fact(path) for path in sorted(staging.iterdir())},
             config=config_facts(job.config),
-            versions=versions_of((*GRAPH_PACKAGES, *JUDGE_PACKAGES)),
+            versions=versions_of((*GRAPH_PACKAGES, *JUDGE_PACKAGES, *PAGE_PACKAGES)),
             steps=keys,
             created_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )
@@ -204,14 +215,24 @@ def _judge(
         return ParityFact(passed=None), None
     if old is not None and old.steps.get("parity") == keys["parity"]:
         logger.info("up to date: parity")
-        shutil.copyfile(check_file(job.output, old, PARITY_NAME), staging / PARITY_NAME)
+        for name in (PARITY_NAME, PARITY_PAGE_NAME):
+            shutil.copyfile(check_file(job.output, old, name), staging / name)
         return old.parity, None
     limits = job.config.parity
     reference = Source(text=f"{shown(job.weights.name)}@cpu", path=job.weights, device="cpu")
     candidate = Source(text=f"{ONNX_NAME}@cpu", path=staging / ONNX_NAME, device="cpu")
     with step("judge parity", turning=False):
-        report = judged_comparison((reference, candidate), job.samples, limits).report
+        compared = judged_comparison((reference, candidate), job.samples, limits)
+    report = compared.report
     write_text_whole(staging / PARITY_NAME, json_text(report))
+    sources = shlex.join([reference.text, candidate.text])
+    page = as_html(
+        compared,
+        language="en",
+        command=f"python -m parity.compare {sources} {passing_options(limits)}",
+        timed=False,  # the same inputs give the same bytes
+    )
+    write_text_whole(staging / PARITY_PAGE_NAME, page)
     pictures = len(report.pictures)
     photo, crop = (
         ErrorFact(pictures=pictures, mean_px=found.axis.mean, max_px=found.axis.max)

@@ -30,6 +30,7 @@ from parity.options import (
 from parity.recorder import Recorder, record, replay
 from parity.recording import Recording, load_recording, save_recording
 from parity.report import Report, as_text, make_report
+from parity.report.html.options import add_page_options, check_page, write_page
 from parity.samples import Sample
 from parity.sources import NOTHING_KEPT, open_detector
 from parity.verdict import Limits
@@ -51,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         0 within the limits, 1 beyond them, or as `runtime.errors` lists.
     """
-    return command_line.run(lambda: _compare(_parse(argv)))
+    return command_line.run(lambda: _compare(_parse(argv), argv))
 
 
 def is_recording(source: Source) -> bool:
@@ -179,6 +180,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     add_keep_option(parser)
     add("--json", action="store_true", help="print the report as JSON")
     add("--output", type=Path, metavar="FILE", help="write the report as JSON, too")
+    add_page_options(parser)
     add(
         "--record",
         nargs="+",
@@ -193,10 +195,12 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         parser.error(f"name two sources or none, not {len(arguments.sources)}")
     if arguments.with_crops and not arguments.record:
         parser.error("--with-crops is about --record: name a file")
+    if arguments.lang and arguments.html is None:
+        parser.error("--lang is about --html: name a file")
     return arguments
 
 
-def _compare(arguments: argparse.Namespace) -> int:
+def _compare(arguments: argparse.Namespace, argv: list[str] | None) -> int:
     command_line.log_to_stderr()
     limits = msgspec.structs.replace(
         chosen_limits(arguments), max_nme_increase_points=arguments.max_nme_increase
@@ -210,9 +214,12 @@ def _compare(arguments: argparse.Namespace) -> int:
     inputs = files_read(sources, samples, arguments.boxes, arguments.keep)
     for path in arguments.record:
         check_recording_name(path, "--record", inputs)
+    others = [*inputs, *arguments.record]
     if arguments.output is not None:
-        check_target(arguments.output, "--output", [*inputs, *arguments.record])
-    report = judged_comparison(
+        check_target(arguments.output, "--output", others)
+        others.append(arguments.output)
+    check_page(arguments, others)
+    found = judged_comparison(
         sources,
         samples,
         limits,
@@ -222,9 +229,11 @@ def _compare(arguments: argparse.Namespace) -> int:
         with_crops=arguments.with_crops,
         settings=Settings(allow_hf32=arguments.allow_hf32, threads=arguments.threads),
         keep_fp32=keep,
-    ).report
+    )
+    report = found.report
     if arguments.output is not None:
         write_text_whole(arguments.output, json_text(report))
+    write_page(arguments, "parity.compare", argv, found)
     print(json_text(report) if arguments.json else as_text(report), end="")
     return EXIT_OK if report.verdict.passed else EXIT_FOUND_WANTING
 

@@ -53,11 +53,11 @@ def draw_landmarks_with_contours(
         _draw_ellipses(canvas, landmarks, points_px, unit)
     if contours:
         for contour in topology_of(len(points_px)).contours:
-            line = _fixed(points_px[contour.first : contour.last + 1])
+            line = fixed(points_px[contour.first : contour.last + 1])
             cv2.polylines(
                 canvas, [line], contour.closed, CONTOUR_BGR, unit, cv2.LINE_AA, shift=SHIFT
             )
-    for x, y in _fixed(points_px):
+    for x, y in fixed(points_px):
         centre = (int(x), int(y))
         radius = int(1.6 * unit * 2**SHIFT)
         cv2.circle(canvas, centre, radius + 2**SHIFT, OUTLINE_BGR, -1, cv2.LINE_AA, SHIFT)
@@ -75,24 +75,45 @@ def _draw_ellipses(
             got=type(landmarks).__name__,
             action="Pass what detect() returned",
         )
-    for (x, y), (xx, xy, yy) in zip(
-        _fixed(points_px), landmarks.covariance_px2.astype(np.float64), strict=True
-    ):
-        moments, axes = np.linalg.eigh(np.array([[xx, xy], [xy, yy]]))
-        smaller, larger = ELLIPSE_SIGMAS * np.sqrt(np.clip(moments, 0, FARTHEST_PX)) * 2**SHIFT
-        angle = float(np.degrees(np.arctan2(axes[1, 1], axes[0, 1])))
-        cv2.ellipse(
-            canvas,
-            (int(x), int(y)),
-            (int(larger), int(smaller)),
-            angle,
-            0,
-            360,
-            ELLIPSE_BGR,
-            max(1, unit // 2),
-            cv2.LINE_AA,
-            SHIFT,
-        )
+    for point_px, moments_px2 in zip(points_px, landmarks.covariance_px2, strict=True):
+        draw_ellipse(canvas, point_px, moments_px2, ELLIPSE_SIGMAS, ELLIPSE_BGR, max(1, unit // 2))
+
+
+def draw_ellipse(
+    canvas: NDArray[np.uint8],
+    point_px: NDArray[np.floating],
+    covariance_px2: NDArray[np.floating],
+    sigmas: float,
+    colour_bgr: tuple[int, int, int],
+    thickness: int,
+) -> None:
+    """Draw one point's covariance onto a picture.
+
+    Args:
+        canvas: uint8 (H, W, 3) BGR, drawn on.
+        point_px: (2,) in the canvas's px.
+        covariance_px2: (3,) xx, xy, yy in the canvas's px squared.
+        sigmas: how many standard deviations the ellipse is away from the point.
+        colour_bgr: of the line.
+        thickness: of the line in px.
+    """
+    xx, xy, yy = covariance_px2.astype(np.float64)
+    moments, axes = np.linalg.eigh(np.array([[xx, xy], [xy, yy]]))
+    smaller, larger = sigmas * np.sqrt(np.clip(moments, 0, FARTHEST_PX)) * 2**SHIFT
+    angle = float(np.degrees(np.arctan2(axes[1, 1], axes[0, 1])))
+    x, y = (int(v) for v in fixed(point_px))
+    cv2.ellipse(
+        canvas,
+        (x, y),
+        (int(larger), int(smaller)),
+        angle,
+        0,
+        360,
+        colour_bgr,
+        thickness,
+        cv2.LINE_AA,
+        SHIFT,
+    )
 
 
 def _check_points(landmarks: Any) -> NDArray[np.float64]:
@@ -110,7 +131,8 @@ def _check_points(landmarks: Any) -> NDArray[np.float64]:
     return points_px
 
 
-def _fixed(points_px: NDArray[np.float64]) -> NDArray[np.int32]:
+def fixed(points_px: NDArray[np.floating]) -> NDArray[np.int32]:
+    """Points (..., 2) in px as cv2's drawing takes them: integers with `SHIFT` binary places."""
     clipped = np.clip(points_px, -FARTHEST_PX, FARTHEST_PX)
-    fixed: NDArray[np.int32] = np.rint(clipped * 2**SHIFT).astype(np.int32)
-    return fixed
+    places: NDArray[np.int32] = np.rint(clipped * 2**SHIFT).astype(np.int32)
+    return places

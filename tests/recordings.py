@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
+import msgspec
 import numpy as np
 
+from parity.compare import Comparison
 from parity.recording import STAGES, Header, PictureRecord, Recording
+from parity.report import make_report
+from parity.samples import Sample
+from parity.verdict import Limits
 from runtime.spec import spec_of
+
+# names of files that would do something, were they not taken as text
+HOSTILE = (
+    "<img src=x onerror=alert(1)>.jpg",
+    "</script><script>alert(2)</script>.jpg",
+    "</title><!--.jpg",
+    "\"' onload='alert(3)'.jpg",
+    "\u202egpj.exe\u2066.jpg",
+    "bell\x07 null\x00 line\nend.jpg",
+    "{{ 7 * 7 }}{% raw %}.jpg",
+)
 
 
 def recording_of(
@@ -49,4 +68,31 @@ def recording_of(
         image_from_crop=np.tile(place, (pictures, 1, 1)),
         timings=np.full((pictures, len(STAGES)), 0.001),
         annotations_px=np.full((pictures, points, 2), np.nan),
+    )
+
+
+def moved(recording: Recording, by_crop_px: float, *, source: str = "b@cpu") -> Recording:
+    """The same answers, with all points moved right and every second one down as well."""
+    shift = np.zeros_like(recording.landmarks)
+    shift[..., 0] = by_crop_px / (recording.header.spec.input.size / 2)
+    shift[:, ::2, 1] = shift[:, ::2, 0] / 2
+    return replace(
+        recording,
+        header=msgspec.structs.replace(recording.header, source=source),
+        landmarks=recording.landmarks + shift,
+    )
+
+
+def comparison_of(
+    reference: Recording,
+    candidate: Recording,
+    limits: Limits | None = None,
+    samples: Sequence[Sample] = (),
+) -> Comparison:
+    """What comparing them gives."""
+    return Comparison(
+        report=make_report(reference, candidate, limits or Limits()),
+        reference=reference,
+        candidate=candidate,
+        samples=tuple(samples),
     )

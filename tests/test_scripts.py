@@ -56,6 +56,7 @@ def test_export_script_does_the_main_job_and_then_nothing(tmp_path: Path) -> Non
     assert {p.name for p in (here / "build/starter68").iterdir()} == {
         "model.onnx",
         "manifest.json",
+        "parity.html",
         "parity.json",
         "selftest.npz",
     }

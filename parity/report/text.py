@@ -159,11 +159,11 @@ def _end(report: Report) -> list[str]:
     return [
         f"worst: {worst.picture}, point {worst.point}, {worst.axis}: {error} px, {at}",
         *doubts,
-        f"smallest limits that pass: {_options(report.verdict.smallest_passing)}",
+        f"smallest limits that pass: {passing_options(report.verdict.smallest_passing)}",
     ]
 
 
-def _options(limits: Limits) -> str:
+def passing_options(limits: Limits) -> str:
     """Six digits, never below the value: limits copied from here must pass."""
     options = [f"--max-{name} {_rounded_up(limit)}" for name, _, limit in limits.named()]
     if limits.max_nme_increase_points is not None:

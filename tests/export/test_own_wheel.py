@@ -32,7 +32,7 @@ def test_the_wheel_holds_runtime_and_parity_whole_and_nothing_else() -> None:
         str(path.relative_to(ROOT))
         for room in ("runtime", "parity")
         for path in (ROOT / room).rglob("*")
-        if path.is_file() and path.suffix in {".py", ".typed"}
+        if path.is_file() and path.suffix in {".py", ".typed", ".j2", ".css", ".js", ".json"}
     }
 
     assert sources <= names

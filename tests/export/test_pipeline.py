@@ -15,7 +15,7 @@ import pytest
 from builders import ROOT, STARTER, run_module, run_python, tiny_checkpoint, tiny_config
 
 from export import __main__ as export_main
-from export import pipeline
+from export import freshness, pipeline
 from export.folder import beside
 from runtime.detector import Detector
 from runtime.manifest import ONNX_NAME, Manifest, check_file, read_manifest
@@ -62,7 +62,7 @@ def test_starter_bundle_holds_what_the_design_lists(starter_bundle: Path) -> Non
 def test_same_inputs_give_the_same_bytes_from_two_checkouts(
     starter_bundle: Path, tmp_path: Path
 ) -> None:
-    """model.onnx and parity.json to the byte, the manifest but for its timestamp."""
+    """model.onnx and both reports to the byte, the manifest but for its timestamp."""
     checkout = tmp_path / "elsewhere"
     for room in ("runtime", "parity", "export", "configs", "assets"):
         shutil.copytree(ROOT / room, checkout / room, ignore=shutil.ignore_patterns("__pycache__"))
@@ -81,11 +81,47 @@ def test_same_inputs_give_the_same_bytes_from_two_checkouts(
 
     assert here[ONNX_NAME] == there[ONNX_NAME]
     assert here["parity.json"] == there["parity.json"]
+    assert here["parity.html"] == there["parity.html"]
     first, second = (
         [line for line in made["manifest.json"].decode().splitlines() if "created_utc" not in line]
         for made in (here, there)
     )
     assert first == second
+
+
+def test_the_page_in_the_bundle_is_the_report_and_names_no_machine_path(
+    starter_bundle: Path,
+) -> None:
+    """What parity.json says is inside it; no times, no folders of the one who exported."""
+    page = (starter_bundle / "parity.html").read_text(encoding="utf-8")
+    inside = page.partition('<script type="application/json" id="report">')[2]
+    manifest = read_manifest(starter_bundle)
+
+    assert json.loads(inside.partition("</script>")[0]) == json.loads(
+        (starter_bundle / "parity.json").read_text()
+    )
+    assert 'data-path="verdict.passed" data-value="true"' in page
+    assert "python -m parity.compare starter68.safetensors@cpu model.onnx@cpu --max-mean" in page
+    assert str(ROOT) not in page
+    assert str(starter_bundle.parent) not in page
+    assert 'id="latency"' not in page
+    assert {"jinja2", "matplotlib"} <= set(manifest.versions)
+
+
+def test_a_changed_template_is_no_longer_up_to_date(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The page is made again when its style is another, not only when the code is."""
+    for room in freshness.CODE_ROOMS:
+        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(freshness, "__file__", str(tmp_path / "export/freshness.py"))
+    found = [freshness._code_digest()]
+    for name in ("page.css", "page.js", "page.html.j2", "zh.json", "page.py"):
+        with (tmp_path / "parity/report/html" / name).open("a") as file:
+            file.write("\n")
+        found.append(freshness._code_digest())
+
+    assert len(set(found)) == 6
 
 
 def test_second_run_does_nothing_and_imports_no_torch(starter_bundle: Path) -> None:
@@ -147,6 +183,8 @@ def test_rejected_bundle_goes_aside(
     assert content(out) == before
     rejected = check_bundle(tmp_path / "out.rejected")
     assert rejected.parity.passed is False
+    page = (tmp_path / "out.rejected/parity.html").read_text(encoding="utf-8")
+    assert 'data-path="verdict.passed" data-value="false"' in page
     assert "rejected: " in capsys.readouterr().out
 
 

@@ -34,7 +34,7 @@ def test_whole_bundle_opens(bundle: Path) -> None:
     assert manifest.checkpoint.parameters == 1_282_818
     assert manifest.spec.points == 68
     assert len(manifest.spec.topology.contours) == 9
-    assert set(manifest.files) == {ONNX_NAME, "parity.json", "selftest.npz"}
+    assert set(manifest.files) == {ONNX_NAME, "parity.html", "parity.json", "selftest.npz"}
     with Detector(bundle) as detector:
         assert detector.parameters == 1_282_818
 

@@ -1,0 +1,1 @@
+"""A comparison as one page: nothing beside it is needed, and nothing is fetched."""

@@ -1,0 +1,123 @@
+"""From matplotlib's drawing to SVG that stands inside the page.
+
+The page allows no style but its own, so what matplotlib writes as `style=` becomes attributes; text
+stays text in the page's font, and what was drawn in `INK` takes the page's colour of text, which is
+light in the dark.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+from parity.report.text import printable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# a colour that nothing else has
+INK = "#010203"
+# what a part's gid begins with to become a class of the page's style sheet
+CLASS = "class-"
+LINK = "{http://www.w3.org/1999/xlink}href"
+LEFT_TO_THE_PAGE = {"font-family"}
+LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
+REFERENCE = re.compile(r"url\(#([^)]+)\)")
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Matplotlib's own defaults, whatever this machine's matplotlibrc says, and ours on top."""
+    import matplotlib as mpl
+
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(
+            {
+                "svg.fonttype": "none",
+                "svg.hashsalt": "starmark",
+                "font.family": ["DejaVu Sans"],
+                "font.size": 12,
+                "axes.spines.top": False,
+                "axes.spines.right": False,
+                "axes.edgecolor": INK,
+                "axes.labelcolor": INK,
+                "axes.axisbelow": True,
+                "text.color": INK,
+                "xtick.color": INK,
+                "ytick.color": INK,
+                "grid.color": INK,
+                "grid.alpha": 0.12,
+            }
+        )
+        yield
+
+
+def as_svg(
+    figure: Figure,
+    name: str,
+    label: str,
+    texts: Mapping[str, str],
+    titles: Mapping[str, str] | None = None,
+) -> str:
+    """Turn a figure into an element of the page.
+
+    Args:
+        figure: drawn inside `drawing()`.
+        name: of this figure, unique on the page: its parts' names begin with it.
+        label: what it shows, for those who do not see it.
+        texts: what the drawing says to what the page says. The drawing itself is in plain English,
+            whose widths matplotlib can measure with the font it brings along.
+        titles: what appears over parts of the drawing, by their gid.
+    """
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+    root = ET.fromstring(buffer.getvalue())  # noqa: S314  # matplotlib's own
+    _drop(root, {"metadata", "style"})
+    _, _, width, height = (float(value) for value in root.attrib["viewBox"].split())
+    root.attrib.clear()
+    root.attrib |= {"viewBox": f"0 0 {width:g} {height:g}", "role": "img", "aria-label": label}
+    for element in root.iter():
+        _adopt(element, name, titles or {})
+        if element.tag == "text" and element.text:
+            # regions' names come from recordings
+            element.text = printable(texts.get(element.text, element.text))
+    return ET.tostring(root, encoding="unicode")
+
+
+def _drop(root: ET.Element, tags: Collection[str]) -> None:
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag.rpartition("}")[2] in tags:
+                parent.remove(child)
+
+
+def _adopt(element: ET.Element, name: str, titles: Mapping[str, str]) -> None:
+    """Take one element over: no namespaces, no style, names of this figure's own."""
+    element.tag = element.tag.rpartition("}")[2]
+    given = element.attrib
+    for declaration in given.pop("style", "").split(";"):
+        key, _, value = declaration.partition(":")
+        if key.strip() and key.strip() not in LEFT_TO_THE_PAGE:
+            given[key.strip()] = value.strip().replace(INK, "currentColor")
+    own = given.pop("id", "")
+    if own.startswith(CLASS):
+        given["class"] = own.removeprefix(CLASS)
+    elif own and element.tag in ("path", "clipPath"):
+        given["id"] = f"{name}-{own}"
+    if own in titles:
+        title = ET.Element("title")
+        title.text = titles[own]
+        element.insert(0, title)
+    if LINK in given:
+        link = given.pop(LINK)
+        given["href"] = f"#{name}-{link[1:]}" if link.startswith("#") else link.replace("\n", "")
+    for key, value in given.items():
+        if key in ("d", "x", "y"):
+            given[key] = LONG_NUMBER.sub(lambda found: f"{float(found[0]):.2f}", value)
+        else:
+            given[key] = REFERENCE.sub(rf"url(#{name}-\1)", value)

@@ -1,0 +1,88 @@
+"""The page's words in its language, and its numbers in three digits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+HERE = Path(__file__).parent
+LANGUAGES = ("en", "zh")
+# as the browser names them, to choose fonts and voices by
+BROWSER_LANGUAGES = {"en": "en", "zh": "zh-CN"}
+SMALLEST_DECIMAL = 0.001
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+TIMES = "×"  # noqa: RUF001  # between a number and its power of ten
+NOTHING = "–"  # noqa: RUF001  # a dash, which no number begins with
+
+
+class Words:
+    """English as it stands in the code, or its translation; one that is missing is an error.
+
+    Args:
+        language: one of `LANGUAGES`.
+    """
+
+    def __init__(self, language: str) -> None:
+        self.language = BROWSER_LANGUAGES[language]
+        self._catalogue = None if language == "en" else catalogue(language)
+
+    def __call__(self, message: str, **values: object) -> str:
+        """A sentence of ours, with its `{values}` put in."""
+        text = message if self._catalogue is None else self._catalogue[message]
+        return text.format(**values) if values else text
+
+    def known(self, name: str) -> str:
+        """A name that a recording brings: translated where it is one of the known mark-ups'."""
+        return name if self._catalogue is None else self._catalogue.get(name, name)
+
+
+def catalogue(language: str) -> Mapping[str, str]:
+    """English to another language, sentence by sentence."""
+    return msgspec.json.decode((HERE / f"{language}.json").read_bytes(), type=dict[str, str])
+
+
+def figure(value: float | None) -> str:
+    """Three significant digits; below a thousandth as a power of ten.
+
+    Example:
+        >>> [figure(v) for v in (0.0, 0.01234, 5.678, 123.4)]
+        ['0', '0.0123', '5.68', '123']
+    """
+    if value is None or math.isnan(value):
+        return NOTHING
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if value == 0:
+        return "0"
+    if abs(value) < SMALLEST_DECIMAL:
+        digits, _, power = f"{value:.2e}".partition("e")
+        return f"{digits}{TIMES}{power_of_ten(int(power))}"
+    whole = len(str(int(abs(value)))) if abs(value) >= 1 else 0
+    if whole:
+        return f"{value:,.{max(3 - whole, 0)}f}"
+    return f"{value:.{2 - math.floor(math.log10(abs(value)))}f}"
+
+
+def power_of_ten(power: int) -> str:
+    """10 with the power above it."""
+    return f"10{str(power).translate(SUPERSCRIPTS)}"
+
+
+def percent(share: float) -> str:
+    """A fraction of 1 in percent, never 100 where something is missing from it."""
+    if math.isnan(share):
+        return NOTHING
+    text = f"{share * 100:.2f}"
+    if text == "100.00" and share < 1:
+        return "> 99.99 %"
+    if text == "0.00" and share > 0:
+        return "< 0.01 %"
+    return f"{text.removesuffix('.00')} %"
+
+
+def exact(value: float | None) -> str:
+    """A number for machines, as JSON writes it; empty where it is none."""
+    return "" if value is None or not math.isfinite(value) else repr(float(value))
