@@ -171,10 +171,11 @@ def _plan_line(plan: PlanReport, found: Rehearsal) -> str:
 def _plan(plan: PlanReport) -> list[str]:
     names = list(plan.budget_px)
     heads = "".join(f"{name:>10}" for name in names)
-    lines = [f"{'step':<72}{'in fp32':>9}{heads}   {plan.unit} px left"]
+    width = max(len(step.done) for step in plan.steps)
+    lines = [f"{'step':<{width}}{'in fp32':>9}{heads}   {plan.unit} px left"]
     for step in plan.steps:
         left = "".join(f"{_px(step.left_px[name]):>10}" for name in names)
-        lines.append(f"{step.done:<72}{step.kept:>9}{left}")
+        lines.append(f"{step.done:<{width}}{step.kept:>9}{left}")
     lines.append(f"{plan.lists_measured} lists measured; the shortest found, not proven shortest")
     if plan.kept:
         lines.append(f"written: {plan.file}, for --keep here and --keep_dtype of atc")

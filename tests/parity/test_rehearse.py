@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import onnx
 import pytest
-from builders import STARTER, cann_environment, run_python
+from builders import STARTER, cann_environment, run_python, tiny_config
 
 from parity import benchmark, compare, rehearse
 from parity import record as recording_of_one
@@ -38,6 +38,18 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
         return code, said.out, said.err
 
     return call
+
+
+@pytest.fixture(scope="module")
+def tiny_bundle(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle whose runs take milliseconds; fp16 moves its points by up to 0.66 photo px."""
+    folder = tmp_path_factory.mktemp("tiny_rehearsed")
+    config = tiny_config(folder, tiny)
+    done = run_python(
+        *("-m", "export", "--config", config, "--output", folder / "tiny", "--no-parity")
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "tiny"
 
 
 def report_of(text: str) -> RehearsalReport:
@@ -80,20 +92,21 @@ def test_fp32_is_the_plain_run_to_the_bit(starter_bundle: Path, run: Run) -> Non
     assert report_of(text).rehearsals[0].report.photo_px.axis.max == 0
 
 
-def test_all_kept_is_the_plain_run(starter_bundle: Path, tmp_path: Path, run: Run) -> None:
-    names = types_by_node((starter_bundle / "model.onnx").read_bytes())
+def test_all_kept_is_the_plain_run(tiny_bundle: Path, tmp_path: Path, run: Run) -> None:
+    names = types_by_node((tiny_bundle / "model.onnx").read_bytes())
     (tmp_path / "keep.txt").write_text("\n".join(names))
     options = ("--as", "fp16", "--keep", tmp_path / "keep.txt", "--max-error", 0, "--max-mean", 0)
 
-    assert run(starter_bundle, *options)[0] == 0
+    assert run(tiny_bundle, *options)[0] == 0
 
 
-def test_beyond_a_limit_is_found_wanting(starter_bundle: Path, run: Run) -> None:
-    code, text, _ = run(starter_bundle, "--as", "hf32", "--as", "fp16", "--max-error", 0.02)
+def test_beyond_a_limit_is_found_wanting(tiny_bundle: Path, run: Run) -> None:
+    limits = ("--max-mean", 0.05, "--max-error", 1)
+    code, text, _ = run(tiny_bundle, "--as", "hf32", "--as", "fp16", *limits)
 
     assert code == 1
     assert text.startswith("hf32: PASSED")
-    assert "fp16: FAILED: max" in text.splitlines()[1]
+    assert "fp16: FAILED: mean" in text.splitlines()[1]
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +129,8 @@ def test_a_plan_holds_its_budget_and_its_file_gives_the_same_figures(
     path, report = planned
     assert report.plan is not None
     found = report.rehearsals[0].report.photo_px.axis
-    code, text, _ = run(starter_bundle, "--as", "fp16", "--keep", path, "--json")
+    code, text, said = run(starter_bundle, "--as", "fp16", "--keep", path, "--json")
+    assert code == 0, said
     again = report_of(text).rehearsals[0]
 
     assert path.read_text().splitlines() == list(report.plan.kept)
@@ -126,7 +140,6 @@ def test_a_plan_holds_its_budget_and_its_file_gives_the_same_figures(
     # 349 operators, of which the decoder's few make the difference
     assert 1 <= len(report.plan.kept) <= 30
     assert report.plan.steps[-1].left_px == {"max": found.max, "p99": found.p99}
-    assert code == 0
     assert again.report.photo_px == report.rehearsals[0].report.photo_px
     assert again.kept == report.plan.kept
 
@@ -135,7 +148,7 @@ def test_no_operator_of_a_plan_can_be_left_out(
     planned: tuple[Path, RehearsalReport], starter_bundle: Path, tmp_path: Path, run: Run
 ) -> None:
     names = planned[0].read_text().splitlines()
-    for left_out in {names[0], names[len(names) // 2], names[-1]}:
+    for left_out in (names[0], names[-1]):
         (tmp_path / "keep.txt").write_text("\n".join(n for n in names if n != left_out))
         limits = ("--max-mean", 1, "--max-error", 0.06, "--max-p99", 0.05)
         options = ("--as", "fp16", "--keep", tmp_path / "keep.txt", *limits)
@@ -159,24 +172,24 @@ def test_the_export_takes_a_plan_as_keep_dtype(
 
 
 def test_a_budget_that_fp16_holds_needs_nothing(
-    starter_bundle: Path, tmp_path: Path, run: Run
+    tiny_bundle: Path, tmp_path: Path, run: Run
 ) -> None:
     path = tmp_path / "keep.txt"
     path.write_text("of an older plan\n")
-    code, text, _ = run(starter_bundle, "--budget", "max=0.5,mean=0.1", "--plan", path)
+    code, text, _ = run(tiny_bundle, "--budget", "max=0.9,mean=0.2", "--plan", path)
 
     assert code == 0
     assert text.startswith("PLANNED: fp16 alone holds the budget")
     assert "leave --keep_dtype out" in text
     assert path.read_text() == ""
-    assert run(starter_bundle, "--as", "fp16", "--keep", path)[0] == 0
+    assert run(tiny_bundle, "--as", "fp16", "--keep", path, "--max-error", 0.9)[0] == 0
 
 
 def test_a_network_that_overflows_in_fp16_is_planned(
-    starter_bundle: Path, tmp_path: Path, run: Run
+    tiny_bundle: Path, tmp_path: Path, run: Run
 ) -> None:
     """Beyond 65504 there is no number: that is the largest damage, and no failure of the search."""
-    model = onnx.load(starter_bundle / "model.onnx")
+    model = onnx.load(tiny_bundle / "model.onnx")
     outputs = {name: node for node in model.graph.node for name in node.output}
     producer = outputs["landmarks"]
     for name, factor in (("up", 1e9), ("down", 1e-9)):
@@ -192,20 +205,20 @@ def test_a_network_that_overflows_in_fp16_is_planned(
     assert "overflowed" in said
 
     path = tmp_path / "keep.txt"
-    code, text, said = run(*(tmp_path / "m.onnx", "--budget", "max=0.2", "--plan", path, "--json"))
+    code, text, said = run(*(tmp_path / "m.onnx", "--budget", "max=0.7", "--plan", path, "--json"))
     assert code == 0, said
     assert json.loads(text)["plan"]["steps"][0]["left_px"] == {"max": None}
     assert {"up", "down"} <= set(path.read_text().split())
 
 
 def test_interrupted_it_leaves_no_plan(
-    starter_bundle: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    tiny_bundle: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("parity.precision_plan.rounded_backend", interrupt)
-    assert run(starter_bundle, "--budget", "max=0.06", "--plan", tmp_path / "k.txt")[0] == 130
+    assert run(tiny_bundle, "--budget", "max=0.3", "--plan", tmp_path / "k.txt")[0] == 130
     assert list(tmp_path.iterdir()) == []
 
 
@@ -226,11 +239,11 @@ WRONG = [
 def test_wrong_usage_is_one_line(
     arguments: tuple[str, ...],
     says: str,
-    starter_bundle: Path,
+    tiny_bundle: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     try:
-        code: object = rehearse.main([str(starter_bundle), *arguments])
+        code: object = rehearse.main([str(tiny_bundle), *arguments])
     except SystemExit as exit_:
         code = exit_.code
 
@@ -244,17 +257,17 @@ def test_a_wrong_budget_is_refused(text: str) -> None:
         parse_budget(text, "photo")
 
 
-def test_what_has_no_graph_cannot_be_rehearsed(starter_bundle: Path, run: Run) -> None:
+def test_what_has_no_graph_cannot_be_rehearsed(tiny_bundle: Path, run: Run) -> None:
     assert "Export it first" in run(STARTER)[2]
-    assert "Leave the @" in run(f"{starter_bundle}@npu:0")[2]
-    assert run(STARTER)[0] == run(f"{starter_bundle}@npu:0")[0] == 2
+    assert "Leave the @" in run(f"{tiny_bundle}@npu:0")[2]
+    assert run(STARTER)[0] == run(f"{tiny_bundle}@npu:0")[0] == 2
 
 
-def test_a_plan_overwrites_nothing_that_is_read(starter_bundle: Path, run: Run) -> None:
-    before = (starter_bundle / "model.onnx").read_bytes()
-    path = starter_bundle / "model.onnx"
+def test_a_plan_overwrites_nothing_that_is_read(tiny_bundle: Path, run: Run) -> None:
+    before = (tiny_bundle / "model.onnx").read_bytes()
+    path = tiny_bundle / "model.onnx"
 
-    assert run(starter_bundle, "--budget", "max=1", "--plan", path)[0] == 2
+    assert run(tiny_bundle, "--budget", "max=1", "--plan", path)[0] == 2
     assert path.read_bytes() == before
 
 
