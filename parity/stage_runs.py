@@ -1,0 +1,118 @@
+"""What can be asked of a source whose stages are looked at, whichever engine it runs in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import ArtifactError, InputError
+from runtime.spec import InputSpec
+from runtime.stages import Stage, stages_of
+
+F32 = NDArray[np.float32]
+U8 = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shown:
+    """One picture as both sides see it.
+
+    Attributes:
+        index: among the pictures.
+        name: as reports call it.
+        crop: uint8 (S, S, 3) BGR; None between two recordings, which need none.
+    """
+
+    index: int
+    name: str
+    crop: U8 | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A part of a stage: what lies between tensors whose values are known, and the next such.
+
+    Attributes:
+        output: name of the tensor it makes.
+        inputs: names of the tensors it reads, weights apart.
+        operators: what is in it, in the order it runs; the last makes the output.
+    """
+
+    output: str
+    inputs: tuple[str, ...]
+    operators: tuple[str, ...]
+
+
+class TappedSource(Protocol):
+    """A source that says what leaves each of its stages."""
+
+    name: str
+    stacks: int
+
+    def taps(self, shown: Shown) -> dict[str, F32]:
+        """Every stage's tensors for one picture, landmarks and covariance among them."""
+        ...
+
+    def close(self) -> None:
+        """Release what it holds; a second call does nothing."""
+        ...
+
+
+class StagedSource(TappedSource, Protocol):
+    """A source whose stages can be run alone, on any inputs."""
+
+    def run_stage(self, stage: Stage, inputs: Mapping[str, F32]) -> dict[str, F32]:
+        """One stage on the inputs it is given, among which are those it reads."""
+        ...
+
+    def inside(self, stage: Stage, inputs: Mapping[str, F32]) -> dict[str, F32]:
+        """The tensors that a stage makes on its way, by name, in their order."""
+        ...
+
+    def steps(self, stage: Stage, known: Collection[str]) -> list[Step]:
+        """Cut a stage at the tensors that are known, in the order they are made."""
+        ...
+
+    def run_step(self, step: Step, values: Mapping[str, F32]) -> F32:
+        """One step on the values it reads."""
+        ...
+
+    def weights(self, step: Step) -> dict[str, F32]:
+        """The weights a step multiplies with, by name."""
+        ...
+
+
+def image_of(shown: Shown, spec: InputSpec) -> F32:
+    """The batch of one picture: the first stage's input, float32 (1, 3, S, S)."""
+    if shown.crop is None:
+        raise InputError(
+            shown.name,
+            expected="a crop, for a source that is run",
+            got="a recording without crops",
+            action="Record it again with --with-crops",
+        )
+    return np.asarray(spec.pack(shown.crop[np.newaxis]), np.float32)
+
+
+def stacks_in(where: str, tensors: Collection[str]) -> int:
+    """Count a network's stacks by the names of its stages' tensors.
+
+    Raises:
+        ArtifactError: no such names, or not all of them.
+    """
+    stacks = len({name for name in tensors if re.fullmatch(r"stack[0-9]+\.fused", name)})
+    wanted = [stage.name for stage in stages_of(max(stacks, 1))]
+    missing = [name for name in wanted if name not in tensors]
+    if missing:
+        raise ArtifactError(
+            where,
+            expected=f"tensors that carry the stages' names ({wanted[0]}, {wanted[1]}, ...)",
+            got=f"none called {missing[0]}" + (f", or {missing[1]}" if len(missing) > 1 else ""),
+            action="Export the checkpoint again with python -m export; foreign graphs are not read",
+        )
+    return stacks
