@@ -8,38 +8,45 @@ from typing import Any
 import numpy as np
 import onnx
 
-from parity.rehearse import round_to_fp16
-from parity.rehearse_graph import PASSING_OPERATORS
-from parity.stage_runs import F32, Shown, Step, image_of, stacks_in
+from parity.module_tensors import ModuleTensors
+from parity.stage_runs import F32, Shown, Step, image_of, living_stages, stacks_in
 from runtime.backends.ort import open_graph
 from runtime.errors import ArtifactError, InferenceError, one_line
-from runtime.spec import INPUT_NAME, InputSpec
-from runtime.stages import Stage, stages_of
+from runtime.spec import INPUT_NAME
+from runtime.stages import Stage
 
 WEIGHTED_OPERATORS = frozenset({"Conv", "BatchNormalization"})
 
 
 class OnnxStages:
-    """A graph whose tensors carry the stages' names, on one of onnxruntime's devices."""
+    """A graph whose tensors carry the stages' names, on one of onnxruntime's devices.
 
-    def __init__(self, where: str, graph: bytes, device: str, spec: InputSpec) -> None:
+    Args:
+        where: names the source.
+        graph: an ONNX file's bytes.
+        device: as a source names it.
+    """
+
+    by_module = False
+
+    def __init__(self, where: str, graph: bytes, device: str) -> None:
         self.name = where
-        self._input = spec
         self._device = device
         self._model = onnx.load_model_from_string(graph)
         self._nodes = list(self._model.graph.node)
         self._producer = {name: i for i, node in enumerate(self._nodes) for name in node.output}
         self._constants = {tensor.name: tensor for tensor in self._model.graph.initializer}
         self.stacks = stacks_in(where, self._producer)
+        self._modules = ModuleTensors(self._nodes, self._constants)
         self._sessions: dict[tuple[tuple[str, ...], tuple[str, ...]], Any] = {}
 
     def taps(self, shown: Shown) -> dict[str, F32]:
         """Every stage's tensors for one picture."""
-        names = [name for stage in stages_of(self.stacks) for name in stage.outputs]
-        return self._run(tuple(names), {INPUT_NAME: image_of(shown, self._input)})
+        names = [name for stage in living_stages(self.stacks) for name in stage.outputs]
+        return self._run(tuple(names), {INPUT_NAME: image_of(shown)})
 
     def run_stage(self, stage: Stage, inputs: Mapping[str, F32]) -> dict[str, F32]:
-        """One stage alone, on what the graph would have made of these inputs."""
+        """One stage alone. What a stage rounds as it stores it is not rounded again by the next."""
         return self._run(stage.outputs, {name: inputs[name] for name in stage.inputs})
 
     def inside(self, stage: Stage, inputs: Mapping[str, F32]) -> dict[str, F32]:
@@ -49,6 +56,13 @@ class OnnxStages:
         names = tuple(n for i in nodes if not self._is_constant(i) for n in self._nodes[i].output)
         made = self._run(names, fed, keep=False)
         return {name: value for name, value in made.items() if value.dtype == np.float32}
+
+    def known_by(self, stage: Stage, values: Mapping[str, F32]) -> dict[str, F32]:
+        """Tensors of the same name and shape; of a checkpoint, those its modules tell of."""
+        own = self.inside(stage, values)
+        mine = {**self._modules.known(values), **values}
+        fitting = {n: v for n, v in mine.items() if n in own and own[n].shape == v.shape}
+        return {**{name: values[name] for name in stage.inputs}, **fitting}
 
     def steps(self, stage: Stage, known: Collection[str]) -> list[Step]:
         """Cut a stage at every tensor whose value is known, in the graph's order.
@@ -84,7 +98,9 @@ class OnnxStages:
     def weights(self, step: Step) -> dict[str, F32]:
         """What a step's convolution or batch norm multiplies with, by the place it is read at."""
         found: dict[str, F32] = {}
-        for i in self._between((step.output,), set(step.inputs)):
+        if not {step.output, *step.inputs} <= {*self._producer, INPUT_NAME}:
+            return found  # a step of another source's
+        for i in self._between((step.output,), {*step.inputs, INPUT_NAME}):
             node = self._nodes[i]
             for place, name in enumerate(node.input):
                 if node.op_type in WEIGHTED_OPERATORS and name in self._constants:
@@ -106,9 +122,8 @@ class OnnxStages:
             session = open_graph(self.name, self._slice(outputs, tuple(inputs)), self._device)
             if keep:
                 self._sessions[key] = session
-        fed = {name: self._as_stored(name, value) for name, value in inputs.items()}
         try:
-            return dict(zip(outputs, session.run(list(outputs), fed), strict=True))
+            return dict(zip(outputs, session.run(list(outputs), dict(inputs)), strict=True))
         # onnxruntime raises its own classes, which it does not export, and RuntimeError
         except Exception as error:
             raise InferenceError(
@@ -167,20 +182,3 @@ class OnnxStages:
             for name in self._nodes[index].input
             if name and (name in self._constants or name in self._producer)
         ) and INPUT_NAME not in self._nodes[index].input
-
-    def _as_stored(self, name: str, value: F32) -> F32:
-        """A tensor from elsewhere as this graph would have it: rounded, where it stores fp16."""
-        return round_to_fp16(value) if self._holds_half(name) else value
-
-    def _holds_half(self, name: str) -> bool:
-        if name not in self._producer:
-            return False
-        node = self._nodes[self._producer[name]]
-        if node.op_type in PASSING_OPERATORS:
-            return self._holds_half(node.input[0])
-        before = self._producer.get(node.input[0]) if node.op_type == "Cast" else None
-        return before is not None and any(
-            attribute.name == "to" and attribute.i == onnx.TensorProto.FLOAT16
-            for attribute in self._nodes[before].attribute
-        )
-

@@ -23,6 +23,13 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     worst_picture: str
 
 
+class MovedFigures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How far the landmarks are apart, crop px."""
+
+    mean_px: float
+    max_px: float
+
+
 class Sums:
     """What the figures of one stage are made of, in float64."""
 
@@ -38,22 +45,24 @@ class Sums:
         """Add one picture's tensors, of equal shape."""
         a = reference.astype(np.float64).ravel()
         b = candidate.astype(np.float64).ravel()
-        with np.errstate(invalid="ignore"):  # inf - inf: the figures say None
+        with np.errstate(invalid="ignore", over="ignore"):  # the figures say None
             apart = b - a
-        magnitudes = np.abs(apart)
-        self._count += a.size
-        self._abs += float(magnitudes.sum())
-        self._largest = max(self._largest, float(magnitudes.max()), key=_nan_last)
-        self._dot += float(a @ b)
-        self._candidate += float(b @ b)
-        mine, reference_too = float(apart @ apart), float(a @ a)
+            magnitudes = np.abs(apart)
+            self._count += a.size
+            self._abs += float(magnitudes.sum())
+            self._largest = max(self._largest, float(magnitudes.max()), key=_nan_last)
+            self._dot += float(a @ b)
+            self._candidate += float(b @ b)
+            mine, reference_too = float(apart @ apart), float(a @ a)
         self._apart += mine
         self._reference += reference_too
         here = relative(mine, reference_too)
         self._worst = max(self._worst, (here, picture), key=lambda pair: _nan_last(pair[0]))
 
-    def figures(self) -> Figures:
-        """The figures of what was added."""
+    def figures(self) -> Figures | None:
+        """The figures of what was added; None where nothing was."""
+        if not self._count:
+            return None
         worst = self._worst[1]
         if not math.isfinite(self._apart):
             return Figures(
@@ -70,6 +79,32 @@ class Sums:
         )
 
 
+class Moved:
+    """How far landmarks moved, in crop px: distances over all points of all pictures."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._sum = 0.0
+        self._largest = 0.0
+
+    def add(
+        self, reference: NDArray[np.float32], moved: NDArray[np.float32], size_px: int
+    ) -> None:
+        """Add one picture's landmarks (1, P, 2) in [-1, 1], before and after."""
+        with np.errstate(invalid="ignore"):
+            apart = (moved.astype(np.float64) - reference) * (size_px / 2)
+            distances = np.hypot(apart[..., 0], apart[..., 1])
+        self._count += distances.size
+        self._sum += float(distances.sum())
+        self._largest = max(self._largest, float(distances.max()), key=_nan_last)
+
+    def figures(self) -> MovedFigures | None:
+        """The figures of what was added; None where nothing was, or where it is not finite."""
+        if not self._count or not math.isfinite(self._sum):
+            return None
+        return MovedFigures(mean_px=self._sum / self._count, max_px=self._largest)
+
+
 def relative(squared_difference: float, squared_reference: float) -> float:
     """Relative L2 of two sums of squares; where the reference is all zero, 0 or 1."""
     if squared_reference == 0:
@@ -80,9 +115,9 @@ def relative(squared_difference: float, squared_reference: float) -> float:
 def relative_l2(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> float:
     """Relative L2 of two tensors; NaN where one is not finite."""
     a, b = reference.astype(np.float64).ravel(), candidate.astype(np.float64).ravel()
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         apart = b - a
-    return relative(float(apart @ apart), float(a @ a))
+        return relative(float(apart @ apart), float(a @ a))
 
 
 def _nan_last(value: float) -> float:

@@ -17,6 +17,9 @@ from runtime.stages import Stage, stages_of
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 
+# A module's output is called by its path in the checkpoint, its input by this behind it.
+MODULE_INPUT = " input"
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Shown:
@@ -25,11 +28,13 @@ class Shown:
     Attributes:
         index: among the pictures.
         name: as reports call it.
+        size_px: S, the side of the crop.
         crop: uint8 (S, S, 3) BGR; None between two recordings, which need none.
     """
 
     index: int
     name: str
+    size_px: int
     crop: U8 | None
 
 
@@ -55,7 +60,7 @@ class TappedSource(Protocol):
     stacks: int
 
     def taps(self, shown: Shown) -> dict[str, F32]:
-        """Every stage's tensors for one picture, landmarks and covariance among them."""
+        """Every living stage's tensors for one picture, landmarks and covariance among them."""
         ...
 
     def close(self) -> None:
@@ -64,14 +69,28 @@ class TappedSource(Protocol):
 
 
 class StagedSource(TappedSource, Protocol):
-    """A source whose stages can be run alone, on any inputs."""
+    """A source whose stages can be run alone, on any inputs.
+
+    `by_module`: its steps are a checkpoint's modules, and not the nodes of a graph.
+    """
+
+    by_module: bool
 
     def run_stage(self, stage: Stage, inputs: Mapping[str, F32]) -> dict[str, F32]:
         """One stage on the inputs it is given, among which are those it reads."""
         ...
 
     def inside(self, stage: Stage, inputs: Mapping[str, F32]) -> dict[str, F32]:
-        """The tensors that a stage makes on its way, by name, in their order."""
+        """The tensors that a stage makes on its way and its outputs, by name, in their order."""
+        ...
+
+    def known_by(self, stage: Stage, values: Mapping[str, F32]) -> dict[str, F32]:
+        """Another source's tensors by the names that this one has for them, where it has some.
+
+        Args:
+            stage: which they are of.
+            values: what the other's `inside` gave, and the stage's inputs.
+        """
         ...
 
     def steps(self, stage: Stage, known: Collection[str]) -> list[Step]:
@@ -83,11 +102,18 @@ class StagedSource(TappedSource, Protocol):
         ...
 
     def weights(self, step: Step) -> dict[str, F32]:
-        """The weights a step multiplies with, by name."""
+        """The weights a step multiplies with, by name; none where this source has no such step."""
         ...
 
 
-def image_of(shown: Shown, spec: InputSpec) -> F32:
+def living_stages(stacks: int) -> tuple[Stage, ...]:
+    """The stages that the landmarks depend on: nothing reads an earlier stack's fused maps."""
+    stages = stages_of(stacks)
+    read = {name for stage in stages for name in stage.inputs}
+    return tuple(stage for stage in stages if stage is stages[-1] or stage.name in read)
+
+
+def image_of(shown: Shown) -> F32:
     """The batch of one picture: the first stage's input, float32 (1, 3, S, S)."""
     if shown.crop is None:
         raise InputError(
@@ -96,7 +122,8 @@ def image_of(shown: Shown, spec: InputSpec) -> F32:
             got="a recording without crops",
             action="Record it again with --with-crops",
         )
-    return np.asarray(spec.pack(shown.crop[np.newaxis]), np.float32)
+    # a source that can be run stage by stage is a float32 one, which all take this
+    return np.asarray(InputSpec(size=shown.size_px).pack(shown.crop[np.newaxis]), np.float32)
 
 
 def stacks_in(where: str, tensors: Collection[str]) -> int:
@@ -105,8 +132,8 @@ def stacks_in(where: str, tensors: Collection[str]) -> int:
     Raises:
         ArtifactError: no such names, or not all of them.
     """
-    stacks = len({name for name in tensors if re.fullmatch(r"stack[0-9]+\.fused", name)})
-    wanted = [stage.name for stage in stages_of(max(stacks, 1))]
+    stacks = len({name for name in tensors if re.fullmatch(r"stack[0-9]+\.heatmaps", name)})
+    wanted = [stage.name for stage in living_stages(max(stacks, 1))]
     missing = [name for name in wanted if name not in tensors]
     if missing:
         raise ArtifactError(
