@@ -13,32 +13,18 @@ not flip.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from parity.stage_errors import Moved, Sums
+from parity.report.locate import StageReport
+from parity.stage_errors import Moved, NotFinite, Sums
 from parity.stage_runs import F32, Shown, StagedSource, TappedSource, image_of, living_stages
 from runtime.errors import InputError
 from runtime.spec import INPUT_NAME, OUTPUT_NAMES
 from runtime.stages import Stage
 
 LANDMARKS = OUTPUT_NAMES[0]
-
-
-@dataclass(frozen=True, kw_only=True)
-class NotFinite:
-    """The first value of a side, in the order of pictures and stages, that is not a number.
-
-    `channel` is None in a tensor without channels.
-    """
-
-    side: str
-    picture: str
-    stage: str
-    channel: int | None
-    value: str
 
 
 class StageSums:
@@ -117,6 +103,30 @@ class StageComparison:
                 if one != other:
                     raise _unlike(reference, f"{name} of shape {one}", f"{other}", candidate)
         return here, there
+
+    def readings(self) -> list[StageReport]:
+        """Every stage's figures so far, none of them judged."""
+        return [
+            StageReport(
+                name=sums.stage.name,
+                accumulated=sums.accumulated.figures(),
+                isolated=sums.isolated.figures(),
+                alone_px=sums.alone.figures(),
+                over_share=False,
+            )
+            for sums in self.stages
+        ]
+
+    def given(self, own: Sequence[float | None]) -> list[float | None]:
+        """The largest of what a stage's inputs are apart, by what all stages' outputs are."""
+        apart: dict[str, float | None] = {INPUT_NAME: 0.0}
+        found: list[float | None] = []
+        for sums, mine in zip(self.stages, own, strict=True):
+            inputs = [apart[name] for name in sums.stage.inputs]
+            numbers = [value for value in inputs if value is not None]
+            found.append(max(numbers) if len(numbers) == len(inputs) else None)
+            apart[sums.stage.name] = mine
+        return found
 
     def _add_isolated(
         self, shown: Shown, sums: StageSums, here: dict[str, F32], there: dict[str, F32]

@@ -30,6 +30,19 @@ class MovedFigures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_px: float
 
 
+class NotFinite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The first value of a side, in the order of pictures and stages, that is not a number.
+
+    `channel` is None in a tensor without channels.
+    """
+
+    side: str
+    picture: str
+    stage: str
+    channel: int | None
+    value: str
+
+
 class Sums:
     """What the figures of one stage are made of, in float64."""
 

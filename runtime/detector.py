@@ -15,7 +15,7 @@ import numpy as np
 
 from runtime.backends import Backend, Outputs, Settings, open_backend
 from runtime.backends.base import DEBUG_BUNDLE, FOR_PARITY
-from runtime.crop import Crop, crop_face, crop_straight, crop_whole
+from runtime.crop import Crop, crop_as
 from runtime.errors import InputError
 from runtime.landmarks import Landmarks, bring_home, spread_of
 from runtime.source import Source
@@ -143,7 +143,7 @@ class Detector:
         """
         timings: dict[str, float] = {}
         with _timed(timings, "crop"):
-            crop = self._crop(image, face_bbox, cropped=cropped)
+            crop = crop_as(image, face_bbox, self.spec.input.size, cropped=cropped)
         return self._finish([crop], [timings])[0]
 
     def trace_batch(self, images: Iterable[Any], boxes: Iterable[Any] | None = None) -> list[Trace]:
@@ -166,7 +166,8 @@ class Detector:
         for index, image in enumerate(pictures):
             timings.append({})
             with _timed(timings[-1], "crop"), _naming(index):
-                crops.append(self._crop(image, None if around is None else around[index]))
+                box = None if around is None else around[index]
+                crops.append(crop_as(image, box, self.spec.input.size))
         traces: list[Trace] = []
         for start in range(0, len(crops), LARGEST_BATCH):
             part = slice(start, start + LARGEST_BATCH)
@@ -188,14 +189,6 @@ class Detector:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _crop(self, image: Any, face_bbox: Any, *, cropped: bool = False) -> Crop:
-        size = self.spec.input.size
-        if cropped:
-            return crop_straight(image, size)
-        if face_bbox is None:
-            return crop_whole(image, size)
-        return crop_face(image, face_bbox, size)
 
     def _finish(self, crops: list[Crop], timings: list[dict[str, float]]) -> list[Trace]:
         shared: dict[str, float] = {}
