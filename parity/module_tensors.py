@@ -13,7 +13,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from parity.stage_runs import F32, MODULE_INPUT
+from parity.stage_runs import F32
+from runtime.stages import MODULE_INPUT
 
 WEIGHT_SUFFIX = ".weight"
 

@@ -9,11 +9,11 @@ import numpy as np
 import onnx
 
 from parity.module_tensors import ModuleTensors
-from parity.stage_runs import F32, Shown, Step, image_of, living_stages, stacks_in
+from parity.stage_runs import F32, Shown, Step, image_of, stacks_in
 from runtime.backends.ort import open_graph
 from runtime.errors import ArtifactError, InferenceError, one_line
 from runtime.spec import INPUT_NAME
-from runtime.stages import Stage
+from runtime.stages import Stage, living_stages
 
 WEIGHTED_OPERATORS = frozenset({"Conv", "BatchNormalization"})
 

@@ -19,10 +19,10 @@ import numpy as np
 
 from parity.report.locate import StageReport
 from parity.stage_errors import Moved, NotFinite, Sums
-from parity.stage_runs import F32, Shown, StagedSource, TappedSource, image_of, living_stages
+from parity.stage_runs import F32, Shown, StagedSource, TappedSource, image_of
 from runtime.errors import InputError
 from runtime.spec import INPUT_NAME, OUTPUT_NAMES
-from runtime.stages import Stage
+from runtime.stages import Stage, living_stages
 
 LANDMARKS = OUTPUT_NAMES[0]
 

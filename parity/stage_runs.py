@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 
 from runtime.errors import ArtifactError, InputError
 from runtime.spec import InputSpec
-from runtime.stages import Stage, stages_of
+from runtime.stages import Stage, living_stages
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 
-# A module's output is called by its path in the checkpoint, its input by this behind it.
-MODULE_INPUT = " input"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -104,13 +102,6 @@ class StagedSource(TappedSource, Protocol):
     def weights(self, step: Step) -> dict[str, F32]:
         """The weights a step multiplies with, by name; none where this source has no such step."""
         ...
-
-
-def living_stages(stacks: int) -> tuple[Stage, ...]:
-    """The stages that the landmarks depend on: nothing reads an earlier stack's fused maps."""
-    stages = stages_of(stacks)
-    read = {name for stage in stages for name in stage.inputs}
-    return tuple(stage for stage in stages if stage is stages[-1] or stage.name in read)
 
 
 def image_of(shown: Shown) -> F32:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from parity.stage_runs import F32, MODULE_INPUT, Shown, Step, image_of, stacks_in
-from runtime.stages import Stage, tap_names
+from parity.stage_runs import F32, Shown, Step, image_of
+from runtime.stages import MODULE_INPUT, Stage, stages_of
 
 
 class TorchStages:
@@ -22,12 +22,14 @@ class TorchStages:
     def __init__(self, name: str, backend: Any) -> None:
         self.name = name
         self._backend = backend
-        self.stacks = stacks_in(name, (*tap_names(backend.architecture), "landmarks"))
+        self._probe = backend.probe()
+        self.stacks: int = self._probe.stacks
 
     def taps(self, shown: Shown) -> dict[str, F32]:
         """Every stage's tensors for one picture."""
-        taken: dict[str, F32] = dict(self._backend.taps(image_of(shown)))
-        return taken
+        made: dict[str, F32] = self._backend.taps(image_of(shown))
+        last = stages_of(self.stacks)[-1]
+        return {**made, **self.run_stage(last, made)}
 
     def run_stage(self, stage: Stage, inputs: Mapping[str, F32]) -> dict[str, F32]:
         """One stage alone."""
@@ -36,7 +38,7 @@ class TorchStages:
 
     def inside(self, stage: Stage, inputs: Mapping[str, F32]) -> dict[str, F32]:
         """What every module of the stage is given and gives, and the stage's outputs."""
-        made: dict[str, F32] = self._backend.modules_in(stage.name, inputs)
+        made: dict[str, F32] = self._probe.modules_in(stage, inputs)
         return made
 
     def known_by(self, stage: Stage, values: Mapping[str, F32]) -> dict[str, F32]:
@@ -54,12 +56,12 @@ class TorchStages:
 
     def run_step(self, step: Step, values: Mapping[str, F32]) -> F32:
         """One module alone."""
-        made: F32 = self._backend.run_module(step.output, values[step.inputs[0]])
+        made: F32 = self._probe.run_module(step.output, values[step.inputs[0]])
         return made
 
     def weights(self, step: Step) -> dict[str, F32]:
         """The module's tensors, by their keys in the checkpoint."""
-        found: dict[str, F32] = self._backend.weights_of(step.output)
+        found: dict[str, F32] = self._probe.weights_of(step.output)
         return found
 
     def close(self) -> None:
