@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 
-import msgspec
+from msgspec.structs import replace as replaced
 
 from parity.blame import growing, over_share, share
 from parity.compare import check_pair
@@ -99,7 +99,7 @@ def _report(
     names: Sequence[str],
     unreadable: Sequence[Unreadable],
 ) -> LocateReport:
-    stages, limit = _judged(comparison)
+    stages = _judged(comparison)
     first = next((stage for stage in stages if stage.over_share), None)
     reference, candidate = (
         SideReport(
@@ -111,7 +111,7 @@ def _report(
         located=first.name if first else None,
         reading="accumulated" if comparison.fed_by is None else "isolated",
         fed_by=comparison.fed_by,
-        share=limit,
+        share=_share(stages) if comparison.fed_by is not None else None,
         operator=_operator(comparison, first, again) if first else None,
         landmarks_px=comparison.moved.figures(),
         not_finite=tuple(comparison.not_finite.values()),
@@ -123,23 +123,21 @@ def _report(
     )
 
 
-def _judged(comparison: StageComparison) -> tuple[list[StageReport], float | None]:
-    """All stages with their judgement, and the share that was allowed."""
+def _judged(comparison: StageComparison) -> list[StageReport]:
+    """All stages with their judgement."""
     read = comparison.readings()
-    limit: float | None = None
     if comparison.fed_by is None:
         own = [None if r.accumulated is None else r.accumulated.relative_l2 for r in read]
         over = growing(own, comparison.given(own))
-    else:
-        # a stage that was given no numbers has no isolated reading, and no share
-        taken = {r.name: r.isolated.relative_l2 for r in read if r.isolated is not None}
-        judged = dict(zip(taken, over_share(list(taken.values())), strict=True))
-        over = [judged.get(r.name, False) for r in read]
-        limit = share(list(taken.values()))
-    return [
-        msgspec.structs.replace(one, over_share=guilty)
-        for one, guilty in zip(read, over, strict=True)
-    ], limit
+        return [replaced(one, over_share=it) for one, it in zip(read, over, strict=True)]
+    # a stage that was given no numbers has no isolated reading, and no share
+    taken = {r.name: r.isolated.relative_l2 for r in read if r.isolated is not None}
+    judged = dict(zip(taken, over_share(list(taken.values())), strict=True))
+    return [replaced(one, over_share=judged.get(one.name, False)) for one in read]
+
+
+def _share(stages: Sequence[StageReport]) -> float:
+    return share([stage.isolated.relative_l2 for stage in stages if stage.isolated is not None])
 
 
 def _operator(

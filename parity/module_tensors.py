@@ -29,7 +29,7 @@ class ModuleTensors:
 
     def __init__(self, nodes: Sequence[Any], constants: Collection[str]) -> None:
         self._nodes = nodes
-        self._constants = constants
+        self._constants = frozenset(constants)
         self._producer = {name: node for node in nodes for name in node.output}
         self._readers: dict[str, list[Any]] = {}
         for node in nodes:

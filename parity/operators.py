@@ -61,14 +61,14 @@ def find_operator(
     """
     known = other.known_by(stage, {**inputs, **one.inside(stage, inputs)})
     steps = other.steps(stage, known)
-    errors: list[float | None] = []
     made: list[F32] = []
+    errors: list[float | None] = []
     for step in steps:
         made.append(other.run_step(step, known))
         error = relative_l2(known[step.output], made[-1])
         errors.append(error if np.isfinite(error) else None)
     guilty = over_share(errors)
-    furthest = max(range(len(steps)), key=lambda i: np.inf if errors[i] is None else errors[i])
+    furthest = max(range(len(steps)), key=lambda i: _size(errors[i]))
     if errors[furthest] == 0:
         return Operator(stage=stage.name, picture=picture, compared=len(steps))
     chosen = guilty.index(True) if True in guilty else furthest
@@ -84,6 +84,10 @@ def find_operator(
         channels=channels_apart(known[step.output], made[chosen]),
         weights=weights_apart(one.weights(step), other.weights(step)),
     )
+
+
+def _size(error: float | None) -> float:
+    return np.inf if error is None else error
 
 
 def channels_apart(one: F32, other: F32) -> tuple[int, ...]:

@@ -28,7 +28,7 @@ LANDMARKS = OUTPUT_NAMES[0]
 
 
 class StageSums:
-    """One stage's readings, so far; `isolated` and `alone` stay empty where nothing can be run."""
+    """One stage's readings, so far; all but `accumulated` stay empty where nothing can be run."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
@@ -112,7 +112,6 @@ class StageComparison:
                 accumulated=sums.accumulated.figures(),
                 isolated=sums.isolated.figures(),
                 alone_px=sums.alone.figures(),
-                over_share=False,
             )
             for sums in self.stages
         ]
@@ -139,11 +138,11 @@ class StageComparison:
             ours, theirs = here, self.staged["candidate"].run_stage(stage, fed)
         else:
             ours, theirs = self.staged["reference"].run_stage(stage, fed), there
-        one, other = _joined(ours, stage.outputs), _joined(theirs, stage.outputs)
-        sums.isolated.add(shown.name, one, other)
+        outputs = stage.outputs
+        sums.isolated.add(shown.name, _joined(ours, outputs), _joined(theirs, outputs))
         if "reference" in self.staged:
             with np.errstate(invalid="ignore"):  # inf - inf: nothing is said of the landmarks
-                changed = {name: here[name] + (theirs[name] - ours[name]) for name in stage.outputs}
+                changed = {n: here[n] + (theirs[n] - ours[n]) for n in outputs}
             landmarks = self._landmarks_with(stage, here, changed)
             sums.alone.add(here[LANDMARKS], landmarks, shown.size_px)
 

@@ -29,14 +29,15 @@ class StageReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         accumulated: each side on its own inputs.
         isolated: both sides' stage on the same inputs.
         alone_px: how far the reference's landmarks move by this stage's isolated error alone.
-        over_share: whether it differs by more than its share.
+        over_share: whether it differs by more than its share, or, where it could not be isolated,
+            by much more than its inputs do.
     """
 
     name: str
     accumulated: Figures | None
     isolated: Figures | None
     alone_px: MovedFigures | None
-    over_share: bool
+    over_share: bool = False
 
 
 class LocateReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,7 +47,7 @@ class LocateReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         located: the first stage over its share; None where there is none.
         reading: what that was judged on: "isolated" or "accumulated".
         fed_by: whose inputs both sides' stages were given; None where no stage was run alone.
-        share: the largest isolated relative L2 that passes; None on accumulated.
+        share: the largest isolated relative L2 that passes; None without any.
         operator: what was found inside that stage; None where it could not be looked into.
         landmarks_px: how far the landmarks are apart, crop px.
         not_finite: the first of each side.
@@ -174,13 +175,13 @@ def _isolated(report: LocateReport) -> list[str]:
     title = f"isolated (inputs: {report.fed_by}'s)"
     lines = [
         f"{title:<30}{'rel. L2':>10}{'cosine':>13}{'max abs':>10}{'mean abs':>10}"
-        f"{'alone max':>11}{'mean px':>9}"
+        f"{'alone px':>10}"
     ]
     for stage in report.stages:
         alone = stage.alone_px
-        moved = (px(alone.max_px), px(alone.mean_px)) if alone else ("-", "-")
+        moved = px(alone.max_px) if alone else "-"
         mark = "  <- over its share" if stage.over_share else ""
-        lines.append(f"{_row(stage.name, stage.isolated)}{moved[0]:>11}{moved[1]:>9}{mark}")
+        lines.append(f"{_row(stage.name, stage.isolated)}{moved:>10}{mark}")
     return lines
 
 

@@ -65,12 +65,11 @@ class ModuleProbe:
         return made
 
     def weights_of(self, path: str) -> dict[str, F32]:
-        """A module's numbers, by their keys in the checkpoint."""
-        state = self._network.get_submodule(path).state_dict()
+        """A module's numbers, by their keys in the checkpoint; none where there is no such."""
         return {
-            f"{path}.{name}": tensor.cpu().numpy()
-            for name, tensor in state.items()
-            if tensor.is_floating_point()
+            key: tensor.cpu().numpy()
+            for key, tensor in self._network.state_dict().items()
+            if key.rpartition(".")[0] == path and tensor.is_floating_point()
         }
 
     def _sent(self, array: F32) -> Tensor:
