@@ -15,28 +15,40 @@ TIMES_MEDIAN = 20.0
 CEILING = 0.05
 # What float32 itself leaves open: two engines add up in different orders, and an instance norm of a
 # nearly flat map magnifies it. Torch against onnxruntime: 1e-6 at most in the starter model, 7e-6
-# in a tiny one of random weights. Where most stages agree in every bit there are no two orders,
-# and any difference is one of the models.
+# in a tiny one of random weights.
 ROUNDING = 1e-5
 # Where a stage cannot be run alone, its error is held against that of its inputs.
 TIMES_INPUTS = 10.0
 
 
-def share(relative_l2: Sequence[float | None]) -> float:
-    """The largest relative L2 that passes, given that of all; None, which is not finite, as well.
+def rounding_between(relative_l2: Sequence[float | None]) -> float:
+    """What two sources' stages may differ by and still be the same in all but rounding.
+
+    Where most of them agree in every bit, both run in one arithmetic and in one order: nothing is
+    rounded differently, and any difference is one of the models.
+    """
+    return ROUNDING if _median(relative_l2) else 0.0
+
+
+def share(relative_l2: Sequence[float | None], rounding: float) -> float:
+    """The largest relative L2 that passes, given that of all; None, not finite, among them.
 
     A low precision shows everywhere alike, so that what stands out against the median is a fault
     and not a rounding.
     """
-    apart = [math.inf if value is None else value for value in relative_l2]
-    median = float(np.median(apart)) if apart else 0.0
-    return max(ROUNDING, min(TIMES_MEDIAN * median, CEILING)) if median else 0.0
+    if not rounding:
+        return 0.0
+    return max(rounding, min(TIMES_MEDIAN * _median(relative_l2), CEILING))
 
 
-def over_share(relative_l2: Sequence[float | None]) -> list[bool]:
+def over_share(relative_l2: Sequence[float | None], rounding: float) -> list[bool]:
     """Which of them are over their share; what is not finite always is."""
-    limit = share(relative_l2)
+    limit = share(relative_l2, rounding)
     return [value is None or value > limit for value in relative_l2]
+
+
+def _median(relative_l2: Sequence[float | None]) -> float:
+    return float(np.median([math.inf if v is None else v for v in relative_l2] or [0.0]))
 
 
 def growing(own: Sequence[float | None], inputs: Sequence[float | None]) -> list[bool]:

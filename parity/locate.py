@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 
 from msgspec.structs import replace as replaced
 
-from parity.blame import growing, over_share, share
+from parity.blame import growing, over_share, rounding_between, share
 from parity.compare import check_pair
 from parity.operators import Operator, find_operator
 from parity.options import add_picture_options, chosen_samples
@@ -100,19 +100,19 @@ def _report(
     unreadable: Sequence[Unreadable],
 ) -> LocateReport:
     stages = _judged(comparison)
+    apart = list(_isolated(stages).values())
+    rounding = rounding_between(apart)
     first = next((stage for stage in stages if stage.over_share), None)
     reference, candidate = (
-        SideReport(
-            source=side.text, engine=side.engine, checkpoint_sha256=side.checkpoint_sha256
-        )
+        SideReport(source=side.text, engine=side.engine, checkpoint_sha256=side.checkpoint_sha256)
         for side in sides
     )
     return LocateReport(
         located=first.name if first else None,
         reading="accumulated" if comparison.fed_by is None else "isolated",
         fed_by=comparison.fed_by,
-        share=_share(stages) if comparison.fed_by is not None else None,
-        operator=_operator(comparison, first, again) if first else None,
+        share=share(apart, rounding) if comparison.fed_by is not None else None,
+        operator=_operator(comparison, first, rounding, again) if first else None,
         landmarks_px=comparison.moved.figures(),
         not_finite=tuple(comparison.not_finite.values()),
         stages=tuple(stages),
@@ -131,20 +131,24 @@ def _judged(comparison: StageComparison) -> list[StageReport]:
         over = growing(own, comparison.given(own))
         return [replaced(one, over_share=it) for one, it in zip(read, over, strict=True)]
     # a stage that was given no numbers has no isolated reading, and no share
-    taken = {r.name: r.isolated.relative_l2 for r in read if r.isolated is not None}
-    judged = dict(zip(taken, over_share(list(taken.values())), strict=True))
+    taken = _isolated(read)
+    over_it = over_share(list(taken.values()), rounding_between(list(taken.values())))
+    judged = dict(zip(taken, over_it, strict=True))
     return [replaced(one, over_share=judged.get(one.name, False)) for one in read]
 
 
-def _share(stages: Sequence[StageReport]) -> float:
-    return share([stage.isolated.relative_l2 for stage in stages if stage.isolated is not None])
+def _isolated(stages: Sequence[StageReport]) -> dict[str, float | None]:
+    return {one.name: one.isolated.relative_l2 for one in stages if one.isolated is not None}
 
 
 def _operator(
-    comparison: StageComparison, found: StageReport, again: Iterator[Shown | Unreadable]
+    comparison: StageComparison,
+    found: StageReport,
+    rounding: float,
+    again: Iterator[Shown | Unreadable],
 ) -> Operator | None:
     """Look into the first stage over its share, on the picture that it is worst on."""
-    if len(comparison.staged) < 2 or found.isolated is None:  # noqa: PLR2004  # both sides
+    if len(comparison.staged) < 2 or found.isolated is None:  # both sides
         return None
     stage = next(sums.stage for sums in comparison.stages if sums.stage.name == found.name)
     for item in again:
@@ -155,7 +159,7 @@ def _operator(
             # a graph can be cut at a checkpoint's modules, and not the other way round
             swap = candidate.by_module and not reference.by_module
             one, other = (candidate, reference) if swap else (reference, candidate)
-            return find_operator(one, other, stage, item.name, inputs)
+            return find_operator(one, other, stage, item.name, inputs, rounding)
     return None
 
 

@@ -177,8 +177,11 @@ class OnnxStages:
 
     def _is_constant(self, index: int) -> bool:
         """Whether no picture reaches this node."""
-        return all(
-            name in self._constants or self._is_constant(self._producer[name])
-            for name in self._nodes[index].input
-            if name and (name in self._constants or name in self._producer)
-        ) and INPUT_NAME not in self._nodes[index].input
+        return (
+            all(
+                name in self._constants or self._is_constant(self._producer[name])
+                for name in self._nodes[index].input
+                if name and (name in self._constants or name in self._producer)
+            )
+            and INPUT_NAME not in self._nodes[index].input
+        )

@@ -9,7 +9,7 @@ import numpy as np
 
 from parity.blame import over_share
 from parity.stage_errors import relative_l2
-from parity.stage_runs import F32, StagedSource, Step
+from parity.stage_runs import F32, StagedSource
 from runtime.stages import Stage
 
 # Channels are named while so few of them carry the error.
@@ -45,7 +45,12 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def find_operator(
-    one: StagedSource, other: StagedSource, stage: Stage, picture: str, inputs: Mapping[str, F32]
+    one: StagedSource,
+    other: StagedSource,
+    stage: Stage,
+    picture: str,
+    inputs: Mapping[str, F32],
+    rounding: float,
 ) -> Operator:
     """Run a stage's steps on the same inputs on both sides, and name the first that stands out.
 
@@ -58,6 +63,7 @@ def find_operator(
         stage: to look into.
         picture: its name.
         inputs: what the stage reads, for that picture.
+        rounding: see `parity.blame.rounding_between`.
     """
     known = other.known_by(stage, {**inputs, **one.inside(stage, inputs)})
     steps = other.steps(stage, known)
@@ -67,7 +73,7 @@ def find_operator(
         made.append(other.run_step(step, known))
         error = relative_l2(known[step.output], made[-1])
         errors.append(error if np.isfinite(error) else None)
-    guilty = over_share(errors)
+    guilty = over_share(errors, rounding)
     furthest = max(range(len(steps)), key=lambda i: _size(errors[i]))
     if errors[furthest] == 0:
         return Operator(stage=stage.name, picture=picture, compared=len(steps))
@@ -92,7 +98,7 @@ def _size(error: float | None) -> float:
 
 def channels_apart(one: F32, other: F32) -> tuple[int, ...]:
     """The few channels (axis 1) that carry nearly all of a difference; none where it is spread."""
-    if one.ndim < 2 or not (np.isfinite(one).all() and np.isfinite(other).all()):  # noqa: PLR2004
+    if one.ndim < 2 or not (np.isfinite(one).all() and np.isfinite(other).all()):
         return ()
     rest = tuple(axis for axis in range(one.ndim) if axis != 1)
     by_channel = np.square(other.astype(np.float64) - one).sum(axis=rest)

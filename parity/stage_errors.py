@@ -100,9 +100,7 @@ class Moved:
         self._sum = 0.0
         self._largest = 0.0
 
-    def add(
-        self, reference: NDArray[np.float32], moved: NDArray[np.float32], size_px: int
-    ) -> None:
+    def add(self, reference: NDArray[np.float32], moved: NDArray[np.float32], size_px: int) -> None:
         """Add one picture's landmarks (1, P, 2) in [-1, 1], before and after."""
         with np.errstate(invalid="ignore"):
             apart = (moved.astype(np.float64) - reference) * (size_px / 2)

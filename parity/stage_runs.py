@@ -18,7 +18,6 @@ F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 
 
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Shown:
     """One picture as both sides see it.
@@ -104,8 +103,12 @@ class StagedSource(TappedSource, Protocol):
         ...
 
 
-def image_of(shown: Shown) -> F32:
-    """The batch of one picture: the first stage's input, float32 (1, 3, S, S)."""
+def crop_of(shown: Shown) -> U8:
+    """A picture's crop, for a source that is run.
+
+    Raises:
+        InputError: both sides are recordings.
+    """
     if shown.crop is None:
         raise InputError(
             shown.name,
@@ -113,8 +116,14 @@ def image_of(shown: Shown) -> F32:
             got="a recording without crops",
             action="Record it again with --with-crops",
         )
+    return shown.crop
+
+
+def image_of(shown: Shown) -> F32:
+    """The batch of one picture: the first stage's input, float32 (1, 3, S, S)."""
     # a source that can be run stage by stage is a float32 one, which all take this
-    return np.asarray(InputSpec(size=shown.size_px).pack(shown.crop[np.newaxis]), np.float32)
+    packed = InputSpec(size=shown.size_px).pack(crop_of(shown)[np.newaxis])
+    return np.asarray(packed, np.float32)
 
 
 def stacks_in(where: str, tensors: Collection[str]) -> int:

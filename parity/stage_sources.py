@@ -17,6 +17,7 @@ from parity.rehearse import rehearsed_graph
 from parity.samples import Sample, decoded
 from parity.sources import REHEARSAL, open_detector
 from parity.stage_runs import Shown, StagedSource, TappedSource
+from parity.tapped import RecordedStages, TappedStages
 from parity.torch_stages import TorchStages
 from runtime.backends import Settings
 from runtime.crop import crop_as
@@ -63,7 +64,16 @@ def open_side(source: Source, settings: Settings) -> Side:
     """
     text = shown(source.text)
     if source.path.suffix == RECORDING_SUFFIX:
-        raise NotImplementedError
+        recording = load_recording(source.path)
+        header = recording.header
+        return Side(
+            text=text,
+            engine=header.engine,
+            checkpoint_sha256=header.checkpoint_sha256,
+            size_px=header.spec.input.size,
+            tapped=RecordedStages(text, recording),
+            recording=recording,
+        )
     kind = find_artifact(source).kind
     is_graph = kind == "onnx" and source.engine in GRAPH_ENGINES
     if is_graph and source.device == "auto":
@@ -82,7 +92,7 @@ def open_side(source: Source, settings: Settings) -> Side:
         engine=backend.name,
         checkpoint_sha256=backend.checkpoint_sha256,
         size_px=detector.spec.input.size,
-        tapped=staged,
+        tapped=staged or TappedStages(text, backend),
         staged=staged,
     )
 
@@ -175,5 +185,3 @@ def _other_crops(what: str, got: str, how: str) -> InputError:
         got=got,
         action=f"Record it again with {how}, so that both sides see the same crops",
     )
-
-

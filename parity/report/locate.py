@@ -6,7 +6,7 @@ import msgspec
 
 from parity.operators import Operator
 from parity.recording import Unreadable
-from parity.report.text import px, printable
+from parity.report.text import printable, px
 from parity.stage_errors import Figures, MovedFigures, NotFinite
 
 MOST_OPERATORS = 6
@@ -174,8 +174,7 @@ def _operator(report: LocateReport) -> list[str]:
 def _isolated(report: LocateReport) -> list[str]:
     title = f"isolated (inputs: {report.fed_by}'s)"
     lines = [
-        f"{title:<30}{'rel. L2':>10}{'cosine':>13}{'max abs':>10}{'mean abs':>10}"
-        f"{'alone px':>10}"
+        f"{title:<30}{'rel. L2':>10}{'cosine':>13}{'max abs':>10}{'mean abs':>10}{'alone px':>10}"
     ]
     for stage in report.stages:
         alone = stage.alone_px
@@ -207,7 +206,8 @@ def _row(name: str, figures: Figures | None) -> str:
         (figures.mean_abs, 10, ".1e"),
     )
     return f"{name:<30}" + "".join(
-        f"{'nan' if value is None else format(value, form):>{width}}" for value, width, form in cells
+        f"{'nan' if value is None else format(value, form):>{width}}"
+        for value, width, form in cells
     )
 
 
