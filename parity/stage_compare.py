@@ -1,9 +1,9 @@
 """Two sources side by side, stage by stage, one picture at a time.
 
-Three readings. *Accumulated*: each side on its own inputs, as it runs. *Isolated*: both sides' stage
-on the same inputs, so that what earlier stages did wrong does not count. *Alone*: the landmarks move
-by so much when this stage's isolated error is put into the reference and everything else stays
-the reference's.
+Three readings. *Accumulated*: each side on its own inputs, as it runs. *Isolated*: both sides'
+stage on the same inputs, so that what earlier stages did wrong does not count. *Alone*: the
+landmarks move by so much when this stage's isolated error is put into the reference and everything
+else stays the reference's.
 
 The boundary gate (heat > 0.05, the first act of every later hourglass) is a step: a difference as
 small as a rounding turns a pixel of its planes on or off. Accumulated, such a flip makes a large

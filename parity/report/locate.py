@@ -82,9 +82,9 @@ def as_text(report: LocateReport) -> str:
         f"reference: {here.source} [{here.engine}]",
         f"candidate: {there.source} [{there.engine}]",
     ]
-    if here.checkpoint_sha256 and there.checkpoint_sha256:
-        if here.checkpoint_sha256 != there.checkpoint_sha256:
-            lines.append("WARNING: the two sources were made from different checkpoints")
+    hashes = {here.checkpoint_sha256, there.checkpoint_sha256} - {""}
+    if len(hashes) > 1:
+        lines.append("WARNING: the two sources were made from different checkpoints")
     lines.append(f"pictures: {len(report.pictures)}")
     if report.unreadable:
         lines[-1] += f", {len(report.unreadable)} left out: {report.unreadable[0].error}"
@@ -103,7 +103,7 @@ def _headline(report: LocateReport) -> list[str]:
         widest = max(report.stages, key=lambda stage: _size(report, stage))
         return [
             "NOTHING STANDS OUT: no stage differs by more than its share.",
-            f"The furthest apart is {widest.name}: {_relative(report, widest)} of its own size"
+            f"Furthest apart is {widest.name}: {_relative(report, widest)} of its own size"
             f"{_against(report)}.",
             apart,
         ]
@@ -163,7 +163,7 @@ def _operator(report: LocateReport) -> list[str]:
         f"operator: {named}",
         f"  {rank} of {found.compared} parts compared on the same inputs, {size} ({found.picture})",
     ]
-    if found.compared == 1:
+    if found.compared == 1 and len(found.operators) > 1:
         lines.append("  the two sides share no tensor inside this stage: it was taken as a whole")
     if found.channels:
         channels = ", ".join(str(channel) for channel in found.channels)
