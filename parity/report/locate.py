@@ -103,21 +103,27 @@ def _headline(report: LocateReport) -> list[str]:
         widest = max(report.stages, key=lambda stage: _size(report, stage))
         return [
             "NOTHING STANDS OUT: no stage differs by more than its share.",
-            f"Furthest apart is {widest.name}: {_relative(report, widest)} of its own size"
-            f"{_against(report)}.",
+            (
+                f"Furthest apart is {widest.name}: {_relative(report, widest)} of its own size"
+                f"{_against(report)}."
+            ),
             apart,
         ]
     stage = next(stage for stage in report.stages if stage.name == report.located)
     if report.reading == "accumulated":
         return [
-            f"LOCATED: the difference grows first in stage {stage.name}, to"
-            f" {_relative(report, stage)} of its own size.",
+            (
+                f"LOCATED: the difference grows first in stage {stage.name}, to"
+                f" {_relative(report, stage)} of its own size."
+            ),
             "No stage could be run alone: two recordings show only what has accumulated.",
             apart,
         ]
     return [
-        f"LOCATED: the difference starts in stage {stage.name}. Given the same inputs, it differs"
-        f" by {_relative(report, stage)} of its own size{_against(report)}.",
+        (
+            f"LOCATED: the difference starts in stage {stage.name}. Given the same inputs, it differs"
+            f" by {_relative(report, stage)} of its own size{_against(report)}."
+        ),
         *(
             [f"That alone moves the landmarks by {_moved(stage.alone_px)}."]
             if stage.alone_px is not None
@@ -152,8 +158,10 @@ def _operator(report: LocateReport) -> list[str]:
         return ["operator: not looked for: both sides' stages must be runnable, not recordings"]
     if not found.operators:
         return [
-            f"operator: none of the {found.compared} parts of the stage that both sides share"
-            " differs: what differs lies between them (relu, instance norm, sigmoid, sums)"
+            (
+                f"operator: none of the {found.compared} parts of the stage that both sides share"
+                " differs: what differs lies between them (relu, instance norm, sigmoid, sums)"
+            )
         ]
     shown = found.operators[-MOST_OPERATORS:]
     named = f"{'... ' if len(shown) < len(found.operators) else ''}{', '.join(shown)}"
@@ -186,8 +194,10 @@ def _isolated(report: LocateReport) -> list[str]:
 
 def _accumulated(report: LocateReport) -> list[str]:
     lines = [
-        f"{'accumulated (own inputs)':<30}{'rel. L2':>10}{'cosine':>13}{'max abs':>10}"
-        f"{'mean abs':>10}"
+        (
+            f"{'accumulated (own inputs)':<30}{'rel. L2':>10}{'cosine':>13}{'max abs':>10}"
+            f"{'mean abs':>10}"
+        )
     ]
     for stage in report.stages:
         marked = stage.over_share and report.reading == "accumulated"
