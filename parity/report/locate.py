@@ -121,7 +121,7 @@ def _headline(report: LocateReport) -> list[str]:
         ]
     return [
         (
-            f"LOCATED: the difference starts in stage {stage.name}. Given the same inputs, it differs"
+            f"LOCATED: the difference starts in stage {stage.name}. On the same inputs it differs"
             f" by {_relative(report, stage)} of its own size{_against(report)}."
         ),
         *(

@@ -122,6 +122,8 @@ def _open(
     settings.log_severity_level = ERROR_SEVERITY
     if not optimised:
         settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        # slices are many, and the threads of each would wait for work by turning in circles
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if provider != PROVIDERS["cpu"]:
         # a node the provider cannot run would silently go to the CPU
         settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
