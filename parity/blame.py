@@ -65,7 +65,8 @@ def growing(own: Sequence[float | None], inputs: Sequence[float | None]) -> list
     """
     # the landmarks are means over whole maps, in which errors cancel
     maps = [value for value in own[:-1] if value is not None]
-    base = max(ROUNDING, min(maps, default=0.0))
+    smallest = min(maps, default=0.0)
+    base = max(ROUNDING, smallest) if smallest else 0.0  # some agree in every bit: none rounds
     found: list[bool] = []
     for mine, given in zip(own, inputs, strict=True):
         if mine is None or given is None:

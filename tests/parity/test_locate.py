@@ -1,4 +1,4 @@
-"""Planted faults are found at their stage and operator, and nothing is found where there is none."""
+"""Planted faults are found at their stage and operator, and nothing where there is none."""
 
 from __future__ import annotations
 
