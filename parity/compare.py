@@ -249,8 +249,13 @@ def _check_annotated(samples: Sequence[Sample], limits: Limits, live: int) -> No
         raise not_annotated(f"none among {len(samples)} pictures")
 
 
-def _check_sources(sources: tuple[Source, Source], arguments: argparse.Namespace) -> int:
-    """Refuse what makes no sense; give the number of sources that are run."""
+def check_pair(sources: tuple[Source, Source]) -> None:
+    """Refuse a pair of sources that makes no sense.
+
+    Raises:
+        ConfigError: a recording with a device.
+        InputError: the same source twice.
+    """
     for source in sources:
         if is_recording(source) and (source.engine or source.device != "auto"):
             raise ConfigError(
@@ -267,6 +272,11 @@ def _check_sources(sources: tuple[Source, Source], arguments: argparse.Namespace
             got=f"{sources[0].text} twice",
             action="A source always agrees with itself: name another one",
         )
+
+
+def _check_sources(sources: tuple[Source, Source], arguments: argparse.Namespace) -> int:
+    """Refuse what makes no sense; give the number of sources that are run."""
+    check_pair(sources)
     live = sum(not is_recording(source) for source in sources)
     if not live and arguments.images:
         raise InputError(

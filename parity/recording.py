@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -151,7 +151,7 @@ class Recording:
             if file.read(1):
                 raise refused(self.path, f"{CROPS} longer than their shape")
 
-    def taps(self) -> Iterator[dict[str, F32]]:
+    def taps(self) -> Generator[dict[str, F32]]:
         """The tensors inside the network, picture by picture: float32 (C, H, W) each, by name.
 
         One picture's are in memory at a time. What overflowed on the device is in them as it was.

@@ -66,6 +66,25 @@ def check_picture(image: Any, where: str = "image") -> NDArray[Any]:
     return picture
 
 
+def crop_as(image: Any, face_bbox: Any, size: int, *, cropped: bool = False) -> Crop:
+    """Cut out a face's box, take the whole picture, or take it as the crop it already is.
+
+    Args:
+        image: the picture.
+        face_bbox: x1, y1, x2, y2 in image px; None for the whole picture.
+        size: side of the network's square input.
+        cropped: the picture already is the crop.
+
+    Raises:
+        InputError: the picture or the box cannot be used.
+    """
+    if cropped:
+        return crop_straight(image, size)
+    if face_bbox is None:
+        return crop_whole(image, size)
+    return crop_face(image, face_bbox, size)
+
+
 def crop_face(image: Any, face_bbox: Any, size: int) -> Crop:
     """Cut the square around a face box, bilinear, black outside the picture.
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from runtime.backends import Backend, Settings, open_backend
 from runtime.backends.base import DEBUG_BUNDLE, FOR_PARITY
-from runtime.crop import Crop, crop_face, crop_straight, crop_whole
+from runtime.crop import Crop, crop_as
 from runtime.errors import InputError
 from runtime.landmarks import Landmarks
 from runtime.source import Source
@@ -175,12 +175,7 @@ class Detector:
         Raises:
             InputError: the picture or the box cannot be used.
         """
-        size = self.spec.input.size
-        if cropped:
-            return crop_straight(image, size)
-        if face_bbox is None:
-            return crop_whole(image, size)
-        return crop_face(image, face_bbox, size)
+        return crop_as(image, face_bbox, self.spec.input.size, cropped=cropped)
 
     def _finish(self, crops: list[Crop], timings: list[dict[str, float]]) -> list[Trace]:
         shared: dict[str, float] = {}

@@ -16,6 +16,10 @@ STEM_STRIDE = 4
 MOST_STACKS = 16
 MOST_CHANNELS = 4096
 
+# Of a module inside a stage, the output is called by its path in the checkpoint, and the input by
+# this behind it.
+MODULE_INPUT = " input"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
@@ -121,13 +125,19 @@ def are_taps(shapes: Mapping[str, TapShape], *, points: int, size: int) -> bool:
     return list(shapes.items()) == list(tap_shapes(network).items())
 
 
+def living_stages(stacks: int) -> tuple[Stage, ...]:
+    """The stages that the landmarks depend on: nothing reads an earlier stack's fused maps."""
+    stages = stages_of(stacks)
+    read = {name for stage in stages for name in stage.inputs}
+    return tuple(stage for stage in stages if stage is stages[-1] or stage.name in read)
+
+
 def inner_tap_names(architecture: Architecture) -> tuple[str, ...]:
     """The taps that every exported graph holds as tensors inside it.
 
-    Nothing reads the fused maps of a stack before the last: they are in debug bundles alone.
+    The fused maps of a stack before the last are in debug bundles alone.
     """
-    read = {name for stage in stages_of(architecture.stacks) for name in stage.inputs}
-    return tuple(name for name in tap_names(architecture) if name in read)
+    return tuple(stage.name for stage in living_stages(architecture.stacks)[:-1])
 
 
 def _stage(name: str, *inputs: str) -> Stage:

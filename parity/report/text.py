@@ -80,7 +80,7 @@ def _notes(report: Report) -> list[str]:
         notes.append(
             f"WARNING: the crops of {len(report.end_to_end.crops_that_differ)} pictures differ"
             " (another OpenCV?); end to end"
-            f" mean {_px(ends.mean)}, max {_px(ends.max)} photo px"
+            f" mean {px(ends.mean)}, max {px(ends.max)} photo px"
         )
         notes.append(
             "judged on the backend alone, on shared crops"
@@ -104,7 +104,7 @@ def _table(report: Report) -> list[str]:
     ]
     lines = [f"{'':<10}" + _heads(columns, row) for row in (0, 1)]
     for label, field in ROWS:
-        cells = (_px(getattr(found, field)) if found else "-" for _, _, found in columns)
+        cells = (px(getattr(found, field)) if found else "-" for _, _, found in columns)
         lines.append(f"{label:<10}" + "".join(f"{cell:>12}" for cell in cells))
     for limit in report.photo_px.axis.share_under:
         cells = (
@@ -113,7 +113,7 @@ def _table(report: Report) -> list[str]:
         )
         lines.append(f"{'< ' + limit + ' px':<10}" + "".join(f"{cell:>12}" for cell in cells))
     spread = report.spread_crop_px
-    lines.append(f"spread     mean {_px(spread.mean)}, max {_px(spread.max)} crop px apart")
+    lines.append(f"spread     mean {px(spread.mean)}, max {px(spread.max)} crop px apart")
     return lines
 
 
@@ -173,11 +173,11 @@ def passing_options(limits: Limits) -> str:
 
 def _row(name: str, photo: Statistics, crop: Statistics) -> str:
     return f"{name:<28}" + "".join(
-        f"{_px(value):>12}" for value in (photo.mean, photo.max, crop.mean, crop.max)
+        f"{px(value):>12}" for value in (photo.mean, photo.max, crop.mean, crop.max)
     )
 
 
-def _px(value: float) -> str:
+def px(value: float) -> str:
     """Four decimals, as the reference prints; what they would hide, in powers of ten."""
     return f"{value:.4f}" if value >= SMALLEST_DECIMAL_PX or value == 0 else f"{value:.1e}"
 

@@ -34,7 +34,7 @@ class OnnxRuntimeBackend(Backend):
         provider, options, self.device = _provider_of(device)
         self.name = f"onnxruntime {onnxruntime.__version__} {provider}"
         where = str(artifact.path)
-        session = _open(where, artifact.graph, provider, options, settings.threads or 0)
+        session = _open(where, artifact.graph, provider, options, threads=settings.threads or 0)
         graph = _spec_in_graph(session, where)
         self.spec = graph
         self.checkpoint_sha256 = session.get_modelmeta().custom_metadata_map.get(CHECKPOINT_KEY, "")
@@ -71,6 +71,25 @@ class OnnxRuntimeBackend(Backend):
         self._session = None
 
 
+def open_graph(where: str, graph: bytes, device: str) -> Any:
+    """Open any graph, not only a landmark network's: a slice of one, or one with more outputs.
+
+    It runs as it is written. An optimised graph fuses across the tensors that are looked at, so
+    that what is looked at would change with where one looks.
+
+    Args:
+        where: the file it was made from, for errors.
+        graph: an ONNX file's bytes.
+        device: as a source names it.
+
+    Raises:
+        ArtifactError: onnxruntime refuses the graph.
+        BackendUnavailable: the device's provider is missing, or cannot run all of the graph.
+    """
+    provider, options, _ = _provider_of(device)
+    return _open(where, graph, provider, options, optimised=False)
+
+
 def _provider_of(device: str) -> tuple[str, dict[str, Any], str]:
     kind, _, index = ("cpu" if device == "auto" else device).partition(":")
     available = onnxruntime.get_available_providers()
@@ -90,13 +109,23 @@ def _provider_of(device: str) -> tuple[str, dict[str, Any], str]:
 
 
 def _open(
-    where: str, graph: bytes | None, provider: str, options: dict[str, Any], threads: int
+    where: str,
+    graph: bytes | None,
+    provider: str,
+    options: dict[str, Any],
+    *,
+    threads: int = 0,
+    optimised: bool = True,
 ) -> Any:
     if graph is None and Path(where).stat().st_size == 0:
         raise _not_a_graph(where, "an empty file")
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = ERROR_SEVERITY
     settings.intra_op_num_threads = threads  # 0: one for each core
+    if not optimised:
+        settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        # slices are many, and the threads of each would wait for work by turning in circles
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if provider != PROVIDERS["cpu"]:
         # a node the provider cannot run would silently go to the CPU
         settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")

@@ -22,6 +22,7 @@ from runtime.backends.npu_device import Stopwatch as NpuStopwatch
 from runtime.backends.npu_failures import Refusal, explain, refusal_of
 from runtime.errors import BackendError, BackendUnavailable, InferenceError, InputError, one_line
 from runtime.network.checkpoint import build_network, load_checkpoint, parameter_count
+from runtime.network.probe import ModuleProbe
 from runtime.source import Artifact, is_index
 from runtime.spec import INPUT_NAME, spec_of
 from runtime.stages import Stage, stages_of, tap_names, tap_shapes
@@ -109,6 +110,15 @@ class TorchBackend(Backend):
             return self._fetched(dict(zip(stage.outputs, made, strict=True)))
 
         return self._in_turn(run)
+
+    def probe(self) -> ModuleProbe:
+        """Look into the stages, module by module.
+
+        Raises:
+            InferenceError: closed.
+        """
+        self._check_open()
+        return ModuleProbe(self._network, self.device, self._in_turn)
 
     def _check_stage_inputs(self, stage: Stage, inputs: Mapping[str, NDArray[Any]]) -> None:
         shapes: dict[str, tuple[int, ...]] = {INPUT_NAME: self.spec.input.shape(1)[1:]}
