@@ -1,0 +1,307 @@
+"""ONNX graphs through OpenVINO: on the CPU by default, on its other devices by name.
+
+OpenVINO takes bf16 or fp16 by itself where a device has them. Here it runs in fp32 unless bf16 is
+asked for, and a backend's name says what its convolutions were really compiled to.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime import processor
+from runtime.backends.base import PRECISIONS, Backend, Outputs, Settings
+from runtime.backends.graph_spec import GraphTensor, check_same, spec_in_graph
+from runtime.errors import (
+    ArtifactError,
+    BackendUnavailable,
+    ConfigError,
+    InferenceError,
+    InputError,
+    one_line,
+)
+from runtime.source import Artifact
+from runtime.spec import CHECKPOINT_KEY
+
+TELEMETRY = "openvino_telemetry"
+
+
+@contextmanager
+def _unreported() -> Iterator[None]:
+    """Import OpenVINO without its telemetry package, which it then replaces by its own stub.
+
+    Importing openvino where openvino-telemetry is installed, as pip does, writes an identity into
+    the home folder and reports the import to a server.
+    """
+    absent = object()
+    before: Any = sys.modules.get(TELEMETRY, absent)
+    sys.modules[TELEMETRY] = None  # type: ignore[assignment]  # Python's own way to bar a module
+    try:
+        yield
+    finally:
+        if before is absent:
+            del sys.modules[TELEMETRY]
+        else:
+            sys.modules[TELEMETRY] = before
+
+
+with _unreported():
+    import openvino
+
+VERSION = str(openvino.__version__).partition("-")[0]
+CPU = "CPU"
+# OpenVINO's names of what a node computes in
+NAMES = {"f32": "fp32", "f16": "fp16", "u8": "int8", "i8": "int8"}
+HINTS = {"fp32": "f32", "bf16": "bf16"}
+DTYPES = {"f32": "float32", "u8": "uint8"}
+
+
+class OpenVinoBackend(Backend):
+    """One graph compiled for a batch of one, and once more for any other when that first comes.
+
+    Each call takes an inference request of its own, so that several threads may call.
+    """
+
+    def __init__(self, artifact: Artifact, device: str, settings: Settings) -> None:
+        named, _, suffix = device.partition(":")
+        precision = _precision_of(device, suffix, settings)
+        core = openvino.Core()
+        target = _device_of(core, named)
+        if precision == "bf16":
+            _check_bf16(core, target)
+        where = str(artifact.path)
+        model = _read(core, artifact, where)
+        graph = spec_in_graph(_tensors(model.inputs), _tensors(model.outputs), where)
+        self.spec = graph
+        key = ["framework", CHECKPOINT_KEY]
+        if model.has_rt_info(key):
+            self.checkpoint_sha256 = model.get_rt_info(key).astype(str)
+        if artifact.manifest is not None:
+            self.spec = artifact.manifest.spec
+            self.manifest = artifact.manifest
+            self.parameters = artifact.manifest.checkpoint.parameters
+            check_same(graph, self.spec, where)
+        self.device = target.lower()
+        self._graphs: _Graphs | None = _Graphs(core, model, target, precision, where)
+        executed = self._graphs.for_batch(1, self.spec.input.shape(1)).precisions
+        self.name = f"openvino {VERSION} {target} {'+'.join(executed)}"
+
+    def _run(self, batch: NDArray[Any]) -> Outputs:
+        _check_finite(batch, self.name)
+        start = time.perf_counter()
+        graphs = self._graphs
+        try:
+            if graphs is None:
+                raise RuntimeError("closed by another thread")
+            compiled = graphs.for_batch(len(batch), self.spec.input.shape(1))
+            said = compiled.run(np.ascontiguousarray(batch))
+        # OpenVINO raises RuntimeError for whatever is wrong
+        except Exception as error:
+            raise InferenceError(
+                self.name,
+                expected="a run without an error",
+                got=one_line(f"{type(error).__name__}: {error}", 300),
+                action="Run the same source with @onnxruntime/cpu to see whether the engine is at"
+                " fault",
+            ) from error
+        return Outputs(
+            landmarks=said[self.spec.outputs[0]],
+            covariance=said[self.spec.outputs[1]],
+            timings={"compute": time.perf_counter() - start},
+        )
+
+    def _close(self) -> None:
+        self._graphs = None
+
+
+class _Graphs:
+    """The graph as it was read, and what it was compiled to.
+
+    Compiled for one picture alone, the starter runs about one and a half times as fast as compiled
+    for any batch: OpenVINO then fuses what stands between its convolutions.
+    """
+
+    def __init__(self, core: Any, model: Any, target: str, precision: str, where: str) -> None:
+        self._core = core
+        self._model = model
+        self._target = target
+        self._precision = precision
+        self._where = where
+        self._options = {
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        self._lock = threading.Lock()
+        self._single: _Compiled | None = None
+        self._any: _Compiled | None = None
+
+    def for_batch(self, batch: int, one: tuple[int, ...]) -> _Compiled:
+        """Compile at first need; the graph as read is then no longer held.
+
+        Args:
+            batch: number of pictures.
+            one: shape of a batch of one.
+        """
+        with self._lock:
+            if batch == 1:
+                if self._single is None:
+                    fixed = self._model.clone()
+                    fixed.reshape(list(one))
+                    self._single = self._compile(fixed)
+                return self._single
+            if self._any is None:
+                self._any = self._compile(self._model)
+                self._model = None
+            return self._any
+
+    def _compile(self, model: Any) -> _Compiled:
+        try:
+            compiled = _Compiled(self._core.compile_model(model, self._target, self._options))
+        # as above
+        except Exception as error:
+            raise ArtifactError(
+                self._where,
+                expected=f"a graph that OpenVINO {VERSION} compiles for {self._target}",
+                got=one_line(f"{type(error).__name__}: {error}", 300),
+                action="Choose @onnxruntime/cpu, or export it again with python -m export",
+            ) from error
+        _check_executed(compiled.precisions, self._precision, self._where, self._target)
+        return compiled
+
+
+class _Compiled:
+    """A compiled graph with the inference requests that no call uses now."""
+
+    def __init__(self, compiled: Any) -> None:
+        self._compiled = compiled
+        self._idle: list[Any] = []
+        self.precisions = _executed(compiled)
+
+    def run(self, batch: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+        """Run one batch; the outputs are copies, which the next call leaves alone."""
+        try:
+            request = self._idle.pop()  # one step for Python's threads
+        except IndexError:
+            request = self._compiled.create_infer_request()
+        found = request.infer({0: batch}, share_inputs=True)
+        said = {output.get_any_name(): found[output] for output in self._compiled.outputs}
+        # a request that failed is not used again
+        self._idle.append(request)
+        return said
+
+
+def _check_finite(batch: NDArray[Any], where: str) -> None:
+    """OpenVINO's ReLU makes 0 of NaN, so that no output would show it."""
+    if np.isfinite(batch.sum()) or np.isfinite(batch).all():
+        return
+    place = np.argwhere(~np.isfinite(batch))[0]
+    raise InputError(
+        where,
+        expected="finite numbers",
+        got=f"{batch[tuple(place)]} at picture {place[0]}",
+        action="Pack crops with spec.input.pack()",
+    )
+
+
+def _precision_of(device: str, suffix: str, settings: Settings) -> str:
+    """What is asked for: beside the device, in the settings, or neither, which is fp32."""
+    asked = {suffix, settings.precision or ""} - {""}
+    if not asked <= set(PRECISIONS) or len(asked) > 1:
+        raise ConfigError(
+            f"device {device!r}",
+            expected=f"one precision: {' or '.join(PRECISIONS)}",
+            got=" and ".join(sorted(asked)),
+            action="Write @openvino/cpu or @openvino/cpu:bf16",
+        )
+    return asked.pop() if asked else PRECISIONS[0]
+
+
+def _device_of(core: Any, named: str) -> str:
+    available = {name.lower(): name for name in core.available_devices}
+    wanted = CPU.lower() if named == "auto" else named.lower()
+    if wanted not in available:
+        raise BackendUnavailable(
+            f"device {named!r}",
+            expected=f"a device of OpenVINO {VERSION}: {', '.join(available)}",
+            got=repr(named),
+            action="Choose @openvino/cpu, or install the device's driver",
+        )
+    return str(available[wanted])
+
+
+def _check_bf16(core: Any, target: str) -> None:
+    """Refuse bf16 where OpenVINO would run fp32 in its place, or imitate bf16.
+
+    It counts AVX-512 without bf16 as capable: it rounds there, and is slower than in fp32.
+    """
+    capable = "BF16" in core.get_property(target, "OPTIMIZATION_CAPABILITIES")
+    if capable and (target != CPU or processor.has_bf16() is not False):
+        return
+    raise BackendUnavailable(
+        f"bf16 on {target}",
+        expected="a processor with bf16 arithmetic (avx512_bf16, amx_bf16 or avx_ne_convert)",
+        got=f"{core.get_property(target, 'FULL_DEVICE_NAME')}, which has none",
+        action="Leave bf16 out: @openvino/cpu runs in fp32",
+    )
+
+
+def _read(core: Any, artifact: Artifact, where: str) -> Any:
+    try:
+        if artifact.graph is None and artifact.path.stat().st_size == 0:
+            raise ValueError("an empty file")
+        return core.read_model(artifact.graph or where)
+    # as above
+    except Exception as error:
+        raise ArtifactError(
+            where,
+            expected=f"an ONNX graph that OpenVINO {VERSION} opens",
+            got=one_line(f"{type(error).__name__}: {error}", 300),
+            action="Export it again with python -m export",
+        ) from error
+
+
+def _tensors(ports: Any) -> dict[str, GraphTensor]:
+    found: dict[str, GraphTensor] = {}
+    for port in ports:
+        shape = port.get_partial_shape()
+        dims = list(shape) if shape.rank.is_static else []
+        dtype = port.get_element_type().get_type_name()
+        found[port.get_any_name()] = GraphTensor(
+            DTYPES.get(dtype, dtype),
+            tuple(None if size.is_dynamic else size.get_length() for size in dims),
+        )
+    return found
+
+
+def _executed(compiled: Any) -> tuple[str, ...]:
+    """What the compiled graph's convolutions compute in; the device's word where none is listed."""
+    found: set[str] = set()
+    for node in compiled.get_runtime_model().get_ops():
+        info = node.get_rt_info()
+        if "Convolution" in info["layerType"].astype(str):
+            found.add(info["runtimePrecision"].astype(str))
+    if not found:
+        found.add(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
+    return tuple(sorted({NAMES.get(name, name) for name in found}))
+
+
+def _check_executed(executed: tuple[str, ...], asked: str, where: str, target: str) -> None:
+    """A hint may be passed over; what was compiled may not differ from what was asked for."""
+    floats = set(executed) - {"int8"}
+    if asked == "bf16" and ("bf16" in floats or not floats) and "fp16" not in floats:
+        return
+    if asked == "fp32" and floats <= {"fp32"}:
+        return
+    raise BackendUnavailable(
+        where,
+        expected=f"{target} to compute in {asked}",
+        got=f"OpenVINO {VERSION} compiled it to {', '.join(executed)}",
+        action="Choose another device, or @onnxruntime/cpu",
+    )
