@@ -122,7 +122,7 @@ def check_config(config: ExportConfig, path: Path) -> ExportConfig:
     if config.onnx.input == "uint8" and config.atc.aipp:
         raise _refused(
             path,
-            "one of the two that normalise bytes: onnx.input = \"uint8\" or atc.aipp",
+            'one of the two that normalise bytes: onnx.input = "uint8" or atc.aipp',
             "both",
             "For an .om take AIPP, for other engines uint8",
         )
