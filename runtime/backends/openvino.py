@@ -16,13 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime import processor
-from runtime.backends.base import PRECISIONS, Backend, Outputs, Settings
+from runtime.backends.base import Backend, Outputs, Settings
 from runtime.backends.graph_spec import GraphTensor, check_same, spec_in_graph
+from runtime.backends.openvino_device import (
+    check_bf16,
+    check_executed,
+    chosen_device,
+    chosen_precision,
+)
 from runtime.errors import (
     ArtifactError,
-    BackendUnavailable,
-    ConfigError,
     InferenceError,
     InputError,
     one_line,
@@ -56,7 +59,6 @@ with _unreported():
     import openvino
 
 VERSION = str(openvino.__version__).partition("-")[0]
-CPU = "CPU"
 # OpenVINO's names of what a node computes in
 NAMES = {"f32": "fp32", "f16": "fp16", "u8": "int8", "i8": "int8"}
 HINTS = {"fp32": "f32", "bf16": "bf16"}
@@ -70,12 +72,11 @@ class OpenVinoBackend(Backend):
     """
 
     def __init__(self, artifact: Artifact, device: str, settings: Settings) -> None:
-        named, _, suffix = device.partition(":")
-        precision = _precision_of(device, suffix, settings)
+        precision = chosen_precision(device, settings)
         core = openvino.Core()
-        target = _device_of(core, named)
+        target = chosen_device(core, device)
         if precision == "bf16":
-            _check_bf16(core, target)
+            check_bf16(core, target)
         where = str(artifact.path)
         model = _read(core, artifact, where)
         graph = spec_in_graph(_tensors(model.inputs), _tensors(model.outputs), where)
@@ -172,7 +173,7 @@ class _Graphs:
                 got=one_line(f"{type(error).__name__}: {error}", 300),
                 action="Choose @onnxruntime/cpu, or export it again with python -m export",
             ) from error
-        _check_executed(compiled.precisions, self._precision, self._where, self._target)
+        check_executed(compiled.precisions, self._precision, self._where, self._target)
         return compiled
 
 
@@ -207,48 +208,6 @@ def _check_finite(batch: NDArray[Any], where: str) -> None:
         expected="finite numbers",
         got=f"{batch[tuple(place)]} at picture {place[0]}",
         action="Pack crops with spec.input.pack()",
-    )
-
-
-def _precision_of(device: str, suffix: str, settings: Settings) -> str:
-    """What is asked for: beside the device, in the settings, or neither, which is fp32."""
-    asked = {suffix, settings.precision or ""} - {""}
-    if not asked <= set(PRECISIONS) or len(asked) > 1:
-        raise ConfigError(
-            f"device {device!r}",
-            expected=f"one precision: {' or '.join(PRECISIONS)}",
-            got=" and ".join(sorted(asked)),
-            action="Write @openvino/cpu or @openvino/cpu:bf16",
-        )
-    return asked.pop() if asked else PRECISIONS[0]
-
-
-def _device_of(core: Any, named: str) -> str:
-    available = {name.lower(): name for name in core.available_devices}
-    wanted = CPU.lower() if named == "auto" else named.lower()
-    if wanted not in available:
-        raise BackendUnavailable(
-            f"device {named!r}",
-            expected=f"a device of OpenVINO {VERSION}: {', '.join(available)}",
-            got=repr(named),
-            action="Choose @openvino/cpu, or install the device's driver",
-        )
-    return str(available[wanted])
-
-
-def _check_bf16(core: Any, target: str) -> None:
-    """Refuse bf16 where OpenVINO would run fp32 in its place, or imitate bf16.
-
-    It counts AVX-512 without bf16 as capable: it rounds there, and is slower than in fp32.
-    """
-    capable = "BF16" in core.get_property(target, "OPTIMIZATION_CAPABILITIES")
-    if capable and (target != CPU or processor.has_bf16() is not False):
-        return
-    raise BackendUnavailable(
-        f"bf16 on {target}",
-        expected="a processor with bf16 arithmetic (avx512_bf16, amx_bf16 or avx_ne_convert)",
-        got=f"{core.get_property(target, 'FULL_DEVICE_NAME')}, which has none",
-        action="Leave bf16 out: @openvino/cpu runs in fp32",
     )
 
 
@@ -290,18 +249,3 @@ def _executed(compiled: Any) -> tuple[str, ...]:
     if not found:
         found.add(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
     return tuple(sorted({NAMES.get(name, name) for name in found}))
-
-
-def _check_executed(executed: tuple[str, ...], asked: str, where: str, target: str) -> None:
-    """A hint may be passed over; what was compiled may not differ from what was asked for."""
-    floats = set(executed) - {"int8"}
-    if asked == "bf16" and ("bf16" in floats or not floats) and "fp16" not in floats:
-        return
-    if asked == "fp32" and floats <= {"fp32"}:
-        return
-    raise BackendUnavailable(
-        where,
-        expected=f"{target} to compute in {asked}",
-        got=f"OpenVINO {VERSION} compiled it to {', '.join(executed)}",
-        action="Choose another device, or @onnxruntime/cpu",
-    )

@@ -154,11 +154,12 @@ def test_kernel_lists_bf16(
 @pytest.mark.parametrize(
     ("device", "error", "says"),
     [
-        ("nothing", BackendUnavailable, "expected a device of OpenVINO .*: cpu"),
+        ("nothing", BackendUnavailable, "expected a device that OpenVINO lists: cpu"),
         ("AUTO:CPU", ConfigError, "one precision: fp32 or bf16"),
         ("cpu:1", ConfigError, "one precision: fp32 or bf16, got 1"),
         ("cpu:fp16", ConfigError, "got fp16"),
-        ("hetero", BackendUnavailable, "a device of OpenVINO"),
+        ("cpu:", ConfigError, "got none after the colon"),
+        ("hetero", BackendUnavailable, "a device that OpenVINO lists"),
     ],
 )
 def test_device_that_is_missing_is_an_error_and_no_fallback(
