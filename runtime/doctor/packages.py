@@ -73,9 +73,10 @@ def openvino() -> Finding:
             mend=f"pip install '{pip}>={lowest}'",
         )
     answer = ask("openvino")
+    version = answer.version.partition("-")[0]  # its own word ends with a commit
+    answer = replace(answer, facts={**answer.facts, "version": version})
     has_bf16 = bool(answer.facts.get("bf16")) and processor.has_bf16() is not False
     devices = ", ".join(answer.facts.get("devices", ()))
-    version = answer.version.partition("-")[0]
     shown = f"{version} ({devices}; bf16 {'available' if has_bf16 else 'not on this processor'})"
     finding = _judge(about, pip, lowest, answer, shown)
     # a broken one stops nobody: onnxruntime opens what it opens
