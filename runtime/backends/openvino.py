@@ -7,7 +7,6 @@ asked for, and a backend's name says what its convolutions were really compiled 
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,7 +65,7 @@ DTYPES = {"f32": "float32", "u8": "uint8"}
 
 
 class OpenVinoBackend(Backend):
-    """One graph compiled for a batch of one, and once more for any other when that first comes.
+    """One graph, compiled for any batch.
 
     Each call takes an inference request of its own, so that several threads may call.
     """
@@ -89,20 +88,20 @@ class OpenVinoBackend(Backend):
             self.manifest = artifact.manifest
             self.parameters = artifact.manifest.checkpoint.parameters
             check_same(graph, self.spec, where)
+        options = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+        compiled = _compile(core, model, target, options, where)
+        executed = _executed(compiled)
+        check_executed(executed, precision, where, target)
         self.device = target.lower()
-        self._graphs: _Graphs | None = _Graphs(core, model, target, precision, where)
-        executed = self._graphs.for_batch(1, self.spec.input.shape(1)).precisions
         self.name = f"openvino {VERSION} {target} {'+'.join(executed)}"
+        self._compiled: Any = compiled
+        self._idle: list[Any] = []
 
     def _run(self, batch: NDArray[Any]) -> Outputs:
         _check_finite(batch, self.name)
         start = time.perf_counter()
-        graphs = self._graphs
         try:
-            if graphs is None:
-                raise RuntimeError("closed by another thread")
-            compiled = graphs.for_batch(len(batch), self.spec.input.shape(1))
-            said = compiled.run(np.ascontiguousarray(batch))
+            found = self._infer(np.ascontiguousarray(batch))
         # OpenVINO raises RuntimeError for whatever is wrong
         except Exception as error:
             raise InferenceError(
@@ -112,90 +111,28 @@ class OpenVinoBackend(Backend):
                 action="Run the same source with @onnxruntime/cpu to see whether the engine is at"
                 " fault",
             ) from error
+        landmarks, covariance = (found[name] for name in self.spec.outputs)
         return Outputs(
-            landmarks=said[self.spec.outputs[0]],
-            covariance=said[self.spec.outputs[1]],
+            landmarks=landmarks,
+            covariance=covariance,
             timings={"compute": time.perf_counter() - start},
         )
 
-    def _close(self) -> None:
-        self._graphs = None
-
-
-class _Graphs:
-    """The graph as it was read, and what it was compiled to.
-
-    Compiled for one picture alone, the starter runs about one and a half times as fast as compiled
-    for any batch: OpenVINO then fuses what stands between its convolutions.
-    """
-
-    def __init__(self, core: Any, model: Any, target: str, precision: str, where: str) -> None:
-        self._core = core
-        self._model = model
-        self._target = target
-        self._precision = precision
-        self._where = where
-        self._options = {
-            "INFERENCE_PRECISION_HINT": HINTS[precision],
-            "PERFORMANCE_HINT": "LATENCY",
-        }
-        self._lock = threading.Lock()
-        self._single: _Compiled | None = None
-        self._any: _Compiled | None = None
-
-    def for_batch(self, batch: int, one: tuple[int, ...]) -> _Compiled:
-        """Compile at first need; the graph as read is then no longer held.
-
-        Args:
-            batch: number of pictures.
-            one: shape of a batch of one.
-        """
-        with self._lock:
-            if batch == 1:
-                if self._single is None:
-                    fixed = self._model.clone()
-                    fixed.reshape(list(one))
-                    self._single = self._compile(fixed)
-                return self._single
-            if self._any is None:
-                self._any = self._compile(self._model)
-                self._model = None
-            return self._any
-
-    def _compile(self, model: Any) -> _Compiled:
-        try:
-            compiled = _Compiled(self._core.compile_model(model, self._target, self._options))
-        # as above
-        except Exception as error:
-            raise ArtifactError(
-                self._where,
-                expected=f"a graph that OpenVINO {VERSION} compiles for {self._target}",
-                got=one_line(f"{type(error).__name__}: {error}", 300),
-                action="Choose @onnxruntime/cpu, or export it again with python -m export",
-            ) from error
-        check_executed(compiled.precisions, self._precision, self._where, self._target)
-        return compiled
-
-
-class _Compiled:
-    """A compiled graph with the inference requests that no call uses now."""
-
-    def __init__(self, compiled: Any) -> None:
-        self._compiled = compiled
-        self._idle: list[Any] = []
-        self.precisions = _executed(compiled)
-
-    def run(self, batch: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+    def _infer(self, batch: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
         """Run one batch; the outputs are copies, which the next call leaves alone."""
+        compiled = self._compiled
         try:
             request = self._idle.pop()  # one step for Python's threads
         except IndexError:
-            request = self._compiled.create_infer_request()
+            request = compiled.create_infer_request()
         found = request.infer({0: batch}, share_inputs=True)
-        said = {output.get_any_name(): found[output] for output in self._compiled.outputs}
-        # a request that failed is not used again
-        self._idle.append(request)
+        said = {output.get_any_name(): found[output] for output in compiled.outputs}
+        self._idle.append(request)  # one that failed is not used again
         return said
+
+    def _close(self) -> None:
+        self._compiled = None
+        self._idle.clear()
 
 
 def _check_finite(batch: NDArray[Any], where: str) -> None:
@@ -223,6 +160,19 @@ def _read(core: Any, artifact: Artifact, where: str) -> Any:
             expected=f"an ONNX graph that OpenVINO {VERSION} opens",
             got=one_line(f"{type(error).__name__}: {error}", 300),
             action="Export it again with python -m export",
+        ) from error
+
+
+def _compile(core: Any, model: Any, target: str, options: dict[str, str], where: str) -> Any:
+    try:
+        return core.compile_model(model, target, options)
+    # as above
+    except Exception as error:
+        raise ArtifactError(
+            where,
+            expected=f"a graph that OpenVINO {VERSION} compiles for {target}",
+            got=one_line(f"{type(error).__name__}: {error}", 300),
+            action="Choose @onnxruntime/cpu, or export it again with python -m export",
         ) from error
 
 

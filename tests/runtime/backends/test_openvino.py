@@ -249,7 +249,7 @@ def test_failing_run_is_an_inference_error(graph: Path, monkeypatch: pytest.Monk
             raise RuntimeError("[CPU] out of luck")
 
         with monkeypatch.context() as patched:
-            patched.setattr(module._Compiled, "run", fail)
+            patched.setattr(module.OpenVinoBackend, "_infer", fail)
             with pytest.raises(InferenceError, match="out of luck"):
                 backend.run(batch)
         assert backend.run(batch).landmarks.shape == (1, 68, 2)
