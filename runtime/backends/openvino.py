@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from runtime.backends.base import Backend, Outputs, Settings
 from runtime.backends.graph_spec import GraphTensor, check_same, spec_in_graph
 from runtime.backends.openvino_device import (
+    CPU,
     check_bf16,
     check_executed,
     chosen_device,
@@ -89,6 +90,8 @@ class OpenVinoBackend(Backend):
             self.parameters = artifact.manifest.checkpoint.parameters
             check_same(graph, self.spec, where)
         options = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+        if settings.threads is not None and target == CPU:
+            options["INFERENCE_NUM_THREADS"] = str(settings.threads)
         compiled = _compile(core, model, target, options, where)
         executed = _executed(compiled)
         check_executed(executed, precision, where, target)
@@ -116,6 +119,7 @@ class OpenVinoBackend(Backend):
             landmarks=landmarks,
             covariance=covariance,
             timings={"compute": time.perf_counter() - start},
+            taps={name: found[name] for name in self.spec.taps},
         )
 
     def _infer(self, batch: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
