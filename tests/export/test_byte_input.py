@@ -20,7 +20,8 @@ from export.simplify import check_graph, simplify
 from export.to_onnx import export_graph
 from export.verify import real_crops
 from parity import compare
-from parity.rehearse import Arithmetic, rehearsed_graph
+from parity.arithmetic import Arithmetic
+from parity.rehearse_graph import RoundableGraph
 from parity.samples import default_samples
 from runtime.backends import Backend, Settings, open_backend
 from runtime.backends.ort import OnnxRuntimeBackend
@@ -97,7 +98,7 @@ def test_rehearsals_round_what_they_round_in_the_float_graph(
     """Operands of convolutions, which the normalisation is not: the same bits again."""
     found = []
     for path in (float_graph, byte_graph):
-        graph = rehearsed_graph(path.read_bytes(), arithmetic)
+        graph = RoundableGraph(path.read_bytes()).rounded(arithmetic, frozenset())
         artifact = Artifact(path=path, kind="onnx", graph=graph)
         with OnnxRuntimeBackend(artifact, "cpu", Settings()) as backend:
             found.append(answers(backend))
@@ -124,7 +125,7 @@ def test_bytes_are_refused_by_float_graphs_and_the_other_way_round(
         Artifact(path=float_graph, kind="onnx", manifest=manifest), "cpu", Settings()
     ) as backend:
         assert backend.spec.input.dtype == "float32"
-    with pytest.raises(ArtifactError, match=r"expected 68 points and InputSpec\(.*float32"):
+    with pytest.raises(ArtifactError, match=r"expected 68 points, InputSpec\(.*float32"):
         OnnxRuntimeBackend(
             Artifact(path=byte_graph, kind="onnx", manifest=manifest), "cpu", Settings()
         )
@@ -143,6 +144,23 @@ def test_export_makes_a_judged_bundle(tiny: Path, tmp_path: Path) -> None:
     assert manifest.onnx.operators["Div"] >= 1
     assert any("byte-input" in finding for finding in manifest.preflight)
     assert not manifest.om
+
+
+def test_debug_bundle_takes_bytes_too(tiny: Path, tmp_path: Path) -> None:
+    """Its taps are outputs of the same graph, and nothing of them changes."""
+    config = tiny_config(tmp_path, tiny)
+    given = np.random.default_rng(2).integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
+    found = []
+    for takes in ("float32", "uint8"):
+        output = tmp_path / takes
+        arguments = ["--config", str(config), "--output", str(output), "--input", takes]
+        assert export_main.main([*arguments, "--taps", "--no-parity"]) == 0
+        with open_backend(f"{output}@onnxruntime/cpu") as backend:
+            found.append(backend.run(backend.spec.input.pack(given)).taps)
+    assert len(found[0]) > 5
+    assert found[0].keys() == found[1].keys()
+    for name, tap in found[0].items():
+        np.testing.assert_array_equal(found[1][name], tap)
 
 
 def test_option_replaces_the_configurations_key(tiny: Path, tmp_path: Path) -> None:

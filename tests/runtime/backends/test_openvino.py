@@ -40,6 +40,11 @@ def crops(count: int) -> NDArray[np.uint8]:
     return np.random.default_rng(5).integers(0, 256, (count, 256, 256, 3), dtype=np.uint8)
 
 
+def openvino_backend() -> Any:
+    """The module, imported only here: openvino may not be installed."""
+    return importlib.import_module("runtime.backends.openvino")
+
+
 class Capable:
     """The core, except that its CPU says it has bf16."""
 
@@ -56,7 +61,7 @@ class Capable:
 
 @pytest.fixture
 def said_to_have_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    importlib.import_module("runtime.backends.openvino")  # which keeps openvino's telemetry out
+    openvino_backend()  # which keeps the package's telemetry out
     package = importlib.import_module("openvino")
     core = package.Core
     monkeypatch.setattr(package, "Core", lambda: Capable(core()))
@@ -71,10 +76,8 @@ def test_is_never_chosen_silently(starter_bundle: Path, graph: Path) -> None:
 
 def test_name_says_engine_device_and_precision(graph: Path) -> None:
     """What was compiled, and not what was asked for."""
-    from runtime.backends.openvino import VERSION
-
     with open_backend(f"{graph}@openvino/cpu") as backend:
-        assert backend.name == f"openvino {VERSION} CPU fp32"
+        assert backend.name == f"openvino {openvino_backend().VERSION} CPU fp32"
         assert backend.device == "cpu"
         assert len(backend.checkpoint_sha256) == 64
     with open_backend(f"{graph}@openvino/auto") as backend:
@@ -228,6 +231,32 @@ def test_threads_share_one_backend(graph: Path) -> None:
             np.testing.assert_allclose(answer, alone[index], atol=1e-6)
 
 
+def test_uses_the_threads_it_is_given(graph: Path) -> None:
+    """As the compiled graph says; the answers are the same."""
+    said = []
+    for threads in (1, None):
+        settings = Settings(threads=threads)
+        with open_backend(f"{graph}@openvino/cpu", settings=settings) as backend:
+            assert isinstance(backend, openvino_backend().OpenVinoBackend)
+            used = backend._compiled.get_property("INFERENCE_NUM_THREADS")
+            assert used == threads if threads else used >= 1
+            said.append(backend.run(backend.spec.input.pack(crops(2))).landmarks)
+    np.testing.assert_allclose(said[0], said[1], atol=1e-5)
+
+
+def test_taps_are_those_of_onnxruntime(tiny_debug: Path) -> None:
+    """Of a debug bundle, by name and shape, and to rounding."""
+    with (
+        open_backend(f"{tiny_debug}@onnxruntime/cpu") as other,
+        open_backend(f"{tiny_debug}@openvino/cpu") as backend,
+    ):
+        batch = backend.spec.input.pack(crops(2))
+        here, there = backend.run(batch).taps, other.run(batch).taps
+    assert list(here) == list(there) == list(backend.spec.taps)
+    for name, tap in there.items():
+        np.testing.assert_allclose(here[name], tap, atol=1e-3 * max(1, np.abs(tap).max()))
+
+
 def test_answers_are_not_overwritten_by_the_next_call(graph: Path) -> None:
     """Outputs are the caller's own, though requests are used again."""
     with open_backend(f"{graph}@openvino/cpu") as backend:
@@ -240,8 +269,6 @@ def test_answers_are_not_overwritten_by_the_next_call(graph: Path) -> None:
 
 def test_failing_run_is_an_inference_error(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever OpenVINO raises; the request that failed is not used again."""
-    from runtime.backends import openvino as module
-
     with open_backend(f"{graph}@openvino/cpu") as backend:
         batch = backend.spec.input.pack(crops(1))
 
@@ -249,7 +276,7 @@ def test_failing_run_is_an_inference_error(graph: Path, monkeypatch: pytest.Monk
             raise RuntimeError("[CPU] out of luck")
 
         with monkeypatch.context() as patched:
-            patched.setattr(module.OpenVinoBackend, "_infer", fail)
+            patched.setattr(openvino_backend().OpenVinoBackend, "_infer", fail)
             with pytest.raises(InferenceError, match="out of luck"):
                 backend.run(batch)
         assert backend.run(batch).landmarks.shape == (1, 68, 2)
@@ -257,13 +284,11 @@ def test_failing_run_is_an_inference_error(graph: Path, monkeypatch: pytest.Monk
 
 def test_graph_in_memory_is_opened_in_the_files_place(graph: Path) -> None:
     """As onnxruntime does for a graph that was changed in memory."""
-    from runtime.backends.openvino import OpenVinoBackend
-
     model = onnx.load(str(graph))
     model.metadata_props[0].value = "0" * 64
     artifact = find_artifact(parse_source(graph))
     changed = replace(artifact, manifest=None, graph=model.SerializeToString())
-    with OpenVinoBackend(changed, "cpu", Settings()) as backend:
+    with openvino_backend().OpenVinoBackend(changed, "cpu", Settings()) as backend:
         assert backend.checkpoint_sha256 == "0" * 64
 
 
