@@ -59,6 +59,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     add("--output", type=Path, metavar="DIR", help="bundle's folder (default build/NAME)")
     add("--exporter", choices=("auto", "torchscript", "dynamo"), help="instead of [onnx] exporter")
     add("--opset", type=int, metavar="N", help="instead of [onnx] opset")
+    add("--input", choices=("float32", "uint8"), help="instead of [onnx] input")
     add("--max-mean", type=float, metavar="PX", help="instead of [parity] max_mean_px")
     add("--max-error", type=float, metavar="PX", help="instead of [parity] max_error_px")
     add("--taps", action="store_true", help="a debug bundle: also give the tensors inside (slow)")
@@ -137,6 +138,8 @@ def _override(config: ExportConfig, arguments: argparse.Namespace) -> ExportConf
         onnx = replace(onnx, exporter=arguments.exporter, opset=arguments.opset)
     elif arguments.opset is not None:
         onnx = replace(onnx, opset=arguments.opset)
+    if arguments.input is not None:
+        onnx = replace(onnx, input=arguments.input)
     limits = config.parity
     if arguments.max_mean is not None:
         limits = replace(limits, max_mean_px=arguments.max_mean)
@@ -212,7 +215,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def _print_atc(config: ExportConfig) -> int:
     """The command alone, for a folder with model.onnx; the files it names go to stderr."""
-    plan = plan_om(config.atc, "auto")
+    plan = plan_om(config.atc, "auto", takes=config.onnx.input)
     if plan.soc is None:
         raise ConfigError(
             "--print-atc",
@@ -234,7 +237,7 @@ def _say_no_om(
     logger.warning(
         "NOTE: %s holds no .om: %s. An NPU cannot run it yet.", _short(folder), plan.why_not
     )
-    if arguments.om == "never":
+    if arguments.om == "never" or manifest.spec.input.dtype == "uint8":
         return
     chip = plan.soc.name if plan.soc else "NAME"
     asked = shlex.join(_asked(arguments, chip))

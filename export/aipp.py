@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,11 +41,6 @@ def aipp_config(spec: InputSpec) -> str:
         lines += [f"    {name}_chn_{channel}: {value}" for channel in range(CHANNELS)]
     lines += [f"    var_reci_chn_{channel}: {1 / spec.scale!r}" for channel in range(CHANNELS)]
     return "\n".join([*lines, "}", ""])
-
-
-def aipp_input(spec: InputSpec) -> InputSpec:
-    """What a model with AIPP takes: the crops' own bytes."""
-    return msgspec.structs.replace(spec, dtype="uint8", layout="NHWC")
 
 
 def normalised_by_aipp(crops: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32]:

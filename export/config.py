@@ -37,10 +37,16 @@ class ModelTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class OnnxTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the graph is made; without an opset, 13 by TorchScript and 18 by dynamo."""
+    """How the graph is made; without an opset, 13 by TorchScript and 18 by dynamo.
+
+    Attributes:
+        input: float32 is normalised by the host; uint8 are the crops' own bytes, which the graph
+            normalises. ATC is given float32 graphs alone; AIPP makes their input of uint8.
+    """
 
     exporter: Exporter = "auto"
     opset: int | None = None
+    input: Literal["float32", "uint8"] = "float32"
 
 
 class ExportConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -112,6 +118,13 @@ def check_config(config: ExportConfig, path: Path) -> ExportConfig:
             f"onnx.opset: {DYNAMO_OPSET}, the lowest the dynamo exporter makes",
             str(opset),
             'Take exporter = "torchscript" for a lower one',
+        )
+    if config.onnx.input == "uint8" and config.atc.aipp:
+        raise _refused(
+            path,
+            'one of the two that normalise bytes: onnx.input = "uint8" or atc.aipp',
+            "both",
+            "For an .om take AIPP, for other engines uint8",
         )
     config.parity.check(f"{path}: parity")
     if config.parity.max_nme_increase_points is not None:

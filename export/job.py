@@ -64,7 +64,7 @@ def prepare(
         output=_resolved(output or Path("build") / name),
         samples=tuple(default_samples()),
         parity=parity,
-        om=plan_om(config.atc, om),
+        om=plan_om(config.atc, om, takes=config.onnx.input),
         taps=taps,
     )
 

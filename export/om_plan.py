@@ -68,16 +68,23 @@ class OmPlan:
         return digest.hexdigest()
 
 
-def plan_om(table: AtcTable, policy: Policy) -> OmPlan:
+def plan_om(table: AtcTable, policy: Policy, *, takes: str = "float32") -> OmPlan:
     """Find chip and converter, and check everything that can be checked without the graph.
+
+    Args:
+        table: the [atc] table.
+        policy: whether to convert.
+        takes: dtype of the graph's input.
 
     Raises:
         ConfigError: no chip named where an .om is required, a wrong name, or options that this
-            chip or this atc does not take.
+            chip or this atc does not take; or a graph that takes uint8, which atc does not read.
         BackendUnavailable: an .om is required and atc is not there, or npu-smi does not answer.
     """
     if policy == "never":
         return OmPlan(table=table, soc=None, atc=None, why_not="--om never")
+    if takes == "uint8":
+        return _for_bytes(table, policy)
     soc = _soc(table)
     check_setting_files(table, soc=soc)
     atc = find_atc()
@@ -94,6 +101,20 @@ def plan_om(table: AtcTable, policy: Policy) -> OmPlan:
         return OmPlan(table=table, soc=soc, atc=None, why_not=why, warnings=warnings)
     check_tool(atc, conversions(table, soc, InputSpec())[0])
     return OmPlan(table=table, soc=soc, atc=atc, why_not="", warnings=warnings)
+
+
+def _for_bytes(table: AtcTable, policy: Policy) -> OmPlan:
+    """No conversion; whoever asks for one is told how bytes come into an .om."""
+    if policy == "require" or table.soc_version:
+        asked = "--om require" if policy == "require" else f"--soc_version {table.soc_version}"
+        raise ConfigError(
+            'a conversion with onnx.input = "uint8"',
+            expected="the float32 graph: ATC takes bytes through AIPP alone",
+            got=asked,
+            action="Export with --input float32 --aipp for the .om, or with --om never",
+        )
+    why = "its graph takes uint8, and atc is given the float32 graph (--input float32 --aipp)"
+    return OmPlan(table=table, soc=None, atc=None, why_not=why)
 
 
 def _soc(table: AtcTable) -> Soc | None:

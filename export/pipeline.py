@@ -59,7 +59,7 @@ from runtime.manifest import (
     save_manifest,
 )
 from runtime.source import Source, find_artifact
-from runtime.spec import InputSpec, spec_of
+from runtime.spec import InputSpec, ModelSpec, spec_of
 from runtime.stages import tap_shapes
 
 logger = logging.getLogger("starmark")
@@ -100,8 +100,7 @@ def run(job: Job) -> Outcome:
         checkpoint, onnx = _make_graph(job, old, staging)
         keys = {"onnx": graph_key(job), **judge_keys(job, sha256_file(staging / ONNX_NAME))}
         verification = _verify(job, old, keys, staging)
-        a = checkpoint.architecture
-        spec = spec_of(points=a.points, size=a.size, taps=tap_shapes(a) if job.taps else None)
+        spec = _spec(job, checkpoint)
         findings = _preflight(job, old, keys, staging, spec.input)
         parity, report = _judge(job, old, keys, staging)
         _make_selftest(job, old, keys, staging)
@@ -137,7 +136,8 @@ def _make_graph(job: Job, old: Manifest | None, staging: Path) -> tuple[Checkpoi
         return msgspec.structs.replace(old.checkpoint, file=shown(job.weights.name)), old.onnx
 
     # here and not above: an export with nothing to do must not pay for torch and onnx
-    from export.simplify import operator_counts, simplifier, simplify
+    from export.byte_input import with_byte_input
+    from export.simplify import check_graph, operator_counts, simplifier, simplify
     from export.to_onnx import export_graph
 
     with step(f"export {job.weights.name}"):
@@ -147,6 +147,9 @@ def _make_graph(job: Job, old: Manifest | None, staging: Path) -> tuple[Checkpoi
     _check_model(job, checkpoint)
     with step(f"simplify ({simplifier()})"):
         graph = simplify(exported, taps_out=job.taps)
+        if job.config.onnx.input == "uint8":
+            graph = with_byte_input(graph, InputSpec(size=checkpoint.architecture.size))
+            check_graph(graph, checkpoint.architecture, taps_out=job.taps)
         (staging / ONNX_NAME).write_bytes(graph.SerializeToString(deterministic=True))
     counts = operator_counts(graph)
     fact = OnnxFact(
@@ -158,6 +161,16 @@ def _make_graph(job: Job, old: Manifest | None, staging: Path) -> tuple[Checkpoi
     )
     logger.info("%s: opset %d by %s, %d nodes", ONNX_NAME, fact.opset, fact.exporter, fact.nodes)
     return checkpoint, fact
+
+
+def _spec(job: Job, checkpoint: CheckpointFact) -> ModelSpec:
+    found = checkpoint.architecture
+    return spec_of(
+        points=found.points,
+        size=found.size,
+        taps=tap_shapes(found) if job.taps else None,
+        bytes_in=job.config.onnx.input == "uint8",
+    )
 
 
 def _counted(checkpoint: CheckpointFact) -> tuple[str, str]:

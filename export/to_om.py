@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.aipp import aipp_config, aipp_input
+from export.aipp import aipp_config
 from export.atc_codes import first_error
 from export.atc_options import AtcTable, wants_float32
 from export.atc_passed_on import passed_on
@@ -221,7 +221,7 @@ def om_fact(conversion: Conversion, file: str, said: OmFile, rounding: ErrorFact
         soc_version=conversion.soc.name,
         batches=conversion.batches,
         gears=conversion.gears,
-        input=aipp_input(spec) if conversion.table.aipp else spec,
+        input=spec.of_bytes() if conversion.table.aipp else spec,
         precision=conversion.table.precision,
         options=options,
         atc_version=said.atc_version,

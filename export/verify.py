@@ -44,8 +44,8 @@ def verify(checkpoint: Path, graph: Path, samples: Sequence[Sample]) -> dict[str
     with open_backend(checkpoint, "cpu") as torch, open_backend(graph, "cpu") as onnxruntime:
         spec = torch.spec.input
         for kind, crops in (("real", real_crops(samples, spec)), ("random", _random_crops(spec))):
-            batch = spec.pack(crops)
-            here, there = torch.run(batch), onnxruntime.run(batch)
+            here = torch.run(spec.pack(crops))
+            there = onnxruntime.run(onnxruntime.spec.input.pack(crops))
             half = spec.size / 2
             spread = spread_of(there.covariance) - spread_of(here.covariance)
             found[f"{kind}/landmarks"] = _fact(

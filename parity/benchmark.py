@@ -36,7 +36,7 @@ from parity.sources import is_rehearsal, open_detector
 from parity.timing import measure, runs_on_cpu, stopwatch
 from parity.verdict import Limits
 from runtime import command_line
-from runtime.backends import Settings
+from runtime.backends import Settings, settings_of
 from runtime.detector import Detector
 from runtime.draw import draw_landmarks_with_contours
 from runtime.errors import (
@@ -116,7 +116,7 @@ def _benchmark(arguments: argparse.Namespace) -> int:
     inputs = files_read(sources, samples, arguments.boxes, arguments.keep)
     check_target(arguments.output, "--output", inputs)
     with ExitStack() as stack:
-        settings = Settings(allow_hf32=arguments.allow_hf32, threads=arguments.threads)
+        settings = settings_of(arguments)
         opened, left_out = _open(names, optional, settings, keep, stack)
         if arguments.device_npu == "none":
             left_out = ("the NPU, by request",)

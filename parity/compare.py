@@ -35,7 +35,7 @@ from parity.samples import Sample
 from parity.sources import NOTHING_KEPT, open_detector
 from parity.verdict import Limits
 from runtime import command_line
-from runtime.backends import Settings
+from runtime.backends import Settings, settings_of
 from runtime.backends.base import FOR_PARITY
 from runtime.detector import Detector
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError, InputError
@@ -227,7 +227,7 @@ def _compare(arguments: argparse.Namespace, argv: list[str] | None) -> int:
         strict=arguments.strict,
         record_to=arguments.record,
         with_crops=arguments.with_crops,
-        settings=Settings(allow_hf32=arguments.allow_hf32, threads=arguments.threads),
+        settings=settings_of(arguments),
         keep_fp32=keep,
     )
     report = found.report

@@ -10,7 +10,7 @@ from importlib import metadata
 
 import numpy as np
 
-PACKAGES = ("onnxruntime", "torch", "torch_npu", "onnx")
+PACKAGES = ("onnxruntime", "openvino", "torch", "torch_npu", "onnx")
 GEMM_SIDE = 512
 GEMM_ROUNDS = 8
 

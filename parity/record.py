@@ -25,7 +25,7 @@ from parity.recording import load_recording, save_recording
 from parity.sources import open_detector
 from parity.taps import tap_numbers
 from runtime import command_line
-from runtime.backends import Settings
+from runtime.backends import settings_of
 from runtime.detector import Detector
 from runtime.errors import EXIT_OK, ConfigError
 from runtime.source import parse_source
@@ -80,7 +80,7 @@ def _record(arguments: argparse.Namespace) -> int:
         inputs = files_read([source], samples, arguments.boxes, arguments.keep)
         inputs += [Path(image) for image in images]
         check_recording_name(output, "--output", inputs)
-        settings = Settings(allow_hf32=arguments.allow_hf32, threads=arguments.threads)
+        settings = settings_of(arguments)
         detector = stack.enter_context(open_detector(source, settings, keep))
         if arguments.taps:
             _check_taps(detector, len(samples) if played is None else len(played.landmarks))

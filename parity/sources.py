@@ -8,7 +8,7 @@ from typing import get_args
 
 from parity.arithmetic import Arithmetic
 from parity.keep_list import KeepList
-from runtime.backends import Settings
+from runtime.backends import Settings, check_precision
 from runtime.backends.base import FOR_PARITY, Backend
 from runtime.detector import Detector
 from runtime.errors import ConfigError
@@ -95,6 +95,7 @@ def _rehearsal(source: Source, settings: Settings, keep_fp32: KeepList) -> Backe
             got=repr(source.device),
             action=f"Write {source.path}@{REHEARSAL}/fp16, for example",
         )
+    check_precision("onnxruntime", source, settings)
     arithmetic: Arithmetic = source.device  # type: ignore[assignment]  # checked above
     artifact = graph_of(source)
     graph = artifact.path.read_bytes()

@@ -23,7 +23,7 @@ from parity.report.stability import StabilityReport, as_text, make_stability_rep
 from parity.samples import Sample, decoded
 from parity.sources import open_detector
 from runtime import command_line, geometry
-from runtime.backends import Settings
+from runtime.backends import settings_of
 from runtime.detector import Detector
 from runtime.errors import EXIT_OK, InputError
 from runtime.files import check_target, json_text, shown, write_text_whole
@@ -219,7 +219,7 @@ def _stability(arguments: argparse.Namespace) -> int:
     if arguments.output is not None:
         inputs = files_read([source], samples, arguments.boxes)
         check_target(arguments.output, "--output", inputs)
-    settings = Settings(allow_hf32=arguments.allow_hf32)
+    settings = settings_of(arguments)
     with open_detector(source, settings) as detector:
         report = measured_stability(
             source.text, detector, samples, jobs=arguments.jobs, strict=arguments.strict

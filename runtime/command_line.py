@@ -137,6 +137,12 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processor threads that one call may use (default: the engine's own, one a core)",
     )
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "bf16"),
+        help="what OpenVINO computes in (default fp32); other engines refuse it. For one source of"
+        " several, write PATH@openvino/cpu:bf16",
+    )
 
 
 class _Parser(argparse.ArgumentParser):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import command_line
-from runtime.backends import Settings
+from runtime.backends import settings_of
 from runtime.detector import Detector
 from runtime.draw import draw_landmarks_with_contours
 from runtime.errors import EXIT_OK, ConfigError, InputError
@@ -86,7 +86,7 @@ def _infer(arguments: argparse.Namespace) -> int:
     image = read_picture(arguments.input)
     check_target(arguments.output, "--output", [arguments.input])
     check_encoder(arguments.output)
-    settings = Settings(allow_hf32=arguments.allow_hf32, threads=arguments.threads)
+    settings = settings_of(arguments)
     with Detector(arguments.model, arguments.device, settings=settings) as detector:
         trace = detector.trace(image, box, cropped=arguments.cropped)
         drawn = draw_landmarks_with_contours(

@@ -67,6 +67,10 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         batch -= np.float32(self.mean / self.scale)
         return batch
 
+    def of_bytes(self) -> InputSpec:
+        """The same input where the model normalises: it takes the crops' own bytes."""
+        return msgspec.structs.replace(self, dtype="uint8", layout="NHWC")
+
     def shape(self, batch: int) -> tuple[int, int, int, int]:
         """Shape of a batch of that many crops."""
         if self.layout == "NCHW":
@@ -99,12 +103,24 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 def spec_of(
-    *, points: int, size: int = 256, taps: Mapping[str, TapShape] | None = None
+    *,
+    points: int,
+    size: int = 256,
+    taps: Mapping[str, TapShape] | None = None,
+    bytes_in: bool = False,
 ) -> ModelSpec:
-    """Spec of a float32 model as this project exports it; with taps, of a debug bundle."""
+    """Spec of a model as this project exports it.
+
+    Args:
+        points: number of landmarks.
+        size: side of the crop in px.
+        taps: of a debug bundle.
+        bytes_in: it takes the crops' own bytes, and normalises them itself.
+    """
+    spec = InputSpec(size=size)
     return ModelSpec(
         topology=topology_of(points),
-        input=InputSpec(size=size),
+        input=spec.of_bytes() if bytes_in else spec,
         debug_taps=dict(taps) if taps else UNSET,
     )
 

@@ -100,6 +100,7 @@ def test_engines_stand_in_their_own_rooms() -> None:
     homes = {
         "torch": {"runtime/network", "runtime/backends/pytorch.py", "export/to_onnx.py"},
         "onnxruntime": {"runtime/backends/ort.py", "export/preflight/magnitudes.py"},
+        "openvino": {"runtime/backends/openvino.py"},
         "acl": {"runtime/backends/acl.py"},
         "subprocess": {"runtime/process.py"},
     }

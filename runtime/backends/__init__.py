@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import importlib.util
 import logging
@@ -16,12 +17,16 @@ __all__ = ["ENGINES", "Backend", "Outputs", "Settings", "open_backend"]
 
 logger = logging.getLogger("starmark")
 
-# engine -> (class, the kind of file it opens, the extra that installs it)
+# engine -> (class, the kind of file it opens, the extra that installs it); of two engines for one
+# kind the first is the default
 ENGINES: dict[str, tuple[str, str, str]] = {
     "torch": ("runtime.backends.pytorch:TorchBackend", "checkpoint", "torch"),
     "onnxruntime": ("runtime.backends.ort:OnnxRuntimeBackend", "onnx", ""),
+    "openvino": ("runtime.backends.openvino:OpenVinoBackend", "onnx", "openvino"),
     "om": ("runtime.backends.om:OmBackend", "om", ""),
 }
+# Engines that can be told what to compute in.
+CHOOSES_PRECISION = frozenset({"openvino"})
 
 
 def open_backend(
@@ -34,7 +39,8 @@ def open_backend(
 
     Args:
         source: `PATH[@[ENGINE/]DEVICE]`.
-        device: "auto", "cpu", "cuda:0", "npu:0", or an onnxruntime provider's name.
+        device: "auto", "cpu", "cuda:0", "npu:0", an onnxruntime provider's name, or for OpenVINO a
+            device of its own, also with a precision ("cpu:bf16").
         settings: what else the caller chooses.
 
     Raises:
@@ -62,6 +68,7 @@ def open_backend(
             got=f"{artifact.path.name}, of kind {artifact.kind}",
             action="Leave the engine out: the file decides",
         )
+    check_precision(engine, source, settings)
     chooses = source.device == "auto" and engine == "onnxruntime"
     backend, refusal = None, "the source names its ONNX"
     # a bundle leaves the choice; whoever names a file or an engine means it
@@ -99,6 +106,35 @@ def _on_npu(artifact: Artifact, settings: Settings) -> tuple[Backend | None, str
         return None, str(error)
     backend.reasons = (f"npu: {backend.device} is there, and the bundle's .om is for it",)
     return backend, ""
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """What `command_line.add_engine_options` was given.
+
+    Raises:
+        ConfigError: a number of threads that is none.
+    """
+    return Settings(
+        allow_hf32=arguments.allow_hf32,
+        threads=arguments.threads,
+        precision=arguments.precision,
+    )
+
+
+def check_precision(engine: str, source: Source, settings: Settings) -> None:
+    """Refuse a choice that an engine would pass over.
+
+    Raises:
+        ConfigError: a precision for an engine that runs what the file holds.
+    """
+    if settings.precision is not None and engine not in CHOOSES_PRECISION:
+        raise ConfigError(
+            f"--precision {settings.precision}",
+            expected=f"only engines that can choose: {', '.join(sorted(CHOOSES_PRECISION))}",
+            got=f"{engine} for {source}",
+            action=f"Leave it out; for one source of several, write"
+            f" {source.path}@openvino/cpu:{settings.precision}",
+        )
 
 
 def _say_unproven(source: Source, artifact: Artifact) -> None:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from runtime.manifest import Manifest
 from runtime.spec import ModelSpec
 
 F32 = NDArray[np.float32]
+
+Precision = Literal["fp32", "bf16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 # In the normalised frame; landmarks lie in [-1, 1], moments in [-2, 2].
 LARGEST_OUTPUT = 2.5
@@ -67,6 +70,8 @@ class Settings:
         threads: processor threads that one call may use; None is the engine's own default, one for
             each core. Several streams or processes on one machine divide the cores between them:
             more threads than cores is slower than either. Of no use on an NPU.
+        precision: what OpenVINO computes in; None is fp32. Other engines refuse to be told: they
+            run what the file holds.
 
     Raises:
         ConfigError: no such number of threads.
@@ -74,6 +79,7 @@ class Settings:
 
     allow_hf32: bool = False
     threads: int | None = None
+    precision: Precision | None = None
 
     def __post_init__(self) -> None:
         given = self.threads

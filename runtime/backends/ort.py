@@ -11,11 +11,10 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from runtime.backends.base import Backend, Outputs, Settings
+from runtime.backends.graph_spec import GraphTensor, check_same, spec_in_graph
 from runtime.errors import ArtifactError, BackendUnavailable, InferenceError, one_line
-from runtime.manifest import MANIFEST_NAME
 from runtime.source import Artifact, is_index
-from runtime.spec import CHECKPOINT_KEY, INPUT_NAME, OUTPUT_NAMES, ModelSpec, TapShape, spec_of
-from runtime.stages import are_taps
+from runtime.spec import CHECKPOINT_KEY
 
 # device -> (provider, its option for the device's index)
 PROVIDERS = {
@@ -23,8 +22,9 @@ PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
     "npu": "CANNExecutionProvider",
 }
+# onnxruntime's own names of the two input types
+DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 ERROR_SEVERITY = 3
-SMALLEST_SIDE_PX = 32
 
 
 class OnnxRuntimeBackend(Backend):
@@ -35,14 +35,15 @@ class OnnxRuntimeBackend(Backend):
         self.name = f"onnxruntime {onnxruntime.__version__} {provider}"
         where = str(artifact.path)
         session = _open(where, artifact.graph, provider, options, threads=settings.threads or 0)
-        graph = _spec_in_graph(session, where)
+        inputs, outputs = _tensors(session.get_inputs()), _tensors(session.get_outputs())
+        graph = spec_in_graph(inputs, outputs, where)
         self.spec = graph
         self.checkpoint_sha256 = session.get_modelmeta().custom_metadata_map.get(CHECKPOINT_KEY, "")
         if artifact.manifest is not None:
             self.spec = artifact.manifest.spec
             self.manifest = artifact.manifest
             self.parameters = artifact.manifest.checkpoint.parameters
-            _check_same(graph, self.spec, where)
+            check_same(graph, self.spec, where)
         self._session: Any = session
 
     def _run(self, batch: NDArray[Any]) -> Outputs:
@@ -164,64 +165,11 @@ def _not_a_graph(where: str, got: str) -> ArtifactError:
     )
 
 
-def _spec_in_graph(session: Any, where: str) -> ModelSpec:
-    """Read the spec off the graph's own inputs and outputs."""
-    inputs = {node.name: (node.type, node.shape) for node in session.get_inputs()}
-    outputs = {node.name: (node.type, node.shape) for node in session.get_outputs()}
-    kind, shape = inputs.get(INPUT_NAME, ("", []))
-    landmarks = outputs.get(OUTPUT_NAMES[0], ("", []))
-    covariance = outputs.get(OUTPUT_NAMES[1], ("", []))
-    further = {name: fact for name, fact in outputs.items() if name not in OUTPUT_NAMES}
-    good = (
-        len(inputs) == 1
-        and kind == "tensor(float)"
-        and len(shape) == 4
-        and not isinstance(shape[0], int)
-        and shape[1] == 3
-        and isinstance(shape[2], int)
-        and shape[2] >= SMALLEST_SIDE_PX
-        and shape[2] == shape[3]
-        and landmarks[0] == covariance[0] == "tensor(float)"
-        and len(landmarks[1]) == len(covariance[1]) == 3
-        and isinstance(landmarks[1][1], int)
-        and landmarks[1][1] >= 1
-        and landmarks[1][1] == covariance[1][1]
-        and (landmarks[1][2], covariance[1][2]) == (2, 3)
-        and _are_taps(further, points=landmarks[1][1], size=shape[2])
-    )
-    if not good:
-        raise ArtifactError(
-            where,
-            expected=f"input {INPUT_NAME} float32 (N, 3, S, S), outputs {OUTPUT_NAMES[0]} (N, P, 2)"
-            f" and {OUTPUT_NAMES[1]} (N, P, 3), N symbolic; of a debug bundle, every tap",
-            got=f"inputs {inputs}, outputs {outputs}",
-            action="Export the checkpoint with python -m export; foreign graphs are not read",
+def _tensors(nodes: Any) -> dict[str, GraphTensor]:
+    return {
+        node.name: GraphTensor(
+            DTYPES.get(node.type, node.type),
+            tuple(size if isinstance(size, int) else None for size in node.shape),
         )
-    return spec_of(points=landmarks[1][1], size=shape[2], taps=_shapes(further))
-
-
-def _are_taps(further: dict[str, tuple[str, list[Any]]], *, points: int, size: int) -> bool:
-    """Whether what is given besides landmarks and covariance is nothing, or every tap."""
-    for kind, dims in further.values():
-        shaped = len(dims) == 4 and all(isinstance(side, int) for side in dims[1:])
-        if kind != "tensor(float)" or not shaped or isinstance(dims[0], int):
-            return False
-    return not further or are_taps(_shapes(further), points=points, size=size)
-
-
-def _shapes(further: dict[str, tuple[str, list[Any]]]) -> dict[str, TapShape]:
-    return {name: (dims[1], dims[2], dims[3]) for name, (_, dims) in further.items()}
-
-
-def _check_same(graph: ModelSpec, manifest: ModelSpec, where: str) -> None:
-    found, said = (
-        f"{spec.points} points, {spec.input} and {len(spec.taps)} taps"
-        for spec in (graph, manifest)
-    )
-    if found != said or graph.taps != manifest.taps:
-        raise ArtifactError(
-            where,
-            expected=f"{said}, as {MANIFEST_NAME} says",
-            got=found if found != said else "taps of other shapes",
-            action="Make the bundle again with python -m export",
-        )
+        for node in nodes
+    }

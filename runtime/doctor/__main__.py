@@ -45,6 +45,7 @@ def examine() -> Examination:
     base = [packages.needed(module) for module in packages.NEEDED]
     ort, providers = packages.onnxruntime()
     installation = cann.find()
+    openvino = packages.openvino()
     torch, torch_npu = pytorch.examine(installation)
     driver = devices.driver()
     chips = devices.chips(driver_there=driver.works)
@@ -54,7 +55,7 @@ def examine() -> Examination:
     findings = (
         packages.python(),
         *base,
-        *(ort, torch, torch_npu, packages.safetensors()),
+        *(ort, openvino, torch, torch_npu, packages.safetensors()),
         *on_cann,
         *(driver, *chips.findings, acl),
     )
@@ -63,6 +64,7 @@ def examine() -> Examination:
         devices=chips.devices,
         routes=(
             _route("onnxruntime", "cpu", GRAPHS, [*base, ort]),
+            _route("openvino", "cpu", GRAPHS, [*base, openvino]),
             _route("torch", "cpu", CHECKPOINTS, [*base, torch]),
             _route("om (pyACL)", "npu", MODELS, [*base, acl]),
             _route("torch", "npu", CHECKPOINTS, [*base, torch, torch_npu]),

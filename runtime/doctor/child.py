@@ -25,6 +25,9 @@ def main(name: str) -> None:
     # a file's own folder stands first on the path; whoever runs `python -m` has the current one
     if Path(sys.path[0]) == Path(__file__).parent:
         sys.path[0] = str(Path.cwd())
+    if name == "openvino":
+        # importing it would report that to a server; barred, it goes by a stub
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     try:
         facts = ASKED.get(name, _plain)(importlib.import_module(name))
     except BaseException as error:  # noqa: BLE001  # SystemExit is an answer, too
@@ -48,6 +51,12 @@ def _plain(module: Any) -> dict[str, Any]:
 
 def _onnxruntime(module: Any) -> dict[str, Any]:
     return _plain(module) | {"providers": list(module.get_available_providers())}
+
+
+def _openvino(module: Any) -> dict[str, Any]:
+    core = module.Core()
+    bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return _plain(module) | {"devices": list(core.available_devices), "bf16": bf16}
 
 
 def _torch_npu(module: Any) -> dict[str, Any]:
@@ -82,6 +91,7 @@ def _acl(acl: Any) -> dict[str, Any]:
 
 ASKED: dict[str, Callable[[Any], dict[str, Any]]] = {
     "onnxruntime": _onnxruntime,
+    "openvino": _openvino,
     "torch_npu": _torch_npu,
     "acl": _acl,
 }

@@ -1,11 +1,13 @@
-"""Python and the packages that every engine needs, and onnxruntime."""
+"""Python and the packages that every engine needs, and the engines for graphs."""
 
 from __future__ import annotations
 
 import platform
 import re
 import sys
+from dataclasses import replace
 
+from runtime import processor
 from runtime.doctor.findings import Finding
 from runtime.doctor.probe import Answer, ask, installed
 
@@ -16,6 +18,7 @@ NEEDED = {
     "msgspec": ("msgspec", "msgspec", "0.18.6"),
 }
 ONNXRUNTIME = ("onnxruntime", "onnxruntime", "1.17")
+OPENVINO = ("OpenVINO", "openvino", "2024.4")
 CANN_PROVIDER = "CANNExecutionProvider"
 
 
@@ -57,6 +60,27 @@ def onnxruntime() -> tuple[Finding, tuple[str, ...]]:
     providers = tuple(answer.facts.get("providers", ()))
     shown = f"{answer.version} ({', '.join(providers)})"
     return _judge(about, pip, lowest, answer, shown), providers
+
+
+def openvino() -> Finding:
+    """The other engine for graphs, its devices, and whether bf16 pays on this processor."""
+    about, pip, lowest = OPENVINO
+    if not installed("openvino"):
+        return Finding(
+            level="warning",
+            about=about,
+            found="not installed; onnxruntime runs the same graphs",
+            mend=f"pip install '{pip}>={lowest}'",
+        )
+    answer = ask("openvino")
+    version = answer.version.partition("-")[0]  # its own word ends with a commit
+    answer = replace(answer, facts={**answer.facts, "version": version})
+    has_bf16 = bool(answer.facts.get("bf16")) and processor.has_bf16() is not False
+    devices = ", ".join(answer.facts.get("devices", ()))
+    shown = f"{version} ({devices}; bf16 {'available' if has_bf16 else 'not on this processor'})"
+    finding = _judge(about, pip, lowest, answer, shown)
+    # a broken one stops nobody: onnxruntime opens what it opens
+    return replace(finding, level="warning") if finding.level == "problem" else finding
 
 
 def safetensors() -> Finding:

@@ -36,6 +36,16 @@ if os.environ.get("TORCH_DEVICE_BACKEND_AUTOLOAD", "1") == "1":
     except ImportError as error:
         raise RuntimeError("Failed to load the backend extension: torch_npu.") from error
 """
+OPENVINO = """
+import sys
+assert sys.modules.get("openvino_telemetry", "not barred") is None
+__version__ = "2026.4.1-22982-e213a147257"
+class Core:
+    available_devices = ["CPU", "GPU"]
+    def get_property(self, device, name):
+        assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
+        return ["FP32", "INT8"]
+"""
 NO_LIBRARY = "raise ImportError('libhccl.so: cannot open shared object file')"
 TORCH = """
 import types
@@ -670,3 +680,39 @@ def test_lowest_versions_are_those_of_the_project() -> None:
 
     for pip, low in lowest.items():
         assert re.search(rf'"{pip}>={re.escape(low)}[",]', project), pip
+
+
+def test_openvino_is_told_with_its_devices_and_without_its_telemetry(machine: Machine) -> None:
+    """Version, devices, whether bf16 pays; asked with the package barred that would report it."""
+    machine.cpu_packages()
+    machine.package("openvino", OPENVINO)
+    report = machine.examine(0)
+
+    assert report.about("OpenVINO")["level"] == "ok"
+    assert report.about("OpenVINO")["found"] == "2026.4.1 (CPU, GPU; bf16 not on this processor)"
+    assert not report.refused("openvino", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        (None, "not installed; onnxruntime runs the same graphs"),
+        (NO_LIBRARY, "cannot be imported: ImportError: libhccl.so: cannot open shared object file"),
+        (OPENVINO.replace("2026.4.1", "2023.0.0"), "2023.0.0, and 2024.4 or newer is needed"),
+    ],
+)
+def test_openvino_that_does_not_work_stops_nobody(
+    machine: Machine, source: str | None, found: str
+) -> None:
+    """A warning with the command, and exit code 0: onnxruntime opens the same files."""
+    machine.cpu_packages()
+    if source is not None:
+        machine.package("openvino", source)
+    report = machine.examine(0)
+    said = report.about("OpenVINO")
+
+    assert said["level"] == "warning"
+    assert said["found"].startswith(found)
+    assert "openvino>=2024.4" in said["mend"]
+    assert "OpenVINO" in report.refused("openvino", "cpu")
+    assert not report.refused("onnxruntime", "cpu")

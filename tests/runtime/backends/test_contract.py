@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import os
 import threading
 import warnings
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,19 @@ from runtime.errors import (
 )
 
 Shapes = dict[str, list[str | int | None]]
-OPENERS = {"torch": "checkpoint", "onnxruntime": "bundle", "om": "converted"}
+OPENERS = {
+    "torch": "checkpoint",
+    "onnxruntime": "bundle",
+    "openvino": "bundle",
+    "om": "converted",
+}
 DEVICES = {"om": "npu:0"}
 
 
 @pytest.fixture(params=list(ENGINES))
 def backend(request: pytest.FixtureRequest, starter_bundle: Path) -> Iterator[Backend]:
+    if request.param == "openvino" and importlib.util.find_spec("openvino") is None:
+        pytest.skip("openvino is not installed (extra openvino)")
     kind = OPENERS[request.param]
     source = {"checkpoint": STARTER, "bundle": starter_bundle, "converted": None}[kind]
     if source is None:
@@ -104,16 +112,22 @@ def test_another_input_is_refused(
         backend.run(np.zeros(shape, dtype))
 
 
-def test_nan_in_an_output_is_never_passed_on(backend: Backend) -> None:
-    """The picture and the point are named."""
+def test_nan_is_never_passed_on(backend: Backend) -> None:
+    """The picture is named; OpenVINO loses a NaN on its way, and is not given one."""
     batch = batch_of(backend, crops(2))
     batch[1, 0, 100, 100] = np.nan
+    lost = backend.name.startswith("openvino")
+    kind, says = (
+        (InputError, "expected finite numbers, got nan at picture 1")
+        if lost
+        else (
+            InferenceError,
+            r"finite numbers within 2.5, got \[nan, nan\] at picture 1, point 0",
+        )
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with pytest.raises(
-            InferenceError,
-            match=r"finite numbers within 2.5, got \[nan, nan\] at picture 1, point 0",
-        ):
+        with pytest.raises(kind, match=says):
             backend.run(batch)
 
 
@@ -193,7 +207,7 @@ def test_says_what_and_where_it_runs(backend: Backend) -> None:
     if engine == "pyACL":
         assert backend.name == "pyACL Ascend910B3 precision_mode_v2=origin"
     else:
-        assert importlib.import_module(engine).__version__ in backend.name
+        assert metadata.version(engine) in backend.name
     assert backend.device == ("npu:0" if engine == "pyACL" else "cpu")
     assert backend.parameters == 1_282_818
 

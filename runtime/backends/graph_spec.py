@@ -1,0 +1,129 @@
+"""The spec of an ONNX graph, read off the inputs and outputs that its engine reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from runtime.errors import ArtifactError
+from runtime.manifest import MANIFEST_NAME
+from runtime.spec import INPUT_NAME, OUTPUT_NAMES, ModelSpec, TapShape, spec_of
+from runtime.stages import are_taps
+
+SMALLEST_SIDE_PX = 32
+
+
+@dataclass(frozen=True)
+class GraphTensor:
+    """An input or output; a dimension that is free is None."""
+
+    dtype: str
+    dims: tuple[int | None, ...]
+
+    def __str__(self) -> str:
+        return f"{self.dtype} ({', '.join('N' if d is None else str(d) for d in self.dims)})"
+
+
+ABSENT = GraphTensor("", ())
+
+
+def spec_in_graph(
+    inputs: Mapping[str, GraphTensor], outputs: Mapping[str, GraphTensor], where: str
+) -> ModelSpec:
+    """Read the spec off a graph's own inputs and outputs.
+
+    Args:
+        inputs: by name; dtypes as numpy names them.
+        outputs: likewise.
+        where: the file, for the error.
+
+    Raises:
+        ArtifactError: not a graph as this project exports them.
+    """
+    size = _side_of(inputs.get(INPUT_NAME, ABSENT))
+    landmarks, covariance = (outputs.get(name, ABSENT) for name in OUTPUT_NAMES)
+    points = landmarks.dims[1] if len(landmarks.dims) == 3 else None
+    further = {name: tensor for name, tensor in outputs.items() if name not in OUTPUT_NAMES}
+    good = (
+        len(inputs) == 1
+        and size >= SMALLEST_SIDE_PX
+        and points is not None
+        and points >= 1
+        and landmarks.dtype == covariance.dtype == "float32"
+        and landmarks.dims[1:] == (points, 2)
+        and len(covariance.dims) == 3
+        and covariance.dims[1:] == (points, 3)
+        and _are_taps(further, points=points, size=size)
+    )
+    if not good or points is None:
+        raise ArtifactError(
+            where,
+            expected=f"input {INPUT_NAME} float32 (N, 3, S, S) or uint8 (N, S, S, 3), outputs"
+            f" {OUTPUT_NAMES[0]} (N, P, 2) and {OUTPUT_NAMES[1]} (N, P, 3), N symbolic; of a"
+            " debug bundle, every tap",
+            got=f"inputs {_listed(inputs)}, outputs {_listed(outputs)}",
+            action="Export the checkpoint with python -m export; foreign graphs are not read",
+        )
+    return spec_of(
+        points=points,
+        size=size,
+        taps=_shapes(further),
+        bytes_in=inputs[INPUT_NAME].dtype == "uint8",
+    )
+
+
+def check_same(graph: ModelSpec, manifest: ModelSpec, where: str) -> None:
+    """Hold a graph to its bundle's manifest.
+
+    Raises:
+        ArtifactError: they differ.
+    """
+    found, said = (
+        f"{spec.points} points, {spec.input} and {len(spec.taps)} taps"
+        for spec in (graph, manifest)
+    )
+    if found != said or graph.taps != manifest.taps:
+        raise ArtifactError(
+            where,
+            expected=f"{said}, as {MANIFEST_NAME} says",
+            got=found if found != said else "taps of other shapes",
+            action="Make the bundle again with python -m export",
+        )
+
+
+def _are_taps(further: Mapping[str, GraphTensor], *, points: int, size: int) -> bool:
+    """Whether what is given besides landmarks and covariance is nothing, or every tap."""
+    shaped = all(
+        tensor.dtype == "float32"
+        and len(tensor.dims) == 4
+        and tensor.dims[0] is None
+        and None not in tensor.dims[1:]
+        for tensor in further.values()
+    )
+    return shaped and (not further or are_taps(_shapes(further), points=points, size=size))
+
+
+def _shapes(further: Mapping[str, GraphTensor]) -> dict[str, TapShape]:
+    """Only of taps, whose sizes are all known."""
+    found: dict[str, TapShape] = {}
+    for name, tensor in further.items():
+        _, channels, height, width = (size or 0 for size in tensor.dims)
+        found[name] = (channels, height, width)
+    return found
+
+
+def _side_of(tensor: GraphTensor) -> int:
+    """Side of the square input in px; 0 where it is no input of ours."""
+    if len(tensor.dims) != 4 or tensor.dims[0] is not None:
+        return 0
+    if tensor.dtype == "float32":
+        channels, height, width = tensor.dims[1:]
+    elif tensor.dtype == "uint8":
+        height, width, channels = tensor.dims[1:]
+    else:
+        return 0
+    return height if height is not None and (channels, height) == (3, width) else 0
+
+
+def _listed(tensors: Mapping[str, GraphTensor]) -> str:
+    return ", ".join(f"{name} {tensor}" for name, tensor in tensors.items()) or "none"
