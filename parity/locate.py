@@ -11,16 +11,18 @@ from msgspec.structs import replace as replaced
 
 from parity.blame import growing, over_share, rounding_between, share
 from parity.compare import check_pair
+from parity.keep_list import KeepList
 from parity.operators import Operator, find_operator
-from parity.options import add_picture_options, chosen_samples
+from parity.options import add_keep_option, add_picture_options, chosen_samples, keep_list
 from parity.recording import Unreadable
 from parity.report.locate import LocateReport, SideReport, StageReport, as_text
 from parity.samples import Sample
+from parity.sources import NOTHING_KEPT
 from parity.stage_compare import StageComparison
 from parity.stage_runs import Shown
 from parity.stage_sources import Side, open_side, pictures_for
 from runtime import command_line
-from runtime.backends import Settings
+from runtime.backends import Settings, settings_of
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, InputError
 from runtime.files import json_text
 from runtime.source import Source, parse_source
@@ -42,6 +44,7 @@ def located(
     jobs: int = 1,
     strict: bool = True,
     settings: Settings,
+    keep_fp32: KeepList = NOTHING_KEPT,
 ) -> LocateReport:
     """Find the stage, and the operator inside it, where a candidate begins to differ.
 
@@ -51,6 +54,7 @@ def located(
         jobs: threads that decode.
         strict: an unreadable picture is an error.
         settings: for the sources that are run.
+        keep_fp32: what a rehearsal among them leaves in fp32.
 
     Raises:
         StarmarkError: as `open_side` and `pictures_for`; or another architecture.
@@ -58,7 +62,7 @@ def located(
     with ExitStack() as stack:
         sides: list[Side] = []
         for source in sources:
-            sides.append(open_side(source, settings))
+            sides.append(open_side(source, settings, keep_fp32))
             stack.enter_context(closing(sides[-1].tapped))
         reference, candidate = sides
         if reference.size_px != candidate.size_px:
@@ -175,6 +179,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("candidate", metavar="CANDIDATE", help="likewise")
     add_picture_options(parser)
     command_line.add_engine_options(parser)
+    add_keep_option(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     return parser.parse_args(argv)
 
@@ -183,12 +188,14 @@ def _locate(arguments: argparse.Namespace) -> int:
     command_line.log_to_stderr()
     sources = (parse_source(arguments.reference), parse_source(arguments.candidate))
     check_pair(sources)
+    keep = keep_list(arguments.keep, sources)
     report = located(
         sources,
         chosen_samples(arguments),
         jobs=arguments.jobs,
         strict=arguments.strict,
-        settings=Settings(allow_hf32=arguments.allow_hf32),
+        settings=settings_of(arguments),
+        keep_fp32=keep,
     )
     print(json_text(report) if arguments.json else as_text(report), end="")
     return EXIT_OK if report.located is None else EXIT_FOUND_WANTING

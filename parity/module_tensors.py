@@ -78,7 +78,9 @@ class ModuleTensors:
 
 def _module_of(node: Any, values: Mapping[str, F32]) -> str:
     """Path of the module that a convolution was, empty where it is not known."""
-    keys = [name.partition(WEIGHT_SUFFIX)[0] for name in node.input if WEIGHT_SUFFIX in name]
+    keys: list[str] = [
+        name.partition(WEIGHT_SUFFIX)[0] for name in node.input if WEIGHT_SUFFIX in name
+    ]
     path = ""
     for scope in node.name.strip("/").split("/")[:-1]:
         path = scope if not path or scope.startswith(f"{path}.") else f"{path}.{scope}"

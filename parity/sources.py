@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import get_args
 
-from parity.arithmetic import Arithmetic
+from parity.arithmetic import Arithmetic, rehearsed_graph
 from parity.keep_list import KeepList
 from runtime.backends import Settings, check_precision
 from runtime.backends.base import FOR_PARITY, Backend
@@ -35,7 +35,7 @@ def open_detector(
     """
     if source.engine != REHEARSAL:
         return Detector(source, settings=settings)
-    return Detector(_rehearsal(source, settings, keep_fp32))
+    return Detector(_open_rehearsal(source, settings, keep_fp32))
 
 
 def is_rehearsal(device: str) -> bool:
@@ -86,7 +86,30 @@ def rounded_backend(
     return backend
 
 
-def _rehearsal(source: Source, settings: Settings, keep_fp32: KeepList) -> Backend:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rehearsal:
+    """A graph with an accelerator's rounding in it.
+
+    Attributes:
+        artifact: what it was made from.
+        graph: its bytes; the file's own for fp32.
+        kept: names of the nodes that stay in fp32.
+    """
+
+    artifact: Artifact
+    graph: bytes
+    arithmetic: Arithmetic
+    kept: frozenset[str]
+
+
+def rehearsal_of(source: Source, keep_fp32: KeepList = NOTHING_KEPT) -> Rehearsal:
+    """Read and rewrite the graph that a rehearsal runs.
+
+    Raises:
+        ConfigError: an arithmetic that is none, something without a graph, or a list that names
+            what the graph does not hold.
+        ArtifactError: nothing there, or a bundle that is not what it says.
+    """
     arithmetics = get_args(Arithmetic)
     if source.device not in arithmetics:
         raise ConfigError(
@@ -95,16 +118,19 @@ def _rehearsal(source: Source, settings: Settings, keep_fp32: KeepList) -> Backe
             got=repr(source.device),
             action=f"Write {source.path}@{REHEARSAL}/fp16, for example",
         )
-    check_precision("onnxruntime", source, settings)
     arithmetic: Arithmetic = source.device  # type: ignore[assignment]  # checked above
     artifact = graph_of(source)
     graph = artifact.path.read_bytes()
     kept: frozenset[str] = frozenset()
-    if keep_fp32.lines or arithmetic != "fp32":
-        from parity.rehearse_graph import RoundableGraph  # onnx: only where a graph is changed
+    if keep_fp32.lines:
+        from parity.rehearse_graph import types_by_node  # onnx: only where names are looked up
 
-        roundable = RoundableGraph(graph)
-        kept = keep_fp32.nodes_in(roundable.types_by_node)
-        if arithmetic != "fp32":
-            graph = roundable.rounded(arithmetic, kept)
-    return rounded_backend(artifact, graph, arithmetic, kept, settings)
+        kept = keep_fp32.nodes_in(types_by_node(graph))
+    rounded = rehearsed_graph(graph, arithmetic, kept)
+    return Rehearsal(artifact=artifact, graph=rounded, arithmetic=arithmetic, kept=kept)
+
+
+def _open_rehearsal(source: Source, settings: Settings, keep_fp32: KeepList) -> Backend:
+    check_precision("onnxruntime", source, settings)
+    made = rehearsal_of(source, keep_fp32)
+    return rounded_backend(made.artifact, made.graph, made.arithmetic, made.kept, settings)

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity.errors import check_comparable, crops_that_differ
+from parity.keep_list import KeepList
 from parity.options import RECORDING_SUFFIX
 from parity.recording import Recording, Unreadable, load_recording, sha256_pixels
-from parity.rehearse import rehearsed_graph
 from parity.samples import Sample, decoded
-from parity.sources import REHEARSAL, open_detector
+from parity.sources import NOTHING_KEPT, REHEARSAL, open_detector, rehearsal_of
 from parity.stage_runs import Shown, StagedSource, TappedSource
 from parity.tapped import RecordedStages, TappedStages
 from parity.torch_stages import TorchStages
@@ -54,7 +54,7 @@ class Side:
     recording: Recording | None = None
 
 
-def open_side(source: Source, settings: Settings) -> Side:
+def open_side(source: Source, settings: Settings, keep_fp32: KeepList = NOTHING_KEPT) -> Side:
     """Open a checkpoint, a graph, a rehearsal, a debug bundle on any engine, or a recording.
 
     Raises:
@@ -79,12 +79,12 @@ def open_side(source: Source, settings: Settings) -> Side:
     if is_graph and source.device == "auto":
         # not the bundle's .om, which `auto` takes where there is an NPU: its stages cannot be cut
         source = replace(source, engine="onnxruntime", device="cpu")
-    detector = open_detector(source, settings)
+    detector = open_detector(source, settings, keep_fp32)
     backend = detector.backend
     staged: StagedSource | None = None
     if is_graph:
         detector.close()
-        staged = _graph_stages(source, text)
+        staged = _graph_stages(source, text, keep_fp32)
     elif kind == "checkpoint":
         staged = TorchStages(text, backend)
     return Side(
@@ -97,14 +97,12 @@ def open_side(source: Source, settings: Settings) -> Side:
     )
 
 
-def _graph_stages(source: Source, text: str) -> StagedSource:
+def _graph_stages(source: Source, text: str, keep_fp32: KeepList) -> StagedSource:
     from parity.onnx_stages import OnnxStages  # here: checkpoints and recordings need no onnx
 
-    graph, device = find_artifact(source).path.read_bytes(), source.device
     if source.engine == REHEARSAL:
-        # open_detector knows this arithmetic
-        graph, device = rehearsed_graph(graph, source.device), "cpu"  # type: ignore[arg-type]
-    return OnnxStages(text, graph, device)
+        return OnnxStages(text, rehearsal_of(source, keep_fp32).graph, "cpu")
+    return OnnxStages(text, find_artifact(source).path.read_bytes(), source.device)
 
 
 def pictures_for(

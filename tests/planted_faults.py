@@ -61,11 +61,11 @@ def one_node_rounded(graph: Path, node: str, path: Path) -> Path:
     """A copy of an .onnx in which one node computes in fp16, and all others in fp32."""
     import onnx
 
-    from parity.rehearse_graph import rewritten
+    from parity.arithmetic import rehearsed_graph
 
     raw = graph.read_bytes()
     others = {n.name for n in onnx.load(graph).graph.node} - {node}
-    path.write_bytes(rewritten(raw, "fp16", frozenset(others)))
+    path.write_bytes(rehearsed_graph(raw, "fp16", frozenset(others)))
     return path
 
 

@@ -276,7 +276,7 @@ def test_a_recording_without_taps_says_how_to_make_one(
 def test_what_is_not_a_number_is_named(graph: Callable[..., Path], tmp_path: Path) -> None:
     """Picture, stage and channel; no stage behind it is blamed for what it was given."""
 
-    def overflow(weight: np.ndarray) -> None:  # type: ignore[type-arg]  # of any type
+    def overflow(weight: np.ndarray) -> None:
         weight[3] = np.inf
 
     _, node, stage = PLACES[3]
