@@ -33,12 +33,13 @@ def rounding_between(relative_l2: Sequence[float | None]) -> float:
 def share(relative_l2: Sequence[float | None], rounding: float) -> float:
     """The largest relative L2 that passes, given that of all; None, not finite, among them.
 
-    A low precision shows everywhere alike, so that what stands out against the median is a fault
-    and not a rounding.
+    A low precision shows alike wherever anything is rounded, so that what stands out against the
+    median of what differs at all is a fault and not a rounding.
     """
     if not rounding:
         return 0.0
-    return max(rounding, min(TIMES_MEDIAN * _median(relative_l2), CEILING))
+    differing = [value for value in relative_l2 if value != 0]
+    return max(rounding, min(TIMES_MEDIAN * _median(differing), CEILING))
 
 
 def over_share(relative_l2: Sequence[float | None], rounding: float) -> list[bool]:

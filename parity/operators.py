@@ -24,8 +24,9 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         stage: which.
         picture: on which it was looked for: the one the stage is worst on.
         compared: how many steps of the stage were compared, each on the same inputs on both sides.
-        operators: what lies in the first step that is over its share, or else in the one that is
-            furthest apart; in its order, the last makes `output`. Empty where all steps agree.
+        operators: what lies in the step that is furthest apart, in its order; the last makes
+            `output`. Empty where all steps agree. Every step had the same inputs on both sides, so
+            that an earlier one is no more to blame than a later one.
         stands_out: whether that step is over its share.
         output: the tensor it makes.
         relative_l2: of that step alone; None where it is not finite.
@@ -52,7 +53,7 @@ def find_operator(
     inputs: Mapping[str, F32],
     rounding: float,
 ) -> Operator:
-    """Run a stage's steps on the same inputs on both sides, and name the first that stands out.
+    """Run a stage's steps on the same inputs on both sides, and name the one furthest apart.
 
     One side gives the tensors inside the stage, the other is cut at those it shares and run from
     each to the next.
@@ -73,21 +74,19 @@ def find_operator(
         made.append(other.run_step(step, known))
         error = relative_l2(known[step.output], made[-1])
         errors.append(error if np.isfinite(error) else None)
-    guilty = over_share(errors, rounding)
     furthest = max(range(len(steps)), key=lambda i: _size(errors[i]))
     if errors[furthest] == 0:
         return Operator(stage=stage.name, picture=picture, compared=len(steps))
-    chosen = guilty.index(True) if True in guilty else furthest
-    step = steps[chosen]
+    step = steps[furthest]
     return Operator(
         stage=stage.name,
         picture=picture,
         compared=len(steps),
         operators=step.operators,
-        stands_out=guilty[chosen],
+        stands_out=over_share(errors, rounding)[furthest],
         output=step.output,
-        relative_l2=errors[chosen],
-        channels=channels_apart(known[step.output], made[chosen]),
+        relative_l2=errors[furthest],
+        channels=channels_apart(known[step.output], made[furthest]),
         weights=weights_apart(one.weights(step), other.weights(step)),
     )
 

@@ -7,8 +7,8 @@ else stays the reference's.
 
 The boundary gate (heat > 0.05, the first act of every later hourglass) is a step: a difference as
 small as a rounding turns a pixel of its planes on or off. Accumulated, such a flip makes a large
-error in few pixels out of a tiny cause. Isolated, both sides are given the same heat, and it does
-not flip.
+error in few pixels out of a tiny cause. Isolated, both sides are given the same heat, and it flips
+only where a side rounds that itself (fp16).
 """
 
 from __future__ import annotations

@@ -70,12 +70,12 @@ def one_node_rounded(graph: Path, node: str, path: Path) -> Path:
 
 
 def decoder_off(graph: Path, path: Path) -> Path:
-    """A copy of an .onnx whose decoder divides by a sum that is clamped at 10 instead of 1e-6."""
+    """A copy of an .onnx whose decoder divides by a sum that is clamped at 1e6 and not at 1e-6."""
     import onnx
 
     model = onnx.load(graph)
     (clip,) = (n for n in model.graph.node if n.op_type == "Clip" and "coordconv" not in n.name)
-    high = onnx.numpy_helper.from_array(np.array(10, np.float32), "clamped.at")
+    high = onnx.numpy_helper.from_array(np.array(1e6, np.float32), "clamped.at")
     model.graph.initializer.append(high)
     clip.input[1] = high.name
     onnx.save(model, path)

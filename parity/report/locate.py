@@ -166,7 +166,7 @@ def _operator(report: LocateReport) -> list[str]:
     shown = found.operators[-MOST_OPERATORS:]
     named = f"{'... ' if len(shown) < len(found.operators) else ''}{', '.join(shown)}"
     size = "not a number" if found.relative_l2 is None else f"{found.relative_l2:.1e} of its size"
-    rank = "the first over its share" if found.stands_out else "the furthest apart"
+    rank = "the furthest apart" + ("" if found.stands_out else ", though not by much,")
     lines = [
         f"operator: {named}",
         f"  {rank} of {found.compared} parts compared on the same inputs, {size} ({found.picture})",

@@ -35,6 +35,13 @@ def test_float32s_own_rounding_is_let_pass() -> None:
     assert over_share(apart, rounding_between(apart)) == [False, False, False, False, True]
 
 
+def test_parts_that_round_nothing_do_not_make_a_rounding_stand_out() -> None:
+    """A ReLU or a maximum gives back numbers that went in."""
+    apart = [0.0, 0.0, 0.0, 2e-4, 3e-4, 0.4]
+
+    assert over_share(apart, ROUNDING) == [False] * 5 + [True]
+
+
 def test_where_all_are_bad_the_median_excuses_nobody() -> None:
     apart = [0.9, 0.8, 1.1]
 
