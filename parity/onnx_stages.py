@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from parity.module_tensors import ModuleTensors
 from parity.stage_runs import F32, Shown, Step, image_of, stacks_in
 from runtime.backends.ort import open_graph
 from runtime.errors import ArtifactError, InferenceError, one_line
-from runtime.spec import INPUT_NAME
+from runtime.spec import INPUT_NAME, InputSpec
 from runtime.stages import Stage, living_stages
 
 WEIGHTED_OPERATORS = frozenset({"Conv", "BatchNormalization"})
@@ -33,6 +34,8 @@ class OnnxStages:
         self.name = where
         self._device = device
         self._model = onnx.load_model_from_string(graph)
+        given = self._model.graph.input[0].type.tensor_type
+        self._takes_bytes = given.elem_type == onnx.TensorProto.UINT8
         self._nodes = list(self._model.graph.node)
         self._producer = {name: i for i, node in enumerate(self._nodes) for name in node.output}
         self._constants = {tensor.name: tensor for tensor in self._model.graph.initializer}
@@ -123,7 +126,7 @@ class OnnxStages:
             if keep:
                 self._sessions[key] = session
         try:
-            return dict(zip(outputs, session.run(list(outputs), dict(inputs)), strict=True))
+            return dict(zip(outputs, session.run(list(outputs), self._fed(inputs)), strict=True))
         # onnxruntime raises its own classes, which it does not export, and RuntimeError
         except Exception as error:
             raise InferenceError(
@@ -133,14 +136,24 @@ class OnnxStages:
                 action="Run the same source with @cpu to see whether the device is at fault",
             ) from error
 
+    def _fed(self, inputs: Mapping[str, F32]) -> dict[str, NDArray[Any]]:
+        """As the graph takes them: the picture is bytes again where the graph normalises it."""
+        fed: dict[str, NDArray[Any]] = dict(inputs)
+        if self._takes_bytes and INPUT_NAME in fed:
+            spec = InputSpec()
+            crops = np.rint(fed[INPUT_NAME] * spec.scale + spec.mean).astype(np.uint8)
+            fed[INPUT_NAME] = np.ascontiguousarray(crops.transpose(0, 2, 3, 1))
+        return fed
+
     def _slice(self, outputs: Iterable[str], inputs: Iterable[str]) -> bytes:
         """The nodes between some tensors and others, as a model of its own."""
         nodes = [self._nodes[i] for i in self._between(outputs, inputs)]
         read = {name for node in nodes for name in node.input}
         graph = onnx.GraphProto(name="slice", node=nodes)
         for name in inputs:
-            shapeless = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
-            graph.input.append(shapeless)
+            bytes_in = self._takes_bytes and name == INPUT_NAME
+            kind = onnx.TensorProto.UINT8 if bytes_in else onnx.TensorProto.FLOAT
+            graph.input.append(onnx.helper.make_tensor_value_info(name, kind, None))
         graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
         graph.initializer.extend(t for t in self._model.graph.initializer if t.name in read)
         model = onnx.ModelProto(

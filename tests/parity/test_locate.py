@@ -12,6 +12,7 @@ import planted_faults as planted
 import pytest
 from builders import STARTER, tiny_checkpoint
 
+from export.byte_input import with_byte_input
 from export.config import OnnxTable
 from export.simplify import simplify
 from export.to_onnx import export_graph
@@ -21,6 +22,7 @@ from parity.report.locate import LocateReport, as_text
 from parity.samples import default_samples
 from runtime.backends.base import FOR_PARITY
 from runtime.source import parse_source
+from runtime.spec import InputSpec
 
 SAMPLES = default_samples()[1:]  # the crop alone: one run of the network a side
 HOURGLASS = ("hgs.1.low1.conv1.conv", "/hgs.1/low1/conv1/conv/Conv", "stack1.hourglass")
@@ -167,6 +169,22 @@ def test_nothing_is_found_where_nothing_is_wrong(
     assert found.located is None
     assert found.operator is None
     assert as_text(found).startswith("NOTHING STANDS OUT")
+
+
+def test_a_graph_that_takes_bytes_is_read_like_one_that_takes_numbers(
+    graph: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Bit for bit, and a fault in its stem is found."""
+    taking_bytes, faulty = tmp_path / "bytes.onnx", tmp_path / "faulty.onnx"
+    onnx.save(with_byte_input(onnx.load(graph()), InputSpec()), taking_bytes)
+    module, node, stage = PLACES[0]
+    planted.in_graph(taking_bytes, node, planted.one_weight, faulty)
+
+    assert as_text(locate(graph(), taking_bytes)).startswith("NO DIFFERENCE")
+    found = locate(graph(), faulty)
+    assert found.located == stage, module
+    assert found.operator is not None
+    assert found.operator.operators[-1] == f"Conv {node}"
 
 
 @pytest.mark.parametrize("arithmetic", ["hf32", "fp16_cube", "fp16"])
