@@ -81,7 +81,7 @@ def test_answers_are_those_of_the_float_graph(float_graph: Path, byte_graph: Pat
 
 
 def test_openvino_agrees_within_rounding(float_graph: Path, byte_graph: Path) -> None:
-    """It multiplies by a reciprocal where the graph divides."""
+    """Its arithmetic of the normalisation need not be the host's, bit by bit."""
     pytest.importorskip("runtime.backends.openvino", reason="openvino is not installed")
     with (
         open_backend(f"{float_graph}@openvino/cpu") as exact,
