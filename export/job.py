@@ -7,6 +7,7 @@ from pathlib import Path
 
 from export.config import ExportConfig
 from export.om_plan import OmPlan, Policy, plan_om
+from parity.report.html.packages import check_packages
 from parity.samples import Sample, default_samples
 from runtime.errors import ArtifactError, ConfigError
 from runtime.files import sha256_file, shown
@@ -50,9 +51,12 @@ def prepare(
     Raises:
         ArtifactError: the weights are not there; says where they come from.
         ConfigError: the output folder cannot be used, or the [atc] table; see `plan_om`.
-        BackendUnavailable: an .om is required and cannot be made here.
+        BackendUnavailable: an .om is required and cannot be made here, or what draws the report is
+            missing.
         InputError: the sample pictures are not there.
     """
+    if parity:
+        check_packages("the bundle's parity.html")
     weights = _find_weights(config)
     # beside the bundle that is deployed, never in its place
     name = f"{config.name}{DEBUG_SUFFIX}" if taps else config.name

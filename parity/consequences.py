@@ -28,9 +28,16 @@ ASKED = "what was asked for; what came of it stands in its own fields"
 # The first pattern that fits is taken; * crosses dots, as `fnmatch` has it.
 MODEL_RULES: tuple[Rule, ...] = (
     Rule("spec.topology.*", ANSWERS, "another mark-up: other points, or points of another meaning"),
-    Rule("spec.input.dtype", ROUNDING, "where the picture is normalised: AIPP computes in fp16"),
+    Rule(
+        "spec.input.dtype",
+        ROUNDING,
+        "where the picture is normalised: a graph does it in fp32, AIPP in fp16",
+    ),
     Rule("spec.input.layout", ROUNDING, "goes with the input's dtype; callers of the file see it"),
     Rule("spec.input.*", ANSWERS, "the network is fed something else"),
+    Rule(
+        "spec.taps*", NONE, "a debug bundle also gives the tensors inside; its answers are the same"
+    ),
     Rule("spec.*", ANSWERS, "the network is read in another way"),
     Rule("checkpoint.file", NONE, "the weights' file name; their hash tells whether they differ"),
     Rule("checkpoint.sha256", ANSWERS, "other weights"),

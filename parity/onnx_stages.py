@@ -30,9 +30,10 @@ class OnnxStages:
 
     by_module = False
 
-    def __init__(self, where: str, graph: bytes, device: str) -> None:
+    def __init__(self, where: str, graph: bytes, device: str, threads: int | None = None) -> None:
         self.name = where
         self._device = device
+        self._threads = threads
         self._model = onnx.load_model_from_string(graph)
         given = self._model.graph.input[0].type.tensor_type
         self._takes_bytes = given.elem_type == onnx.TensorProto.UINT8
@@ -122,7 +123,8 @@ class OnnxStages:
         key = (outputs, tuple(inputs))
         session = self._sessions.get(key)
         if session is None:
-            session = open_graph(self.name, self._slice(outputs, tuple(inputs)), self._device)
+            part = self._slice(outputs, tuple(inputs))
+            session = open_graph(self.name, part, self._device, self._threads)
             if keep:
                 self._sessions[key] = session
         try:

@@ -74,8 +74,8 @@ def find_operator(
         made.append(other.run_step(step, known))
         error = relative_l2(known[step.output], made[-1])
         errors.append(error if np.isfinite(error) else None)
-    furthest = max(range(len(steps)), key=lambda i: _size(errors[i]))
-    if errors[furthest] == 0:
+    furthest = max(range(len(steps)), key=lambda i: _size(errors[i]), default=None)
+    if furthest is None or errors[furthest] == 0:
         return Operator(stage=stage.name, picture=picture, compared=len(steps))
     step = steps[furthest]
     return Operator(

@@ -94,6 +94,10 @@ class Recorder:
             InputError: a crop of another size than this source takes.
             InferenceError: the engine failed.
         """
+        points = self.detector.spec.points
+        if len(annotation_px) != points:
+            self._other_mark_up += bool(np.isfinite(annotation_px).any())
+            annotation_px = np.full((points, 2), np.nan)
         trace = self.detector.trace(crop, cropped=True)
         self._pictures.append(msgspec.structs.replace(record, sha256_crop=sha256_pixels(crop)))
         self._keep(trace, place, np.nan, annotation_px)

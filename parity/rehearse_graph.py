@@ -16,6 +16,7 @@ from parity.arithmetic import (
     round_to_fp16,
     round_to_hf32,
 )
+from runtime.errors import ArtifactError
 
 # They give back numbers that went in: what went in rounded comes out rounded.
 PASSING_OPERATORS = frozenset(
@@ -34,6 +35,7 @@ class RoundableGraph:
 
     def __init__(self, graph: bytes) -> None:
         self._model = onnx.load_model_from_string(graph)
+        _check_names(self._model)
         self._floats = _float_tensors(self._model)
 
     @property
@@ -55,9 +57,25 @@ class RoundableGraph:
 
 
 def types_by_node(graph: bytes) -> dict[str, str]:
-    """A graph's nodes, in its order: name -> ONNX operator."""
+    """A graph's nodes, in its order: name -> ONNX operator.
+
+    Raises:
+        ArtifactError: nodes without a name, or two of one name: a list could not tell them apart.
+    """
     model = onnx.load_model_from_string(graph)
+    _check_names(model)
     return {node.name: node.op_type for node in model.graph.node}
+
+
+def _check_names(model: Any) -> None:
+    names = [node.name for node in model.graph.node]
+    if "" in names or len(set(names)) < len(names):
+        raise ArtifactError(
+            "graph to rehearse",
+            expected="a name for every node, each once: fp32 is kept by name",
+            got=f"{names.count('')} of {len(names)} without one, {len(set(names))} different names",
+            action="Export the checkpoint with python -m export",
+        )
 
 
 class _Rewriter:

@@ -17,7 +17,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from parity.options import add_picture_options, chosen_samples, files_read
+from parity.options import (
+    add_keep_option,
+    add_picture_options,
+    chosen_samples,
+    files_read,
+    keep_list,
+)
 from parity.recording import Unreadable
 from parity.report.stability import StabilityReport, as_text, make_stability_report
 from parity.samples import Sample, decoded
@@ -207,6 +213,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("source", metavar="SOURCE", help="PATH[@[ENGINE/]DEVICE]")
     add_picture_options(parser)
     command_line.add_engine_options(parser)
+    add_keep_option(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write it as JSON, too")
     return parser.parse_args(argv)
@@ -217,10 +224,11 @@ def _stability(arguments: argparse.Namespace) -> int:
     samples = chosen_samples(arguments)
     source = parse_source(arguments.source)
     if arguments.output is not None:
-        inputs = files_read([source], samples, arguments.boxes)
+        inputs = files_read([source], samples, arguments.boxes, arguments.keep)
         check_target(arguments.output, "--output", inputs)
+    keep = keep_list(arguments.keep, [source])
     settings = settings_of(arguments)
-    with open_detector(source, settings) as detector:
+    with open_detector(source, settings, keep) as detector:
         report = measured_stability(
             source.text, detector, samples, jobs=arguments.jobs, strict=arguments.strict
         )

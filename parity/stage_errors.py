@@ -117,9 +117,9 @@ class Moved:
 
 
 def relative(squared_difference: float, squared_reference: float) -> float:
-    """Relative L2 of two sums of squares; where the reference is all zero, 0 or 1."""
+    """Relative L2 of two sums of squares; where the reference is all zero, 0 or 1; NaN stays."""
     if squared_reference == 0:
-        return float(squared_difference > 0)
+        return math.nan if math.isnan(squared_difference) else float(squared_difference > 0)
     return math.sqrt(squared_difference / squared_reference)
 
 

@@ -21,6 +21,7 @@ from parity.tapped import RecordedStages, TappedStages
 from parity.torch_stages import TorchStages
 from runtime.backends import Settings
 from runtime.crop import crop_as
+from runtime.detector import Detector
 from runtime.errors import InputError
 from runtime.files import shown
 from runtime.source import Source, find_artifact
@@ -80,11 +81,28 @@ def open_side(source: Source, settings: Settings, keep_fp32: KeepList = NOTHING_
         # not the bundle's .om, which `auto` takes where there is an NPU: its stages cannot be cut
         source = replace(source, engine="onnxruntime", device="cpu")
     detector = open_detector(source, settings, keep_fp32)
+    try:
+        return _opened(source, text, kind, detector, settings, keep_fp32, is_graph=is_graph)
+    except BaseException:
+        detector.close()  # on a device it would be held until the process ends
+        raise
+
+
+def _opened(
+    source: Source,
+    text: str,
+    kind: str,
+    detector: Detector,
+    settings: Settings,
+    keep_fp32: KeepList,
+    *,
+    is_graph: bool,
+) -> Side:
     backend = detector.backend
     staged: StagedSource | None = None
     if is_graph:
         detector.close()
-        staged = _graph_stages(source, text, keep_fp32)
+        staged = _graph_stages(source, text, keep_fp32, settings.threads)
     elif kind == "checkpoint":
         staged = TorchStages(text, backend)
     return Side(
@@ -97,12 +115,14 @@ def open_side(source: Source, settings: Settings, keep_fp32: KeepList = NOTHING_
     )
 
 
-def _graph_stages(source: Source, text: str, keep_fp32: KeepList) -> StagedSource:
+def _graph_stages(
+    source: Source, text: str, keep_fp32: KeepList, threads: int | None
+) -> StagedSource:
     from parity.onnx_stages import OnnxStages  # here: checkpoints and recordings need no onnx
 
     if source.engine == REHEARSAL:
-        return OnnxStages(text, rehearsal_of(source, keep_fp32).graph, "cpu")
-    return OnnxStages(text, find_artifact(source).path.read_bytes(), source.device)
+        return OnnxStages(text, rehearsal_of(source, keep_fp32).graph, "cpu", threads)
+    return OnnxStages(text, find_artifact(source).path.read_bytes(), source.device, threads)
 
 
 def pictures_for(

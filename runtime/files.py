@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ import msgspec
 from runtime.errors import ConfigError
 
 CHUNK_BYTES = 1 << 20
+ANY_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
 def sha256_file(path: Path) -> str:
@@ -45,7 +47,8 @@ def check_target(path: Path, option: str, inputs: Iterable[Path] = ()) -> None:
         inputs: files that are read, and must not be overwritten.
 
     Raises:
-        ConfigError: no such folder, a folder, pipe or device in its place, or an input.
+        ConfigError: no such folder, a folder, pipe, device or read-only file in its place, or an
+            input.
     """
     got = ""
     if path.is_dir():
@@ -54,6 +57,9 @@ def check_target(path: Path, option: str, inputs: Iterable[Path] = ()) -> None:
         got = "a pipe or device"
     elif not path.resolve().parent.is_dir():
         got = f"no folder {path.resolve().parent}"
+    elif path.exists() and not path.stat().st_mode & ANY_WRITE:
+        # renaming over it would not ask: the mode protects no file in a folder that can be written
+        got = "a read-only file"
     elif any(path.resolve() == given.resolve() for given in inputs):
         got = "a file that is read, too"
     if got:

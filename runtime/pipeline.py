@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from runtime.backends import Outputs
 from runtime.crop import Crop
 from runtime.detector import Detector, naming_picture
-from runtime.errors import one_line
+from runtime.errors import InferenceError, InputError, one_line
 from runtime.picture import read_picture
 from runtime.tracing import timed
 
@@ -108,6 +108,8 @@ class Pipeline:
                 job.packed = self._pack(job.crop.pixels[None])
             self._ready.append(job)
             self._devices.submit(self._run_ready)
+        except (InputError, InferenceError) as error:
+            job.said.set_exception(_without_frames(error))
         except BaseException as error:  # noqa: BLE001  # raised again where its row is due
             job.said.set_exception(error)
 
@@ -156,3 +158,12 @@ class Pipeline:
             return packed[0]
         gathered: NDArray[Any] = self._thread.gathered[: len(packed)]
         return np.concatenate(packed, out=gathered)
+
+
+def _without_frames(error: BaseException) -> BaseException:
+    """Drop the frames an expected error came through: one of them holds the decoded picture."""
+    seen: BaseException | None = error
+    while seen is not None:
+        seen.__traceback__ = None
+        seen = seen.__cause__ or seen.__context__
+    return error

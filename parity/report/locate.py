@@ -156,6 +156,8 @@ def _operator(report: LocateReport) -> list[str]:
         return []
     if found is None:
         return ["operator: not looked for: both sides' stages must be runnable, not recordings"]
+    if not found.compared:
+        return ["operator: not looked for: both sides share no part inside this stage"]
     if not found.operators:
         return [
             (

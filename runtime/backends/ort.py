@@ -72,7 +72,7 @@ class OnnxRuntimeBackend(Backend):
         self._session = None
 
 
-def open_graph(where: str, graph: bytes, device: str) -> Any:
+def open_graph(where: str, graph: bytes, device: str, threads: int | None = None) -> Any:
     """Open any graph, not only a landmark network's: a slice of one, or one with more outputs.
 
     It runs as it is written. An optimised graph fuses across the tensors that are looked at, so
@@ -82,13 +82,14 @@ def open_graph(where: str, graph: bytes, device: str) -> Any:
         where: the file it was made from, for errors.
         graph: an ONNX file's bytes.
         device: as a source names it.
+        threads: as in `Settings`.
 
     Raises:
         ArtifactError: onnxruntime refuses the graph.
         BackendUnavailable: the device's provider is missing, or cannot run all of the graph.
     """
     provider, options, _ = _provider_of(device)
-    return _open(where, graph, provider, options, optimised=False)
+    return _open(where, graph, provider, options, threads=threads or 0, optimised=False)
 
 
 def _provider_of(device: str) -> tuple[str, dict[str, Any], str]:

@@ -29,6 +29,8 @@ from runtime.stages import Stage, stages_of, tap_names, tap_shapes
 
 ACCELERATORS = ("npu", "cuda")
 STAGES = ("h2d", "compute", "d2h")
+# what the process began with: another backend's number must not become this one's
+DEFAULT_THREADS = torch.get_num_threads()
 SAME_ON_CPU = "Run the same source with @cpu to see whether the device is at fault"
 
 logger = logging.getLogger("starmark")
@@ -141,8 +143,9 @@ class TorchBackend(Backend):
     def _in_turn(self, work: Callable[[], Answer]) -> Answer:
         """Do it on the device while nobody else does, and translate what fails there."""
         # a setting of the process that each thread takes up on its own: held to at every call
-        if self._threads is not None and torch.get_num_threads() != self._threads:
-            torch.set_num_threads(self._threads)
+        threads = self._threads or DEFAULT_THREADS
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
         turn = self._npu.turn() if self._npu is not None else contextlib.nullcontext()
         try:
             with turn, torch.inference_mode():
