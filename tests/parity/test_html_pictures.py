@@ -5,12 +5,14 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import msgspec
 import numpy as np
 import pytest
 from builders import noise
+from numpy.typing import NDArray
 from recordings import comparison_of, moved, recording_of
 
 from parity.recording import Recording, load_recording, save_recording, sha256_pixels
@@ -36,19 +38,25 @@ from parity.report.html.pictures import (
 from parity.samples import Sample
 from runtime import geometry
 
+Pixels = NDArray[Any]
 
-def spot(height: int, width: int, x: float, y: float, sigma: float) -> np.ndarray:
+
+def spot(height: int, width: int, xy: Pixels, sigma: float) -> NDArray[np.uint8]:
     """A bright Gaussian spot on black, in a picture's own pixels."""
     rows, columns = np.mgrid[:height, :width]
-    bright = 255 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * sigma**2))
-    return np.repeat(bright[..., None], 3, axis=2).round().astype(np.uint8)
+    bright = 255 * np.exp(-((columns - xy[0]) ** 2 + (rows - xy[1]) ** 2) / (2 * sigma**2))
+    picture: NDArray[np.uint8] = np.repeat(bright[..., None], 3, axis=2).round().astype(np.uint8)
+    return picture
 
 
-def centre_of(picture: np.ndarray) -> np.ndarray:
+def centre_of(picture: Pixels) -> NDArray[np.float64]:
     """Where the light is, in px."""
     weights = picture[..., 0].astype(np.float64)
     rows, columns = np.mgrid[: len(weights), : weights.shape[1]]
-    return np.array([(columns * weights).sum(), (rows * weights).sum()]) / weights.sum()
+    found: NDArray[np.float64] = (
+        np.array([(columns * weights).sum(), (rows * weights).sum()]) / weights.sum()
+    )
+    return found
 
 
 @pytest.mark.parametrize("enlarging", [cv2.INTER_NEAREST, cv2.INTER_CUBIC])
@@ -58,7 +66,7 @@ def centre_of(picture: np.ndarray) -> np.ndarray:
 def test_a_cut_shows_what_its_matrix_says(shown_px: float, sigma: float, enlarging: int) -> None:
     """Enlarged, as it is and shrunk: a spot lies where the matrix takes its centre."""
     at = np.array([711.3, 602.8])
-    view = View(pixels=spot(1300, 1500, *at, sigma), view_from_image=np.eye(3))
+    view = View(pixels=spot(1300, 1500, at, sigma), view_from_image=np.eye(3))
     window = cut(view, at + shown_px * 0.06, shown_px, 256, enlarging)
     wanted = geometry.apply(window.window_from_image, at)
 
