@@ -176,7 +176,10 @@ def _expand(patterns: Sequence[str]) -> list[Path]:
             matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  # it may be absolute
             if not matches:
                 raise _nothing(pattern, "no such file, folder or match")
-            found += [Path(match) for match in matches]
+            for match in map(Path, matches):
+                if not match.exists():  # also one that leads in a circle
+                    raise _nothing(str(match), "a link that leads nowhere")
+                found.append(match)
     if not found:
         raise _nothing("--images", "none")
     return found

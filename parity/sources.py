@@ -33,6 +33,8 @@ def open_detector(
             line of the list that names nothing in the graph.
         StarmarkError: as `Detector`.
     """
+    if source.engine is None and source.device == REHEARSAL:
+        source = replace(source, engine=REHEARSAL, device="")  # without saying what: refused there
     if source.engine != REHEARSAL:
         return Detector(source, settings=settings)
     return Detector(_open_rehearsal(source, settings, keep_fp32))

@@ -51,7 +51,9 @@ def check_target(path: Path, option: str, inputs: Iterable[Path] = ()) -> None:
             input.
     """
     got = ""
-    if path.is_dir():
+    if leads_in_a_circle(path):
+        got = "a link that leads to itself"
+    elif path.is_dir():
         got = "a folder"
     elif path.exists() and not path.is_file():
         got = "a pipe or device"
@@ -69,6 +71,15 @@ def check_target(path: Path, option: str, inputs: Iterable[Path] = ()) -> None:
             got=got,
             action="Name another file, or make the folder first",
         )
+
+
+def leads_in_a_circle(path: Path) -> bool:
+    """Whether a link leads back to itself, of which pathlib makes an error of its own."""
+    try:
+        path.resolve()
+    except (OSError, RuntimeError):
+        return True
+    return False
 
 
 @contextmanager

@@ -57,6 +57,13 @@ def open_backend(
             got=repr(source.engine),
             action="Name a known engine, or leave it out: the file decides",
         )
+    if source.engine is None and source.device in ENGINES:
+        raise ConfigError(
+            f"source {source.text!r}",
+            expected=f"a device behind the engine: {source.path}@{source.device}/cpu, for example",
+            got=f"the engine {source.device!r} alone",
+            action="Name its device, too",
+        )
     artifact = find_artifact(source)
     _say_unproven(source, artifact)
     engine = source.engine or _engine_for(artifact)

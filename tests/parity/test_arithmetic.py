@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from parity.arithmetic import Arithmetic, rehearsed_graph, round_to_fp16, round_to_hf32
+from parity.sources import open_detector
+from runtime.errors import ArtifactError, ConfigError
+from runtime.source import parse_source
 
 F32 = NDArray[np.float32]
 
@@ -134,3 +138,17 @@ def test_with_all_nodes_kept_nothing_changes() -> None:
 
     assert np.array_equal(run(kept, x), run(small_graph(), x))
     assert rehearsed_graph(small_graph(), "fp32") == small_graph()
+
+
+@pytest.mark.parametrize("name", ["", "conv"])
+def test_a_graph_whose_nodes_cannot_be_told_apart_is_refused(name: str) -> None:
+    """A list of names would keep others than were meant, or none."""
+    model = onnx.load_model_from_string(small_graph())
+    model.graph.node[1].name = name
+    with pytest.raises(ArtifactError, match="expected a name for every node, each once"):
+        rehearsed_graph(model.SerializeToString(), "fp16")
+
+
+def test_a_rehearsal_of_nothing_says_what_can_be_rehearsed(tiny: Path) -> None:
+    with pytest.raises(ConfigError, match="an arithmetic to rehearse: fp32, hf32"):
+        open_detector(parse_source(f"{tiny}@rehearse"))

@@ -537,3 +537,22 @@ def test_decoding_ahead_keeps_order_and_stays_bounded(pictures: Path) -> None:
         if index == 7:
             break
     assert running == list(range(8))
+
+
+def test_crops_of_another_mark_up_are_replayed_without_its_annotations(
+    rng: np.random.Generator,
+) -> None:
+    """98 annotated points say nothing of a model that marks 68."""
+    shown, crop = recording_of(rng).header.pictures[0], np.zeros((256, 256, 3), np.uint8)
+    recorder = Recorder("overflowing", Detector(Overflowing()))
+    recorder.replay(shown, crop, np.eye(3), np.zeros((98, 2)))
+
+    assert np.isnan(recorder.finish().annotations_px).all()
+    assert recorder.finish().annotations_px.shape == (1, 68, 2)
+
+
+def test_a_link_that_leads_in_a_circle_is_no_picture(tmp_path: Path) -> None:
+    loop = tmp_path / "loop.jpg"
+    loop.symlink_to("loop.jpg")
+    with pytest.raises(InputError, match="got a link that leads nowhere"):
+        find_samples([str(loop)])

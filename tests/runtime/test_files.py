@@ -81,3 +81,19 @@ def test_inputs_are_not_overwritten(tmp_path: Path) -> None:
     picture.touch()
     with pytest.raises(ConfigError, match="a file that is read, too"):
         check_target(tmp_path / "x" / ".." / "a.jpg", "--output", [picture])
+
+
+def test_a_read_only_file_is_not_replaced(tmp_path: Path) -> None:
+    """Renaming over it would not ask its mode, and root least of all."""
+    kept = tmp_path / "kept.txt"
+    kept.write_text("kept", encoding="utf-8")
+    kept.chmod(0o444)
+    with pytest.raises(ConfigError, match="got a read-only file"):
+        check_target(kept, "--output")
+
+
+def test_a_link_to_itself_is_no_target(tmp_path: Path) -> None:
+    loop = tmp_path / "loop.json"
+    loop.symlink_to("loop.json")
+    with pytest.raises(ConfigError, match="got a link that leads to itself"):
+        check_target(loop, "--output")

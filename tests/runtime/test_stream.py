@@ -492,3 +492,25 @@ def test_a_lost_npu_is_raised_even_where_rows_may_fail(
         list(itertools.takewhile(lambda row: row.error is None, stream))
 
     assert next(stream, None) is None
+
+
+def test_a_row_that_failed_lets_its_picture_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows may be kept, for a list of what failed; decoded pictures must not be kept with them."""
+    pictures: list[weakref.ref[Any]] = []
+
+    def read(_: Path) -> U8:
+        made = picture(len(pictures))
+        pictures.append(weakref.ref(made))
+        return made
+
+    monkeypatch.setattr(runtime.pipeline, "read_picture", read)
+    outside = (1e6, 1e6, 1e6 + 5, 1e6 + 5)
+    items = [(tmp_path / f"{index}.png", outside) for index in range(3)]
+    with Stream(Detector(Grey()), items, on_error="yield") as stream:
+        rows = list(stream)
+    gc.collect()
+
+    assert [isinstance(row.error, InputError) for row in rows] == [True] * 3
+    assert [made() for made in pictures] == [None] * 3

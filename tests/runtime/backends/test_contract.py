@@ -313,3 +313,10 @@ def test_corrupt_graph_is_refused(starter_bundle: Path, tmp_path: Path, keep: fl
     path.write_bytes(content[: int(len(content) * keep)])
     with pytest.raises(ArtifactError, match=r"cut.onnx: expected an ONNX graph"):
         open_backend(path)
+
+
+@pytest.mark.parametrize("engine", list(ENGINES))
+def test_an_engine_alone_is_no_device(tiny: Path, engine: str) -> None:
+    """`m.onnx@openvino` would otherwise be taken for a provider of onnxruntime."""
+    with pytest.raises(ConfigError, match=f"@{engine}/cpu, for example"):
+        open_backend(f"{tiny}@{engine}")
