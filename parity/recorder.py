@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import IO, Any
@@ -53,7 +54,9 @@ class Recorder:
         self._crops = crops
         self._taps = taps
         self._pictures: list[PictureRecord] = []
-        self._rows: list[tuple[Any, ...]] = []
+        # bytes, and not arrays: a small one kept between an engine's large ones holds their place,
+        # so that the process would grow with the pictures
+        self._columns: defaultdict[str, bytearray] = defaultdict(bytearray)
         self._other_mark_up = 0
 
     def add(self, sample: Sample, picture: NDArray[np.uint8], decode_s: float = np.nan) -> None:
@@ -129,16 +132,18 @@ class Recorder:
             with_crops=self._crops is not None,
             created_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )
-        n, p = len(self._rows), spec.points
-        columns = list(zip(*self._rows, strict=True)) or [(), (), (), (), ()]
+        n, p = len(self._pictures), spec.points
         return Recording(
             header=header,
-            landmarks=np.array(columns[0], np.float32).reshape(n, p, 2),
-            covariance=np.array(columns[1], np.float32).reshape(n, p, 3),
-            image_from_crop=np.array(columns[2], np.float64).reshape(n, 3, 3),
-            timings=np.array(columns[3], np.float64).reshape(n, len(STAGES)),
-            annotations_px=np.array(columns[4], np.float64).reshape(n, p, 2),
+            landmarks=self._column("landmarks", np.float32).reshape(n, p, 2),
+            covariance=self._column("covariance", np.float32).reshape(n, p, 3),
+            image_from_crop=self._column("image_from_crop", np.float64).reshape(n, 3, 3),
+            timings=self._column("timings", np.float64).reshape(n, len(STAGES)),
+            annotations_px=self._column("annotations_px", np.float64).reshape(n, p, 2),
         )
+
+    def _column(self, name: str, dtype: type[np.generic]) -> NDArray[Any]:
+        return np.frombuffer(bytes(self._columns[name]), dtype)
 
     def _annotation_of(self, sample: Sample) -> Any:
         """(P, 2) image px; NaN where nobody marked this picture with this model's points."""
@@ -163,15 +168,15 @@ class Recorder:
             for name in self.detector.spec.taps:
                 self._taps.write(np.ascontiguousarray(trace.outputs.taps[name], "<f4").data)
         timings = {**trace.timings, "decode": decode_s}
-        self._rows.append(
-            (
-                trace.outputs.landmarks[0],
-                trace.outputs.covariance[0],
-                place,
-                [timings.get(stage, np.nan) for stage in STAGES],
-                annotation_px,
-            )
-        )
+        row: dict[str, tuple[Any, type[np.generic]]] = {
+            "landmarks": (trace.outputs.landmarks[0], np.float32),
+            "covariance": (trace.outputs.covariance[0], np.float32),
+            "image_from_crop": (place, np.float64),
+            "timings": ([timings.get(stage, np.nan) for stage in STAGES], np.float64),
+            "annotations_px": (annotation_px, np.float64),
+        }
+        for name, (value, dtype) in row.items():
+            self._columns[name] += np.asarray(value, dtype).tobytes()
 
 
 def record(
