@@ -12,6 +12,7 @@ import msgspec
 
 from export.atc_options import FILE_OPTIONS, AtcTable, check_atc
 from export.atc_passed_on import passed_on
+from export.int8.table import Int8Table
 from parity.verdict import Limits
 from runtime.errors import ConfigError, one_line
 from runtime.files import shown
@@ -27,6 +28,9 @@ TORCHSCRIPT_OPSET = 13
 DYNAMO_OPSET = 18
 
 Exporter = Literal["auto", "torchscript", "dynamo"]
+Precision = Literal["fp32", "int8"]
+# Weights quantised by channel need it.
+FIRST_INT8_OPSET = 13
 
 
 class ModelTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,6 +62,8 @@ class ExportConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     weights_origin: str = ""
     onnx: OnnxTable = OnnxTable()
     parity: Limits = Limits()
+    precision: Precision = "fp32"
+    int8: Int8Table = Int8Table()
     atc: AtcTable = AtcTable()
 
 
@@ -126,6 +132,7 @@ def check_config(config: ExportConfig, path: Path) -> ExportConfig:
             "both",
             "For an .om take AIPP, for other engines uint8",
         )
+    _check_int8(config, path)
     config.parity.check(f"{path}: parity")
     if config.parity.max_nme_increase_points is not None:
         raise _refused(
@@ -139,20 +146,41 @@ def check_config(config: ExportConfig, path: Path) -> ExportConfig:
     return config
 
 
+def _check_int8(config: ExportConfig, path: Path) -> None:
+    config.int8.check(f"{path}: int8")
+    opset = config.onnx.opset
+    if config.precision == "int8" and opset is not None and opset < FIRST_INT8_OPSET:
+        raise _refused(
+            path,
+            f"onnx.opset: {FIRST_INT8_OPSET} or later for int8",
+            str(opset),
+            "Leave it out",
+        )
+
+
 def config_facts(config: ExportConfig) -> dict[str, Any]:
     """The resolved configuration for the manifest: no path of this machine in it."""
     facts: dict[str, Any] = msgspec.to_builtins(config)
     facts["weights"] = shown(Path(config.weights).name)
+    for which in ("calibration", "validation"):
+        # the last name alone: where the pictures lie on this machine is nobody's business
+        facts["int8"][which] = [shown(Path(name).name) for name in facts["int8"][which]]
     for option in FILE_OPTIONS:
         facts["atc"][option] = shown(Path(facts["atc"][option]).name)
     return facts
 
 
 def _with_files(config: ExportConfig, folder: Path) -> ExportConfig:
-    """Take the names of ATC's files as the TOML file's folder sees them."""
+    """Take the names of ATC's files and of pictures as the TOML file's folder sees them."""
+    replace = msgspec.structs.replace
     given = {option: getattr(config.atc, option) for option in FILE_OPTIONS}
     found = {option: str(folder / name) for option, name in given.items() if name}
-    return msgspec.structs.replace(config, atc=msgspec.structs.replace(config.atc, **found))
+    pictures = {
+        which: tuple(str(folder / name) for name in getattr(config.int8, which))
+        for which in ("calibration", "validation")
+    }
+    int8 = replace(config.int8, **pictures)
+    return replace(config, atc=replace(config.atc, **found), int8=int8)
 
 
 def _refused(path: Path, expected: str, got: str, action: str) -> ConfigError:
@@ -166,7 +194,13 @@ def _translated(path: Path, error: msgspec.ValidationError) -> ConfigError:
     unknown = re.search(r"unknown field `(.+?)`", message)
     if unknown is None:
         return _refused(path, f"a valid value at {where}", one_line(message), "Correct that key")
-    tables = {"model": ModelTable, "onnx": OnnxTable, "parity": Limits, "atc": AtcTable}
+    tables = {
+        "model": ModelTable,
+        "onnx": OnnxTable,
+        "parity": Limits,
+        "int8": Int8Table,
+        "atc": AtcTable,
+    }
     known = tables.get(where, ExportConfig).__struct_fields__
     near = difflib.get_close_matches(unknown.group(1), known, n=1)
     return _refused(

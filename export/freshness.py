@@ -15,6 +15,7 @@ from export.config import config_facts
 from export.job import Job
 from export.om_plan import NO_OM, OmPlan
 from export.to_om import atc_arguments, conversions, setting_files
+from parity.samples import sample_facts
 from runtime.errors import ArtifactError
 from runtime.manifest import MANIFEST_NAME, ONNX_NAME, Manifest, check_files, read_manifest
 from runtime.spec import InputSpec
@@ -22,6 +23,7 @@ from runtime.version import VERSION
 
 # Every version that can change a byte of the graph, or a figure of its judgement.
 GRAPH_PACKAGES = ("torch", "onnx", "onnxsim", "onnxscript")
+INT8_PACKAGES = ("nncf", "scipy", "scikit-learn")
 JUDGE_PACKAGES = ("torch", "onnxruntime", "numpy", "opencv-python")
 # Those that the bundle's page is drawn and set with.
 PAGE_PACKAGES = ("jinja2", "matplotlib")
@@ -61,7 +63,18 @@ def old_manifest(job: Job) -> Manifest | None:
 
 def graph_key(job: Job) -> str:
     """What model.onnx depends on."""
+    quantised: list[object] = []
+    if job.int8 is not None:
+        # pictures and whatever runs candidates on them decide what stays in fp32; the verification
+        # of the float graph belongs to this step, too
+        quantised = [
+            config_facts(job.config)["int8"],
+            sample_facts((*job.samples, *job.int8.calibration)),
+            sample_facts(job.int8.validation),
+            versions_of((*INT8_PACKAGES, *JUDGE_PACKAGES)),
+        ]
     return _key_of(
+        quantised,
         job.weights_sha256,
         msgspec.to_builtins((job.config.onnx, job.config.model)),
         job.taps,
@@ -75,12 +88,13 @@ def judge_keys(job: Job, onnx_sha256: str) -> dict[str, str]:
     common = (
         job.weights_sha256,
         onnx_sha256,
-        _sample_facts(job),
+        sample_facts(job.samples),
         versions_of(JUDGE_PACKAGES),
         _code_digest(),
     )
+    judged = sample_facts(job.int8.validation) if job.int8 else []
     # the whole configuration, because the manifest repeats it
-    asked = (config_facts(job.config), job.parity)
+    asked = (config_facts(job.config), job.parity, judged)
     return {
         "verify": _key_of(*common),
         "preflight": _key_of(*common, job.om.facts()),
@@ -98,7 +112,7 @@ def om_key(job: Job, onnx_sha256: str, spec: InputSpec) -> str:
         (atc_arguments(one), setting_files(one)) for one in conversions(plan.table, plan.soc, spec)
     ]
     # what AIPP's rounding moves is measured on the samples
-    measured = [_sample_facts(job), versions_of(JUDGE_PACKAGES)] if plan.table.aipp else []
+    measured = [sample_facts(job.samples), versions_of(JUDGE_PACKAGES)] if plan.table.aipp else []
     return _key_of(onnx_sha256, asked, measured)
 
 
@@ -114,10 +128,6 @@ def carried_over(plan: OmPlan, old: Manifest | None, onnx_sha256: str, key: str)
         return True
     same = old.steps.get("om") == key
     return same and (plan.atc is None or old.steps.get("atc") == plan.tool_key())
-
-
-def _sample_facts(job: Job) -> list[tuple[str, str, bool]]:
-    return [(s.name, s.sha256, s.cropped) for s in job.samples]
 
 
 def _key_of(*parts: object) -> str:

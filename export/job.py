@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export.config import ExportConfig
+from export.int8.pictures import Int8Pictures, choose_pictures
+from export.int8.quantise import quantiser
 from export.om_plan import OmPlan, Policy, plan_om
 from parity.report.html.packages import check_packages
 from parity.samples import Sample, default_samples
@@ -14,6 +16,7 @@ from runtime.files import sha256_file, shown
 from runtime.source import Source, find_artifact
 
 DEBUG_SUFFIX = "-taps"
+INT8_SUFFIX = "_int8"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +29,7 @@ class Job:
         parity: False skips the judgement, and the manifest says so.
         om: whether and how to convert.
         taps: a debug bundle, whose model also gives the tensors inside it.
+        int8: the pictures of a quantised bundle; None for a float one.
     """
 
     config: ExportConfig
@@ -36,6 +40,7 @@ class Job:
     parity: bool
     om: OmPlan
     taps: bool = False
+    int8: Int8Pictures | None = None
 
 
 def prepare(
@@ -52,14 +57,18 @@ def prepare(
         ArtifactError: the weights are not there; says where they come from.
         ConfigError: the output folder cannot be used, or the [atc] table; see `plan_om`.
         BackendUnavailable: an .om is required and cannot be made here, or what draws the report is
-            missing.
-        InputError: the sample pictures are not there.
+            missing, or what quantises.
+        InputError: the sample pictures are not there, or those that int8 is to be calibrated on.
     """
     if parity:
         check_packages("the bundle's parity.html")
+    if config.precision == "int8":
+        _check_int8(taps=taps, parity=parity)
+        quantiser()
     weights = _find_weights(config)
     # beside the bundle that is deployed, never in its place
-    name = f"{config.name}{DEBUG_SUFFIX}" if taps else config.name
+    quantised = config.precision == "int8"
+    name = f"{config.name}{DEBUG_SUFFIX if taps else INT8_SUFFIX if quantised else ''}"
     return Job(
         config=config,
         weights=weights,
@@ -68,9 +77,20 @@ def prepare(
         output=_resolved(output or Path("build") / name),
         samples=tuple(default_samples()),
         parity=parity,
-        om=plan_om(config.atc, om, takes=config.onnx.input),
+        om=plan_om(config.atc, om, takes="int8" if quantised else config.onnx.input),
         taps=taps,
+        int8=choose_pictures(config.int8) if quantised else None,
     )
+
+
+def _check_int8(*, taps: bool, parity: bool) -> None:
+    if taps or not parity:
+        raise ConfigError(
+            "--precision int8",
+            expected="a bundle that is judged by its budget, without taps",
+            got="--taps" if taps else "--no-parity",
+            action="Leave that out, or export with --precision fp32",
+        )
 
 
 def _resolved(output: Path) -> Path:

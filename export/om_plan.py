@@ -23,6 +23,33 @@ VERSION_FILES = ("version.cfg", "version.info", "compiler/version.info")
 
 
 @dataclass(frozen=True, kw_only=True)
+class NotForAtc:
+    """A graph that ATC does not read: what it is, what ATC takes instead, and how to get it."""
+
+    what: str
+    expected: str
+    action: str
+    why_not: str
+
+
+NOT_FOR_ATC = {
+    "uint8": NotForAtc(
+        what='onnx.input = "uint8"',
+        expected="the float32 graph: ATC takes bytes through AIPP alone",
+        action="Export with --input float32 --aipp for the .om, or with --om never",
+        why_not="its graph takes uint8, and atc is given the float32 graph (--input float32"
+        " --aipp)",
+    ),
+    "int8": NotForAtc(
+        what='precision = "int8"',
+        expected="the float graph: ATC reads no quantised one",
+        action="Export the float bundle for the .om (--precision fp32), or with --om never",
+        why_not="its graph is quantised, and atc is given the float graph (--precision fp32)",
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
 class OmPlan:
     """What is to be done about an .om.
 
@@ -74,17 +101,18 @@ def plan_om(table: AtcTable, policy: Policy, *, takes: str = "float32") -> OmPla
     Args:
         table: the [atc] table.
         policy: whether to convert.
-        takes: dtype of the graph's input.
+        takes: dtype of the graph's input; int8 where all of it is quantised.
 
     Raises:
         ConfigError: no chip named where an .om is required, a wrong name, or options that this
-            chip or this atc does not take; or a graph that takes uint8, which atc does not read.
+            chip or this atc does not take; or a graph that atc does not read: one that takes
+            uint8, or a quantised one.
         BackendUnavailable: an .om is required and atc is not there, or npu-smi does not answer.
     """
     if policy == "never":
         return OmPlan(table=table, soc=None, atc=None, why_not="--om never")
-    if takes == "uint8":
-        return _for_bytes(table, policy)
+    if takes in NOT_FOR_ATC:
+        return _not_for_atc(table, policy, NOT_FOR_ATC[takes])
     soc = _soc(table)
     check_setting_files(table, soc=soc)
     atc = find_atc()
@@ -103,18 +131,17 @@ def plan_om(table: AtcTable, policy: Policy, *, takes: str = "float32") -> OmPla
     return OmPlan(table=table, soc=soc, atc=atc, why_not="", warnings=warnings)
 
 
-def _for_bytes(table: AtcTable, policy: Policy) -> OmPlan:
-    """No conversion; whoever asks for one is told how bytes come into an .om."""
+def _not_for_atc(table: AtcTable, policy: Policy, graph: NotForAtc) -> OmPlan:
+    """No conversion; whoever asks for one is told how to get it."""
     if policy == "require" or table.soc_version:
         asked = "--om require" if policy == "require" else f"--soc_version {table.soc_version}"
         raise ConfigError(
-            'a conversion with onnx.input = "uint8"',
-            expected="the float32 graph: ATC takes bytes through AIPP alone",
+            f"a conversion with {graph.what}",
+            expected=graph.expected,
             got=asked,
-            action="Export with --input float32 --aipp for the .om, or with --om never",
+            action=graph.action,
         )
-    why = "its graph takes uint8, and atc is given the float32 graph (--input float32 --aipp)"
-    return OmPlan(table=table, soc=None, atc=None, why_not=why)
+    return OmPlan(table=table, soc=None, atc=None, why_not=graph.why_not)
 
 
 def _soc(table: AtcTable) -> Soc | None:

@@ -40,7 +40,9 @@ from parity.compare import judged_comparison
 from parity.report import Report, as_text
 from parity.report.html.page import as_html
 from parity.report.text import passing_options
+from parity.samples import Sample
 from parity.selftest import make_selftest
+from parity.verdict import Limits
 from runtime.command_line import step
 from runtime.detector import Detector
 from runtime.errors import ConfigError, one_line
@@ -54,6 +56,7 @@ from runtime.manifest import (
     OmFact,
     OnnxFact,
     ParityFact,
+    QuantisationFact,
     check_file,
     file_fact,
     save_manifest,
@@ -63,6 +66,9 @@ from runtime.spec import InputSpec, ModelSpec, spec_of
 from runtime.stages import tap_shapes
 
 logger = logging.getLogger("starmark")
+
+# Of an int8 export, while it is made.
+FLOAT_NAME = "model_fp32.onnx"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +103,10 @@ def run(job: Job) -> Outcome:
         return Outcome(folder=job.output, manifest=old, passed=old.parity.passed, text="")
     with staged(job.output) as staging:
         old = old_manifest(job)  # another export may have ended while this one waited
-        checkpoint, onnx = _make_graph(job, old, staging)
+        made = _make_graph(job, old, staging)
+        checkpoint = made.checkpoint
         keys = {"onnx": graph_key(job), **judge_keys(job, sha256_file(staging / ONNX_NAME))}
-        verification = _verify(job, old, keys, staging)
+        verification = made.verification or _verify(job, old, keys, staging / ONNX_NAME)
         spec = _spec(job, checkpoint)
         findings = _preflight(job, old, keys, staging, spec.input)
         parity, report = _judge(job, old, keys, staging)
@@ -109,7 +116,8 @@ def run(job: Job) -> Outcome:
             name=job.config.name,
             spec=spec,
             checkpoint=checkpoint,
-            onnx=onnx,
+            onnx=made.onnx,
+            quantisation=made.quantisation,
             verification=verification,
             preflight=findings,
             parity=parity,
@@ -128,13 +136,50 @@ def run(job: Job) -> Outcome:
     return Outcome(folder=folder, manifest=manifest, passed=parity.passed, text=text)
 
 
-def _make_graph(job: Job, old: Manifest | None, staging: Path) -> tuple[CheckpointFact, OnnxFact]:
+@dataclass(frozen=True, kw_only=True)
+class _Graph:
+    """What is known of model.onnx once it is there; of a quantised one, all of its verification."""
+
+    checkpoint: CheckpointFact
+    onnx: OnnxFact
+    quantisation: QuantisationFact | None = None
+    verification: dict[str, ErrorFact] | None = None
+
+
+def _make_graph(job: Job, old: Manifest | None, staging: Path) -> _Graph:
     if old is not None and old.steps.get("onnx") == graph_key(job):
         logger.info("up to date: onnx")
         shutil.copyfile(check_file(job.output, old, ONNX_NAME), staging / ONNX_NAME)
         # the same bytes may come under another name
-        return msgspec.structs.replace(old.checkpoint, file=shown(job.weights.name)), old.onnx
+        checkpoint = msgspec.structs.replace(old.checkpoint, file=shown(job.weights.name))
+        return _Graph(checkpoint=checkpoint, onnx=old.onnx, quantisation=old.quantisation)
+    checkpoint, fact = _export_graph(job, staging / ONNX_NAME)
+    if job.int8 is None:
+        return _Graph(checkpoint=checkpoint, onnx=fact)
 
+    from export.int8.step import of_quantised, quantise_graph  # as below
+
+    (staging / ONNX_NAME).rename(staging / FLOAT_NAME)
+    # first: quantising takes minutes, and a float graph that is wrong makes them worthless
+    verification = _verified(job, staging / FLOAT_NAME)
+    quantisation = quantise_graph(
+        staging / FLOAT_NAME,
+        staging / ONNX_NAME,
+        job.int8,
+        job.config.int8,
+        _spec(job, checkpoint).input,
+        checkpoint.architecture,
+    )
+    (staging / FLOAT_NAME).unlink()
+    return _Graph(
+        checkpoint=checkpoint,
+        onnx=of_quantised(fact, staging / ONNX_NAME),
+        quantisation=quantisation,
+        verification=verification,
+    )
+
+
+def _export_graph(job: Job, target: Path) -> tuple[CheckpointFact, OnnxFact]:
     # here and not above: an export with nothing to do must not pay for torch and onnx
     from export.byte_input import with_byte_input
     from export.simplify import check_graph, operator_counts, simplifier, simplify
@@ -150,7 +195,7 @@ def _make_graph(job: Job, old: Manifest | None, staging: Path) -> tuple[Checkpoi
         if job.config.onnx.input == "uint8":
             graph = with_byte_input(graph, InputSpec(size=checkpoint.architecture.size))
             check_graph(graph, checkpoint.architecture, taps_out=job.taps)
-        (staging / ONNX_NAME).write_bytes(graph.SerializeToString(deterministic=True))
+        target.write_bytes(graph.SerializeToString(deterministic=True))
     counts = operator_counts(graph)
     fact = OnnxFact(
         exporter=exported.exporter,
@@ -191,16 +236,19 @@ def _check_model(job: Job, checkpoint: CheckpointFact) -> None:
 
 
 def _verify(
-    job: Job, old: Manifest | None, keys: dict[str, str], staging: Path
+    job: Job, old: Manifest | None, keys: dict[str, str], graph: Path
 ) -> dict[str, ErrorFact]:
     if old is not None and old.steps.get("verify") == keys["verify"]:
         logger.info("up to date: verify")
         return old.verification
+    return _verified(job, graph)
 
+
+def _verified(job: Job, graph: Path) -> dict[str, ErrorFact]:
     from export.verify import verify  # as above: imports no engine before it is needed
 
     with step("verify torch against onnxruntime"):
-        found = verify(job.weights, staging / ONNX_NAME, job.samples)
+        found = verify(job.weights, graph, job.samples)
     for name, fact in found.items():
         logger.info("  %-18s mean %.2g, max %.2g crop px", name, fact.mean_px, fact.max_px)
     return found
@@ -209,7 +257,9 @@ def _verify(
 def _preflight(
     job: Job, old: Manifest | None, keys: dict[str, str], staging: Path, spec: InputSpec
 ) -> tuple[str, ...]:
-    """What ATC would refuse or change, in a line each."""
+    """What ATC would refuse or change, in a line each; it never sees a quantised graph."""
+    if job.int8 is not None:
+        return ()
     if old is not None and old.steps.get("preflight") == keys["preflight"] and not old.preflight:
         logger.info("up to date: preflight")
         return old.preflight
@@ -231,11 +281,11 @@ def _judge(
         for name in (PARITY_NAME, PARITY_PAGE_NAME):
             shutil.copyfile(check_file(job.output, old, name), staging / name)
         return old.parity, None
-    limits = job.config.parity
+    samples, limits = _judged_on(job)
     reference = Source(text=f"{shown(job.weights.name)}@cpu", path=job.weights, device="cpu")
     candidate = Source(text=f"{ONNX_NAME}@cpu", path=staging / ONNX_NAME, device="cpu")
     with step("judge parity", turning=False):
-        compared = judged_comparison((reference, candidate), job.samples, limits)
+        compared = judged_comparison((reference, candidate), samples, limits)
     report = compared.report
     write_text_whole(staging / PARITY_NAME, json_text(report))
     sources = shlex.join([reference.text, candidate.text])
@@ -263,12 +313,23 @@ def _judge(
     return fact, report
 
 
+def _judged_on(job: Job) -> tuple[tuple[Sample, ...], Limits]:
+    """A float graph is held to the reference's promises, a quantised one to its budget."""
+    if job.int8 is None:
+        return job.samples, job.config.parity
+    return job.int8.validation, job.config.int8.limits
+
+
 def _make_selftest(job: Job, old: Manifest | None, keys: dict[str, str], staging: Path) -> None:
     if old is not None and old.steps.get("selftest") == keys["selftest"]:
         logger.info("up to date: selftest")
         shutil.copyfile(check_file(job.output, old, SELFTEST_NAME), staging / SELFTEST_NAME)
         return
     source = Source(text=f"{shown(job.weights.name)}@cpu", path=job.weights, device="cpu")
+    if job.int8 is not None:
+        # how far int8 is from the checkpoint is judged; that another processor rounds as this one
+        # did is what its self-test can tell
+        source = Source(text=f"{ONNX_NAME}@cpu", path=staging / ONNX_NAME, device="cpu")
     with step("record the self-test"), Detector(source) as detector:
         limits = job.config.parity
         make_selftest(staging / SELFTEST_NAME, source.text, detector, job.samples, limits)

@@ -42,7 +42,7 @@ def simplify(exported: ExportedGraph, *, taps_out: bool = False) -> onnx.ModelPr
         raise _failed(one_line(f"{type(error).__name__}: {error}", 300)) from error
     if not holds:
         raise _failed("a graph that its own check refuses")
-    clean = _without_traces(simplified)
+    clean = without_traces(simplified)
     if not taps_out:
         _take_inside(clean)
     clean.metadata_props.add(key=CHECKPOINT_KEY, value=exported.checkpoint.sha256)
@@ -114,7 +114,7 @@ def _take_inside(graph: onnx.ModelProto) -> None:
             group.remove(item)
 
 
-def _without_traces(graph: onnx.ModelProto) -> onnx.ModelProto:
+def without_traces(graph: onnx.ModelProto) -> onnx.ModelProto:
     """Drop stack traces, paths and version marks: same weights, same bytes on any machine."""
     clean = onnx.ModelProto()
     clean.CopyFrom(graph)

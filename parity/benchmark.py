@@ -34,7 +34,7 @@ from parity.report.benchmark import (
 from parity.samples import Sample
 from parity.sources import is_rehearsal, open_detector
 from parity.timing import measure, runs_on_cpu, stopwatch
-from parity.verdict import Limits
+from parity.verdict import PROMISED_MAX_PX, PROMISED_MEAN_PX, Limits
 from runtime import command_line
 from runtime.backends import Settings, settings_of
 from runtime.detector import Detector
@@ -230,15 +230,14 @@ def _promises(
     recordings: Sequence[Recording],
 ) -> tuple[Promise, ...]:
     """The last source is the one promised for; speed is promised of a device, not of a CPU."""
-    limits = Limits()
     on_device = not runs_on_cpu(recordings[-1].header.device)
     found = accuracy[-1].photo_px.axis if accuracy else None
     mean, largest = (found.mean, found.max) if found else (None, None)
     fps = timings[-1].network.fps if on_device else None
     faster = list(speed_up.values())[-1] if on_device and speed_up else None
     return (
-        _promise(f"mean < {limits.max_mean_px:g} px", mean, limits.max_mean_px, below=True),
-        _promise(f"max < {limits.max_error_px:g} px", largest, limits.max_error_px, below=True),
+        _promise(f"mean < {PROMISED_MEAN_PX:g} px", mean, PROMISED_MEAN_PX, below=True),
+        _promise(f"max < {PROMISED_MAX_PX:g} px", largest, PROMISED_MAX_PX, below=True),
         _promise(f"> {PROMISED_FPS:g} FPS on the device", fps, PROMISED_FPS, below=False),
         _promise(f"> {PROMISED_SPEED_UP:g}x the CPU", faster, PROMISED_SPEED_UP, below=False),
     )

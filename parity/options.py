@@ -89,11 +89,21 @@ def keep_list(path: Path | None, sources: Iterable[Source]) -> KeepList:
 def add_limit_options(parser: argparse.ArgumentParser) -> None:
     """The limits of the verdict."""
     add, promise = parser.add_argument, Limits()
-    add("--max-mean", type=float, default=promise.max_mean_px, metavar="PX", help="default 0.1")
-    add("--max-error", type=float, default=promise.max_error_px, metavar="PX", help="default 0.5")
+    for name, default in (("mean", promise.max_mean_px), ("error", promise.max_error_px)):
+        add(
+            f"--max-{name}",
+            type=_limit_or_none,
+            default=default,
+            metavar="PX",
+            help=f"default {default}; none does not judge it",
+        )
     add("--max-p95", type=float, metavar="PX")
     add("--max-p99", type=float, metavar="PX")
     add("--unit", choices=("photo", "crop"), default="photo", help="px of the limits")
+
+
+def _limit_or_none(text: str) -> float | None:
+    return None if text == "none" else float(text)
 
 
 def chosen_limits(arguments: argparse.Namespace) -> Limits:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -61,6 +61,11 @@ class Sample:
     def sha256(self) -> str:
         """Hash of the file."""
         return sha256_file(self.path)
+
+
+def sample_facts(samples: Iterable[Sample]) -> list[tuple[str, str, bool, tuple[float, ...]]]:
+    """What tells sets of samples apart: names, hashes, and how each picture is shown."""
+    return [(s.name, s.sha256, s.cropped, tuple(map(float, s.box_xyxy or ()))) for s in samples]
 
 
 def default_samples() -> list[Sample]:

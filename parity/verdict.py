@@ -14,16 +14,21 @@ from runtime.errors import ConfigError
 
 Unit = Literal["photo", "crop"]
 
+# What the reference deployment promises, px of the photo.
+PROMISED_MEAN_PX = 0.1
+PROMISED_MAX_PX = 0.5
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The largest errors that pass, over |dx| and |dy|, in px of the photo or of the crop.
 
-    Mean and maximum are the reference's promises; a percentile is judged only where it is given.
-    So is the increase of the mean NME, in percentage points: it needs annotated pictures.
+    Mean and maximum are the reference's promises, and not judged where they are None; a percentile
+    is judged only where it is given. So is the increase of the mean NME, in percentage points: it
+    needs annotated pictures.
     """
 
-    max_mean_px: float = 0.1
-    max_error_px: float = 0.5
+    max_mean_px: float | None = PROMISED_MEAN_PX
+    max_error_px: float | None = PROMISED_MAX_PX
     max_p95_px: float | None = None
     max_p99_px: float | None = None
     max_nme_increase_points: float | None = None
@@ -135,8 +140,8 @@ def told_apart(value: float, limit: float) -> str:
 def _smallest(found: Statistics, limits: Limits, accuracy: AccuracyReport | None) -> Limits:
     judged = None if limits.max_nme_increase_points is None else accuracy
     return Limits(
-        max_mean_px=found.mean,
-        max_error_px=found.max,
+        max_mean_px=None if limits.max_mean_px is None else found.mean,
+        max_error_px=None if limits.max_error_px is None else found.max,
         max_p95_px=None if limits.max_p95_px is None else found.p95,
         max_p99_px=None if limits.max_p99_px is None else found.p99,
         max_nme_increase_points=None if judged is None else max(0.0, judged.change_points),

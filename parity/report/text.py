@@ -166,6 +166,9 @@ def _end(report: Report) -> list[str]:
 def passing_options(limits: Limits) -> str:
     """Six digits, never below the value: limits copied from here must pass."""
     options = [f"--max-{name} {_rounded_up(limit)}" for name, _, limit in limits.named()]
+    # left out, these two would mean the reference's promises
+    options += ["--max-mean none"] if limits.max_mean_px is None else []
+    options += ["--max-error none"] if limits.max_error_px is None else []
     if limits.max_nme_increase_points is not None:
         options.append(f"--max-nme-increase {_rounded_up(limits.max_nme_increase_points)}")
     return " ".join([*options, *(["--unit crop"] if limits.unit == "crop" else [])])

@@ -6,10 +6,7 @@ asked for, and a backend's name says what its convolutions were really compiled 
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -32,30 +29,9 @@ from runtime.errors import (
 )
 from runtime.source import Artifact
 from runtime.spec import CHECKPOINT_KEY
+from runtime.unreported import unreported
 
-TELEMETRY = "openvino_telemetry"
-
-
-@contextmanager
-def _unreported() -> Iterator[None]:
-    """Import OpenVINO without its telemetry package, which it then replaces by its own stub.
-
-    Importing openvino where openvino-telemetry is installed, as pip does, writes an identity into
-    the home folder and reports the import to a server.
-    """
-    absent = object()
-    before: Any = sys.modules.get(TELEMETRY, absent)
-    sys.modules[TELEMETRY] = None  # type: ignore[assignment]  # Python's own way to bar a module
-    try:
-        yield
-    finally:
-        if before is absent:
-            del sys.modules[TELEMETRY]
-        else:
-            sys.modules[TELEMETRY] = before
-
-
-with _unreported():
+with unreported():
     import openvino
 
 VERSION = str(openvino.__version__).partition("-")[0]

@@ -1,0 +1,104 @@
+"""How far a quantised graph's landmarks are from the float graph's, as a quantiser can be told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from parity.errors import Statistics, statistics
+from parity.plan_search import Budget
+from runtime.backends.base import FOR_PARITY, Backend
+from runtime.errors import InferenceError
+from runtime.source import Artifact
+from runtime.spec import InputSpec
+
+logger = logging.getLogger("starmark")
+
+# The quantiser wants a number that falls as the damage grows, and divides by the float graph's.
+FLAWLESS = 1000.0
+# Whatever is worse is as bad: also landmarks that are no numbers.
+WORST = 999.0
+
+Packed = NDArray[Any]
+
+
+class Damage:
+    """Runs graphs on the validation crops, in onnxruntime on the CPU.
+
+    Args:
+        graph: the float graph.
+        crops: uint8 (N, S, S, 3).
+        spec: of the graph's input.
+        budget: what is to hold.
+        watch: told after every graph how many there were, and the damage.
+
+    Attributes:
+        items: the packed crops, one a batch.
+        evaluations: how many times a graph was run on them.
+    """
+
+    def __init__(
+        self,
+        graph: onnx.ModelProto,
+        crops: NDArray[np.uint8],
+        spec: InputSpec,
+        budget: Budget,
+        watch: Callable[[int, Statistics | None], None],
+    ) -> None:
+        self._half = spec.size / 2
+        self._budget = budget
+        self._watch = watch
+        self.items = [spec.pack(crop[None]) for crop in crops]
+        self.evaluations = 0
+        truth = self._run(graph, self.items)
+        # by content: the quantiser hands out its own lists of the items
+        self._truth = {item.tobytes(): said for item, said in zip(self.items, truth, strict=True)}
+
+    def of(self, graph: onnx.ModelProto) -> Statistics:
+        """Statistics over |dx| and |dy| of all crops, crop px.
+
+        Raises:
+            InferenceError: the graph gives something else than landmarks.
+        """
+        return statistics(self._differences(graph, self.items))
+
+    def validate(
+        self, graph: onnx.ModelProto, items: Iterable[Packed]
+    ) -> tuple[float, list[float]]:
+        """What NNCF asks for: one number for all items, and one for each; more is better."""
+        given = list(items)
+        try:
+            differences = self._differences(graph, given)
+        except InferenceError as error:
+            logger.debug("a candidate is no landmark network any more: %s", error)
+            return FLAWLESS - WORST, [FLAWLESS - WORST] * len(given)
+        if len(given) == len(self.items):
+            self.evaluations += 1
+            self._watch(self.evaluations, statistics(differences))
+        return self._score(differences), [self._score(one[None]) for one in differences]
+
+    def _score(self, differences: NDArray[np.float64]) -> float:
+        return FLAWLESS - min(self._budget.excess(statistics(differences)), WORST)
+
+    def _differences(self, graph: onnx.ModelProto, items: list[Packed]) -> NDArray[np.float64]:
+        truth = np.concatenate([self._truth[item.tobytes()] for item in items])
+        said = np.concatenate(self._run(graph, items))
+        differences: NDArray[np.float64] = (said.astype(np.float64) - truth) * self._half
+        return differences
+
+    def _run(self, graph: onnx.ModelProto, items: list[Packed]) -> list[NDArray[np.float32]]:
+        with _opened(graph) as backend:
+            return [backend.run(item).landmarks for item in items]
+
+
+def _opened(graph: onnx.ModelProto) -> Backend:
+    from runtime.backends.ort import OnnxRuntimeBackend  # an engine: when it is used
+
+    artifact = Artifact(path=Path("candidate"), kind="onnx", graph=graph.SerializeToString())
+    return OnnxRuntimeBackend(artifact, "cpu", FOR_PARITY)

@@ -1,0 +1,163 @@
+"""A float graph to an int8 one whose landmarks stay within a budget, by NNCF's accuracy control."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from export.int8.damage import FLAWLESS, WORST, Damage
+from export.int8.scope import Scope, choose_scope
+from parity.errors import Statistics
+from parity.plan_search import Budget
+from runtime.errors import BackendUnavailable, ExportError, one_line
+from runtime.spec import INPUT_NAME, InputSpec
+from runtime.unreported import unreported
+
+logger = logging.getLogger("starmark")
+
+# The control stops at the budget itself; the verdict is torch's word against the graph's, whose
+# rounding is not the control's.
+ROOM = 0.99
+# As many candidates between two words in the log.
+SAID_EVERY = 25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantised:
+    """A quantised graph.
+
+    Attributes:
+        graph: with QuantizeLinear and DequantizeLinear around what engines compute in int8.
+        scope: what stayed in fp32 from the outset.
+        found: its damage on the validation crops, crop px, in onnxruntime against the float graph.
+        evaluations: how many graphs were run to find it.
+    """
+
+    graph: onnx.ModelProto
+    scope: Scope
+    found: Statistics
+    evaluations: int
+
+
+def quantiser() -> str:
+    """Name and version, for the manifest.
+
+    Raises:
+        BackendUnavailable: it is not installed.
+    """
+    try:
+        return f"nncf {metadata.version('nncf')}"
+    except metadata.PackageNotFoundError as error:
+        raise BackendUnavailable(
+            "--precision int8",
+            expected="the package nncf, which quantises",
+            got="none",
+            action="Install it with pip install '.[int8]'",
+        ) from error
+
+
+def quantise(
+    graph: onnx.ModelProto,
+    calibration: NDArray[np.uint8],
+    validation: NDArray[np.uint8],
+    budget: Budget,
+    spec: InputSpec,
+) -> Quantised:
+    """Take every convolution to int8 that the budget allows.
+
+    Activations by their extremes over the calibration crops, weights by channel. Operators are
+    given back to fp32 one by one, the most harmful first, until the budget holds on the
+    validation crops; where it never does, the last candidate is returned all the same.
+
+    Args:
+        graph: simplified, float32, with a symbolic batch.
+        calibration: uint8 (N, S, S, 3) BGR crops.
+        validation: likewise, others.
+        budget: what is to hold, crop px.
+        spec: of the graph's input.
+
+    Raises:
+        BackendUnavailable: nncf is not installed.
+        ExportError: nncf failed.
+    """
+    quantiser()
+    scope = choose_scope(graph, spec)
+    watch = _Watch(budget)
+    damage = Damage(graph, validation, spec, budget, watch)
+    items = [{INPUT_NAME: spec.pack(crop[None])} for crop in calibration]
+    try:
+        with _quiet():
+            made = _by_nncf(graph, items, damage, scope)
+    except (KeyboardInterrupt, MemoryError, OSError):
+        raise
+    # a library that raises whatever its passes raise
+    except Exception as error:
+        raise ExportError(
+            quantiser(),
+            expected="a graph in int8",
+            got=one_line(f"{type(error).__name__}: {error}", 300),
+            action="Try other calibration pictures, or the versions in constraints.txt",
+        ) from error
+    return Quantised(graph=made, scope=scope, found=damage.of(made), evaluations=damage.evaluations)
+
+
+def _by_nncf(
+    graph: onnx.ModelProto, items: list[dict[str, Any]], damage: Damage, scope: Scope
+) -> onnx.ModelProto:
+    with unreported():
+        import nncf
+    nncf.set_log_level(logging.ERROR)
+    advanced = nncf.AdvancedQuantizationParameters(
+        # measured here: the quick correction of biases doubled the damage, and ranges cut at the
+        # mean of the extremes cost the rare large activations that decide
+        disable_bias_correction=True,
+        activations_range_estimator_params=nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX,
+        # for processors without VNNI, whose sums of products may overflow in 16 bits
+        overflow_fix=nncf.quantization.advanced_parameters.OverflowFix.DISABLE,
+    )
+    made: onnx.ModelProto = nncf.quantize_with_accuracy_control(
+        graph,
+        nncf.Dataset(items),
+        nncf.Dataset(damage.items),
+        damage.validate,
+        max_drop=ROOM,  # of the budget, whose excess the metric is
+        drop_type=nncf.DropType.ABSOLUTE,
+        subset_size=len(items),
+        ignored_scope=nncf.IgnoredScope(names=list(scope.reasons), validate=False),
+        advanced_quantization_parameters=advanced,
+        advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
+            ranking_subset_size=len(damage.items)
+        ),
+    )
+    return made
+
+
+class _Watch:
+    """Says now and then how far the search is: a full-size network takes many minutes."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._names = tuple(budget.limits_px)
+
+    def __call__(self, evaluations: int, found: Statistics | None) -> None:
+        if found is not None and evaluations % SAID_EVERY == 1:
+            values = ", ".join(f"{name} {getattr(found, name):.3f}" for name in self._names)
+            logger.info("  int8: candidate %d: %s crop px", evaluations, values)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back NNCF's bars and notes, which it prints also where there is no terminal."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+__all__ = ["FLAWLESS", "WORST", "Quantised", "quantise", "quantiser"]

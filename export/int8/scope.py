@@ -1,0 +1,123 @@
+"""Which operators an int8 export leaves in fp32, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import onnx
+
+from runtime.manifest import KeptFact
+from runtime.spec import InputSpec
+from runtime.stages import STEM_STRIDE
+
+# What NNCF may put between quantisers. Sums are no member: a residual stream that is rounded at
+# every block is where most of the damage came from, and sums cost next to nothing.
+QUANTISABLE = frozenset({"Conv", "BatchNormalization", "Relu", "MaxPool", "Resize", "Concat"})
+# Xx, yy, rr and the two boundary planes.
+MOST_PLANES = 5
+# Maps of this share of the maps' side or less: where the network decides which face it sees, and
+# 6 % of its arithmetic.
+SMALL_MAPS = 4
+
+DECODER = "the decoder: its sums over whole maps need more than 8 bits"
+PLANES = "coordinates: 8 bits would place every point on a grid of half a map's pixel"
+SMALL = "maps of at most {side} px: hardly any of the arithmetic, and most of the damage"
+NOT_QUANTISABLE = "sums, gates, normalisations and products: little to gain, and much to lose"
+RESTORED = "restored by the accuracy control, because the budget did not hold without it"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """What is left in fp32 from the outset: reasons by the node's name, in the graph's order."""
+
+    reasons: Mapping[str, str]
+
+
+def choose_scope(graph: onnx.ModelProto, spec: InputSpec) -> Scope:
+    """Look at every operator of a float graph.
+
+    Args:
+        graph: as `export.simplify` gives it: taps named, nodes named.
+        spec: its input.
+    """
+    sides = _sides(graph)
+    decoder = _after_last_maps(graph)
+    channels = {w.name: w.dims[1] for w in graph.graph.initializer if len(w.dims) == 4}
+    small = spec.size // STEM_STRIDE // SMALL_MAPS
+    reasons: dict[str, str] = {}
+    for node in graph.graph.node:
+        if node.name in decoder:
+            reasons[node.name] = DECODER
+        elif node.op_type not in QUANTISABLE:
+            reasons[node.name] = NOT_QUANTISABLE
+        elif node.op_type == "Conv":
+            if channels.get(node.input[1], MOST_PLANES + 1) <= MOST_PLANES and not _is_first(node):
+                reasons[node.name] = PLANES
+            elif sides.get(node.output[0], small + 1) <= small:
+                reasons[node.name] = SMALL.format(side=small)
+    return Scope(reasons=reasons)
+
+
+def kept_facts(graph: onnx.ModelProto, quantised: onnx.ModelProto, scope: Scope) -> list[KeptFact]:
+    """Every operator that computes in fp32 after all, by reason.
+
+    Args:
+        graph: the float graph.
+        quantised: what was made of it.
+        scope: what was left out from the outset.
+    """
+    int8 = quantised_convolutions(quantised)
+    found: dict[str, list[str]] = {}
+    for node in graph.graph.node:
+        why = scope.reasons.get(node.name)
+        if why is None and node.op_type == "Conv" and node.name not in int8:
+            why = RESTORED
+        if why is not None:
+            found.setdefault(why, []).append(node.name)
+    return [KeptFact(why=why, operators=tuple(names)) for why, names in found.items()]
+
+
+def quantised_convolutions(graph: onnx.ModelProto) -> set[str]:
+    """Names of the convolutions whose input and weights both come out of a quantiser."""
+    made_by = {name: node.op_type for node in graph.graph.node for name in node.output}
+    return {
+        node.name
+        for node in graph.graph.node
+        if node.op_type == "Conv"
+        and all(made_by.get(name) == "DequantizeLinear" for name in node.input[:2])
+    }
+
+
+def convolutions(graph: onnx.ModelProto) -> list[str]:
+    """Names of all convolutions."""
+    return [node.name for node in graph.graph.node if node.op_type == "Conv"]
+
+
+def _is_first(node: onnx.NodeProto) -> bool:
+    """The stem's convolution of the picture itself: 7x7, where planes are convolved by 1x1."""
+    kernel = next((a.ints for a in node.attribute if a.name == "kernel_shape"), (1, 1))
+    return max(kernel) > 1
+
+
+def _sides(graph: onnx.ModelProto) -> dict[str, int]:
+    """The longer side of every map, by the tensor's name."""
+    inferred = onnx.shape_inference.infer_shapes(graph).graph
+    found: dict[str, int] = {}
+    for value in (*inferred.value_info, *inferred.output):
+        dims = value.type.tensor_type.shape.dim
+        if len(dims) == 4:
+            found[value.name] = max(dims[2].dim_value, dims[3].dim_value)
+    return found
+
+
+def _after_last_maps(graph: onnx.ModelProto) -> set[str]:
+    """Names of the nodes that work on the last stack's fused maps."""
+    fused = [n for node in graph.graph.node for n in node.output if n.endswith(".fused")]
+    reached = {fused[-1]} if fused else set()
+    found: set[str] = set()
+    for node in graph.graph.node:  # a graph lists a tensor's maker before its readers
+        if reached.intersection(node.input):
+            found.add(node.name)
+            reached.update(node.output)
+    return found
