@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from export.int8.scope import quantised_convolutions
 from parity.errors import Statistics, statistics
 from parity.plan_search import Budget
 from runtime.backends.base import FOR_PARITY, Backend
@@ -40,7 +42,9 @@ class Damage:
 
     Attributes:
         items: the packed crops, one a batch.
-        evaluations: how many times a graph was run on them.
+        evaluations: how many times a graph was run on all of them.
+        best: the candidate in int8 with the least damage so far, as an ONNX file's bytes; None
+            before the first.
     """
 
     def __init__(
@@ -56,6 +60,8 @@ class Damage:
         self._watch = watch
         self.items = [spec.pack(crop[None]) for crop in crops]
         self.evaluations = 0
+        self.best: bytes | None = None
+        self._least = math.inf
         truth = self._run(graph, self.items)
         # by content: the quantiser hands out its own lists of the items
         self._truth = {item.tobytes(): said for item, said in zip(self.items, truth, strict=True)}
@@ -81,7 +87,13 @@ class Damage:
         if len(given) == len(self.items):
             self.evaluations += 1
             self._watch(self.evaluations, statistics(differences))
+            self._remember(graph, statistics(differences))
         return self._score(differences), [self._score(one[None]) for one in differences]
+
+    def _remember(self, graph: onnx.ModelProto, found: Statistics) -> None:
+        excess = self._budget.excess(found)
+        if excess < self._least and quantised_convolutions(graph):
+            self._least, self.best = excess, graph.SerializeToString()
 
     def _score(self, differences: NDArray[np.float64]) -> float:
         return FLAWLESS - min(self._budget.excess(statistics(differences)), WORST)

@@ -48,7 +48,8 @@ def choose_pictures(table: Int8Table) -> Int8Pictures:
     """Find the pictures, and hold the two sets apart.
 
     Raises:
-        InputError: no pictures where some are named, or embedded ones that are missing.
+        InputError: no pictures where some are named, one that cannot be read, or embedded ones that
+            are missing.
         ConfigError: too few, or a picture in both sets, under whatever name.
     """
     if not table.calibration:
@@ -61,6 +62,8 @@ def choose_pictures(table: Int8Table) -> Int8Pictures:
         calibration = [s for s in calibration if s not in validation]
     for name, samples in (("calibration", calibration), ("validation", validation)):
         _check_enough(name, samples)
+        for sample in samples:
+            read_picture(sample.path)  # now, and not after a minute of exporting
     _check_apart(calibration, validation)
     return Int8Pictures(
         calibration=tuple(calibration), validation=tuple(validation), embedded=False
