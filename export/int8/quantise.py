@@ -147,13 +147,16 @@ def _by_nncf(
 
 
 class _Watch:
-    """Says now and then how far the search is: a full-size network takes many minutes."""
+    """Says now and then how far the search is: a full-size network takes many minutes.
+
+    The first graph is the float one, the second the one that is int8 wherever it may be.
+    """
 
     def __init__(self, budget: Budget) -> None:
         self._names = tuple(budget.limits_px)
 
     def __call__(self, evaluations: int, found: Statistics | None) -> None:
-        if found is not None and evaluations % SAID_EVERY == 1:
+        if found is not None and evaluations % SAID_EVERY == 2:
             values = ", ".join(f"{name} {getattr(found, name):.3f}" for name in self._names)
             logger.info("  int8: candidate %d: %s crop px", evaluations, values)
 
