@@ -12,15 +12,22 @@ import msgspec
 
 from export import pipeline
 from export.atc_options import FILE_OPTIONS, AtcTable
-from export.config import ExportConfig, OnnxTable, check_config, read_config
+from export.config import (
+    REWRITES,
+    ExportConfig,
+    OnnxTable,
+    Rewrite,
+    check_config,
+    in_order,
+    read_config,
+)
 from export.folder import check_output
 from export.freshness import old_manifest, up_to_date
-from export.int8.table import USUAL_P99_PX, Int8Table
+from export.int8.options import add_int8_options, override_int8
 from export.job import Job, prepare
 from export.om_plan import OmPlan, plan_om
 from export.om_step import commands
 from export.to_om import conversions, setting_files
-from parity.precision_plan import parse_budget
 from runtime import command_line
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
 from runtime.files import shown
@@ -62,7 +69,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     add("--exporter", choices=("auto", "torchscript", "dynamo"), help="instead of [onnx] exporter")
     add("--opset", type=int, metavar="N", help="instead of [onnx] opset")
     add("--input", choices=("float32", "uint8"), help="instead of [onnx] input")
-    _add_int8_options(parser)
+    add_int8_options(parser)
+    add("--rewrites", metavar="NAMES", help="instead of [onnx] rewrites: none, all or NAME,NAME")
     add("--max-mean", type=float, metavar="PX", help="instead of [parity] max_mean_px")
     add("--max-error", type=float, metavar="PX", help="instead of [parity] max_error_px")
     add("--taps", action="store_true", help="a debug bundle: also give the tensors inside (slow)")
@@ -75,22 +83,6 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(given[:cut])
     arguments.passed_on = tuple(given[cut + 1 :])
     return arguments
-
-
-def _add_int8_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("int8 (into build/NAME_int8; instead of [int8])").add_argument
-    add("--precision", choices=("fp32", "int8"), help="instead of precision (default fp32)")
-    add(
-        "--budget",
-        metavar="LIMITS",
-        help="what int8 may move the points on --validation, crop px, for example p99=0.5,max=2"
-        f" (default p99={USUAL_P99_PX:g})",
-    )
-    for which, what in (
-        ("calibration", "pictures, folders or globs to take ranges from (default: embedded ones)"),
-        ("validation", "others, to hold the budget on (default: every third for --calibration)"),
-    ):
-        add(f"--{which}", nargs="+", metavar="PATH", help=what)
 
 
 def _add_atc_options(parser: argparse.ArgumentParser) -> None:
@@ -159,13 +151,15 @@ def _override(config: ExportConfig, arguments: argparse.Namespace) -> ExportConf
         onnx = replace(onnx, opset=arguments.opset)
     if arguments.input is not None:
         onnx = replace(onnx, input=arguments.input)
+    if arguments.rewrites is not None:
+        onnx = replace(onnx, rewrites=_rewrites(arguments.rewrites))
     limits = config.parity
     if arguments.max_mean is not None:
         limits = replace(limits, max_mean_px=arguments.max_mean)
     if arguments.max_error is not None:
         limits = replace(limits, max_error_px=arguments.max_error)
     precision = arguments.precision or config.precision
-    int8 = _override_int8(config.int8, precision, arguments)
+    int8 = override_int8(config.int8, precision, arguments)
     weights = config.weights
     if arguments.weights is not None:
         weights = str(Path.cwd() / arguments.weights)
@@ -182,30 +176,10 @@ def _override(config: ExportConfig, arguments: argparse.Namespace) -> ExportConf
     return check_config(changed, arguments.config)
 
 
-def _override_int8(table: Int8Table, precision: str, arguments: argparse.Namespace) -> Int8Table:
-    """The command line over the [int8] table; pictures are taken from the current folder.
-
-    Raises:
-        ConfigError: options for int8 without int8, or no possible budget.
-    """
-    named = [o for o in ("budget", "calibration", "validation") if getattr(arguments, o)]
-    if named and precision != "int8":
-        raise ConfigError(
-            f"--{named[0]}",
-            expected="an int8 export, which it is about",
-            got=f"precision {precision}",
-            action="Add --precision int8, or leave it out",
-        )
-    if arguments.budget is not None:
-        table = table.with_budget(parse_budget(arguments.budget, "crop"))
-    if arguments.calibration is not None:
-        # pictures named here replace all of the file's
-        table = msgspec.structs.replace(
-            table, calibration=tuple(arguments.calibration), validation=()
-        )
-    if arguments.validation is not None:
-        table = msgspec.structs.replace(table, validation=tuple(arguments.validation))
-    return table
+def _rewrites(text: str) -> tuple[Rewrite, ...]:
+    if text in ("none", "all"):
+        return REWRITES if text == "all" else ()
+    return in_order([name.strip() for name in text.split(",")], "--rewrites")
 
 
 def _dry_run(job: Job) -> int:

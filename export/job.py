@@ -13,7 +13,11 @@ from parity.report.html.packages import check_packages
 from parity.samples import Sample, default_samples
 from runtime.errors import ArtifactError, ConfigError
 from runtime.files import sha256_file, shown
+from runtime.manifest import CheckpointFact, ErrorFact, OnnxFact
+from runtime.quantisation import QuantisationFact
 from runtime.source import Source, find_artifact
+from runtime.spec import Architecture, ModelSpec, spec_of
+from runtime.stages import tap_shapes
 
 DEBUG_SUFFIX = "-taps"
 INT8_SUFFIX = "_int8"
@@ -41,6 +45,30 @@ class Job:
     om: OmPlan
     taps: bool = False
     int8: Int8Pictures | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphFacts:
+    """What is known of model.onnx once it is there.
+
+    Attributes:
+        verification: of the float graph, where a quantised one was made of it just now.
+    """
+
+    checkpoint: CheckpointFact
+    onnx: OnnxFact
+    quantisation: QuantisationFact | None = None
+    verification: dict[str, ErrorFact] | None = None
+
+
+def model_spec(job: Job, found: Architecture) -> ModelSpec:
+    """Say what the exported model takes and gives."""
+    return spec_of(
+        points=found.points,
+        size=found.size,
+        taps=tap_shapes(found) if job.taps else None,
+        bytes_in=job.config.onnx.input == "uint8",
+    )
 
 
 def prepare(

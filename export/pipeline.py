@@ -33,7 +33,7 @@ from export.freshness import (
     up_to_date,
     versions_of,
 )
-from export.job import Job
+from export.job import GraphFacts, Job, model_spec
 from export.om_plan import NO_OM
 from export.om_step import make_oms
 from parity.compare import judged_comparison
@@ -45,30 +45,23 @@ from parity.selftest import make_selftest
 from parity.verdict import Limits
 from runtime.command_line import step
 from runtime.detector import Detector
-from runtime.errors import ConfigError, one_line
+from runtime.errors import one_line
 from runtime.files import json_text, sha256_file, shown, write_text_whole
 from runtime.manifest import (
     ONNX_NAME,
     SELFTEST_NAME,
-    CheckpointFact,
     ErrorFact,
     Manifest,
     OmFact,
-    OnnxFact,
     ParityFact,
-    QuantisationFact,
     check_file,
     file_fact,
     save_manifest,
 )
 from runtime.source import Source, find_artifact
-from runtime.spec import InputSpec, ModelSpec, spec_of
-from runtime.stages import tap_shapes
+from runtime.spec import InputSpec
 
 logger = logging.getLogger("starmark")
-
-# Of an int8 export, while it is made.
-FLOAT_NAME = "model_fp32.onnx"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +100,7 @@ def run(job: Job) -> Outcome:
         checkpoint = made.checkpoint
         keys = {"onnx": graph_key(job), **judge_keys(job, sha256_file(staging / ONNX_NAME))}
         verification = made.verification or _verify(job, old, keys, staging / ONNX_NAME)
-        spec = _spec(job, checkpoint)
+        spec = model_spec(job, checkpoint.architecture)
         findings = _preflight(job, old, keys, staging, spec.input)
         parity, report = _judge(job, old, keys, staging)
         _make_selftest(job, old, keys, staging)
@@ -136,103 +129,18 @@ def run(job: Job) -> Outcome:
     return Outcome(folder=folder, manifest=manifest, passed=parity.passed, text=text)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Graph:
-    """What is known of model.onnx once it is there; of a quantised one, all of its verification."""
-
-    checkpoint: CheckpointFact
-    onnx: OnnxFact
-    quantisation: QuantisationFact | None = None
-    verification: dict[str, ErrorFact] | None = None
-
-
-def _make_graph(job: Job, old: Manifest | None, staging: Path) -> _Graph:
+def _make_graph(job: Job, old: Manifest | None, staging: Path) -> GraphFacts:
     if old is not None and old.steps.get("onnx") == graph_key(job):
         logger.info("up to date: onnx")
         shutil.copyfile(check_file(job.output, old, ONNX_NAME), staging / ONNX_NAME)
         # the same bytes may come under another name
         checkpoint = msgspec.structs.replace(old.checkpoint, file=shown(job.weights.name))
-        return _Graph(checkpoint=checkpoint, onnx=old.onnx, quantisation=old.quantisation)
-    checkpoint, fact = _export_graph(job, staging / ONNX_NAME)
-    if job.int8 is None:
-        return _Graph(checkpoint=checkpoint, onnx=fact)
+        return GraphFacts(checkpoint=checkpoint, onnx=old.onnx, quantisation=old.quantisation)
 
-    from export.int8.step import of_quantised, quantise_graph  # as below
-
-    (staging / ONNX_NAME).rename(staging / FLOAT_NAME)
-    # first: quantising takes minutes, and a float graph that is wrong makes them worthless
-    verification = _verified(job, staging / FLOAT_NAME)
-    quantisation = quantise_graph(
-        staging / FLOAT_NAME,
-        staging / ONNX_NAME,
-        job.int8,
-        job.config.int8,
-        _spec(job, checkpoint).input,
-        checkpoint.architecture,
-    )
-    (staging / FLOAT_NAME).unlink()
-    return _Graph(
-        checkpoint=checkpoint,
-        onnx=of_quantised(fact, staging / ONNX_NAME),
-        quantisation=quantisation,
-        verification=verification,
-    )
-
-
-def _export_graph(job: Job, target: Path) -> tuple[CheckpointFact, OnnxFact]:
     # here and not above: an export with nothing to do must not pay for torch and onnx
-    from export.byte_input import with_byte_input
-    from export.simplify import check_graph, operator_counts, simplifier, simplify
-    from export.to_onnx import export_graph
+    from export.onnx_step import make_graph
 
-    with step(f"export {job.weights.name}"):
-        exported = export_graph(job.weights, job.config.onnx)
-    checkpoint = exported.checkpoint
-    logger.info("%s: %s parameters, 0 missing, 0 unexpected keys", *_counted(checkpoint))
-    _check_model(job, checkpoint)
-    with step(f"simplify ({simplifier()})"):
-        graph = simplify(exported, taps_out=job.taps)
-        if job.config.onnx.input == "uint8":
-            graph = with_byte_input(graph, InputSpec(size=checkpoint.architecture.size))
-            check_graph(graph, checkpoint.architecture, taps_out=job.taps)
-        target.write_bytes(graph.SerializeToString(deterministic=True))
-    counts = operator_counts(graph)
-    fact = OnnxFact(
-        exporter=exported.exporter,
-        opset=exported.opset,
-        simplifier=simplifier(),
-        nodes=sum(counts.values()),
-        operators=counts,
-    )
-    logger.info("%s: opset %d by %s, %d nodes", ONNX_NAME, fact.opset, fact.exporter, fact.nodes)
-    return checkpoint, fact
-
-
-def _spec(job: Job, checkpoint: CheckpointFact) -> ModelSpec:
-    found = checkpoint.architecture
-    return spec_of(
-        points=found.points,
-        size=found.size,
-        taps=tap_shapes(found) if job.taps else None,
-        bytes_in=job.config.onnx.input == "uint8",
-    )
-
-
-def _counted(checkpoint: CheckpointFact) -> tuple[str, str]:
-    return checkpoint.file, f"{checkpoint.parameters:,}"
-
-
-def _check_model(job: Job, checkpoint: CheckpointFact) -> None:
-    wanted = job.config.model
-    found = (checkpoint.architecture.points, checkpoint.parameters)
-    if found != (wanted.points, wanted.parameters):
-        raise ConfigError(
-            str(job.weights),
-            expected=f"{wanted.points} points and {wanted.parameters:,} parameters,"
-            f" as the configuration of {job.config.name} says",
-            got=f"{found[0]} points and {found[1]:,} parameters",
-            action="Choose the configuration of this checkpoint, or correct its [model] table",
-        )
+    return make_graph(job, staging)
 
 
 def _verify(
@@ -241,17 +149,10 @@ def _verify(
     if old is not None and old.steps.get("verify") == keys["verify"]:
         logger.info("up to date: verify")
         return old.verification
-    return _verified(job, graph)
 
-
-def _verified(job: Job, graph: Path) -> dict[str, ErrorFact]:
     from export.verify import verify  # as above: imports no engine before it is needed
 
-    with step("verify torch against onnxruntime"):
-        found = verify(job.weights, graph, job.samples)
-    for name, fact in found.items():
-        logger.info("  %-18s mean %.2g, max %.2g crop px", name, fact.mean_px, fact.max_px)
-    return found
+    return verify(job.weights, graph, job.samples)
 
 
 def _preflight(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,12 +11,15 @@ from numpy.typing import NDArray
 
 from parity.samples import Sample
 from runtime.backends import open_backend
+from runtime.command_line import step
 from runtime.crop import crop_straight, crop_whole
 from runtime.errors import ExportError
 from runtime.landmarks import spread_of
 from runtime.manifest import ErrorFact
 from runtime.picture import read_picture
 from runtime.spec import InputSpec
+
+logger = logging.getLogger("starmark")
 
 # Measured between torch and onnxruntime in float32, full size and starter: means up to 3e-5 crop
 # px, maxima up to 5e-4. The limit on the maximum leaves room for one flip of the boundary gate,
@@ -40,6 +44,14 @@ def verify(checkpoint: Path, graph: Path, samples: Sequence[Sample]) -> dict[str
     Raises:
         ExportError: an output differs by more than rounding.
     """
+    with step("verify torch against onnxruntime"):
+        found = _compared(checkpoint, graph, samples)
+    for name, fact in found.items():
+        logger.info("  %-18s mean %.2g, max %.2g crop px", name, fact.mean_px, fact.max_px)
+    return found
+
+
+def _compared(checkpoint: Path, graph: Path, samples: Sequence[Sample]) -> dict[str, ErrorFact]:
     found: dict[str, ErrorFact] = {}
     with open_backend(checkpoint, "cpu") as torch, open_backend(graph, "cpu") as onnxruntime:
         spec = torch.spec.input

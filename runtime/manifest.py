@@ -10,6 +10,7 @@ import msgspec
 
 from runtime.errors import ArtifactError, one_line
 from runtime.files import json_text, sha256_file, write_text_whole
+from runtime.quantisation import QuantisationFact
 from runtime.spec import Architecture, InputSpec, ModelSpec
 
 MANIFEST_NAME = "manifest.json"
@@ -34,14 +35,46 @@ class CheckpointFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     architecture: Architecture
 
 
+class GraphCost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a graph takes to run, counted from its operators and shapes.
+
+    Attributes:
+        nodes: the most kernels that an engine starts; engines fuse some.
+        parameters: numbers in it: weights and constant maps.
+        gflop: 2 x multiply-adds of convolutions and matrix products, a picture.
+        activation_bytes: of the maps that all nodes read and write for a picture, in float32,
+            constant maps among them and the weights of convolutions, products and norms apart.
+            It is what a chip moves whose bandwidth is the limit, if it fuses nothing.
+    """
+
+    nodes: int
+    parameters: int
+    gflop: float
+    activation_bytes: int
+
+
 class OnnxFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the graph was made, and what is in it."""
+    """How the graph was made, and what is in it.
+
+    Attributes:
+        exporter: torchscript or dynamo.
+        opset: of the default domain.
+        simplifier: with its version.
+        nodes: how many.
+        operators: how many nodes of each type.
+        rewrites: of the network before it was exported; none where it is the published form.
+        cost: of this graph.
+        plain: of the graph that the same checkpoint gives without rewrites.
+    """
 
     exporter: str
     opset: int
     simplifier: str
     nodes: int
     operators: dict[str, int]
+    rewrites: tuple[str, ...]
+    cost: GraphCost
+    plain: GraphCost
 
 
 class ErrorFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,44 +123,6 @@ class ParityFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     max_error_px: float | None = None
 
 
-class KeptFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Operators of an int8 graph that compute in fp32, and why."""
-
-    why: str
-    operators: tuple[str, ...]
-
-
-class QuantisationFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How an int8 graph was made.
-
-    Attributes:
-        tool: name and version.
-        float_sha256: of the float graph it was made from, as `export --precision fp32` makes it.
-        budget_px: the limits, by statistic, crop px over |dx| and |dy|.
-        found_px: mean, p95, p99 and max against the float graph on the validation pictures, in
-            onnxruntime.
-        calibration_pictures, validation_pictures: how many.
-        pictures_sha256: one hash of both sets: files, boxes and which is in which.
-        embedded: both were cuts of the project's own portrait.
-        evaluations: how many candidates were run.
-        convolutions, int8_convolutions: how many there are, and how many compute in int8.
-        kept: what stayed in fp32, and why.
-    """
-
-    tool: str
-    float_sha256: str
-    budget_px: dict[str, float]
-    found_px: dict[str, float]
-    calibration_pictures: int
-    validation_pictures: int
-    pictures_sha256: str
-    embedded: bool
-    evaluations: int
-    convolutions: int
-    int8_convolutions: int
-    kept: tuple[KeptFact, ...]
-
-
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The bundle's own description. `digest` covers everything else in it but the timestamp."""
 
@@ -147,6 +142,24 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     steps: dict[str, str]
     created_utc: str
     digest: str = ""
+
+
+def cost_changes(onnx: OnnxFact) -> dict[str, str]:
+    """What the rewrites changed, for people: before and after; one figure where nothing changed."""
+
+    def change(form: str, before: float, after: float) -> str:
+        said = [format(number, form) for number in (before, after)]
+        return " -> ".join(dict.fromkeys(said))
+
+    before, after = onnx.plain, onnx.cost
+    return {
+        "nodes": change(",", before.nodes, after.nodes),
+        "parameters": change(",", before.parameters, after.parameters),
+        "GFLOP a picture": change(".2f", before.gflop, after.gflop),
+        "MB of maps a picture": change(
+            ",.0f", before.activation_bytes / 1e6, after.activation_bytes / 1e6
+        ),
+    }
 
 
 def seal(manifest: Manifest) -> Manifest:

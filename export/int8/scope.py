@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from runtime.manifest import KeptFact
+from runtime.quantisation import KeptFact
 from runtime.spec import InputSpec
 from runtime.stages import STEM_STRIDE
 

@@ -18,7 +18,8 @@ from parity.plan_search import Budget
 from parity.samples import sample_facts
 from runtime.command_line import step
 from runtime.files import sha256_file
-from runtime.manifest import OnnxFact, QuantisationFact
+from runtime.manifest import OnnxFact
+from runtime.quantisation import QuantisationFact
 from runtime.spec import CHECKPOINT_KEY, Architecture, InputSpec
 
 logger = logging.getLogger("starmark")
