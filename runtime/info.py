@@ -249,6 +249,7 @@ def _of_manifest(manifest: Manifest) -> Facts:
         "onnx": plain["onnx"],
         # before the rewrites and after them
         "inference_form": cost_changes(manifest.onnx),
+        **({"int8": plain["quantisation"]} if manifest.quantisation else {}),
         "om": plain["om"],
         "parity": {"verdict": verdict[manifest.parity.passed], **plain["parity"]},
         "versions": plain["versions"],

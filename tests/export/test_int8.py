@@ -17,6 +17,7 @@ from export.int8.quantise import quantise
 from export.int8.scope import DECODER, PLANES, RESTORED, choose_scope, quantised_convolutions
 from export.int8.table import Int8Table
 from parity.precision_plan import parse_budget
+from runtime import info
 from runtime.backends import open_backend
 from runtime.detector import Detector
 from runtime.errors import ConfigError, InputError
@@ -67,6 +68,17 @@ def test_bundle_is_an_ordinary_one_that_explains_itself(bundle: Path, tiny: Path
     assert {"QuantizeLinear", "DequantizeLinear"} <= manifest.onnx.operators.keys()
     assert {DECODER, PLANES} & {kept.why for kept in fact.kept}
     assert not (bundle / "model_fp32.onnx").exists()
+
+
+def test_info_says_what_stayed_in_fp32_and_why(
+    bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert info.main([str(bundle), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)["int8"]
+    assert said["int8_convolutions"] > 0
+    assert {kept["why"] for kept in said["kept"]} >= {DECODER}
+    assert info.main([str(bundle)]) == 0
+    assert DECODER in capsys.readouterr().out
 
 
 def test_report_carries_the_budget(bundle: Path) -> None:
