@@ -151,11 +151,13 @@ class Pipeline:
             try:
                 self._devices.submit(self._serve)
                 self._awake += 1
-            except RuntimeError as error:  # no thread to be had; others may wait for the same one
+            except (RuntimeError, MemoryError) as error:  # a thread cannot be started
+                # one that runs goes on with all of them; where none does, nobody would
                 stranded = [] if self._awake else [*self._ready.values()]
                 for one in stranded:
                     del self._ready[one.slot]
-                    one.fail(error)
+                    one.lost_device = True
+                    one.fail(_no_thread(error))
 
     def _serve(self) -> None:
         """Run what is ready, batch after batch, until nothing is."""
@@ -209,6 +211,17 @@ class Pipeline:
         """Some slots of the ring, which do not go over its end."""
         start = slot % self._slots
         return self._ring[start : start + count]
+
+
+def _no_thread(cause: BaseException) -> InferenceError:
+    error = InferenceError(
+        "stream",
+        expected="a thread for its device",
+        got=one_line(f"{type(cause).__name__}: {cause}", 300),
+        action="Raise the limit of processes (ulimit -u), or run fewer streams",
+    )
+    error.__cause__ = cause
+    return error
 
 
 def _without_frames(error: BaseException) -> BaseException:
