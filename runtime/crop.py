@@ -19,7 +19,7 @@ LONGEST_WARP_SIDE_PX = 32_766
 SHORTEST_WHOLE_SIDE_PX = 2
 # OpenCV's linear warp is twice as fast over four channels as over three, in the same bytes; up to
 # about this area of the cut that pays for widening it (measured on OpenCV 4.14 and 5.0).
-LARGEST_WIDENED_PX = 750 * 750
+LARGEST_WIDENED_PX = 450 * 450
 
 _WIDE, _SQUARE = Scratch(), Scratch()
 

@@ -63,9 +63,11 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             float32 (N, 3, size, size), or the crops' own bytes where the input is uint8 NHWC.
         """
         if self.dtype == "uint8":
-            if out is not None or (len(crops) > 1 and not isinstance(crops, np.ndarray)):
-                return np.stack(crops, out=out)
-            return crops if isinstance(crops, np.ndarray) else crops[0][np.newaxis]
+            if out is not None:
+                return np.stack([*crops], out=out)
+            if isinstance(crops, np.ndarray):
+                return crops
+            return crops[0][np.newaxis] if len(crops) == 1 else np.stack(crops)
         import cv2  # here: manifests and recordings are read where there is none
 
         batch = np.empty(self.shape(len(crops)), np.float32) if out is None else out
@@ -73,11 +75,11 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         with _CHANNELS.lent((3, self.size, self.size), np.uint8) as channels:
             for planes, crop in zip(batch, crops, strict=True):
                 # split first: numpy takes twice as long to convert every third byte
-                for plane, channel in zip(planes, cv2.split(crop, list(channels)), strict=True):
+                for plane, channel in zip(planes, cv2.split(crop, [*channels]), strict=True):
                     plane[...] = channel
                     # in place, and in the published order of operations: x / 127.5 - 1
-                    plane /= scale
-                    plane -= mean
+                    np.divide(plane, scale, out=plane)
+                    np.subtract(plane, mean, out=plane)
         return batch
 
     def of_bytes(self) -> InputSpec:

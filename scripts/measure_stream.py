@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from runtime.backends import Backend, Outputs  # noqa: E402  # after the path
-from runtime.detector import Detector  # noqa: E402
-from runtime.spec import spec_of  # noqa: E402
-from runtime.stream import Stream  # noqa: E402
+from runtime.backends import Backend, Outputs
+from runtime.detector import Detector
+from runtime.spec import spec_of
+from runtime.stream import Stream
 
 DEVICE_S = 5e-3
 SUFFIXES = (".jpg", ".png")
@@ -79,7 +79,8 @@ def main() -> int:
     rows = int(sys.argv[2]) if len(sys.argv) > 2 else 1000
     for kind in ("float32", "uint8"):
         for devices, batch in ((1, 1), (2, 1), (1, 4), (2, 4)):
-            print(measure(paths, rows, devices, batch, kind), flush=True)
+            sys.stdout.write(measure(paths, rows, devices, batch, kind) + "\n")
+            sys.stdout.flush()
     return 0
 
 

@@ -599,7 +599,7 @@ def test_a_device_that_cannot_begin_in_its_thread_raises_its_own_error() -> None
 
     class NoContext(Grey):
         def _run(self, batch: NDArray[Any]) -> Outputs:
-            raise failure() from OSError("no context")
+            raise failure() from OSError(f"no context for {len(batch)}")
 
     with pytest.raises(InferenceError, match="grey: expected a run") as caught:
         list(Stream(Detector(NoContext()), map(picture, range(9)), batch=3))
@@ -630,8 +630,8 @@ def test_an_engine_that_is_not_installed_is_named_before_anything_is_read(
     asked = map(picture, itertools.count())
     with pytest.raises(BackendUnavailable, match="pip install onnxruntime"):
         Stream(f"{starter_bundle}@cpu", asked)
+    monkeypatch.undo()
     with pytest.raises(BackendUnavailable, match="expected a provider of onnxruntime"):
-        monkeypatch.undo()
         Stream(starter_bundle, asked, devices=["cpu", "CUDAExecutionProvider"])
     assert next(asked).max() == 0
 
