@@ -201,7 +201,8 @@ class Pipeline:
                 job.fail(error)
             return
         seconds = {stage: value / len(jobs) for stage, value in said.timings.items()}
-        said = replace(said, taps={})  # rows are kept, and taps take tens of MB a picture
+        if said.taps:
+            said = replace(said, taps={})  # rows are kept, and taps take tens of MB a picture
         for index, job in enumerate(jobs):
             job.device = detector.device
             job.timings.update(seconds)
