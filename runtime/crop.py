@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from runtime import geometry
 from runtime.errors import InputError
 from runtime.geometry import F64
+from runtime.scratch import Scratch
 
 # OpenCV's warp keeps source coordinates in int16, see imgwarp.cpp and its SHRT_MAX checks.
 LONGEST_WARP_SIDE_PX = 32_766
@@ -19,6 +20,8 @@ SHORTEST_WHOLE_SIDE_PX = 2
 # OpenCV's linear warp is twice as fast over four channels as over three, in the same bytes; up to
 # about this area of the cut that pays for widening it (measured on OpenCV 4.14 and 5.0).
 LARGEST_WIDENED_PX = 450 * 450
+
+_WIDE, _SQUARE = Scratch(), Scratch()
 
 PICTURE_CONTRACT = (
     "a decoded picture: uint8 (H, W, 3) BGR; (H, W) grey, (H, W, 4) BGRA and uint16 are converted"
@@ -99,8 +102,6 @@ def crop_face(image: Any, face_bbox: Any, size: int) -> Crop:
     Raises:
         InputError: the picture or the box cannot be used.
     """
-    import cv2  # here: recordings are compared without it
-
     picture = check_picture(image)
     height, width = picture.shape[:2]
     box_xyxy = geometry.check_box(face_bbox, size_wh=(width, height))
@@ -118,15 +119,8 @@ def crop_face(image: Any, face_bbox: Any, size: int) -> Crop:
         )
     matrix = image_from_crop[:2].copy()
     matrix[:, 2] -= (x0, y0)
-    pixels = cv2.warpAffine(
-        _quick_to_warp(_plain(picture[y0:y1, x0:x1])),
-        matrix,
-        (size, size),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=(0, 0, 0, 0),
-    )
-    return Crop(pixels=to_bgr8(pixels), image_from_crop=image_from_crop)
+    pixels = _warped(_plain(picture[y0:y1, x0:x1]), matrix, size)
+    return Crop(pixels=pixels, image_from_crop=image_from_crop)
 
 
 def crop_whole(image: Any, size: int) -> Crop:
@@ -181,14 +175,30 @@ def _span(first: float, last: float, length: int) -> tuple[int, int]:
     return start, max(stop, start + 1)
 
 
-def _quick_to_warp(cut: NDArray[Any]) -> NDArray[Any]:
-    """Three channels of a small cut as four; see `LARGEST_WIDENED_PX`."""
-    import cv2
+def _warped(cut: NDArray[Any], matrix: F64, size: int) -> NDArray[np.uint8]:
+    """Warp a cut onto the square, as BGR; three channels as four, see `LARGEST_WIDENED_PX`."""
+    import cv2  # here: recordings are compared without it
+
+    def warp(source: NDArray[Any], square: NDArray[Any] | None = None) -> NDArray[Any]:
+        return cv2.warpAffine(
+            source,
+            matrix,
+            (size, size),
+            dst=square,
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=(0, 0, 0, 0),
+        )
 
     three = cut.dtype == np.uint8 and cut.ndim == 3 and cut.shape[2] == 3
-    if three and cut.shape[0] * cut.shape[1] <= LARGEST_WIDENED_PX:
-        return cv2.cvtColor(cut, cv2.COLOR_BGR2BGRA)
-    return cut
+    if not three or cut.shape[0] * cut.shape[1] > LARGEST_WIDENED_PX:
+        return to_bgr8(warp(cut))
+    with (
+        _WIDE.lent((*cut.shape[:2], 4), np.uint8) as wide,
+        _SQUARE.lent((size, size, 4), np.uint8) as square,
+    ):
+        # what leaves this function is new: crops are kept in traces
+        return to_bgr8(warp(cv2.cvtColor(cut, cv2.COLOR_BGR2BGRA, dst=wide), square))
 
 
 def _plain(picture: NDArray[Any]) -> NDArray[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -17,6 +17,7 @@ from runtime.backends.base import DEBUG_BUNDLE, FOR_PARITY
 from runtime.crop import Crop, crop_as
 from runtime.errors import InputError
 from runtime.landmarks import Landmarks
+from runtime.scratch import Scratch
 from runtime.source import Source
 from runtime.tracing import Trace, timed, traces_of
 
@@ -25,6 +26,8 @@ logger = logging.getLogger("starmark")
 # More crops than this go through the network in several calls: a full-size network's
 # intermediate maps take about 100 MB a picture.
 LARGEST_BATCH = 32
+
+_BATCH = Scratch()
 
 
 class Detector:
@@ -179,10 +182,14 @@ class Detector:
 
     def _finish(self, crops: list[Crop], timings: list[dict[str, float]]) -> list[Trace]:
         shared: dict[str, float] = {}
-        with timed(shared, "pack"):
-            pixels = [crop.pixels for crop in crops]
-            batch = self.spec.input.pack(np.stack(pixels) if len(pixels) > 1 else pixels[0][None])
-        said = self.backend.run(batch)
+        spec = self.spec.input
+        # a trace refers to the crop and to what the network said, never to a batch of floats
+        floats = spec.dtype == "float32"
+        lent = _BATCH.lent(spec.shape(len(crops)), spec.dtype) if floats else nullcontext()
+        with lent as memory:
+            with timed(shared, "pack"):
+                batch = spec.pack([crop.pixels for crop in crops], memory)
+            said = self.backend.run(batch)
         shared.update(said.timings)
         return traces_of(crops, said, timings, shared)
 

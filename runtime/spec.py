@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
+from runtime.scratch import Scratch
 from runtime.topology import Topology, topology_of
 
 INPUT_NAME = "image"
 OUTPUT_NAMES = ("landmarks", "covariance")
 # Metadata of our graphs: which weights they were made from.
 CHECKPOINT_KEY = "starmark.checkpoint_sha256"
+
+_CHANNELS = Scratch()
 
 
 class Architecture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,27 +47,39 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     mean: float = 127.5
     scale: float = 127.5
 
-    def pack(self, crops: NDArray[np.uint8]) -> NDArray[np.float32] | NDArray[np.uint8]:
+    def pack(
+        self,
+        crops: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
+        out: NDArray[Any] | None = None,
+    ) -> NDArray[np.float32] | NDArray[np.uint8]:
         """Turn crops into the batch this input takes.
 
         Args:
-            crops: uint8 (N, size, size, 3) BGR.
+            crops: N of uint8 (size, size, 3) BGR.
+            out: where to write the batch, of this input's shape and dtype; None is new memory, or
+                for uint8 NHWC the crops' own where they are one array or one crop.
 
         Returns:
-            float32 (N, 3, size, size), or the crops as they are where the input is uint8 NHWC.
+            float32 (N, 3, size, size), or the crops' own bytes where the input is uint8 NHWC.
         """
         if self.dtype == "uint8":
-            return crops
+            if out is not None:
+                return np.stack([*crops], out=out)
+            if isinstance(crops, np.ndarray):
+                return crops
+            return crops[0][np.newaxis] if len(crops) == 1 else np.stack(crops)
         import cv2  # here: manifests and recordings are read where there is none
 
-        batch = np.empty(self.shape(len(crops)), np.float32)
-        for planes, crop in zip(batch, crops, strict=True):
-            # split first: numpy takes twice as long to convert every third byte
-            for plane, channel in zip(planes, cv2.split(crop), strict=True):
-                plane[...] = channel
-        # in place, and in the published order of operations: x / 127.5 - 1
-        batch /= np.float32(self.scale)
-        batch -= np.float32(self.mean / self.scale)
+        batch = np.empty(self.shape(len(crops)), np.float32) if out is None else out
+        scale, mean = np.float32(self.scale), np.float32(self.mean / self.scale)
+        with _CHANNELS.lent((3, self.size, self.size), np.uint8) as channels:
+            for planes, crop in zip(batch, crops, strict=True):
+                # split first: numpy takes twice as long to convert every third byte
+                for plane, channel in zip(planes, cv2.split(crop, [*channels]), strict=True):
+                    plane[...] = channel
+                    # in place, and in the published order of operations: x / 127.5 - 1
+                    np.divide(plane, scale, out=plane)
+                    np.subtract(plane, mean, out=plane)
         return batch
 
     def of_bytes(self) -> InputSpec:

@@ -119,11 +119,11 @@ class Stream(Iterator[StreamRow]):
             self.detectors = _detectors(source, devices, settings, opening)
             _check_alike(self.detectors)
             pipeline = Pipeline(self.detectors, batch=batch, readers=readers)
-            # while every device runs a batch, the next lies ready and the one after is being read
-            self.ahead = 2 * (pipeline.batch * len(self.detectors) + readers)
+            self.ahead = pipeline.ahead
             owned = opening.pop_all()
         self._pipeline = pipeline
         self._jobs: deque[Job] = deque()
+        self._awaited: Job | None = None
         self._failure: BaseException | None = None
         self._count = 0
         self._process = os.getpid()
@@ -148,17 +148,27 @@ class Stream(Iterator[StreamRow]):
         try:
             self._pull()
             if self._jobs:
+                self._awaited = self._jobs[0]  # before it is taken out: `close` looks for both
                 return self._row(self._jobs.popleft())
             raise self._failure or StopIteration
-        except BaseException:
+        except BaseException as error:
+            closed = not self._shut_down.alive
             self.close()
+            if closed and isinstance(error, Exception):
+                raise StopIteration from None  # another thread's doing: the rest is dropped
             raise
 
     def close(self) -> None:
-        """Stop reading and running, and wait for what has begun; a second call does nothing."""
+        """Stop reading and running, and wait for what has begun; a second call does nothing.
+
+        Another thread may call it: a consumer that waits for a row then sees the stream end.
+        """
         self._items = None
-        self._jobs.clear()
         self._shut_down()
+        for job in (*self._jobs.copy(), self._awaited):
+            if job is not None:
+                job.said.cancel()
+        self._jobs.clear()
 
     def __enter__(self) -> Stream:
         return self
@@ -173,9 +183,9 @@ class Stream(Iterator[StreamRow]):
 
     def _pull(self) -> None:
         """Take in one picture, and more as long as the next row is not ready."""
-        while self._items is not None and len(self._jobs) < self.ahead:
+        while (items := self._items) is not None and len(self._jobs) < self.ahead:
             try:
-                item = next(self._items)
+                item = next(items)
             except StopIteration:
                 self._items = None
             except Exception as error:  # noqa: BLE001  # raised at its place, after the rows before

@@ -133,7 +133,8 @@ class Backend(ABC):
         """Run the network on packed crops.
 
         Args:
-            batch: what `spec.input` says, (N, ...), N at least 1.
+            batch: what `spec.input` says, (N, ...), N at least 1. Once this returns its memory is
+                the next batch's: outputs must not refer to it.
 
         Raises:
             InputError: another shape or dtype.

@@ -12,6 +12,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 import runtime.pipeline
 from runtime.backends import Backend, Outputs
 from runtime.detector import LARGEST_BATCH, Detector
-from runtime.errors import ConfigError, InferenceError, InputError
+from runtime.errors import BackendUnavailable, ConfigError, InferenceError, InputError
 from runtime.spec import spec_of
 from runtime.stream import MOST_READERS, Stream
 
@@ -514,3 +515,137 @@ def test_a_row_that_failed_lets_its_picture_go(
 
     assert [isinstance(row.error, InputError) for row in rows] == [True] * 3
     assert [made() for made in pictures] == [None] * 3
+
+
+class Waits(Grey):
+    """Holds its first call until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began, self.gate = threading.Event(), threading.Event()
+
+    def _run(self, batch: NDArray[Any]) -> Outputs:
+        self.began.set()
+        self.gate.wait()
+        return super()._run(batch)
+
+
+@pytest.mark.parametrize("wait_at", [0, 1])
+def test_closing_from_another_thread_ends_a_consumer_that_waits(wait_at: int) -> None:
+    """Whether the row it waits for is at the device or has not begun: the stream is over for it."""
+    backend = Waits()
+    stream = Stream(Detector(backend), map(picture, itertools.count()), readers=1)
+    rows: list[Any] = []
+    consumer = threading.Thread(target=lambda: rows.extend(stream), name="consumer")
+    if wait_at:
+        backend.gate.set()
+        next(stream)
+        backend.gate.clear()
+        backend.began.clear()
+    consumer.start()
+    assert backend.began.wait(10)
+    threading.Timer(0.1, backend.gate.set).start()  # close() waits for what has begun
+    stream.close()
+    consumer.join(10)
+
+    assert not consumer.is_alive()
+    assert len(rows) <= 1 + stream.ahead
+    assert next(stream, None) is None
+
+
+def test_closing_while_the_input_is_asked_ends_the_stream() -> None:
+    """What the input gives afterwards is dropped; nobody runs it, and nobody waits for it."""
+    asked, gate = threading.Event(), threading.Event()
+
+    def items() -> Iterator[U8]:
+        asked.set()
+        gate.wait()
+        yield picture(0)
+
+    stream = Stream(Detector(Grey()), items())
+    rows: list[Any] = []
+    consumer = threading.Thread(target=lambda: rows.extend(stream), name="consumer")
+    consumer.start()
+    assert asked.wait(10)
+    stream.close()
+    gate.set()
+    consumer.join(10)
+
+    assert not consumer.is_alive()
+    assert rows == []
+
+
+@pytest.mark.parametrize("on_error", ["raise", "yield"])
+def test_a_device_thread_that_cannot_start_says_why(
+    monkeypatch: pytest.MonkeyPatch, on_error: Any
+) -> None:
+    """A limit on threads, for one; nothing waits for the thread that never was."""
+    start = threading.Thread.start
+
+    def refusing(thread: threading.Thread) -> None:
+        if thread.name.startswith("starmark-device"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refusing)
+    stream = Stream(Detector(Grey()), map(picture, range(9)), on_error=on_error)
+    with pytest.raises(InferenceError, match="a thread for its device, got .*new thread") as caught:
+        list(stream)
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+def test_a_device_that_cannot_begin_in_its_thread_raises_its_own_error() -> None:
+    """As an NPU whose context cannot be made there does, at its first call."""
+
+    class NoContext(Grey):
+        def _run(self, batch: NDArray[Any]) -> Outputs:
+            raise failure() from OSError(f"no context for {len(batch)}")
+
+    with pytest.raises(InferenceError, match="grey: expected a run") as caught:
+        list(Stream(Detector(NoContext()), map(picture, range(9)), batch=3))
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+def test_rows_hold_no_taps() -> None:
+    """They are tens of MB a picture, and rows may be kept."""
+
+    class Tapped(Grey):
+        def __init__(self) -> None:
+            super().__init__()
+            self.spec = spec_of(points=2, size=SIZE, taps={"stem": (4, 8, 8)})
+
+        def _run(self, batch: NDArray[Any]) -> Outputs:
+            taps = {"stem": np.zeros((len(batch), 4, 8, 8), np.float32)}
+            return replace(super()._run(batch), taps=taps)
+
+    rows = list(Stream(Detector(Tapped()), map(picture, range(5)), batch=2))
+    assert [dict(row.trace.outputs.taps) for row in rows if row.trace] == [{}] * 5
+
+
+def test_an_engine_that_is_not_installed_is_named_before_anything_is_read(
+    monkeypatch: pytest.MonkeyPatch, starter_bundle: Path
+) -> None:
+    """With its package, and the stream leaves no thread."""
+    monkeypatch.setitem(sys.modules, "runtime.backends.ort", None)
+    asked = map(picture, itertools.count())
+    with pytest.raises(BackendUnavailable, match="pip install onnxruntime"):
+        Stream(f"{starter_bundle}@cpu", asked)
+    monkeypatch.undo()
+    with pytest.raises(BackendUnavailable, match="expected a provider of onnxruntime"):
+        Stream(starter_bundle, asked, devices=["cpu", "CUDAExecutionProvider"])
+    assert next(asked).max() == 0
+
+
+def test_a_batch_stays_as_it_was_packed_while_its_device_runs() -> None:
+    """Packed crops lie in a ring: none may be written over before its device is done."""
+
+    class Slow(Grey):
+        def _run(self, batch: NDArray[Any]) -> Outputs:
+            before = batch.copy()
+            time.sleep(5e-3)
+            np.testing.assert_array_equal(batch, before)
+            return super()._run(batch)
+
+    detectors = [Detector(Slow()), Detector(Grey(1))]
+    with Stream(detectors, map(picture, range(120)), batch=3, readers=4) as stream:
+        assert greys(list(stream)) == [*range(120)]
