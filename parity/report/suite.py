@@ -58,7 +58,8 @@ class RowFigures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         throughput: at batches of 1, 4 and 16.
         peak_bytes: resident set of the row's process, at its largest, after batches of 1.
         peak_bytes_batched: the same at the end, after batches of 16.
-        cold_start_s: from the start of a process to its first landmarks, median of `cold_starts`.
+        cold_starts_s: from the start of a process to its first landmarks, a fresh one each time.
+        cold_start_failure: why there are none; empty where there are.
         end_to_end: on a small and on a large picture.
         difference: from the plain export in onnxruntime; None where that row did not run.
         accuracy: against annotations, where pictures have them.
@@ -78,8 +79,8 @@ class RowFigures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     throughput: tuple[Throughput, ...]
     peak_bytes: int
     peak_bytes_batched: int
-    cold_start_s: float
-    cold_starts: int
+    cold_starts_s: tuple[float, ...]
+    cold_start_failure: str
     end_to_end: tuple[EndToEnd, ...]
     difference: Difference | None
     accuracy: SourceAccuracy | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from statistics import median
 
 from parity.report.suite import ModelRows, RowFigures, StreamRun, SuiteReport, SuiteRow
 from parity.suite.pairs import Ratio
@@ -37,15 +38,20 @@ def as_text(report: SuiteReport) -> str:
 def _model(model: ModelRows, pictures: int) -> list[str]:
     probe = model.gemm
     ran = [row for row in model.rows if row.figures is not None]
+    before, after = probe.before_gflops, probe.after_gflops
     lines = [
         f"{model.name} ({model.checkpoint})",
-        f"GEMM probe, fp32, GFLOP/s: {probe.before_gflops:.0f} before,"
-        + f" {probe.after_gflops:.0f} after",
+        f"GEMM probe, fp32: {before:.0f} GFLOP/s before, {after:.0f} after",
     ]
     if ran:
         for title, columns in TABLES:
             lines += ["", *_table(title.format(pictures=pictures), columns, ran)]
         lines += ["", *_end_to_end(ran)]
+        lines += [
+            f"{row.label}: no cold start: {row.figures.cold_start_failure}"
+            for row in ran
+            if row.figures and row.figures.cold_start_failure
+        ]
     absent = [row for row in model.rows if row.figures is None]
     if absent:
         lines += ["", "not run"]
@@ -95,7 +101,7 @@ def _stream(report: SuiteReport) -> list[str]:
 def _stream_run(run: StreamRun) -> str:
     order = "in order" if run.in_order else "NOT IN ORDER"
     return (
-        f"  {run.given:<8} {run.pictures:,} pictures ({run.distinct} repeated), {order}:"
+        f"  {run.given:<8} {run.pictures:,} pictures ({run.distinct} files, repeated), {order}:"
         f" device busy {run.utilisation:.1%}, {run.pictures_per_second:.0f} pictures/s, RSS"
         f" {run.early_rss_bytes / MIB:.1f} MiB after {run.early_after:,},"
         f" {run.late_rss_bytes / MIB:.1f} at the end"
@@ -113,6 +119,10 @@ def _spread(found: Ratio | None) -> str:
 
 def _number(value: float | None, digits: int = 1) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _cold_start(figures: RowFigures) -> str:
+    return f"{median(figures.cold_starts_s):.2f}" if figures.cold_starts_s else "-"
 
 
 def _speed(batch: int) -> Callable[[RowFigures], str]:
@@ -159,7 +169,7 @@ TABLES: tuple[tuple[str, tuple[Column, ...]], ...] = (
             ("16", 8, _speed(16)),
             ("peak MiB", 11, lambda f: f"{f.peak_bytes / MIB:.0f}"),
             ("with 16", 9, lambda f: f"{f.peak_bytes_batched / MIB:.0f}"),
-            ("cold start s", 14, lambda f: _number(f.cold_start_s, 2)),
+            ("cold start s", 14, _cold_start),
         ),
     ),
     (

@@ -64,11 +64,13 @@ class Apart:
     def close(self) -> None:
         """End the process: by closing its pipe, then by asking, then by force."""
         self._here.close()
-        for end in (lambda: None, self._process.terminate, self._process.kill):
-            end()
+        self._process.join(GRACE_S)
+        if self._process.exitcode is None:
+            self._process.terminate()
             self._process.join(GRACE_S)
-            if self._process.exitcode is not None:
-                break
+        if self._process.exitcode is None:
+            self._process.kill()
+            self._process.join()
 
     def kill(self) -> None:
         """End the process at once."""

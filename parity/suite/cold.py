@@ -17,15 +17,19 @@ from parity.suite.row_worker import PHOTO, face_box
 from runtime import command_line, process
 from runtime.errors import InferenceError, StarmarkError, one_line
 
-COLD_STARTS = 3
 PATIENCE_S = 900.0
 PHOTO_WH = (1024, 768)
 
 
 def cold_starts(
-    rows: Sequence[RowPlan], seed: int
+    rows: Sequence[RowPlan], count: int, seed: int
 ) -> tuple[dict[str, list[float]], dict[str, StarmarkError]]:
     """Start every row a few times, one at a time, in another random order each round.
+
+    Args:
+        rows: that are known to run.
+        count: processes of each.
+        seed: of the order.
 
     Returns:
         Seconds by the row's key, and why a row has none.
@@ -33,7 +37,7 @@ def cold_starts(
     seconds: dict[str, list[float]] = {row.key: [] for row in rows}
     failures: dict[str, StarmarkError] = {}
     rng = np.random.default_rng(seed)
-    for _ in command_line.progress(range(COLD_STARTS), "Cold starts", COLD_STARTS):
+    for _ in command_line.progress(range(count), "Cold starts", count):
         for index in rng.permutation(len(rows)):
             row = rows[index]
             if row.key in failures:
@@ -52,10 +56,10 @@ def seconds_to_landmarks(row: RowPlan) -> float:
     Raises:
         InferenceError: it ended without any, or took too long.
     """
-    asked = ColdStart(opening=row.opening, picture=PHOTO.resolve(), box_xyxy=face_box(PHOTO_WH))
+    asked = ColdStart(opening=row.opening, picture=str(PHOTO), box_xyxy=face_box(PHOTO_WH))
     command = [
         *(sys.executable, "-m", "parity.suite.first_landmarks"),
-        msgspec.json.encode(asked, enc_hook=str).decode(),
+        msgspec.json.encode(asked).decode(),
     ]
     # this process may run out of a checkout that its child would not find
     path = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)

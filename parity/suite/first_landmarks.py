@@ -24,7 +24,7 @@ class ColdStart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """What to open, and what to show to it."""
 
     opening: Opening
-    picture: Path
+    picture: str
     box_xyxy: tuple[float, float, float, float]
 
 
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 def _find(argv: list[str]) -> int:
     asked = msgspec.json.decode(argv[0], type=ColdStart)
     with asked.opening.detector() as detector:
-        detector.detect(read_picture(asked.picture), asked.box_xyxy)
+        detector.detect(read_picture(Path(asked.picture)), asked.box_xyxy)
         sys.stdout.write(f"{READY}\n")
         sys.stdout.flush()
     return EXIT_OK

@@ -18,7 +18,7 @@ from parity.recording import STAGES, Recording, load_recording
 from parity.report.benchmark import GemmProbe
 from parity.report.suite import Difference, EndToEnd, ModelRows, RowFigures, SuiteRow
 from parity.samples import Sample
-from parity.suite.cold import COLD_STARTS, cold_starts
+from parity.suite.cold import cold_starts
 from parity.suite.crew import Crew
 from parity.suite.pairs import Ratio, ratio
 from parity.suite.plan import EAGER, PLAIN, ModelPlan, RowPlan
@@ -31,9 +31,11 @@ from runtime.manifest import MANIFEST_NAME, read_manifest
 
 TIMED_RUNS = 3
 BATCHES = (4, 16)
-BATCH_ROUNDS = 5
 PICTURE_SIZES_WH = ((1920, 1080), (4000, 3000))
+# At most, of what takes longer than a run of the network, or is nobody's headline.
+BATCH_ROUNDS = 5
 PICTURE_ROUNDS = 10
+COLD_STARTS = 3
 
 
 @dataclass(kw_only=True, eq=False)
@@ -50,6 +52,7 @@ class Collected:
     peak: dict[str, int] = field(default_factory=dict)
     peak_batched: dict[str, int] = field(default_factory=dict)
     cold: dict[str, list[float]] = field(default_factory=dict)
+    cold_failures: dict[str, StarmarkError] = field(default_factory=dict)
     failures: dict[str, StarmarkError] = field(default_factory=dict)
 
 
@@ -95,18 +98,17 @@ def _collect(
         for size_wh in PICTURE_SIZES_WH:
             what = f"{plan.name}: {size_wh[0]} x {size_wh[1]}"
             found.detections[size_wh] = crew.rounds(
-                PICTURE_ROUNDS, what, "detect", size_wh, TIMED_RUNS
+                min(PICTURE_ROUNDS, rounds), what, "detect", size_wh, TIMED_RUNS
             )
         for size in BATCHES:
             what = f"{plan.name}: batch {size}"
-            found.batched[size] = crew.rounds(BATCH_ROUNDS, what, "network", size, 1)
+            found.batched[size] = crew.rounds(min(BATCH_ROUNDS, rounds), what, "network", size, 1)
         found.peak_batched = crew.each("peak_bytes")
         alive = set(crew.keys)
         found.failures = crew.failures
     # with nothing of the crew left in memory
-    cold, failures = cold_starts([row for row in running if row.key in alive], seed)
-    found.cold = cold
-    found.failures |= failures
+    still = [row for row in running if row.key in alive]
+    found.cold, found.cold_failures = cold_starts(still, min(COLD_STARTS, rounds), seed)
     return found
 
 
@@ -123,7 +125,8 @@ def _row(row: RowPlan, collected: Collected, probe: GemmProbe) -> SuiteRow:
         return bare
     if row.key in collected.failures:
         error = collected.failures[row.key]
-        missing = f"{error.where}: expected {error.expected}, got {error.got}"
+        where = error.where.removeprefix(f"{row.label}: ")
+        missing = f"{where}: expected {error.expected}, got {error.got}"
         return msgspec.structs.replace(bare, missing=missing, remedy=error.action)
     return msgspec.structs.replace(bare, figures=_figures(row, collected, probe))
 
@@ -147,8 +150,8 @@ def _figures(row: RowPlan, collected: Collected, probe: GemmProbe) -> RowFigures
         throughput=_throughput(key, rounds_ms, collected),
         peak_bytes=collected.peak[key],
         peak_bytes_batched=collected.peak_batched[key],
-        cold_start_s=median(collected.cold[key]),
-        cold_starts=COLD_STARTS,
+        cold_starts_s=tuple(collected.cold.get(key, ())),
+        cold_start_failure=str(collected.cold_failures.get(key, "")),
         end_to_end=tuple(
             end_to_end(size_wh, by_key[key]) for size_wh, by_key in collected.detections.items()
         ),
