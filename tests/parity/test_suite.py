@@ -144,7 +144,7 @@ def test_damaged_bundle_is_a_row_and_the_others_run(builds: Path, tmp_path: Path
 def test_ratios_are_medians_of_pairs() -> None:
     """A clock that halves in the middle of a run moves both of a pair, and no ratio."""
     clock = np.array([1.0, 1.0, 1.0, 2.0, 2.0])
-    found = ratio(20 * clock, 10 * clock)
+    found = ratio((20 * clock).tolist(), (10 * clock).tolist())
     assert (found.median, found.p10, found.p90) == (2, 2, 2)
 
     found = ratio([10, 10, 90], [10, 5, 10])

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import pytest
 from builders import ROOT, tiny_checkpoint
 
@@ -126,7 +128,7 @@ def test_order_is_another_one_each_round_and_the_same_each_time() -> None:
     def order(seed: int) -> list[str]:
         asked: list[str] = []
         crew = Crew(seed)
-        crew._working = dict.fromkeys("abcd", None)  # type: ignore[arg-type]  # nothing is asked
+        crew._working = dict.fromkeys("abcd", cast("Apart", None))  # nothing is really asked
         crew.ask = lambda key, *_: asked.append(key)  # type: ignore[method-assign]  # but noted
         crew.rounds(5, "Timing", "network")
         return asked
@@ -167,11 +169,8 @@ def test_simulated_device_takes_its_time_and_says_what_it_is() -> None:
     """Busy for as long as it says; an answer tells pictures apart."""
     device = SimulatedDevice(0.005)
     with Detector(device) as detector:
-        batch = detector.spec.input.pack
-        import numpy as np
-
         crops = np.stack([np.full((256, 256, 3), grey, np.uint8) for grey in (0, 255)])
-        said = detector.backend.run(batch(crops))
+        said = detector.backend.run(detector.spec.input.pack(crops))
 
     assert "simulated" in device.name
     assert device.busy_s >= 0.005
