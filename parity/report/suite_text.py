@@ -8,7 +8,7 @@ from statistics import median
 from parity.report.suite import ModelRows, RowFigures, StreamRun, SuiteReport, SuiteRow
 from parity.suite.pairs import Ratio
 
-LABEL = 28
+LABEL = 31
 MIB = 2**20
 Column = tuple[str, int, Callable[[RowFigures], str]]
 

@@ -127,8 +127,15 @@ def _row(row: RowPlan, collected: Collected, probe: GemmProbe) -> SuiteRow:
         error = collected.failures[row.key]
         where = error.where.removeprefix(f"{row.label}: ")
         missing = f"{where}: expected {error.expected}, got {error.got}"
-        return msgspec.structs.replace(bare, missing=missing, remedy=error.action)
+        return msgspec.structs.replace(bare, missing=missing, remedy=_remedy(row, error))
     return msgspec.structs.replace(bare, figures=_figures(row, collected, probe))
+
+
+def _remedy(row: RowPlan, error: StarmarkError) -> str:
+    """An error's next action; for what this processor lacks, the command for one that has it."""
+    if error.where.startswith("bf16 on "):
+        return f"on a processor with bf16: {row.command()}"
+    return error.action
 
 
 def _figures(row: RowPlan, collected: Collected, probe: GemmProbe) -> RowFigures:

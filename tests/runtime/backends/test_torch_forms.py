@@ -55,16 +55,16 @@ def test_compiler_that_fails_is_named_and_eager_goes_on(
 ) -> None:
     """Exit code 3's error, with what to install."""
 
-    class Refused(Exception):
+    class RefusedError(Exception):
         pass
 
     def refuse(_network: object) -> object:
-        raise Refused("no working C++ compiler found")
+        raise RefusedError("no working C++ compiler found")
 
     monkeypatch.setattr(torch, "compile", refuse)
     backend = opened(tiny)
     with pytest.raises(
-        BackendUnavailable, match=r"Refused: no working C\+\+.*apt-get install g\+\+"
+        BackendUnavailable, match=r"RefusedError: no working C\+\+.*apt-get install g\+\+"
     ):
         backend.use_form("compiled")
     assert backend.run(crops(1)).landmarks.shape == (1, 68, 2)
