@@ -12,7 +12,15 @@ import msgspec
 
 from export import pipeline
 from export.atc_options import FILE_OPTIONS, AtcTable
-from export.config import ExportConfig, OnnxTable, check_config, read_config
+from export.config import (
+    REWRITES,
+    ExportConfig,
+    OnnxTable,
+    Rewrite,
+    check_config,
+    in_order,
+    read_config,
+)
 from export.folder import check_output
 from export.freshness import old_manifest, up_to_date
 from export.job import Job, prepare
@@ -60,6 +68,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     add("--exporter", choices=("auto", "torchscript", "dynamo"), help="instead of [onnx] exporter")
     add("--opset", type=int, metavar="N", help="instead of [onnx] opset")
     add("--input", choices=("float32", "uint8"), help="instead of [onnx] input")
+    add("--rewrites", metavar="NAMES", help="instead of [onnx] rewrites: none, all or NAME,NAME")
     add("--max-mean", type=float, metavar="PX", help="instead of [parity] max_mean_px")
     add("--max-error", type=float, metavar="PX", help="instead of [parity] max_error_px")
     add("--taps", action="store_true", help="a debug bundle: also give the tensors inside (slow)")
@@ -140,6 +149,8 @@ def _override(config: ExportConfig, arguments: argparse.Namespace) -> ExportConf
         onnx = replace(onnx, opset=arguments.opset)
     if arguments.input is not None:
         onnx = replace(onnx, input=arguments.input)
+    if arguments.rewrites is not None:
+        onnx = replace(onnx, rewrites=_rewrites(arguments.rewrites))
     limits = config.parity
     if arguments.max_mean is not None:
         limits = replace(limits, max_mean_px=arguments.max_mean)
@@ -151,6 +162,12 @@ def _override(config: ExportConfig, arguments: argparse.Namespace) -> ExportConf
     atc = _override_atc(config.atc, arguments)
     changed = replace(config, onnx=onnx, parity=limits, weights=weights, atc=atc)
     return check_config(changed, arguments.config)
+
+
+def _rewrites(text: str) -> tuple[Rewrite, ...]:
+    if text in ("none", "all"):
+        return REWRITES if text == "all" else ()
+    return in_order([name.strip() for name in text.split(",")], "--rewrites")
 
 
 def _dry_run(job: Job) -> int:

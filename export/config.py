@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -27,6 +28,11 @@ TORCHSCRIPT_OPSET = 13
 DYNAMO_OPSET = 18
 
 Exporter = Literal["auto", "torchscript", "dynamo"]
+# of the network before it is exported, in the order they are applied; see export/inference_form.py
+Rewrite = Literal["batch_norms", "coordinates", "features", "merges", "heads"]
+REWRITES: tuple[Rewrite, ...] = get_args(Rewrite)
+# Measured: docs/inference_form.md.
+DEFAULT_REWRITES: tuple[Rewrite, ...] = ("batch_norms", "coordinates", "features", "merges")
 
 
 class ModelTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,11 +48,14 @@ class OnnxTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     Attributes:
         input: float32 is normalised by the host; uint8 are the crops' own bytes, which the graph
             normalises. ATC is given float32 graphs alone; AIPP makes their input of uint8.
+        rewrites: of the network before it is exported, equal but for rounding; none of them is the
+            published form.
     """
 
     exporter: Exporter = "auto"
     opset: int | None = None
     input: Literal["float32", "uint8"] = "float32"
+    rewrites: tuple[Rewrite, ...] = DEFAULT_REWRITES
 
 
 class ExportConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,7 +99,7 @@ def read_config(path: Path) -> ExportConfig:
 
 
 def check_config(config: ExportConfig, path: Path) -> ExportConfig:
-    """Check values that types cannot.
+    """Check values that types cannot, and put rewrites in their order.
 
     Raises:
         ConfigError: a value out of range.
@@ -126,6 +135,7 @@ def check_config(config: ExportConfig, path: Path) -> ExportConfig:
             "both",
             "For an .om take AIPP, for other engines uint8",
         )
+    rewrites = in_order(config.onnx.rewrites, f"{path}: onnx.rewrites")
     config.parity.check(f"{path}: parity")
     if config.parity.max_nme_increase_points is not None:
         raise _refused(
@@ -136,7 +146,25 @@ def check_config(config: ExportConfig, path: Path) -> ExportConfig:
         )
     check_atc(config.atc, f"{path}: atc")
     passed_on(config.atc.passed_on, aipp=config.atc.aipp)
-    return config
+    onnx = msgspec.structs.replace(config.onnx, rewrites=rewrites)
+    return msgspec.structs.replace(config, onnx=onnx)
+
+
+def in_order(names: Sequence[str], where: str) -> tuple[Rewrite, ...]:
+    """Give rewrites in the order they are applied, so that the same set is the same export.
+
+    Raises:
+        ConfigError: a name that is not known, or one named twice.
+    """
+    wrong = [name for name in names if name not in REWRITES or names.count(name) > 1]
+    if wrong:
+        raise ConfigError(
+            where,
+            expected=f"each once, of {', '.join(REWRITES)}",
+            got=", ".join(map(repr, names)),
+            action=f"Correct or remove {wrong[0]!r}",
+        )
+    return tuple(name for name in REWRITES if name in names)
 
 
 def config_facts(config: ExportConfig) -> dict[str, Any]:
@@ -164,6 +192,8 @@ def _translated(path: Path, error: msgspec.ValidationError) -> ConfigError:
     message, _, place = text.partition(" - at `$")
     where = place.strip("`.") or "top level"
     unknown = re.search(r"unknown field `(.+?)`", message)
+    if where.startswith("onnx.rewrites"):
+        message, where = one_line(message), f"onnx.rewrites, each once, of {', '.join(REWRITES)}"
     if unknown is None:
         return _refused(path, f"a valid value at {where}", one_line(message), "Correct that key")
     tables = {"model": ModelTable, "onnx": OnnxTable, "parity": Limits, "atc": AtcTable}

@@ -43,7 +43,7 @@ from parity.report.text import passing_options
 from parity.selftest import make_selftest
 from runtime.command_line import step
 from runtime.detector import Detector
-from runtime.errors import ConfigError, one_line
+from runtime.errors import one_line
 from runtime.files import json_text, sha256_file, shown, write_text_whole
 from runtime.manifest import (
     ONNX_NAME,
@@ -136,31 +136,9 @@ def _make_graph(job: Job, old: Manifest | None, staging: Path) -> tuple[Checkpoi
         return msgspec.structs.replace(old.checkpoint, file=shown(job.weights.name)), old.onnx
 
     # here and not above: an export with nothing to do must not pay for torch and onnx
-    from export.byte_input import with_byte_input
-    from export.simplify import check_graph, operator_counts, simplifier, simplify
-    from export.to_onnx import export_graph
+    from export.onnx_step import make_graph
 
-    with step(f"export {job.weights.name}"):
-        exported = export_graph(job.weights, job.config.onnx)
-    checkpoint = exported.checkpoint
-    logger.info("%s: %s parameters, 0 missing, 0 unexpected keys", *_counted(checkpoint))
-    _check_model(job, checkpoint)
-    with step(f"simplify ({simplifier()})"):
-        graph = simplify(exported, taps_out=job.taps)
-        if job.config.onnx.input == "uint8":
-            graph = with_byte_input(graph, InputSpec(size=checkpoint.architecture.size))
-            check_graph(graph, checkpoint.architecture, taps_out=job.taps)
-        (staging / ONNX_NAME).write_bytes(graph.SerializeToString(deterministic=True))
-    counts = operator_counts(graph)
-    fact = OnnxFact(
-        exporter=exported.exporter,
-        opset=exported.opset,
-        simplifier=simplifier(),
-        nodes=sum(counts.values()),
-        operators=counts,
-    )
-    logger.info("%s: opset %d by %s, %d nodes", ONNX_NAME, fact.opset, fact.exporter, fact.nodes)
-    return checkpoint, fact
+    return make_graph(job, staging)
 
 
 def _spec(job: Job, checkpoint: CheckpointFact) -> ModelSpec:
@@ -171,23 +149,6 @@ def _spec(job: Job, checkpoint: CheckpointFact) -> ModelSpec:
         taps=tap_shapes(found) if job.taps else None,
         bytes_in=job.config.onnx.input == "uint8",
     )
-
-
-def _counted(checkpoint: CheckpointFact) -> tuple[str, str]:
-    return checkpoint.file, f"{checkpoint.parameters:,}"
-
-
-def _check_model(job: Job, checkpoint: CheckpointFact) -> None:
-    wanted = job.config.model
-    found = (checkpoint.architecture.points, checkpoint.parameters)
-    if found != (wanted.points, wanted.parameters):
-        raise ConfigError(
-            str(job.weights),
-            expected=f"{wanted.points} points and {wanted.parameters:,} parameters,"
-            f" as the configuration of {job.config.name} says",
-            got=f"{found[0]} points and {found[1]:,} parameters",
-            action="Choose the configuration of this checkpoint, or correct its [model] table",
-        )
 
 
 def _verify(

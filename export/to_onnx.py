@@ -21,6 +21,7 @@ import runtime.network  # noqa: F401  # holds torch's device autoload back; must
 import torch
 
 from export.config import DYNAMO_OPSET, TORCHSCRIPT_OPSET, OnnxTable
+from export.inference_form import inference_form
 from runtime.errors import ExportError, one_line
 from runtime.files import shown
 from runtime.manifest import CheckpointFact
@@ -49,7 +50,7 @@ def export_graph(weights: Path, settings: OnnxTable) -> ExportedGraph:
 
     Args:
         weights: `.pkl`, `.pth` or `.safetensors`.
-        settings: exporter and opset; "auto" takes TorchScript where this torch has it.
+        settings: exporter, opset and rewrites; "auto" takes TorchScript where this torch has it.
 
     Returns:
         Input `image` float32 (N, 3, S, S), outputs `landmarks` (N, P, 2), `covariance`
@@ -78,7 +79,8 @@ def export_graph(weights: Path, settings: OnnxTable) -> ExportedGraph:
     export = _by_torchscript if exporter == "torchscript" else _by_dynamo
     try:
         with torch.no_grad(), _quiet():
-            graph = export(with_constant_maps(network), example, opset)
+            form = with_constant_maps(inference_form(network, settings.rewrites))
+            graph = export(form, example, opset)
     except (KeyboardInterrupt, MemoryError, OSError):
         raise
     # exporters fail with their own classes, different ones in each release of torch

@@ -2,15 +2,15 @@
 
 Convolutions are found again by the name of their weight (the dynamo exporter keeps the checkpoint's
 keys) or by their own (the TorchScript exporter writes the path of the module into it). What follows
-from a convolution's place is which tensor lies before and which behind it. Exporters fold a batch
-norm that follows a convolution into its weights, and take the coordinate channels out of it and add
-their share as a constant map: what is known of the checkpoint is put where it then belongs.
+from a convolution's place is which tensor lies before and which behind it. The export folds a batch
+norm that follows a convolution into its weights, and takes the coordinate channels out of it and
+adds their share behind it: what is known of the checkpoint is put where it then belongs.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from parity.stage_runs import F32
@@ -24,12 +24,12 @@ class ModuleTensors:
 
     Args:
         nodes: all of the graph's, in their order.
-        constants: names of what no picture reaches.
+        constants: what no picture reaches, by name; convolutions' weights with their `dims`.
     """
 
-    def __init__(self, nodes: Sequence[Any], constants: Collection[str]) -> None:
+    def __init__(self, nodes: Sequence[Any], constants: Mapping[str, Any]) -> None:
         self._nodes = nodes
-        self._constants = frozenset(constants)
+        self._constants = constants
         self._producer = {name: node for node in nodes for name in node.output}
         self._readers: dict[str, list[Any]] = {}
         for node in nodes:
@@ -47,20 +47,27 @@ class ModuleTensors:
             path = _module_of(node, values)
             if node.op_type == "Conv" and path:
                 given, made = values[path + MODULE_INPUT], values[path]
-                behind = self._behind(node)
-                if behind.op_type == "Add":  # of the constant map: without its channels the input
-                    found[self._stored(behind.output[0])] = made  # is another one
-                    continue
-                found[self._before(node.input[0])] = given
-                normed = None if behind.op_type == "BatchNormalization" else _norm(values, made)
-                found[self._stored(node.output[0])] = made if normed is None else normed
+                whole = node
+                if self._takes_part(node, given):  # of the module's channels: what the module
+                    whole = self._behind(node)  # gives is where the others' share is added
+                    if whole.op_type != "Add":
+                        continue
+                else:
+                    found[self._before(node.input[0])] = given
+                folded = self._behind(whole).op_type != "BatchNormalization"
+                normed = _norm(values, made) if folded else None
+                found[self._stored(whole.output[0])] = made if normed is None else normed
         return found
 
+    def _takes_part(self, node: Any, given: F32) -> bool:
+        """Whether a convolution takes but some of the channels that its module was given."""
+        weight = self._constants.get(node.input[1])
+        return weight is not None and int(weight.dims[1]) < given.shape[1]
+
     def _behind(self, node: Any) -> Any:
-        """The batch norm or the constant map that follows a convolution, or the node itself."""
+        """The batch norm or the sum that follows a node, or the node itself."""
         for reader in self._readers.get(self._stored(node.output[0]), ()):
-            mapped = reader.op_type == "Add" and self._constants.intersection(reader.input)
-            if reader.op_type == "BatchNormalization" or mapped:
+            if reader.op_type in ("BatchNormalization", "Add"):
                 return reader
         return node
 
@@ -76,16 +83,19 @@ class ModuleTensors:
         return plain if plain in self._producer else name
 
 
-def _module_of(node: Any, values: Mapping[str, F32]) -> str:
-    """Path of the module that a convolution was, empty where it is not known."""
-    keys: list[str] = [
-        name.partition(WEIGHT_SUFFIX)[0] for name in node.input if WEIGHT_SUFFIX in name
-    ]
+def module_paths(node: Any) -> tuple[str, ...]:
+    """The paths that a node's weights and its own name tell of, the likelier first."""
+    keys = [name.partition(WEIGHT_SUFFIX)[0] for name in node.input if WEIGHT_SUFFIX in name]
     path = ""
     for scope in node.name.strip("/").split("/")[:-1]:
         path = scope if not path or scope.startswith(f"{path}.") else f"{path}.{scope}"
     # a module that is called again has a number behind its name
-    for candidate in (*keys, path, re.sub(r"_[0-9]+$", "", path)):
+    return (*keys, path, re.sub(r"_[0-9]+$", "", path))
+
+
+def _module_of(node: Any, values: Mapping[str, F32]) -> str:
+    """Path of the module that a convolution was, empty where it is not known."""
+    for candidate in module_paths(node):
         if candidate in values and candidate + MODULE_INPUT in values:
             return candidate
     return ""

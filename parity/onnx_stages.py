@@ -9,7 +9,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from parity.module_tensors import ModuleTensors
+from parity.composed import composed_of
+from parity.module_tensors import ModuleTensors, module_paths
 from parity.stage_runs import F32, Shown, Step, image_of, stacks_in
 from runtime.backends.ort import open_graph
 from runtime.errors import ArtifactError, InferenceError, one_line
@@ -102,16 +103,32 @@ class OnnxStages:
     def weights(self, step: Step) -> dict[str, F32]:
         """What a step's convolution or batch norm multiplies with, by the place it is read at."""
         found: dict[str, F32] = {}
-        if not {step.output, *step.inputs} <= {*self._producer, INPUT_NAME}:
-            return found  # a step of another source's
-        for i in self._between((step.output,), {*step.inputs, INPUT_NAME}):
-            node = self._nodes[i]
+        for node in self._nodes_of(step):
             for place, name in enumerate(node.input):
                 if node.op_type in WEIGHTED_OPERATORS and name in self._constants:
                     found[f"{node.name} input {place}"] = onnx.numpy_helper.to_array(
                         self._constants[name]
                     )
         return found
+
+    def composed(self, step: Step) -> tuple[str, ...]:
+        """The checkpoint's modules that a step's weights were composed of at export, if any."""
+        return tuple(
+            dict.fromkeys(
+                key
+                for node in self._nodes_of(step)
+                if node.op_type in WEIGHTED_OPERATORS
+                for path in module_paths(node)
+                for key in composed_of(path)
+            )
+        )
+
+    def _nodes_of(self, step: Step) -> list[Any]:
+        """The nodes of a step; none of another source's step."""
+        if not {step.output, *step.inputs} <= {*self._producer, INPUT_NAME}:
+            return []
+        inside = self._between((step.output,), {*step.inputs, INPUT_NAME})
+        return [self._nodes[i] for i in inside]
 
     def close(self) -> None:
         """Let the sessions go."""

@@ -32,6 +32,8 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         relative_l2: of that step alone; None where it is not finite.
         channels: the few of `output` that carry the error; empty where it is spread over many.
         weights: what of the step's weights differs; empty where they could not be compared.
+        composed: the checkpoint's modules that the step's weights were composed of at export: a
+            fault there may come from any of them. Empty where each weight is one module's.
     """
 
     stage: str
@@ -43,6 +45,7 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     relative_l2: float | None = 0.0
     channels: tuple[int, ...] = ()
     weights: tuple[str, ...] = ()
+    composed: tuple[str, ...] = ()
 
 
 def find_operator(
@@ -88,6 +91,7 @@ def find_operator(
         relative_l2=errors[furthest],
         channels=channels_apart(known[step.output], made[furthest]),
         weights=weights_apart(one.weights(step), other.weights(step)),
+        composed=tuple(dict.fromkeys((*one.composed(step), *other.composed(step)))),
     )
 
 

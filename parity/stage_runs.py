@@ -102,6 +102,10 @@ class StagedSource(TappedSource, Protocol):
         """The weights a step multiplies with, by name; none where this source has no such step."""
         ...
 
+    def composed(self, step: Step) -> tuple[str, ...]:
+        """The checkpoint's modules that they were composed of at export; none of its own."""
+        ...
+
 
 def crop_of(shown: Shown) -> U8:
     """A picture's crop, for a source that is run.

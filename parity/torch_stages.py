@@ -64,6 +64,11 @@ class TorchStages:
         found: dict[str, F32] = self._probe.weights_of(step.output)
         return found
 
+    def composed(self, step: Step) -> tuple[str, ...]:
+        """A checkpoint's weights are its own."""
+        _ = step
+        return ()
+
     def close(self) -> None:
         """Close the backend."""
         self._backend.close()

@@ -22,7 +22,14 @@ from runtime.errors import (
 from runtime.fact_text import as_text
 from runtime.file_kind import HEAD_BYTES, no_file, seems_to_be
 from runtime.files import json_text, sha256_file, shown
-from runtime.manifest import MANIFEST_NAME, FileFact, Manifest, file_fact, read_manifest
+from runtime.manifest import (
+    MANIFEST_NAME,
+    FileFact,
+    Manifest,
+    cost_changes,
+    file_fact,
+    read_manifest,
+)
 from runtime.om_file import CONTAINERS, read_om
 from runtime.onnx_file import read_onnx
 from runtime.source import CHECKPOINT_SUFFIXES, Source
@@ -240,6 +247,8 @@ def _of_manifest(manifest: Manifest) -> Facts:
         "outputs": plain["spec"]["outputs"],
         "checkpoint": plain["checkpoint"],
         "onnx": plain["onnx"],
+        # before the rewrites and after them
+        "inference_form": cost_changes(manifest.onnx),
         "om": plain["om"],
         "parity": {"verdict": verdict[manifest.parity.passed], **plain["parity"]},
         "versions": plain["versions"],

@@ -15,7 +15,7 @@ from runtime.spec import Architecture, InputSpec, ModelSpec
 MANIFEST_NAME = "manifest.json"
 ONNX_NAME = "model.onnx"
 SELFTEST_NAME = "selftest.npz"
-SCHEMA = 2
+SCHEMA = 3
 
 
 class FileFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,14 +34,46 @@ class CheckpointFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     architecture: Architecture
 
 
+class GraphCost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a graph takes to run, counted from its operators and shapes.
+
+    Attributes:
+        nodes: the most kernels that an engine starts; engines fuse some.
+        parameters: numbers in it: weights and constant maps.
+        gflop: 2 x multiply-adds of convolutions and matrix products, a picture.
+        activation_bytes: of the maps that all nodes read and write for a picture, in float32,
+            constant maps among them and the weights of convolutions, products and norms apart.
+            It is what a chip moves whose bandwidth is the limit, if it fuses nothing.
+    """
+
+    nodes: int
+    parameters: int
+    gflop: float
+    activation_bytes: int
+
+
 class OnnxFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the graph was made, and what is in it."""
+    """How the graph was made, and what is in it.
+
+    Attributes:
+        exporter: torchscript or dynamo.
+        opset: of the default domain.
+        simplifier: with its version.
+        nodes: how many.
+        operators: how many nodes of each type.
+        rewrites: of the network before it was exported; none where it is the published form.
+        cost: of this graph.
+        plain: of the graph that the same checkpoint gives without rewrites.
+    """
 
     exporter: str
     opset: int
     simplifier: str
     nodes: int
     operators: dict[str, int]
+    rewrites: tuple[str, ...]
+    cost: GraphCost
+    plain: GraphCost
 
 
 class ErrorFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -108,6 +140,24 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     steps: dict[str, str]
     created_utc: str
     digest: str = ""
+
+
+def cost_changes(onnx: OnnxFact) -> dict[str, str]:
+    """What the rewrites changed, for people: before and after; one figure where nothing changed."""
+
+    def change(form: str, before: float, after: float) -> str:
+        said = [format(number, form) for number in (before, after)]
+        return " -> ".join(dict.fromkeys(said))
+
+    before, after = onnx.plain, onnx.cost
+    return {
+        "nodes": change(",", before.nodes, after.nodes),
+        "parameters": change(",", before.parameters, after.parameters),
+        "GFLOP a picture": change(".2f", before.gflop, after.gflop),
+        "MB of maps a picture": change(
+            ",.0f", before.activation_bytes / 1e6, after.activation_bytes / 1e6
+        ),
+    }
 
 
 def seal(manifest: Manifest) -> Manifest:

@@ -11,6 +11,7 @@ from builders import TINY
 
 from runtime.manifest import (
     CheckpointFact,
+    GraphCost,
     Manifest,
     OmFact,
     OnnxFact,
@@ -31,6 +32,7 @@ OM = OmFact(
     options={},
     atc_version="8.5.0",
 )
+COST = GraphCost(nodes=1, parameters=1, gflop=0.001, activation_bytes=4)
 
 
 def empty_bundle(
@@ -50,7 +52,16 @@ def empty_bundle(
         name=name,
         spec=spec_of(points=68),
         checkpoint=CheckpointFact(file="w.pkl", sha256="0" * 64, parameters=1, architecture=TINY),
-        onnx=OnnxFact(exporter="torchscript", opset=13, simplifier="", nodes=1, operators={}),
+        onnx=OnnxFact(
+            exporter="torchscript",
+            opset=13,
+            simplifier="",
+            nodes=1,
+            operators={},
+            rewrites=(),
+            cost=COST,
+            plain=COST,
+        ),
         verification={},
         parity=ParityFact(passed=passed),
         om=om,

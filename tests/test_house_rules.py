@@ -98,7 +98,12 @@ def test_importing_runtime_needs_the_standard_library_alone() -> None:
 def test_engines_stand_in_their_own_rooms() -> None:
     """`import torch`, `import onnxruntime`, `import acl` and `subprocess` each have their homes."""
     homes = {
-        "torch": {"runtime/network", "runtime/backends/pytorch.py", "export/to_onnx.py"},
+        "torch": {
+            "runtime/network",
+            "runtime/backends/pytorch.py",
+            "export/to_onnx.py",
+            "export/inference_form.py",
+        },
         "onnxruntime": {"runtime/backends/ort.py", "export/preflight/magnitudes.py"},
         "openvino": {"runtime/backends/openvino.py"},
         "acl": {"runtime/backends/acl.py"},

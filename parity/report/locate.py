@@ -178,6 +178,8 @@ def _operator(report: LocateReport) -> list[str]:
     if found.channels:
         channels = ", ".join(str(channel) for channel in found.channels)
         lines.append(f"  nearly all of it in channel {channels} of {found.output}")
+    if found.composed:
+        lines.append(f"  composed at export of the checkpoint's {', '.join(found.composed)}")
     return lines + [f"  weight {weight}" for weight in found.weights[:MOST_WEIGHTS]]
 
 

@@ -1,4 +1,7 @@
-"""The landmark network in PyTorch. Only the PyTorch backend and `export.to_onnx` may import it."""
+"""The landmark network in PyTorch.
+
+Only the PyTorch backend, `export.to_onnx` and `export.inference_form` may import it.
+"""
 
 import os
 

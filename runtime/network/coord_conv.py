@@ -53,7 +53,7 @@ def boundary_planes(heat: Tensor, planes: Tensor) -> Tensor:
     return torch.where(gate, xx_yy, torch.zeros_like(xx_yy))
 
 
-def norm_relu(x: Tensor, bn: nn.BatchNorm2d | None) -> Tensor:
+def norm_relu(x: Tensor, bn: nn.Module | None) -> Tensor:
     """Batch norm and ReLU where there is one (the stem); nothing in an hourglass."""
     return x if bn is None else functional.relu(bn(x))
 
@@ -87,7 +87,7 @@ class CoordConv(nn.Module):
         self.conv = nn.Conv2d(
             in_channels + extra, out_channels, kernel, stride, padding=self.padding
         )
-        self.bn = nn.BatchNorm2d(out_channels) if batch_norm else None
+        self.bn: nn.Module | None = nn.BatchNorm2d(out_channels) if batch_norm else None
         # Not persistent: the checkpoint does not hold them.
         self.register_buffer("planes", coordinate_planes(side), persistent=False)
 

@@ -90,7 +90,12 @@ class StackedHourglass(nn.Module):
     Attributes:
         stages: what it runs, in order.
         gives: names of the tensors that `forward` returns; an exporter adds the taps.
+        out_maps: None but in an inference form, there the three heads of a stack as one.
+        merge_maps: None but in an inference form, there the three merges of maps as one.
     """
+
+    out_maps: nn.ModuleList | None
+    merge_maps: nn.ModuleList | None
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -129,6 +134,7 @@ class StackedHourglass(nn.Module):
         self.merge_edgemaps = self._heads(a.contours, a.channels, a.stacks - 1)
         self.merge_pointmaps = self._heads(a.points, a.channels, a.stacks - 1)
         self.e2h_transform = EdgeToHeatmap(a.points, a.contours)
+        self.out_maps = self.merge_maps = None
 
     @staticmethod
     def _heads(in_channels: int, out_channels: int, count: int) -> nn.ModuleList:
@@ -153,27 +159,46 @@ class StackedHourglass(nn.Module):
             case "features":
                 made = self.features[index](*inputs)
             case "heatmaps":
-                raw = self.out_heatmaps[index](*inputs)
+                raw = self._head(self.out_heatmaps, index, *inputs)
                 made = functional.relu(functional.instance_norm(raw, eps=1e-5))
             case "pointmaps":
-                made = torch.sigmoid(self.out_pointmaps[index](*inputs))
+                made = torch.sigmoid(self._head(self.out_pointmaps, index, *inputs))
             case "edgemaps":
-                made = torch.sigmoid(self.out_edgemaps[index](*inputs))
+                made = torch.sigmoid(self._head(self.out_edgemaps, index, *inputs))
             case "fused":
                 heat, point, edge = inputs
                 made = self.e2h_transform(edge) * point * heat
             case "merged":
-                x, features, heat, point, edge = inputs
-                made = (
-                    x
-                    + self.merge_features[index](features)
-                    + self.merge_heatmaps[index](heat)
-                    + self.merge_pointmaps[index](point)
-                    + self.merge_edgemaps[index](edge)
-                )
+                x, features, *maps = inputs
+                made = x + self.merge_features[index](features)
+                if self.merge_maps is not None:
+                    made = made + self.merge_maps[index](torch.cat(maps, dim=1))
+                else:
+                    for merge, one in zip(self.merges, maps, strict=True):
+                        made = made + merge[index](one)
             case _:
                 return soft_argmax(*inputs)
         return (made,)
+
+    @property
+    def heads(self) -> tuple[nn.ModuleList, nn.ModuleList, nn.ModuleList]:
+        """What makes heatmaps, point maps and edge maps of features, a convolution a stack."""
+        return self.out_heatmaps, self.out_pointmaps, self.out_edgemaps
+
+    @property
+    def merges(self) -> tuple[nn.ModuleList, nn.ModuleList, nn.ModuleList]:
+        """What takes the same maps into the next stack's input, a convolution a stack but one."""
+        return self.merge_heatmaps, self.merge_pointmaps, self.merge_edgemaps
+
+    def _head(self, head: nn.ModuleList, index: int, features: Tensor) -> Tensor:
+        """One head's maps before their activation, of its own or out of the one for all three."""
+        if self.out_maps is None:
+            raw: Tensor = head[index](features)
+            return raw
+        a = self.architecture
+        widths = [a.points, a.points, a.contours]
+        place = next(place for place, one in enumerate(self.heads) if one is head)
+        return torch.split(self.out_maps[index](features), widths, dim=1)[place]
 
     def tensors(self, image: Tensor, names: Collection[str]) -> dict[str, Tensor]:
         """Run every stage, and keep what is asked for.

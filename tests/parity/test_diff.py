@@ -274,7 +274,7 @@ def test_older_schema_is_said(pair: tuple[Path, Path]) -> None:
     del content["onnx"]
     path.write_text(json.dumps({**content, "schema": 1, "graph": {}}))
 
-    with pytest.raises(ArtifactError, match="expected schema 2, got schema 1"):
+    with pytest.raises(ArtifactError, match="expected schema 3, got schema 1"):
         diff(*pair)
 
 

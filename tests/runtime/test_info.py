@@ -24,6 +24,7 @@ from runtime.manifest import (
     MANIFEST_NAME,
     CheckpointFact,
     ErrorFact,
+    GraphCost,
     Manifest,
     OmFact,
     OnnxFact,
@@ -97,7 +98,14 @@ def bundle(tmp_path: Path) -> Path:
             file="w.pkl", sha256="ab" * 32, parameters=1234, architecture=architecture
         ),
         onnx=OnnxFact(
-            exporter="torchscript", opset=13, simplifier="none", nodes=1, operators={"Relu": 1}
+            exporter="torchscript",
+            opset=13,
+            simplifier="none",
+            nodes=1,
+            operators={"Relu": 1},
+            rewrites=("merges",),
+            cost=GraphCost(nodes=1, parameters=5000, gflop=1.25, activation_bytes=4_000_000),
+            plain=GraphCost(nodes=3, parameters=6000, gflop=1.25, activation_bytes=9_000_000),
         ),
         verification={"real/landmarks": error},
         parity=ParityFact(passed=True, reference="w.pkl", candidate="model.onnx", photo=error),

@@ -67,7 +67,7 @@ def test_edited_manifest_is_refused(
 def test_damaged_manifest_is_refused(bundle: Path, content: bytes) -> None:
     """Empty, truncated, not text, not an object."""
     (bundle / MANIFEST_NAME).write_bytes(content)
-    with pytest.raises(ArtifactError, match="expected a manifest of schema 2"):
+    with pytest.raises(ArtifactError, match="expected a manifest of schema 3"):
         Detector(bundle)
 
 

@@ -1,0 +1,90 @@
+"""The step that makes model.onnx, and counts what the rewrites changed."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import msgspec
+import onnx
+
+from export.byte_input import with_byte_input
+from export.config import OnnxTable
+from export.graph_cost import graph_cost
+from export.job import Job
+from export.simplify import check_graph, operator_counts, simplifier, simplify
+from export.to_onnx import ExportedGraph, export_graph
+from runtime.command_line import step
+from runtime.errors import ConfigError
+from runtime.manifest import ONNX_NAME, CheckpointFact, GraphCost, OnnxFact, cost_changes
+from runtime.spec import InputSpec
+
+logger = logging.getLogger("starmark")
+
+
+def make_graph(job: Job, staging: Path) -> tuple[CheckpointFact, OnnxFact]:
+    """Export, simplify and write model.onnx.
+
+    Raises:
+        ArtifactError, ExportError: as `export_graph` and `simplify`.
+        ConfigError: the checkpoint is not the one that the configuration describes.
+    """
+    asked = job.config.onnx
+    with step(f"export {job.weights.name}"):
+        exported = export_graph(job.weights, asked)
+    checkpoint = exported.checkpoint
+    logger.info(
+        "%s: %s parameters, 0 missing, 0 unexpected keys",
+        checkpoint.file,
+        f"{checkpoint.parameters:,}",
+    )
+    _check_model(job, checkpoint)
+    with step(f"simplify ({simplifier()})"):
+        graph = _finished(exported, asked, taps_out=job.taps)
+        (staging / ONNX_NAME).write_bytes(graph.SerializeToString(deterministic=True))
+    cost = graph_cost(graph)
+    counts = operator_counts(graph)
+    fact = OnnxFact(
+        exporter=exported.exporter,
+        opset=exported.opset,
+        simplifier=simplifier(),
+        nodes=sum(counts.values()),
+        operators=counts,
+        rewrites=asked.rewrites,
+        cost=cost,
+        plain=_plain_cost(job) if asked.rewrites else cost,
+    )
+    logger.info("%s: opset %d by %s, %d nodes", ONNX_NAME, fact.opset, fact.exporter, fact.nodes)
+    logger.info("  rewrites: %s", ", ".join(fact.rewrites) or "none, the published form")
+    for name, change in cost_changes(fact).items():
+        logger.info("  %-22s %s", name, change)
+    return checkpoint, fact
+
+
+def _plain_cost(job: Job) -> GraphCost:
+    """Of the graph that the rewrites are held against, made in the same way."""
+    plain = msgspec.structs.replace(job.config.onnx, rewrites=())
+    with step("count the plain form"):
+        return graph_cost(_finished(export_graph(job.weights, plain), plain, taps_out=job.taps))
+
+
+def _finished(exported: ExportedGraph, asked: OnnxTable, *, taps_out: bool) -> onnx.ModelProto:
+    graph = simplify(exported, taps_out=taps_out)
+    if asked.input == "uint8":
+        architecture = exported.checkpoint.architecture
+        graph = with_byte_input(graph, InputSpec(size=architecture.size))
+        check_graph(graph, architecture, taps_out=taps_out)
+    return graph
+
+
+def _check_model(job: Job, checkpoint: CheckpointFact) -> None:
+    wanted = job.config.model
+    found = (checkpoint.architecture.points, checkpoint.parameters)
+    if found != (wanted.points, wanted.parameters):
+        raise ConfigError(
+            str(job.weights),
+            expected=f"{wanted.points} points and {wanted.parameters:,} parameters,"
+            f" as the configuration of {job.config.name} says",
+            got=f"{found[0]} points and {found[1]:,} parameters",
+            action="Choose the configuration of this checkpoint, or correct its [model] table",
+        )
