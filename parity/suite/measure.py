@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -25,9 +24,9 @@ from parity.suite.plan import EAGER, PLAIN, ModelPlan, RowPlan
 from parity.suite.row_worker import Detection
 from parity.timing import Throughput, latency
 from runtime import command_line
-from runtime.errors import StarmarkError
+from runtime.errors import ArtifactError, StarmarkError
 from runtime.files import shown
-from runtime.manifest import MANIFEST_NAME, read_manifest
+from runtime.manifest import read_manifest
 
 TIMED_RUNS = 3
 BATCHES = (4, 16)
@@ -143,7 +142,7 @@ def _figures(row: RowPlan, collected: Collected, probe: GemmProbe) -> RowFigures
     engine, device, parameters = collected.about[key]
     rounds_ms = round_medians(collected.network[key])
     runs_s = [seconds for turn in collected.network[key] for seconds in turn]
-    gflop = gflop_of(row.bundle)
+    gflop = gflop_of(row)
     reached = None if gflop is None else gflop / median(rounds_ms) * 1e3
     peak = (probe.before_gflops + probe.after_gflops) / 2
     return RowFigures(
@@ -228,9 +227,13 @@ def accuracy_of(recording: Recording) -> SourceAccuracy | None:
     return summarised(usable) if len(usable) else None
 
 
-def gflop_of(bundle: Path) -> float | None:
-    """GFLOP of one picture, as the bundle's manifest counts its graph; None where none says."""
-    if not (bundle / MANIFEST_NAME).is_file():
-        return None
-    cost: Any = getattr(read_manifest(bundle).onnx, "cost", None)
-    return None if cost is None else float(cost.gflop)
+def gflop_of(row: RowPlan) -> float | None:
+    """GFLOP of one picture, as a manifest counts the graph that runs; None where none does."""
+    for bundle in row.bundles:
+        try:
+            onnx = read_manifest(bundle).onnx
+        except ArtifactError:
+            continue
+        # a checkpoint is run in its published form, whatever the bundle's graph became
+        return (onnx.plain if row.checkpoint else onnx.cost).gflop
+    return None

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parity.suite.opening import Opening
-from runtime.errors import ConfigError
+from runtime.errors import ArtifactError, ConfigError
 from runtime.files import shown
-from runtime.manifest import MANIFEST_NAME
+from runtime.manifest import MANIFEST_NAME, read_manifest
 
 CONFIGS = Path("configs")
 
@@ -46,8 +46,8 @@ class RowPlan:
         key: as `--rows` names it.
         label: as reports name it.
         opening: how it is opened.
-        bundle: whose manifest says what the row computes; for a checkpoint the plain bundle, whose
-            graph is the same network.
+        bundles: whose manifests say what the row computes, the first that is there.
+        checkpoint: whether it runs the checkpoint itself.
         missing: why it cannot run, known before anything is started; empty where nothing is known.
         remedy: the command that makes what is missing.
     """
@@ -55,7 +55,8 @@ class RowPlan:
     key: str
     label: str
     opening: Opening
-    bundle: Path
+    bundles: tuple[Path, ...]
+    checkpoint: bool = False
     missing: str = ""
     remedy: str = ""
 
@@ -112,24 +113,39 @@ def plan_model(
     rows: list[RowPlan] = []
     for key, (label, kind, device, form) in ROWS.items():
         bundle = builds / (f"{name}_{kind}" if kind in ("plain", "int8") else name)
-        missing = remedy = ""
-        if kind != "checkpoint" and not (bundle / MANIFEST_NAME).is_file():
-            missing = f"no bundle in {shown(bundle)}"
-            remedy = _export(name, checkpoint, bundle, EXPORTS[kind])
+        of_checkpoint = kind == "checkpoint"
+        missing = "" if of_checkpoint else _fault(bundle, kind)
+        remedy = _export(name, checkpoint, bundle, EXPORTS[kind]) if missing else ""
         if key not in wanted:
             missing, remedy = "left out by --rows", f"add {key} to --rows"
-        path = checkpoint if kind == "checkpoint" else bundle
+        path = checkpoint if of_checkpoint else bundle
         rows.append(
             RowPlan(
                 key=key,
                 label=label,
                 opening=Opening(source=f"{path}@{device}", form=form, threads=threads),
-                bundle=builds / f"{name}_plain" if kind == "checkpoint" else bundle,
+                bundles=(builds / f"{name}_plain", builds / name) if of_checkpoint else (bundle,),
+                checkpoint=of_checkpoint,
                 missing=missing,
                 remedy=remedy,
             )
         )
     return ModelPlan(name=name, checkpoint=checkpoint, rows=tuple(rows))
+
+
+def _fault(bundle: Path, kind: str) -> str:
+    """Why a folder is not the bundle that a row is about; empty where nothing speaks against it."""
+    if not (bundle / MANIFEST_NAME).is_file():
+        return f"no bundle in {shown(bundle)}"
+    try:
+        rewrites = read_manifest(bundle).onnx.rewrites
+    except ArtifactError as error:
+        return f"{error.where}: expected {error.expected}, got {error.got}"
+    if kind == "plain" and rewrites:
+        return f"{shown(bundle)} holds no plain graph: {', '.join(rewrites)}"
+    if kind == "" and not rewrites:
+        return f"{shown(bundle)} holds a plain graph, not the inference form"
+    return ""
 
 
 def _export(name: str, checkpoint: Path, bundle: Path, options: str) -> str:

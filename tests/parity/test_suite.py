@@ -34,7 +34,8 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     weights = tiny_checkpoint(folder / "tiny.pkl")
     config = tiny_config(folder, weights)
     done = run_module(
-        *("export", "--config", config, "--output", folder / "tiny_plain", "--no-parity")
+        *("export", "--config", config, "--output", folder / "tiny_plain", "--no-parity"),
+        *("--rewrites", "none"),
     )
     assert done.returncode == 0, done.stderr
     return folder
@@ -89,6 +90,10 @@ def test_two_rows_end_to_end(
         assert figures.difference is not None
         assert figures.difference.max_px < 1e-3
         assert figures.accuracy is not None
+        assert figures.gflop is not None
+        assert figures.gflops_reached == pytest.approx(
+            figures.gflop / np.median(figures.rounds_ms) * 1e3
+        )
     plain = rows["onnxruntime-plain"].figures
     assert plain is not None
     assert plain.over_plain is not None
@@ -139,6 +144,15 @@ def test_damaged_bundle_is_a_row_and_the_others_run(builds: Path, tmp_path: Path
     assert torch is not None
     assert (torch.difference, torch.over_plain) == (None, None)
     assert report.stream_failure == "left out by --stream-pictures 0"
+
+
+def test_bundle_of_another_form_is_not_passed_off(builds: Path) -> None:
+    """A plain graph where the inference form should be is a reason, with the export's command."""
+    plan = plan_model("tiny_plain", builds / "tiny.pkl", builds, tuple(ROWS), None)
+    row = {row.key: row for row in plan.rows}["openvino"]
+
+    assert row.missing == f"{builds}/tiny_plain holds a plain graph, not the inference form"
+    assert row.remedy.startswith("python -m export ")
 
 
 def test_ratios_are_medians_of_pairs() -> None:

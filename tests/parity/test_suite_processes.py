@@ -116,7 +116,7 @@ def test_a_row_whose_process_dies_leaves_the_others_measured(tmp_path: Path) -> 
     weights = tiny_checkpoint(tmp_path / "tiny.pkl")
 
     def row(key: str, source: str) -> RowPlan:
-        return RowPlan(key=key, label=key, opening=Opening(source=source), bundle=tmp_path)
+        return RowPlan(key=key, label=key, opening=Opening(source=source), bundles=())
 
     with Crew(seed=0) as crew:
         for key in ("one", "other"):
