@@ -72,7 +72,11 @@ def with_coordinate_planes(network: StackedHourglass) -> StackedHourglass:
 def with_composed_features(network: StackedHourglass) -> StackedHourglass:
     """Compose the end of each `features` block with the convolution that follows it."""
     form = copy.deepcopy(network)
-    form.features = nn.ModuleList(ComposedFeatures(*one.children()) for one in form.features)
+    composed: list[nn.Module] = []
+    for block, conv in (one.children() for one in form.features):
+        if isinstance(block, ResBlock) and isinstance(conv, Conv):
+            composed.append(ComposedFeatures(block, conv))
+    form.features = nn.ModuleList(composed)
     return form
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from builders import ROOT
 
-from export.config import config_facts, read_config
+from export.config import DEFAULT_REWRITES, config_facts, read_config
 from runtime.errors import ConfigError
 
 GOOD = 'name = "m"\nweights = "w.pkl"\n[model]\npoints = 68\nparameters = 5\n'
@@ -44,6 +44,8 @@ def test_weights_are_found_from_the_files_own_folder(tmp_path: Path) -> None:
         (GOOD + "[onnx]\nopset = 10\n", "got 10"),
         (GOOD + "[onnx]\nopset = true\n", "got Expected `int | null`, got `bool`"),
         (GOOD + "[onnx]\nexporter = 'magic'\n", "Invalid enum value 'magic'"),
+        (GOOD + "[onnx]\nrewrites = ['heds']\n", "each once, of batch_norms, coordinates, feat"),
+        (GOOD + "[onnx]\nrewrites = ['heads', 'heads']\n", "each once, of batch_norms, coord"),
         (
             GOOD + "[onnx]\nexporter = 'dynamo'\nopset = 13\n",
             "the lowest the dynamo exporter makes",
@@ -87,3 +89,15 @@ def test_missing_file_lists_those_that_exist(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="valid TOML"):
         read_config(path)
+
+
+def test_rewrites_are_put_in_their_order(tmp_path: Path) -> None:
+    """The same set in any order is one configuration; none is the published form."""
+    one, other, none = (
+        read_config(write(tmp_path, GOOD + f"[onnx]\nrewrites = {names}\n")).onnx.rewrites
+        for names in ("['merges', 'batch_norms']", "['batch_norms', 'merges']", "[]")
+    )
+
+    assert one == other == ("batch_norms", "merges")
+    assert none == ()
+    assert read_config(write(tmp_path, GOOD)).onnx.rewrites == DEFAULT_REWRITES

@@ -432,3 +432,32 @@ def test_terminated_export_cleans_up(config: Path, tmp_path: Path) -> None:
     assert "interrupted" in said
     assert not out.exists()
     assert not beside(out, "staging").exists()
+
+
+def test_rewrites_are_chosen_on_the_command_line(config: Path, tmp_path: Path) -> None:
+    """Any order, the same bytes; the manifest says which, and what they changed."""
+    made = {}
+    for name in ("merges,features", "features,merges", "none"):
+        folder = tmp_path / name.replace(",", "_")
+        assert export(config, folder, "--rewrites", name, "--no-parity") == 0
+        made[name] = (folder / ONNX_NAME).read_bytes(), check_bundle(folder).onnx
+    plain = made["none"][1]
+
+    assert made["merges,features"] == made["features,merges"]
+    assert made["none"][0] != made["merges,features"][0]
+    assert plain.rewrites == ()
+    assert plain.cost == plain.plain
+    rewritten = made["merges,features"][1]
+    assert rewritten.rewrites == ("features", "merges")
+    assert rewritten.plain == plain.cost
+    assert rewritten.cost.nodes == rewritten.nodes < plain.nodes
+
+
+@pytest.mark.parametrize("names", ["heds", "heads,heads", "", "none,heads"])
+def test_unknown_rewrites_are_refused(
+    config: Path, tmp_path: Path, names: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export(config, tmp_path / "b", "--rewrites", names) == 2
+    assert "each once, of batch_norms, coordinates, features, merges, heads" in (
+        capsys.readouterr().err
+    )

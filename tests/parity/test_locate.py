@@ -16,6 +16,7 @@ from export.byte_input import with_byte_input
 from export.config import OnnxTable
 from export.simplify import simplify
 from export.to_onnx import export_graph
+from parity.blame import ROUNDING
 from parity.locate import located, main
 from parity.record import main as record
 from parity.report.locate import LocateReport, as_text
@@ -30,7 +31,8 @@ PLACES = (
     ("pre.3.conv3.conv", "/pre/pre.3/conv3/conv/Conv", "stem"),
     HOURGLASS,
     ("out_heatmaps.1.conv", "/out_heatmaps.1/conv/Conv", "stack1.heatmaps"),
-    ("merge_edgemaps.0.conv", "/merge_edgemaps.0/conv/Conv", "stack0.merged"),
+    # one of the three that the graph merges by one convolution
+    ("merge_edgemaps.0.conv", "/merge_maps.0/Conv", "stack0.merged"),
     ("hgs.1.coordconv.conv", "/hgs.1/coordconv/conv/Conv", "stack1.hourglass"),
 )
 # every place, and every fault in one of them
@@ -52,16 +54,16 @@ def locate(reference: object, candidate: object) -> LocateReport:
 
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Callable[..., Path]:
-    """The tiny checkpoint as an .onnx, by exporter, with or without its taps as outputs."""
-    folder, made = tmp_path_factory.mktemp("graphs"), dict[tuple[str, bool], Path]()
+    """The tiny checkpoint as an .onnx, by exporter, with or without taps as outputs or rewrites."""
+    folder = tmp_path_factory.mktemp("graphs")
 
-    def find(exporter: str = "torchscript", *, taps_out: bool = False) -> Path:
-        path = folder / f"{exporter}{'_taps' if taps_out else ''}.onnx"
-        if (exporter, taps_out) not in made:
-            table = msgspec.convert({"exporter": exporter}, OnnxTable)
+    def find(exporter: str = "torchscript", *, taps_out: bool = False, plain: bool = False) -> Path:
+        path = folder / f"{exporter}{'_taps' if taps_out else ''}{'_plain' if plain else ''}.onnx"
+        if not path.exists():
+            asked = {"exporter": exporter, **({"rewrites": []} if plain else {})}
+            table = msgspec.convert(asked, OnnxTable)
             onnx.save(simplify(export_graph(tiny, table), taps_out=taps_out), path)
-            made[exporter, taps_out] = path
-        return made[exporter, taps_out]
+        return path
 
     return find
 
@@ -126,6 +128,52 @@ def test_a_weight_is_found_between_a_checkpoint_and_a_graph(
         assert found.located == stage
         assert found.operator is not None
         assert found.operator.operators == (f"Conv {named.name}",)
+
+
+def test_a_composed_weight_names_what_it_was_composed_of(
+    graph: Callable[..., Path], tiny: Path, tmp_path: Path
+) -> None:
+    """No key of the checkpoint is blamed alone, where the graph has one weight of three."""
+    _, node, stage = PLACES[3]
+    faulty = planted.in_graph(graph(), node, planted.one_weight, tmp_path / "f.onnx")
+
+    for reference in (tiny, graph()):
+        found = locate(reference, faulty)
+
+        assert found.located == stage
+        assert found.operator is not None
+        assert f"Conv {node}" in found.operator.operators
+        assert found.operator.composed == (
+            "merge_heatmaps.0.conv",
+            "merge_pointmaps.0.conv",
+            "merge_edgemaps.0.conv",
+        )
+        assert "composed at export of the checkpoint's merge_heatmaps.0.conv" in as_text(found)
+
+
+@pytest.mark.parametrize(("module", "node", "stage"), [PLACES[0], HOURGLASS, PLACES[4]])
+def test_a_weight_is_found_in_a_graph_without_rewrites(
+    graph: Callable[..., Path], tiny: Path, tmp_path: Path, module: str, node: str, stage: str
+) -> None:
+    """The published form, against its checkpoint."""
+    plain = graph(plain=True)
+    found = locate(
+        tiny, planted.in_graph(plain, node, planted.two_channels_swapped, tmp_path / "f.onnx")
+    )
+
+    assert found.located == stage
+    assert found.operator is not None
+    assert f"Conv {node}" in found.operator.operators, module
+    assert found.operator.composed == ()
+
+
+def test_the_two_forms_differ_by_rounding_alone(graph: Callable[..., Path]) -> None:
+    """Which is a difference all the same: stages that were not rewritten agree in every bit."""
+    found = locate(graph(plain=True), graph())
+    apart = {one.name: one.isolated.relative_l2 for one in found.stages if one.isolated is not None}
+
+    assert all(value is not None and value < ROUNDING for value in apart.values()), apart
+    assert apart["stack1.heatmaps"] == 0
 
 
 @pytest.mark.parametrize(
