@@ -31,8 +31,9 @@ from runtime.spec import INPUT_NAME, OUTPUT_NAMES
 from runtime.stages import tap_names
 
 BATCH_AXIS = "N"
-# Any batch above 1 will do; 1 would let dynamo specialise on it.
-TRACED_BATCH = 2
+# TorchScript's graph is the same for any batch, and one picture is the fastest; dynamo would
+# specialise on 1, and any other will do.
+TRACED_BATCH = {"torchscript": 1, "dynamo": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ def export_graph(weights: Path, settings: OnnxTable) -> ExportedGraph:
         exporter = "torchscript" if has_torchscript_exporter() else "dynamo"
     opset = settings.opset or (TORCHSCRIPT_OPSET if exporter == "torchscript" else DYNAMO_OPSET)
     size = checkpoint.architecture.size
-    example = torch.zeros(TRACED_BATCH, 3, size, size)
+    example = torch.zeros(TRACED_BATCH[exporter], 3, size, size)
     # as outputs, because what is inside a graph is named by the exporter and the simplifier
     network.gives = (*OUTPUT_NAMES, *tap_names(checkpoint.architecture))
     export = _by_torchscript if exporter == "torchscript" else _by_dynamo

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from parity.keep_list import KeepList
-from parity.machine import gemm_gflops, machine, peak_rss_bytes, versions
+from parity.machine import gemm_gflops, machine, peak_rss_bytes, threads, versions
 from parity.options import (
     add_keep_option,
     add_picture_options,
@@ -57,7 +56,6 @@ LARGEST_DRIFT = 0.10
 MOST_OVERLAYS = 10
 PROMISED_FPS = 30.0
 PROMISED_SPEED_UP = 20.0
-THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -66,6 +64,10 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         0, 1 where the accuracy is beyond the promises, or as `runtime.errors` lists.
     """
+    if "--suite" in (sys.argv[1:] if argv is None else argv):
+        from parity.suite.command import main as suite
+
+        return suite(argv)
     return command_line.run(lambda: _benchmark(_parse(argv)))
 
 
@@ -77,6 +79,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "python -m parity.benchmark --device_npu npu:0 --device_cpu cpu --runs 100",
     )
     add = parser.add_argument
+    add("--suite", action="store_true", help="everything side by side; see --suite --help")
     add("--device_npu", metavar="DEVICE", help="auto, none, npu:N (default auto)")
     add("--device_cpu", metavar="DEVICE", help="cpu or none (default cpu)")
     add("--model", metavar="PATH", help=f"(default {DEFAULT_MODEL})")
@@ -139,7 +142,7 @@ def _benchmark(arguments: argparse.Namespace) -> int:
         accuracy=tuple(accuracy),
         gemm=probe,
         peak_rss_bytes=peak_rss_bytes(),
-        threads=_threads(),
+        threads=threads(),
         machine=machine(),
         versions=versions(),
         command=f"python -m parity.benchmark {arguments.command}".strip(),
@@ -279,12 +282,6 @@ def _draw(overlays: Mapping[tuple[str, Sample], Path], opened: Mapping[str, Dete
         picture = read_picture(sample.path)
         trace = opened[name].trace(picture, sample.box_xyxy, cropped=sample.cropped)
         write_picture(path, draw_landmarks_with_contours(picture, trace.landmarks))
-
-
-def _threads() -> dict[str, str]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found = {"cores": str(cores)}
-    return found | {name: os.environ[name] for name in THREAD_SETTINGS if name in os.environ}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The two commands of a newcomer, and the script that derives the samples."""
+"""The commands of a newcomer, and the script that derives the samples."""
 
 from __future__ import annotations
 
@@ -126,3 +126,46 @@ def test_samples_are_derived_from_the_public_domain_portrait(
         made, committed = (read_picture(folder / name) for folder in (tmp_path, ROOT / "assets"))
         assert committed.shape == shape
         assert np.abs(made.astype(int) - committed).mean() < 2
+
+
+def test_benchmark_script_exports_what_is_missing_and_measures(tmp_path: Path) -> None:
+    """Weights from the caller's folder, options passed on; a bundle that is there is left alone."""
+    here = checkout(tmp_path)
+    environment, log = fake_environment(tmp_path)
+    python = Path(environment["VIRTUAL_ENV"]) / "bin/python"
+    # an export that fails is no end: the suite says what is missing
+    python.write_text(f'#!/bin/sh\necho "$*" >>"{log}"\ncase "$*" in *int8*) exit 2;; esac\n')
+    (tmp_path / "w.pkl").touch()
+    (here / "build/star68").mkdir(parents=True)
+    (here / "build/star68/manifest.json").touch()
+    script = str(here / "scripts/benchmark.sh")
+    done = bash(script, "w.pkl", "--runs", "20", cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
+    calls = [line for line in log.read_text().splitlines() if line.startswith("-m ")]
+    exports = [line for line in calls if line.startswith("-m export")]
+
+    assert [line.rpartition("--output ")[2] for line in exports] == [
+        "build/starter68",
+        "build/starter68_plain",
+        "build/starter68_int8",
+        "build/star68_plain",
+        "build/star68_int8",
+    ]
+    assert "--rewrites none" in exports[1]
+    assert f"--weights {tmp_path}/w.pkl" in exports[3]
+    assert "went on without build/star68_int8" in done.stderr
+    assert calls[-1] == (
+        "-m parity.benchmark --suite --models starter68=assets/starter68.safetensors"
+        f" star68={tmp_path}/w.pkl --runs 20"
+    )
+
+
+def test_benchmark_script_refuses_weights_that_are_not_there(tmp_path: Path) -> None:
+    """Named either way, before anything is installed."""
+    environment, log = fake_environment(tmp_path)
+    script = str(ROOT / "scripts/benchmark.sh")
+    for arguments, extra in ((("gone.pkl",), {}), ((), {"FULL_SIZE_WEIGHTS": "gone.pkl"})):
+        done = bash(script, *arguments, cwd=tmp_path, env={**environment, **extra})
+        assert done.returncode == 2
+        assert f"error: {tmp_path}/gone.pkl: expected the full-size model's weights" in done.stderr
+    assert not log.exists()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 import runtime.network  # noqa: F401  # holds torch's device autoload back; must come first
@@ -22,6 +23,7 @@ from runtime.backends.npu_device import Stopwatch as NpuStopwatch
 from runtime.backends.npu_failures import Refusal, explain, refusal_of
 from runtime.errors import BackendError, BackendUnavailable, InferenceError, InputError, one_line
 from runtime.network.checkpoint import build_network, load_checkpoint, parameter_count
+from runtime.network.forms import Form, in_form
 from runtime.network.probe import ModuleProbe
 from runtime.source import Artifact, is_index
 from runtime.spec import INPUT_NAME, spec_of
@@ -53,6 +55,7 @@ class TorchBackend(Backend):
         self._architecture = checkpoint.architecture
         self.spec = spec_of(points=self._architecture.points, size=self._architecture.size)
         self._network: Any = self._placed(network)
+        self._called: Any = self._network
         self._threads = settings.threads
         self._warm: set[tuple[int, ...]] = set()
 
@@ -113,6 +116,21 @@ class TorchBackend(Backend):
 
         return self._in_turn(run)
 
+    def use_form(self, form: Form) -> None:
+        """Run the same network another way, to measure it: see `runtime.network.forms`.
+
+        What is fast is exported; this says how fast torch itself could be. A form moves the last
+        bits of float32 and nothing else.
+
+        Raises:
+            BackendUnavailable: torch.compile cannot work here.
+            InferenceError: closed, or the engine failed.
+        """
+        self._check_open()
+        first = np.zeros(self.spec.input.shape(1), np.float32)
+        self._called = self._in_turn(lambda: in_form(self._network, form, self._sent(first)))
+        self.name += f" {form}"
+
     def probe(self) -> ModuleProbe:
         """Look into the stages, module by module.
 
@@ -170,7 +188,7 @@ class TorchBackend(Backend):
         stopwatch.mark()
         crops = self._sent(batch)
         stopwatch.mark()
-        outputs = self._network(crops)
+        outputs = self._called(crops)
         stopwatch.mark()
         landmarks, covariance = (output.cpu().numpy() for output in outputs)
         stopwatch.mark()
@@ -201,7 +219,7 @@ class TorchBackend(Backend):
         )
 
     def _close(self) -> None:
-        self._network = None
+        self._network = self._called = None
 
 
 class _HostStopwatch:

@@ -172,6 +172,20 @@ def test_container_and_several_models_are_marked(
     assert "the first of 3 models" in as_json(capsys, several)["note"]
 
 
+def test_bundle_says_what_its_rewrites_changed(
+    bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before and after; one figure where nothing changed."""
+    assert info_main(bundle) == 0
+    shown = lines_of(capsys.readouterr().out)
+
+    assert shown["onnx.rewrites"] == "merges"
+    assert shown["inference form.nodes"] == "3 -> 1"
+    assert shown["inference form.parameters"] == "6,000 -> 5,000"
+    assert shown["inference form.GFLOP a picture"] == "1.25"
+    assert shown["inference form.MB of maps a picture"] == "9 -> 4"
+
+
 def test_bundle_is_listed_and_its_files_checked(
     bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
