@@ -5,6 +5,7 @@
 #   bash scripts/benchmark.sh weights.pkl                   the full-size model, too
 #   bash scripts/benchmark.sh weights.pkl --runs 50 ...     anything python -m parity.benchmark --suite takes
 #   FULL_SIZE_WEIGHTS=weights.pkl bash scripts/benchmark.sh
+#   CALIBRATION=photos/ bash scripts/benchmark.sh           int8 calibrated and judged on your pictures
 #
 # The result is build/benchmark/suite.json, suite.txt and suite.png, or in --output.
 set -euo pipefail
@@ -26,7 +27,13 @@ if [ -n "$weights" ] && [ ! -f "$weights" ]; then
     exit 2
 fi
 
-prepare_environment export,openvino
+calibration="${CALIBRATION:-}"
+case "$calibration" in
+"" | /*) ;;
+*) calibration="$here/$calibration" ;;
+esac
+
+prepare_environment export,int8,openvino
 
 # An export that fails is a row of the report with its reason, and no end of the others.
 bundle() {
@@ -41,7 +48,8 @@ bundles() {
     shift
     bundle "build/$name" "$@"
     bundle "build/${name}_plain" "$@" --rewrites none
-    bundle "build/${name}_int8" "$@" --precision int8 --budget p99=0.5
+    bundle "build/${name}_int8" "$@" --precision int8 --budget p99=0.5 \
+        ${calibration:+--calibration "$calibration"}
 }
 
 models=(starter68=assets/starter68.safetensors)
