@@ -6,14 +6,12 @@ import logging
 from pathlib import Path
 
 import msgspec
-import onnx
 
 from export.byte_input import with_byte_input
-from export.config import OnnxTable
 from export.graph_cost import graph_cost
 from export.job import GraphFacts, Job, model_spec
-from export.simplify import check_graph, operator_counts, simplifier, simplify
-from export.to_onnx import ExportedGraph, export_graph
+from export.simplify import check_graph, fold, operator_counts, simplifier, simplify
+from export.to_onnx import OpenNetwork, export_network, open_network
 from export.verify import verify
 from runtime.command_line import step
 from runtime.errors import ConfigError
@@ -61,13 +59,14 @@ def _float_graph(job: Job, target: Path) -> tuple[CheckpointFact, OnnxFact]:
     """Export, simplify and write the float graph.
 
     Raises:
-        ArtifactError, ExportError: as `export_graph` and `simplify`.
+        ArtifactError, ExportError: as `open_network`, `export_network` and `simplify`.
         ConfigError: the checkpoint is not the one that the configuration describes.
     """
     asked = job.config.onnx
     with step(f"export {job.weights.name}"):
-        exported = export_graph(job.weights, asked)
-    checkpoint = exported.checkpoint
+        opened = open_network(job.weights)
+        exported = export_network(opened, asked)
+    checkpoint = opened.checkpoint
     logger.info(
         "%s: %s parameters, 0 missing, 0 unexpected keys",
         checkpoint.file,
@@ -75,9 +74,15 @@ def _float_graph(job: Job, target: Path) -> tuple[CheckpointFact, OnnxFact]:
     )
     _check_model(job, checkpoint)
     with step(f"simplify ({simplifier()})"):
-        graph = _finished(exported, asked, taps_out=job.taps)
+        graph = simplify(exported, taps_out=job.taps)
+        if asked.input == "uint8":
+            graph = with_byte_input(graph, InputSpec(size=checkpoint.architecture.size))
+            check_graph(graph, checkpoint.architecture, taps_out=job.taps)
         target.write_bytes(graph.SerializeToString(deterministic=True))
-    cost = graph_cost(graph)
+    cost = plain = graph_cost(graph)
+    if asked.rewrites:
+        with step("count the plain form"):
+            plain = _plain_cost(opened, job)
     counts = operator_counts(graph)
     fact = OnnxFact(
         exporter=exported.exporter,
@@ -87,7 +92,7 @@ def _float_graph(job: Job, target: Path) -> tuple[CheckpointFact, OnnxFact]:
         operators=counts,
         rewrites=asked.rewrites,
         cost=cost,
-        plain=_plain_cost(job) if asked.rewrites else cost,
+        plain=plain,
     )
     logger.info("%s: opset %d by %s, %d nodes", ONNX_NAME, fact.opset, fact.exporter, fact.nodes)
     logger.info("  rewrites: %s", ", ".join(fact.rewrites) or "none, the published form")
@@ -96,20 +101,13 @@ def _float_graph(job: Job, target: Path) -> tuple[CheckpointFact, OnnxFact]:
     return checkpoint, fact
 
 
-def _plain_cost(job: Job) -> GraphCost:
+def _plain_cost(opened: OpenNetwork, job: Job) -> GraphCost:
     """Of the graph that the rewrites are held against, made in the same way."""
-    plain = msgspec.structs.replace(job.config.onnx, rewrites=())
-    with step("count the plain form"):
-        return graph_cost(_finished(export_graph(job.weights, plain), plain, taps_out=job.taps))
-
-
-def _finished(exported: ExportedGraph, asked: OnnxTable, *, taps_out: bool) -> onnx.ModelProto:
-    graph = simplify(exported, taps_out=taps_out)
-    if asked.input == "uint8":
-        architecture = exported.checkpoint.architecture
-        graph = with_byte_input(graph, InputSpec(size=architecture.size))
-        check_graph(graph, architecture, taps_out=taps_out)
-    return graph
+    settings = msgspec.structs.replace(job.config.onnx, rewrites=())
+    graph = fold(export_network(opened, settings), taps_out=job.taps)
+    if settings.input == "uint8":
+        graph = with_byte_input(graph, InputSpec(size=opened.checkpoint.architecture.size))
+    return graph_cost(graph)
 
 
 def _check_model(job: Job, checkpoint: CheckpointFact) -> None:

@@ -33,6 +33,17 @@ def simplify(exported: ExportedGraph, *, taps_out: bool = False) -> onnx.ModelPr
     Raises:
         ExportError: onnxsim failed or its own check did not hold, or the result fails a check.
     """
+    clean = fold(exported, taps_out=taps_out)
+    check_graph(clean, exported.checkpoint.architecture, taps_out=taps_out)
+    return clean
+
+
+def fold(exported: ExportedGraph, *, taps_out: bool = False) -> onnx.ModelProto:
+    """The same without the checks, for a graph that is counted and not shipped.
+
+    Raises:
+        ExportError: onnxsim failed or its own check did not hold.
+    """
     try:
         simplified, holds = onnxsim.simplify(exported.graph)
     except (KeyboardInterrupt, MemoryError, OSError):
@@ -46,7 +57,6 @@ def simplify(exported: ExportedGraph, *, taps_out: bool = False) -> onnx.ModelPr
     if not taps_out:
         _take_inside(clean)
     clean.metadata_props.add(key=CHECKPOINT_KEY, value=exported.checkpoint.sha256)
-    check_graph(clean, exported.checkpoint.architecture, taps_out=taps_out)
     return clean
 
 

@@ -46,6 +46,14 @@ class ExportedGraph:
     checkpoint: CheckpointFact
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OpenNetwork:
+    """A checkpoint's network in its published form, and what it was read from."""
+
+    network: StackedHourglass
+    checkpoint: CheckpointFact
+
+
 def export_graph(weights: Path, settings: OnnxTable) -> ExportedGraph:
     """Load a checkpoint strictly and export it.
 
@@ -61,6 +69,15 @@ def export_graph(weights: Path, settings: OnnxTable) -> ExportedGraph:
         ArtifactError: the checkpoint cannot be used.
         ExportError: the exporter failed, or this torch lacks the one named.
     """
+    return export_network(open_network(weights), settings)
+
+
+def open_network(weights: Path) -> OpenNetwork:
+    """Load a checkpoint strictly, and say what it is.
+
+    Raises:
+        ArtifactError: the checkpoint cannot be used.
+    """
     checkpoint = load_checkpoint(weights)
     network = build_network(checkpoint)
     fact = CheckpointFact(
@@ -69,18 +86,32 @@ def export_graph(weights: Path, settings: OnnxTable) -> ExportedGraph:
         parameters=parameter_count(network),
         architecture=checkpoint.architecture,
     )
+    return OpenNetwork(network=network, checkpoint=fact)
+
+
+def export_network(opened: OpenNetwork, settings: OnnxTable) -> ExportedGraph:
+    """Export a network, which stays as it is.
+
+    Args:
+        opened: as `open_network` gives it.
+        settings: as for `export_graph`.
+
+    Raises:
+        ExportError: as `export_graph`.
+    """
     exporter = settings.exporter
     if exporter == "auto":
         exporter = "torchscript" if has_torchscript_exporter() else "dynamo"
     opset = settings.opset or (TORCHSCRIPT_OPSET if exporter == "torchscript" else DYNAMO_OPSET)
-    size = checkpoint.architecture.size
+    architecture = opened.checkpoint.architecture
+    size = architecture.size
     example = torch.zeros(TRACED_BATCH[exporter], 3, size, size)
+    form = with_constant_maps(inference_form(opened.network, settings.rewrites))
     # as outputs, because what is inside a graph is named by the exporter and the simplifier
-    network.gives = (*OUTPUT_NAMES, *tap_names(checkpoint.architecture))
+    form.gives = (*OUTPUT_NAMES, *tap_names(architecture))
     export = _by_torchscript if exporter == "torchscript" else _by_dynamo
     try:
         with torch.no_grad(), _quiet():
-            form = with_constant_maps(inference_form(network, settings.rewrites))
             graph = export(form, example, opset)
     except (KeyboardInterrupt, MemoryError, OSError):
         raise
@@ -92,7 +123,7 @@ def export_graph(weights: Path, settings: OnnxTable) -> ExportedGraph:
             got=one_line(f"{type(error).__name__}: {error}", 300),
             action="Try the other one: --exporter torchscript or --exporter dynamo",
         ) from error
-    return ExportedGraph(graph=graph, exporter=exporter, opset=opset, checkpoint=fact)
+    return ExportedGraph(graph=graph, exporter=exporter, opset=opset, checkpoint=opened.checkpoint)
 
 
 def has_torchscript_exporter() -> bool:
