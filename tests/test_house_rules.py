@@ -140,3 +140,13 @@ def test_both_languages_have_the_same_commands(name: str) -> None:
 
     assert len(english) >= 5
     assert without_comments[0] == without_comments[1]
+
+
+def test_no_environment_is_in_the_repository() -> None:
+    """A link of that name would take the place of a real one wherever it is checked out."""
+    done = subprocess.run(
+        ["git", "ls-files", "--", ".venv"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert done.stdout == ""
+    assert ".venv" in (ROOT / ".gitignore").read_text().splitlines()  # with a slash, folders alone

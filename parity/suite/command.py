@@ -138,7 +138,7 @@ def invalid(models: Sequence[ModelRows], rounds: int) -> tuple[str, ...]:
         if abs(drift) > LARGEST_DRIFT:
             reasons.append(
                 f"{model.name}: the GEMM probe moved by {drift:+.0%}, allowed {LARGEST_DRIFT:.0%};"
-                " ratios are of pairs and stand, milliseconds do not"
+                " milliseconds say nothing, ratios as much as their P10-P90 agree"
             )
     return tuple(reasons)
 
