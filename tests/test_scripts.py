@@ -134,7 +134,9 @@ def test_benchmark_script_exports_what_is_missing_and_measures(tmp_path: Path) -
     environment, log = fake_environment(tmp_path)
     python = Path(environment["VIRTUAL_ENV"]) / "bin/python"
     # an export that fails is no end: the suite says what is missing
-    python.write_text(f'#!/bin/sh\necho "$*" >>"{log}"\ncase "$*" in *int8*) exit 2;; esac\n')
+    python.write_text(
+        f'#!/bin/sh\necho "$*" >>"{log}"\ncase "$*" in *"--precision int8"*) exit 2;; esac\n'
+    )
     (tmp_path / "w.pkl").touch()
     (here / "build/star68").mkdir(parents=True)
     (here / "build/star68/manifest.json").touch()
