@@ -43,6 +43,7 @@ class Damage:
     Attributes:
         items: the packed crops, one a batch.
         evaluations: how many times a graph was run on all of them.
+        at_first: convolutions of the first candidate in int8, before anything was restored.
         best: the candidate in int8 with the least damage so far, as an ONNX file's bytes; None
             before the first.
     """
@@ -60,6 +61,7 @@ class Damage:
         self._watch = watch
         self.items = [spec.pack(crop[None]) for crop in crops]
         self.evaluations = 0
+        self.at_first: frozenset[str] = frozenset()
         self.best: bytes | None = None
         self._least = math.inf
         truth = self._run(graph, self.items)
@@ -91,8 +93,9 @@ class Damage:
         return self._score(differences), [self._score(one[None]) for one in differences]
 
     def _remember(self, graph: onnx.ModelProto, found: Statistics) -> None:
-        excess = self._budget.excess(found)
-        if excess < self._least and quantised_convolutions(graph):
+        excess, int8 = self._budget.excess(found), quantised_convolutions(graph)
+        self.at_first = self.at_first or frozenset(int8)
+        if excess < self._least and int8:
             self._least, self.best = excess, graph.SerializeToString()
 
     def _score(self, differences: NDArray[np.float64]) -> float:

@@ -40,12 +40,14 @@ class Quantised:
     Attributes:
         graph: with QuantizeLinear and DequantizeLinear around what engines compute in int8.
         scope: what stayed in fp32 from the outset.
+        at_first: convolutions in int8 before any was given back.
         found: its damage on the validation crops, crop px, in onnxruntime against the float graph.
         evaluations: how many graphs were run to find it.
     """
 
     graph: onnx.ModelProto
     scope: Scope
+    at_first: frozenset[str]
     found: Statistics
     evaluations: int
 
@@ -112,7 +114,13 @@ def quantise(
     if not quantised_convolutions(made) and damage.best is not None:
         # all of it went back to fp32: that is no int8 graph, and what came nearest is judged
         made = onnx.load_model_from_string(damage.best)
-    return Quantised(graph=made, scope=scope, found=damage.of(made), evaluations=damage.evaluations)
+    return Quantised(
+        graph=made,
+        scope=scope,
+        at_first=damage.at_first,
+        found=damage.of(made),
+        evaluations=damage.evaluations,
+    )
 
 
 def _by_nncf(

@@ -24,6 +24,7 @@ DECODER = "the decoder: its sums over whole maps need more than 8 bits"
 PLANES = "coordinates: 8 bits would place every point on a grid of half a map's pixel"
 SMALL = "maps of at most {side} px: hardly any of the arithmetic, and most of the damage"
 NOT_QUANTISABLE = "sums, gates, normalisations and products: little to gain, and much to lose"
+NO_QUANTISER = "left alone by the quantiser, which found no place for its quantisers"
 RESTORED = "restored by the accuracy control, because the budget did not hold without it"
 
 
@@ -47,6 +48,8 @@ def choose_scope(graph: onnx.ModelProto, spec: InputSpec) -> Scope:
     small = spec.size // STEM_STRIDE // SMALL_MAPS
     reasons: dict[str, str] = {}
     for node in graph.graph.node:
+        if node.op_type == "Constant":
+            continue
         if node.name in decoder:
             reasons[node.name] = DECODER
         elif node.op_type not in QUANTISABLE:
@@ -59,20 +62,23 @@ def choose_scope(graph: onnx.ModelProto, spec: InputSpec) -> Scope:
     return Scope(reasons=reasons)
 
 
-def kept_facts(graph: onnx.ModelProto, quantised: onnx.ModelProto, scope: Scope) -> list[KeptFact]:
+def kept_facts(
+    graph: onnx.ModelProto, quantised: onnx.ModelProto, scope: Scope, at_first: frozenset[str]
+) -> list[KeptFact]:
     """Every operator that computes in fp32 after all, by reason.
 
     Args:
         graph: the float graph.
         quantised: what was made of it.
         scope: what was left out from the outset.
+        at_first: convolutions in int8 before anything was restored.
     """
     int8 = quantised_convolutions(quantised)
     found: dict[str, list[str]] = {}
     for node in graph.graph.node:
         why = scope.reasons.get(node.name)
         if why is None and node.op_type == "Conv" and node.name not in int8:
-            why = RESTORED
+            why = RESTORED if node.name in at_first else NO_QUANTISER
         if why is not None:
             found.setdefault(why, []).append(node.name)
     return [KeptFact(why=why, operators=tuple(names)) for why, names in found.items()]
