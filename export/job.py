@@ -7,7 +7,7 @@ from pathlib import Path
 
 from export.config import ExportConfig
 from export.int8.pictures import Int8Pictures, choose_pictures
-from export.int8.quantise import quantiser
+from export.int8.tool import quantiser
 from export.om_plan import OmPlan, Policy, plan_om
 from parity.report.html.packages import check_packages
 from parity.samples import Sample, default_samples

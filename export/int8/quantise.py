@@ -7,7 +7,6 @@ import io
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,10 @@ from numpy.typing import NDArray
 
 from export.int8.damage import Damage
 from export.int8.scope import Scope, choose_scope, quantised_convolutions
+from export.int8.tool import quantiser
 from parity.errors import Statistics
 from parity.plan_search import Budget
-from runtime.errors import BackendUnavailable, ExportError, one_line
+from runtime.errors import ExportError, one_line
 from runtime.spec import INPUT_NAME, InputSpec
 from runtime.unreported import unreported
 
@@ -50,23 +50,6 @@ class Quantised:
     at_first: frozenset[str]
     found: Statistics
     evaluations: int
-
-
-def quantiser() -> str:
-    """Name and version, for the manifest.
-
-    Raises:
-        BackendUnavailable: it is not installed.
-    """
-    try:
-        return f"nncf {metadata.version('nncf')}"
-    except metadata.PackageNotFoundError as error:
-        raise BackendUnavailable(
-            "--precision int8",
-            expected="the package nncf, which quantises",
-            got="none",
-            action="Install it with pip install '.[int8]'",
-        ) from error
 
 
 def quantise(

@@ -10,9 +10,10 @@ import msgspec
 import onnx
 
 from export.int8.pictures import Int8Pictures, crops_of
-from export.int8.quantise import quantise, quantiser
+from export.int8.quantise import quantise
 from export.int8.scope import convolutions, kept_facts, quantised_convolutions
 from export.int8.table import Int8Table
+from export.int8.tool import quantiser
 from export.simplify import check_graph, operator_counts, without_traces
 from parity.plan_search import Budget
 from parity.samples import sample_facts
