@@ -103,7 +103,10 @@ def add_limit_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _limit_or_none(text: str) -> float | None:
-    return None if text == "none" else float(text)
+    try:
+        return None if text == "none" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected px or none, got {text!r}") from None
 
 
 def chosen_limits(arguments: argparse.Namespace) -> Limits:

@@ -63,8 +63,8 @@ class OnnxFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         nodes: how many.
         operators: how many nodes of each type.
         rewrites: of the network before it was exported; none where it is the published form.
-        cost: of this graph.
-        plain: of the graph that the same checkpoint gives without rewrites.
+        cost: of this graph; where it is quantised, of the float graph it was made from.
+        plain: of the float graph that the same checkpoint gives without rewrites.
     """
 
     exporter: str

@@ -54,7 +54,7 @@ class Damage:
         crops: NDArray[np.uint8],
         spec: InputSpec,
         budget: Budget,
-        watch: Callable[[int, Statistics | None], None],
+        watch: Callable[[int, Statistics], None],
     ) -> None:
         self._half = spec.size / 2
         self._budget = budget
@@ -86,11 +86,12 @@ class Damage:
         except InferenceError as error:
             logger.debug("a candidate is no landmark network any more: %s", error)
             return FLAWLESS - WORST, [FLAWLESS - WORST] * len(given)
+        found = statistics(differences)
         if len(given) == len(self.items):
             self.evaluations += 1
-            self._watch(self.evaluations, statistics(differences))
-            self._remember(graph, statistics(differences))
-        return self._score(differences), [self._score(one[None]) for one in differences]
+            self._watch(self.evaluations, found)
+            self._remember(graph, found)
+        return self._score(found), [self._score(statistics(one)) for one in differences]
 
     def _remember(self, graph: onnx.ModelProto, found: Statistics) -> None:
         excess, int8 = self._budget.excess(found), quantised_convolutions(graph)
@@ -98,8 +99,8 @@ class Damage:
         if excess < self._least and int8:
             self._least, self.best = excess, graph.SerializeToString()
 
-    def _score(self, differences: NDArray[np.float64]) -> float:
-        return FLAWLESS - min(self._budget.excess(statistics(differences)), WORST)
+    def _score(self, found: Statistics) -> float:
+        return FLAWLESS - min(self._budget.excess(found), WORST)
 
     def _differences(self, graph: onnx.ModelProto, items: list[Packed]) -> NDArray[np.float64]:
         truth = np.concatenate([self._truth[item.tobytes()] for item in items])

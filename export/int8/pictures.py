@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from export.int8.table import Int8Table
 from parity.boxes import Box, box_of_points, read_pts
 from parity.samples import Sample, default_samples, find_samples
+from runtime import command_line
 from runtime.crop import crop_as
 from runtime.errors import ConfigError
 from runtime.picture import read_picture
@@ -58,11 +59,12 @@ def choose_pictures(table: Int8Table) -> Int8Pictures:
     if table.validation:
         validation = find_samples(table.validation)
     else:
-        validation = calibration[SET_ASIDE - 1 :: SET_ASIDE]
-        calibration = [s for s in calibration if s not in validation]
+        aside = slice(SET_ASIDE - 1, None, SET_ASIDE)
+        validation = calibration[aside]
+        del calibration[aside]
     for name, samples in (("calibration", calibration), ("validation", validation)):
         _check_enough(name, samples)
-        for sample in samples:
+        for sample in command_line.progress(samples, f"Reading {name}", len(samples)):
             read_picture(sample.path)  # now, and not after a minute of exporting
     _check_apart(calibration, validation)
     return Int8Pictures(

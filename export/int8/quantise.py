@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 
 from export.int8.damage import Damage
-from export.int8.scope import Scope, choose_scope, quantised_convolutions
+from export.int8.scope import left_in_fp32, quantised_convolutions
 from export.int8.tool import quantiser
 from parity.errors import Statistics
 from parity.plan_search import Budget
@@ -39,14 +39,14 @@ class Quantised:
 
     Attributes:
         graph: with QuantizeLinear and DequantizeLinear around what engines compute in int8.
-        scope: what stayed in fp32 from the outset.
+        left: what stayed in fp32 from the outset, and why, by the node's name.
         at_first: convolutions in int8 before any was given back.
         found: its damage on the validation crops, crop px, in onnxruntime against the float graph.
         evaluations: how many graphs were run to find it.
     """
 
     graph: onnx.ModelProto
-    scope: Scope
+    left: Mapping[str, str]
     at_first: frozenset[str]
     found: Statistics
     evaluations: int
@@ -77,13 +77,12 @@ def quantise(
         ExportError: nncf failed.
     """
     quantiser()
-    scope = choose_scope(graph, spec)
-    watch = _Watch(budget)
-    damage = Damage(graph, validation, spec, budget, watch)
+    left = left_in_fp32(graph, spec)
+    damage = Damage(graph, validation, spec, budget, _Watch(budget))
     items = [{INPUT_NAME: spec.pack(crop[None])} for crop in calibration]
     try:
         with _quiet():
-            made = _by_nncf(graph, items, damage, scope)
+            made = _by_nncf(graph, items, damage, list(left))
     except (KeyboardInterrupt, MemoryError, OSError):
         raise
     # a library that raises whatever its passes raise
@@ -99,7 +98,7 @@ def quantise(
         made = onnx.load_model_from_string(damage.best)
     return Quantised(
         graph=made,
-        scope=scope,
+        left=left,
         at_first=damage.at_first,
         found=damage.of(made),
         evaluations=damage.evaluations,
@@ -107,7 +106,7 @@ def quantise(
 
 
 def _by_nncf(
-    graph: onnx.ModelProto, items: list[dict[str, Any]], damage: Damage, scope: Scope
+    graph: onnx.ModelProto, items: list[dict[str, Any]], damage: Damage, left: list[str]
 ) -> onnx.ModelProto:
     with unreported():
         import nncf
@@ -128,7 +127,7 @@ def _by_nncf(
         max_drop=ROOM,  # of the budget, whose excess the metric is
         drop_type=nncf.DropType.ABSOLUTE,
         subset_size=len(items),
-        ignored_scope=nncf.IgnoredScope(names=list(scope.reasons), validate=False),
+        ignored_scope=nncf.IgnoredScope(names=left, validate=False),
         advanced_quantization_parameters=advanced,
         advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
             ranking_subset_size=min(RANKED_BY, len(damage.items))
@@ -146,8 +145,8 @@ class _Watch:
     def __init__(self, budget: Budget) -> None:
         self._names = tuple(budget.limits_px)
 
-    def __call__(self, evaluations: int, found: Statistics | None) -> None:
-        if found is not None and evaluations % SAID_EVERY == 2:
+    def __call__(self, evaluations: int, found: Statistics) -> None:
+        if evaluations % SAID_EVERY == 2:
             values = ", ".join(f"{name} {getattr(found, name):.3f}" for name in self._names)
             logger.info("  int8: candidate %d: %s crop px", evaluations, values)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import onnx
 
@@ -11,36 +10,31 @@ from runtime.quantisation import KeptFact
 from runtime.spec import InputSpec
 from runtime.stages import STEM_STRIDE
 
-# What NNCF may put between quantisers. Sums are no member: a residual stream that is rounded at
-# every block is where most of the damage came from, and sums cost next to nothing.
+# What NNCF may put between quantisers. Sums are no member: they cost next to nothing, and a
+# residual stream that is rounded at every block moves points (docs/int8.md has the figures).
 QUANTISABLE = frozenset({"Conv", "BatchNormalization", "Relu", "MaxPool", "Resize", "Concat"})
 # Xx, yy, rr and the two boundary planes.
 MOST_PLANES = 5
-# Maps of this share of the maps' side or less: where the network decides which face it sees, and
-# 6 % of its arithmetic.
+# Maps of this share of the maps' side or less: hardly any of the arithmetic.
 SMALL_MAPS = 4
 
 DECODER = "the decoder: its sums over whole maps need more than 8 bits"
 PLANES = "coordinates: 8 bits would place every point on a grid of half a map's pixel"
-SMALL = "maps of at most {side} px: hardly any of the arithmetic, and most of the damage"
+SMALL = "maps of at most {side} px: hardly any of the arithmetic, and some of the damage"
 NOT_QUANTISABLE = "sums, gates, normalisations and products: little to gain, and much to lose"
 NO_QUANTISER = "left alone by the quantiser, which found no place for its quantisers"
 RESTORED = "restored by the accuracy control, because the budget did not hold without it"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scope:
-    """What is left in fp32 from the outset: reasons by the node's name, in the graph's order."""
-
-    reasons: Mapping[str, str]
-
-
-def choose_scope(graph: onnx.ModelProto, spec: InputSpec) -> Scope:
-    """Look at every operator of a float graph.
+def left_in_fp32(graph: onnx.ModelProto, spec: InputSpec) -> dict[str, str]:
+    """Look at every operator of a float graph, and choose what is not to be quantised at all.
 
     Args:
         graph: as `export.simplify` gives it: taps named, nodes named.
         spec: its input.
+
+    Returns:
+        Reasons by the node's name, in the graph's order.
     """
     sides = _sides(graph)
     decoder = _after_last_maps(graph)
@@ -48,8 +42,6 @@ def choose_scope(graph: onnx.ModelProto, spec: InputSpec) -> Scope:
     small = spec.size // STEM_STRIDE // SMALL_MAPS
     reasons: dict[str, str] = {}
     for node in graph.graph.node:
-        if node.op_type == "Constant":
-            continue
         if node.name in decoder:
             reasons[node.name] = DECODER
         elif node.op_type not in QUANTISABLE:
@@ -59,27 +51,30 @@ def choose_scope(graph: onnx.ModelProto, spec: InputSpec) -> Scope:
                 reasons[node.name] = PLANES
             elif sides.get(node.output[0], small + 1) <= small:
                 reasons[node.name] = SMALL.format(side=small)
-    return Scope(reasons=reasons)
+    return reasons
 
 
 def kept_facts(
-    graph: onnx.ModelProto, quantised: onnx.ModelProto, scope: Scope, at_first: frozenset[str]
+    graph: onnx.ModelProto,
+    quantised: onnx.ModelProto,
+    left: Mapping[str, str],
+    at_first: frozenset[str],
 ) -> list[KeptFact]:
     """Every operator that computes in fp32 after all, by reason.
 
     Args:
         graph: the float graph.
         quantised: what was made of it.
-        scope: what was left out from the outset.
+        left: what was left out from the outset, see `left_in_fp32`.
         at_first: convolutions in int8 before anything was restored.
     """
     int8 = quantised_convolutions(quantised)
     found: dict[str, list[str]] = {}
     for node in graph.graph.node:
-        why = scope.reasons.get(node.name)
+        why = left.get(node.name)
         if why is None and node.op_type == "Conv" and node.name not in int8:
             why = RESTORED if node.name in at_first else NO_QUANTISER
-        if why is not None:
+        if why is not None and node.op_type != "Constant":  # which computes nothing
             found.setdefault(why, []).append(node.name)
     return [KeptFact(why=why, operators=tuple(names)) for why, names in found.items()]
 

@@ -75,7 +75,7 @@ def quantise_graph(
         evaluations=made.evaluations,
         convolutions=len(convolutions(graph)),
         int8_convolutions=len(quantised_convolutions(clean)),
-        kept=tuple(kept_facts(graph, clean, made.scope, made.at_first)),
+        kept=tuple(kept_facts(graph, clean, made.left, made.at_first)),
     )
     _say(fact, budget)
     return fact

@@ -138,9 +138,12 @@ def _fault(bundle: Path, kind: str) -> str:
     if not (bundle / MANIFEST_NAME).is_file():
         return f"no bundle in {shown(bundle)}"
     try:
-        rewrites = read_manifest(bundle).onnx.rewrites
+        manifest = read_manifest(bundle)
     except ArtifactError as error:
         return f"{error.where}: expected {error.expected}, got {error.got}"
+    rewrites, quantised = manifest.onnx.rewrites, manifest.quantisation is not None
+    if quantised != (kind == "int8"):
+        return f"{shown(bundle)} holds {'an int8' if quantised else 'a float'} graph"
     if kind == "plain" and rewrites:
         return f"{shown(bundle)} holds no plain graph: {', '.join(rewrites)}"
     if kind == "" and not rewrites:

@@ -33,6 +33,18 @@ def test_weights_are_found_from_the_files_own_folder(tmp_path: Path) -> None:
     assert config_facts(config)["weights"] == "w.pkl"
 
 
+def test_pictures_for_int8_are_found_from_the_files_own_folder(tmp_path: Path) -> None:
+    """And no folder of this machine is in the manifest."""
+    text = GOOD + '[int8]\ncalibration = ["photos"]\nvalidation = ["others"]\nmax_error_px = 2\n'
+    config = read_config(write(tmp_path, 'precision = "int8"\n' + text))
+
+    assert config.precision == "int8"
+    assert config.int8.calibration == (str(tmp_path / "photos"),)
+    assert config.int8.budget.limits_px == {"max": 2.0}
+    assert config_facts(config)["int8"]["validation"] == ["others"]
+    assert str(tmp_path) not in str(config_facts(config))
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -52,6 +64,8 @@ def test_weights_are_found_from_the_files_own_folder(tmp_path: Path) -> None:
         ),
         (GOOD + "[parity]\nmax_mean_px = -1\n", "max_mean: expected a finite number"),
         (GOOD + "[parity]\nmax_error_px = nan\n", "max_error: expected a finite number"),
+        (GOOD + "[int8]\nmax_p99_px = 0\n", "int8: max_p99: expected a finite number of crop px"),
+        (GOOD + "[int8]\nbudget = 1\n", "at int8 only the keys calibration, validation"),
         (GOOD.replace('"m"', '"../m"'), "letters, digits"),
         (GOOD.replace('"m"', "3"), "Expected `str`, got `int`"),
         (GOOD.replace("points = 68", "points = 0"), "model.points: 1 or more"),

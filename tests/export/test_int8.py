@@ -16,7 +16,15 @@ from builders import STARTER, noise, tiny_config
 from export import __main__ as export_main
 from export.int8.pictures import choose_pictures
 from export.int8.quantise import quantise
-from export.int8.scope import DECODER, PLANES, RESTORED, choose_scope, quantised_convolutions
+from export.int8.scope import (
+    DECODER,
+    NO_QUANTISER,
+    PLANES,
+    RESTORED,
+    kept_facts,
+    left_in_fp32,
+    quantised_convolutions,
+)
 from export.int8.table import Int8Table
 from parity.precision_plan import parse_budget
 from runtime import info
@@ -149,6 +157,17 @@ def test_accuracy_control_gives_back_what_the_budget_needs(tiny_graph: onnx.Mode
     assert tight.found.max <= limit
     assert quantised_convolutions(tight.graph) < quantised_convolutions(loose.graph)
     assert tight.evaluations > loose.evaluations
+    for made, restored in ((loose, False), (tight, True)):
+        kept = {
+            f.why: f.operators for f in kept_facts(tiny_graph, made.graph, made.left, made.at_first)
+        }
+        assert (RESTORED in kept) == restored
+        given_back = set(kept.get(RESTORED, ()))
+        assert given_back == made.at_first - quantised_convolutions(made.graph)
+        constants = {n.name for n in tiny_graph.graph.node if n.op_type == "Constant"}
+        assert constants
+        assert constants.isdisjoint(name for names in kept.values() for name in names)
+        assert given_back.isdisjoint(kept.get(NO_QUANTISER, ()))
 
 
 @pytest.fixture
@@ -160,7 +179,7 @@ def tiny_graph(bundle: Path, tiny: Path, tmp_path: Path) -> onnx.ModelProto:
 
 
 def test_decoder_and_gates_stay_in_fp32_from_the_outset(tiny_graph: onnx.ModelProto) -> None:
-    reasons = choose_scope(tiny_graph, SPEC).reasons
+    reasons = left_in_fp32(tiny_graph, SPEC)
     types = {node.name: node.op_type for node in tiny_graph.graph.node}
 
     left = {types[name] for name in types.keys() - reasons.keys()}
@@ -261,7 +280,7 @@ def test_one_picture_is_too_few(tmp_path: Path) -> None:
 def test_starter_has_small_maps_and_a_decoder_outside(starter_bundle: Path) -> None:
     """Of the default model: what stays in fp32 from the outset is little of its arithmetic."""
     graph = onnx.load(starter_bundle / "model.onnx")
-    reasons = choose_scope(graph, SPEC).reasons
+    reasons = left_in_fp32(graph, SPEC)
     convolutions = [node.name for node in graph.graph.node if node.op_type == "Conv"]
     left = [name for name in convolutions if name not in reasons]
     assert STARTER.is_file()

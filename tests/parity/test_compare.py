@@ -111,6 +111,22 @@ def test_own_pictures_in_files_and_folders(
     assert [p["name"] for p in report["pictures"]] == ["a.png", "b.png", "sample.jpg"]
 
 
+def test_a_limit_that_is_none_is_not_judged(
+    starter_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the limits that would pass say so, so that they can be copied."""
+    given = ("--max-mean", "none", "--max-error", "none", "--max-p99", "0", "--json")
+    assert run(f"{STARTER}@cpu", starter_bundle, *given) == 1
+    verdict = json.loads(capsys.readouterr().out)["verdict"]
+    assert len(verdict["exceeded"]) == 1
+    assert verdict["exceeded"][0].startswith("p99 ")
+    assert verdict["smallest_passing"]["max_mean_px"] is None
+    assert run(f"{STARTER}@cpu", starter_bundle, *given[:-1]) == 1
+    passing = capsys.readouterr().out.rpartition("smallest limits that pass: ")[2].splitlines()[0]
+    assert "--max-mean none --max-error none" in passing
+    assert run(f"{STARTER}@cpu", starter_bundle, *passing.split()) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [

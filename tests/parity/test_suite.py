@@ -146,6 +146,16 @@ def test_damaged_bundle_is_a_row_and_the_others_run(builds: Path, tmp_path: Path
     assert report.stream_failure == "left out by --stream-pictures 0"
 
 
+def test_float_bundle_is_not_passed_off_as_int8(builds: Path, tmp_path: Path) -> None:
+    """Its row would otherwise say int8 of what computes in fp32."""
+    shutil.copytree(builds / "tiny_plain", tmp_path / "tiny_int8")
+    plan = plan_model("tiny", builds / "tiny.pkl", tmp_path, tuple(ROWS), None)
+    row = {row.key: row for row in plan.rows}["onnxruntime-int8"]
+
+    assert row.missing == f"{tmp_path}/tiny_int8 holds a float graph"
+    assert "--precision int8" in row.remedy
+
+
 def test_bundle_of_another_form_is_not_passed_off(builds: Path) -> None:
     """A plain graph where the inference form should be is a reason, with the export's command."""
     plan = plan_model("tiny_plain", builds / "tiny.pkl", builds, tuple(ROWS), None)
