@@ -110,7 +110,8 @@ def _by_nncf(
 ) -> onnx.ModelProto:
     with unreported():
         import nncf
-    nncf.set_log_level(logging.ERROR)
+    # not nncf.set_log_level: that also mutes handlers that others have hung on its logger
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     advanced = nncf.AdvancedQuantizationParameters(
         # measured here: the quick correction of biases doubled the damage, and ranges cut at the
         # mean of the extremes cost the rare large activations that decide
