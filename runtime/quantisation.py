@@ -24,6 +24,7 @@ class QuantisationFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         calibration_pictures, validation_pictures: how many.
         pictures_sha256: one hash of both sets: files, boxes and which is in which.
         embedded: both were cuts of the project's own portrait.
+        equalised: maps whose channels were scaled to like ranges first.
         evaluations: how many candidates were run.
         convolutions, int8_convolutions: how many there are, and how many compute in int8.
         kept: what stayed in fp32, and why.
@@ -37,6 +38,7 @@ class QuantisationFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     validation_pictures: int
     pictures_sha256: str
     embedded: bool
+    equalised: int
     evaluations: int
     convolutions: int
     int8_convolutions: int

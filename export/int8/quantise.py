@@ -14,6 +14,7 @@ import onnx
 from numpy.typing import NDArray
 
 from export.int8.damage import Damage
+from export.int8.equalise import equalise
 from export.int8.scope import left_in_fp32, quantised_convolutions
 from export.int8.tool import quantiser
 from parity.errors import Statistics
@@ -27,6 +28,8 @@ logger = logging.getLogger("starmark")
 # The control stops at the budget itself; the verdict is torch's word against the graph's, whose
 # rounding is not the control's.
 ROOM = 0.99
+# The share of a crop's activations that may lie beyond the range, at each end: one in ten thousand.
+CUT = 1e-4
 # Operators are ranked by so many crops, those that int8 moves most; the budget is held on all.
 RANKED_BY = 12
 # As many candidates between two words in the log.
@@ -43,6 +46,7 @@ class Quantised:
         at_first: convolutions in int8 before any was given back.
         found: its damage on the validation crops, crop px, in onnxruntime against the float graph.
         evaluations: how many graphs were run to find it.
+        equalised: maps whose channels were scaled to like ranges.
     """
 
     graph: onnx.ModelProto
@@ -50,6 +54,7 @@ class Quantised:
     at_first: frozenset[str]
     found: Statistics
     evaluations: int
+    equalised: tuple[str, ...]
 
 
 def quantise(
@@ -61,9 +66,10 @@ def quantise(
 ) -> Quantised:
     """Take every convolution to int8 that the budget allows.
 
-    Activations by their extremes over the calibration crops, weights by channel. Operators are
-    given back to fp32 one by one, the most harmful first, until the budget holds on the
-    validation crops; where it never does, what came nearest is returned all the same.
+    Channels are scaled to like ranges first; then activations get the range that covers all but
+    the rarest of the calibration crops, and weights one by channel. Operators are given back to
+    fp32 one by one, the most harmful first, until the budget holds on the validation crops; where
+    it never does, what came nearest is returned all the same.
 
     Args:
         graph: simplified, float32, with a symbolic batch.
@@ -77,12 +83,13 @@ def quantise(
         ExportError: nncf failed.
     """
     quantiser()
-    left = left_in_fp32(graph, spec)
+    left = left_in_fp32(graph)
     damage = Damage(graph, validation, spec, budget, _Watch(budget))
     items = [{INPUT_NAME: spec.pack(crop[None])} for crop in calibration]
+    level, equalised = equalise(graph, [item[INPUT_NAME] for item in items])
     try:
         with _quiet():
-            made = _by_nncf(graph, items, damage, list(left))
+            made = _by_nncf(level, items, damage, list(left))
     except (KeyboardInterrupt, MemoryError, OSError):
         raise
     # a library that raises whatever its passes raise
@@ -102,6 +109,7 @@ def quantise(
         at_first=damage.at_first,
         found=damage.of(made),
         evaluations=damage.evaluations,
+        equalised=equalised,
     )
 
 
@@ -113,10 +121,8 @@ def _by_nncf(
     # not nncf.set_log_level: that also mutes handlers that others have hung on its logger
     logging.getLogger("nncf").setLevel(logging.ERROR)
     advanced = nncf.AdvancedQuantizationParameters(
-        # measured here: the quick correction of biases doubled the damage, and ranges cut at the
-        # mean of the extremes cost the rare large activations that decide
-        disable_bias_correction=True,
-        activations_range_estimator_params=nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX,
+        disable_bias_correction=True,  # measured here: it doubled the damage
+        activations_range_estimator_params=_ranges(nncf.quantization.range_estimator),
         # for processors without VNNI, whose sums of products may overflow in 16 bits
         overflow_fix=nncf.quantization.advanced_parameters.OverflowFix.DISABLE,
     )
@@ -128,6 +134,7 @@ def _by_nncf(
         max_drop=ROOM,  # of the budget, whose excess the metric is
         drop_type=nncf.DropType.ABSOLUTE,
         subset_size=len(items),
+        preset=nncf.QuantizationPreset.MIXED,  # from 0 where a ReLU leaves nothing below it
         ignored_scope=nncf.IgnoredScope(names=left, validate=False),
         advanced_quantization_parameters=advanced,
         advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
@@ -135,6 +142,21 @@ def _by_nncf(
         ),
     )
     return made
+
+
+def _ranges(of: Any) -> Any:
+    """What an activation's int8 covers: each crop's but the rarest, of all crops the widest."""
+
+    def end(aggregated: Any) -> Any:
+        return of.StatisticsCollectorParameters(
+            statistics_type=of.StatisticsType.QUANTILE,
+            aggregator_type=aggregated,
+            quantile_outlier_prob=CUT,
+        )
+
+    return of.RangeEstimatorParameters(
+        min=end(of.AggregatorType.MIN), max=end(of.AggregatorType.MAX)
+    )
 
 
 class _Watch:

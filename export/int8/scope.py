@@ -7,39 +7,33 @@ from collections.abc import Mapping
 import onnx
 
 from runtime.quantisation import KeptFact
-from runtime.spec import InputSpec
-from runtime.stages import STEM_STRIDE
 
 # What NNCF may put between quantisers. Sums are no member: they cost next to nothing, and a
 # residual stream that is rounded at every block moves points (docs/int8.md has the figures).
 QUANTISABLE = frozenset({"Conv", "BatchNormalization", "Relu", "MaxPool", "Resize", "Concat"})
 # Xx, yy, rr and the two boundary planes.
 MOST_PLANES = 5
-# Maps of this share of the maps' side or less: hardly any of the arithmetic.
-SMALL_MAPS = 4
 
+STREAM = "reads the picture or a sum: 8 bits there move points, and few of the products are there"
 DECODER = "the decoder: its sums over whole maps need more than 8 bits"
 PLANES = "coordinates: 8 bits would place every point on a grid of half a map's pixel"
-SMALL = "maps of at most {side} px: hardly any of the arithmetic, and some of the damage"
 NOT_QUANTISABLE = "sums, gates, normalisations and products: little to gain, and much to lose"
 NO_QUANTISER = "left alone by the quantiser, which found no place for its quantisers"
 RESTORED = "restored by the accuracy control, because the budget did not hold without it"
 
 
-def left_in_fp32(graph: onnx.ModelProto, spec: InputSpec) -> dict[str, str]:
+def left_in_fp32(graph: onnx.ModelProto) -> dict[str, str]:
     """Look at every operator of a float graph, and choose what is not to be quantised at all.
 
     Args:
         graph: as `export.simplify` gives it: taps named, nodes named.
-        spec: its input.
 
     Returns:
         Reasons by the node's name, in the graph's order.
     """
-    sides = _sides(graph)
     decoder = _after_last_maps(graph)
     channels = {w.name: w.dims[1] for w in graph.graph.initializer if len(w.dims) == 4}
-    small = spec.size // STEM_STRIDE // SMALL_MAPS
+    makers = {name: node.op_type for node in graph.graph.node for name in node.output}
     reasons: dict[str, str] = {}
     for node in graph.graph.node:
         if node.name in decoder:
@@ -47,10 +41,10 @@ def left_in_fp32(graph: onnx.ModelProto, spec: InputSpec) -> dict[str, str]:
         elif node.op_type not in QUANTISABLE:
             reasons[node.name] = NOT_QUANTISABLE
         elif node.op_type == "Conv":
-            if channels.get(node.input[1], MOST_PLANES + 1) <= MOST_PLANES and not _is_first(node):
+            if channels.get(node.input[1], MOST_PLANES + 1) <= MOST_PLANES:
                 reasons[node.name] = PLANES
-            elif sides.get(node.output[0], small + 1) <= small:
-                reasons[node.name] = SMALL.format(side=small)
+            elif makers.get(node.input[0]) != "Relu":
+                reasons[node.name] = STREAM
     return reasons
 
 
@@ -93,23 +87,6 @@ def quantised_convolutions(graph: onnx.ModelProto) -> set[str]:
 def convolutions(graph: onnx.ModelProto) -> list[str]:
     """Names of all convolutions."""
     return [node.name for node in graph.graph.node if node.op_type == "Conv"]
-
-
-def _is_first(node: onnx.NodeProto) -> bool:
-    """The stem's convolution of the picture itself: 7x7, where planes are convolved by 1x1."""
-    kernel = next((a.ints for a in node.attribute if a.name == "kernel_shape"), (1, 1))
-    return max(kernel) > 1
-
-
-def _sides(graph: onnx.ModelProto) -> dict[str, int]:
-    """The longer side of every map, by the tensor's name."""
-    inferred = onnx.shape_inference.infer_shapes(graph).graph
-    found: dict[str, int] = {}
-    for value in (*inferred.value_info, *inferred.output):
-        dims = value.type.tensor_type.shape.dim
-        if len(dims) == 4:
-            found[value.name] = max(dims[2].dim_value, dims[3].dim_value)
-    return found
 
 
 def _after_last_maps(graph: onnx.ModelProto) -> set[str]:

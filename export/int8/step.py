@@ -72,6 +72,7 @@ def quantise_graph(
         validation_pictures=len(pictures.validation),
         pictures_sha256=_digest(pictures),
         embedded=pictures.embedded,
+        equalised=len(made.equalised),
         evaluations=made.evaluations,
         convolutions=len(convolutions(graph)),
         int8_convolutions=len(quantised_convolutions(clean)),

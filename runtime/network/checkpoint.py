@@ -17,6 +17,7 @@ from torch import Tensor
 
 from runtime.errors import ArtifactError, BackendUnavailable, one_line
 from runtime.files import sha256_file
+from runtime.network.coord_conv import CoordConv, coordinate_planes
 from runtime.network.hourglass import StackedHourglass
 from runtime.spec import Architecture
 from runtime.stages import MOST_CHANNELS, MOST_STACKS, STEM_STRIDE
@@ -114,8 +115,17 @@ def build_network(checkpoint: Checkpoint) -> StackedHourglass:
             ),
             action="Use the checkpoint of this network, whole and unchanged",
         )
-    network = StackedHourglass(checkpoint.architecture)
-    network.load_state_dict(dict(checkpoint.state), strict=True)
+    # assigned to the shapes: to draw initial values takes longer than to read the file
+    held = {
+        key: checkpoint.state[key]
+        .to(tensor.dtype)
+        .clone(memory_format=torch.contiguous_format)  # the network's own
+        for key, tensor in network.state_dict().items()
+    }
+    network.load_state_dict(held, strict=True, assign=True)
+    for module in network.modules():
+        if isinstance(module, CoordConv):  # its planes are in no file
+            module.planes = coordinate_planes(module.planes.shape[-1])
     return network.eval()
 
 

@@ -6,14 +6,19 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from builders import STARTER, noise, tiny_config
+from numpy.typing import NDArray
 
 from export import __main__ as export_main
+from export.graph_cost import graph_cost
+from export.int8.equalise import equalise
 from export.int8.pictures import choose_pictures
 from export.int8.quantise import quantise
 from export.int8.scope import (
@@ -21,6 +26,8 @@ from export.int8.scope import (
     NO_QUANTISER,
     PLANES,
     RESTORED,
+    STREAM,
+    convolutions,
     kept_facts,
     left_in_fp32,
     quantised_convolutions,
@@ -32,7 +39,7 @@ from runtime.backends import open_backend
 from runtime.detector import Detector
 from runtime.errors import ConfigError, InputError
 from runtime.manifest import read_manifest
-from runtime.spec import InputSpec
+from runtime.spec import INPUT_NAME, InputSpec
 from runtime.unreported import TELEMETRY
 
 # looked for and not imported: that would bring its telemetry in, which changes logging, too
@@ -74,6 +81,7 @@ def test_bundle_is_an_ordinary_one_that_explains_itself(bundle: Path, tiny: Path
     assert (fact.calibration_pictures, fact.validation_pictures) == (4, 2)
     assert not fact.embedded
     assert 0 < fact.int8_convolutions < fact.convolutions
+    assert fact.equalised > 0
     assert fact.budget_px == {"p99": 200.0}
     assert fact.found_px["p99"] <= 200
     assert manifest.parity.passed
@@ -179,7 +187,7 @@ def tiny_graph(bundle: Path, tiny: Path, tmp_path: Path) -> onnx.ModelProto:
 
 
 def test_decoder_and_gates_stay_in_fp32_from_the_outset(tiny_graph: onnx.ModelProto) -> None:
-    reasons = left_in_fp32(tiny_graph, SPEC)
+    reasons = left_in_fp32(tiny_graph)
     types = {node.name: node.op_type for node in tiny_graph.graph.node}
 
     left = {types[name] for name in types.keys() - reasons.keys()}
@@ -277,13 +285,66 @@ def test_one_picture_is_too_few(tmp_path: Path) -> None:
         choose_pictures(Int8Table(calibration=(str(tmp_path / "absent"),)))
 
 
-def test_starter_has_small_maps_and_a_decoder_outside(starter_bundle: Path) -> None:
+def test_little_of_the_starter_stays_out(starter_bundle: Path) -> None:
     """Of the default model: what stays in fp32 from the outset is little of its arithmetic."""
     graph = onnx.load(starter_bundle / "model.onnx")
-    reasons = left_in_fp32(graph, SPEC)
-    convolutions = [node.name for node in graph.graph.node if node.op_type == "Conv"]
-    left = [name for name in convolutions if name not in reasons]
+    reasons = left_in_fp32(graph)
+    left = {reasons[name] for name in convolutions(graph) if name in reasons}
+
     assert STARTER.is_file()
-    assert any("low2" in name for name in convolutions if name in reasons)
-    assert all("low2/low2" not in name for name in left)
-    assert any("up1" in name for name in left)
+    assert left == {PLANES, STREAM}
+    assert sum(name in reasons for name in convolutions(graph)) == 11
+
+
+@pytest.mark.parametrize("name", ["tiny", "starter"])
+def test_equalised_channels_change_nothing_in_fp32(
+    name: str, tiny_graph: onnx.ModelProto, starter_bundle: Path
+) -> None:
+    graph = tiny_graph if name == "tiny" else onnx.load(starter_bundle / "model.onnx")
+    before = graph.SerializeToString()
+    crops = [SPEC.pack(noise(np.random.default_rng(seed), 256, 256)[None]) for seed in (1, 2)]
+
+    made, maps = equalise(graph, crops[:1])
+
+    assert graph.SerializeToString() == before
+    assert len(maps) > 0.4 * len(convolutions(graph))
+    assert graph_cost(made) == graph_cost(graph)
+    there, here = outputs(made, crops[1], maps), outputs(graph, crops[1], maps)
+    assert np.abs(there[0] - here[0]).max() * 128 < 1e-3
+    # it is another graph: its channels are nearer to each other than they were
+    ratios = [uneven(after) / uneven(was) for after, was in zip(there[1:], here[1:], strict=True)]
+    assert np.median(ratios) < 0.9
+
+
+def outputs(
+    graph: onnx.ModelProto, crops: NDArray[Any], maps: tuple[str, ...]
+) -> list[NDArray[Any]]:
+    """The landmarks, and the maps of these names."""
+    shown = onnx.ModelProto()
+    shown.CopyFrom(graph)
+    shown.graph.output.extend(onnx.helper.make_empty_tensor_value_info(m) for m in maps)
+    session: Any = onnxruntime.InferenceSession(shown.SerializeToString())
+    found: list[NDArray[Any]] = session.run(["landmarks", *maps], {INPUT_NAME: crops})
+    return found
+
+
+def uneven(maps: NDArray[Any]) -> float:
+    """The largest channel over the middle one."""
+    largest = maps.max(axis=(0, 2, 3))
+    return float((largest.max() + 1e-6) / (np.median(largest) + 1e-6))
+
+
+def test_channels_that_someone_else_reads_are_left_alone(tiny_graph: onnx.ModelProto) -> None:
+    """A map that is also given out, or a weight that two convolutions share."""
+    crops = [SPEC.pack(noise(np.random.default_rng(1), 256, 256)[None])]
+    _, maps = equalise(tiny_graph, crops)
+    shown = onnx.ModelProto()
+    shown.CopyFrom(tiny_graph)
+    shown.graph.output.append(onnx.helper.make_empty_tensor_value_info(maps[0]))
+    reader = next(n for n in shown.graph.node if maps[1] in n.input)
+    twin = onnx.NodeProto()
+    twin.CopyFrom(reader)
+    twin.name, twin.input[0], twin.output[0] = "twin", maps[0], "twin"
+    shown.graph.node.append(twin)
+
+    assert set(maps) - set(equalise(shown, crops)[1]) == {maps[0], maps[1]}
