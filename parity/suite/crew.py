@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 from typing import Any
 
@@ -15,6 +16,8 @@ from runtime.errors import StarmarkError
 
 # torch's compiler takes minutes for a large network, a batch size at a time.
 PATIENCE_S = 1800.0
+# Before each turn: threads of the row before spin on for a while, on the cores of this one.
+REST_S = 0.05
 
 
 class Crew:
@@ -85,6 +88,7 @@ class Crew:
         for _ in command_line.progress(range(count), what, count):
             for index in self._random.permutation(len(said)):
                 key = list(said)[index]
+                time.sleep(REST_S)
                 said[key].append(self.ask(key, method, *arguments))
         return {key: answers for key, answers in said.items() if key in self._working}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from parity.report.benchmark import GemmProbe
 from parity.report.suite import Difference, EndToEnd, ModelRows, RowFigures, SuiteRow
 from parity.samples import Sample
 from parity.suite.cold import cold_starts
-from parity.suite.crew import Crew
+from parity.suite.crew import REST_S, Crew
 from parity.suite.pairs import Ratio, ratio
 from parity.suite.plan import EAGER, PLAIN, ModelPlan, RowPlan
 from parity.suite.row_worker import Detection
@@ -32,7 +33,7 @@ TIMED_RUNS = 3
 BATCHES = (4, 16)
 PICTURE_SIZES_WH = ((1920, 1080), (4000, 3000))
 # At most, of what takes longer than a run of the network, or is nobody's headline.
-BATCH_ROUNDS = 5
+BATCH_ROUNDS = 3
 PICTURE_ROUNDS = 10
 COLD_STARTS = 3
 
@@ -41,6 +42,7 @@ COLD_STARTS = 3
 class Collected:
     """What came back from the rows' processes, by the row's key."""
 
+    probe: GemmProbe = field(default_factory=lambda: GemmProbe(before_gflops=0, after_gflops=0))
     about: dict[str, tuple[str, str, int | None]] = field(default_factory=dict)
     recordings: dict[str, Recording] = field(default_factory=dict)
     network: dict[str, list[list[float]]] = field(default_factory=dict)
@@ -67,9 +69,8 @@ def measure_model(
         seed: of the order within rounds.
         scratch: a folder for recordings.
     """
-    before = gemm_gflops()
     collected = _collect(plan, samples, rounds, seed, scratch)
-    probe = GemmProbe(before_gflops=before, after_gflops=gemm_gflops())
+    probe = collected.probe
     return ModelRows(
         name=plan.name,
         checkpoint=shown(plan.checkpoint),
@@ -92,7 +93,11 @@ def _collect(
             crew.ask(key, "record", samples, path)
             if path.is_file():
                 found.recordings[key] = load_recording(path)
+        # around the rounds that ratios are quoted from, and nothing else
+        before = gemm_gflops()
         found.network = crew.rounds(rounds, f"{plan.name}: batch 1", "network", 1, TIMED_RUNS)
+        time.sleep(REST_S)
+        found.probe = GemmProbe(before_gflops=before, after_gflops=gemm_gflops())
         found.peak = crew.each("peak_bytes")
         for size_wh in PICTURE_SIZES_WH:
             what = f"{plan.name}: {size_wh[0]} x {size_wh[1]}"
