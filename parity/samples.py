@@ -6,23 +6,21 @@ import glob
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parity.boxes import Box, box_of_points, read_boxes, read_pts, read_tsv_points
+from runtime.ahead import ahead
 from runtime.errors import ConfigError, InputError
 from runtime.files import sha256_file, shown
-from runtime.picture import read_picture
+from runtime.picture import SUFFIXES, read_picture
 
 logger = logging.getLogger("starmark")
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 BOX_CHOICES = ("pts", "whole", "crop")
 
 
@@ -144,26 +142,15 @@ def decoded(
         seconds that decoding took.
     """
 
-    def read(sample: Sample) -> tuple[NDArray[np.uint8] | InputError, float]:
+    def read(sample: Sample) -> tuple[Sample, NDArray[np.uint8] | InputError, float]:
         start = time.perf_counter()
         try:
-            return read_picture(sample.path), time.perf_counter() - start
+            picture: NDArray[np.uint8] | InputError = read_picture(sample.path)
         except InputError as error:
-            return error, time.perf_counter() - start
+            picture = error
+        return sample, picture, time.perf_counter() - start
 
-    coming = iter(samples)
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
-        waiting: list[tuple[Sample, Future[tuple[NDArray[np.uint8] | InputError, float]]]] = [
-            (sample, pool.submit(read, sample)) for sample in islice(coming, 2 * jobs)
-        ]
-        try:
-            while waiting:
-                sample, future = waiting.pop(0)
-                picture, seconds = future.result()
-                waiting += [(later, pool.submit(read, later)) for later in islice(coming, 1)]
-                yield sample, picture, seconds
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    return ahead(read, samples, jobs)
 
 
 def _expand(patterns: Sequence[str]) -> list[Path]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from runtime.backends import Settings, open_backend
     from runtime.detector import Detector, FaceLandmarkDetector
     from runtime.draw import draw_landmarks_with_contours
+    from runtime.faces import Face, FaceFinder, YuNetFaces
     from runtime.landmarks import Landmarks
     from runtime.stream import Stream, StreamRow
     from runtime.tracing import Trace
@@ -22,6 +23,8 @@ __version__ = VERSION
 
 __all__ = [
     "Detector",
+    "Face",
+    "FaceFinder",
     "FaceLandmarkDetector",
     "Landmarks",
     "Settings",
@@ -29,6 +32,7 @@ __all__ = [
     "Stream",
     "StreamRow",
     "Trace",
+    "YuNetFaces",
     "__version__",
     "draw_landmarks_with_contours",
     "open_backend",
@@ -36,12 +40,15 @@ __all__ = [
 
 _HOMES = {
     "Detector": "runtime.detector",
+    "Face": "runtime.faces",
+    "FaceFinder": "runtime.faces",
     "FaceLandmarkDetector": "runtime.detector",
     "Landmarks": "runtime.landmarks",
     "Settings": "runtime.backends",
     "Stream": "runtime.stream",
     "StreamRow": "runtime.stream",
     "Trace": "runtime.tracing",
+    "YuNetFaces": "runtime.faces",
     "draw_landmarks_with_contours": "runtime.draw",
     "open_backend": "runtime.backends",
 }

@@ -163,11 +163,18 @@ def progress(items: Iterable[Item], description: str, total: int) -> Iterator[It
         return
     try:
         from rich.console import Console
-        from rich.progress import track
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
     except ImportError:
         yield from items
         return
-    yield from track(items, description, total=total, console=Console(stderr=True), transient=True)
+    shown = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*shown, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(description, total=total)
+        start = time.perf_counter()
+        for count, item in enumerate(items, start=1):
+            yield item
+            rate = count / max(time.perf_counter() - start, 1e-9)
+            bar.update(task, advance=1, description=f"{description} ({rate:.1f} a second)")
 
 
 @contextmanager

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from runtime.backends import Backend, Settings, open_backend
 from runtime.backends.base import DEBUG_BUNDLE, FOR_PARITY
 from runtime.crop import Crop, crop_as
-from runtime.errors import InputError
+from runtime.errors import ConfigError, InputError
+from runtime.faces import Face, FaceFinder, box_around, find_boxes
 from runtime.landmarks import Landmarks
+from runtime.picture_list import as_lists, naming_picture
 from runtime.scratch import Scratch
 from runtime.source import Source
 from runtime.tracing import Trace, timed, traces_of
@@ -26,6 +26,8 @@ logger = logging.getLogger("starmark")
 # More crops than this go through the network in several calls: a full-size network's
 # intermediate maps take about 100 MB a picture.
 LARGEST_BATCH = 32
+# Points settle after one or two.
+MOST_PASSES = 10
 
 _BATCH = Scratch()
 
@@ -42,9 +44,12 @@ class Detector:
             is open already, which is then closed with this Detector.
         device: "auto", "cpu", "cuda:0", "npu:0" or an onnxruntime provider's name.
         settings: what else may be chosen about an engine.
+        faces: finds the boxes for `detect_faces`.
+        refine: how many times more a face is cut by the box of the points just found, and its
+            points found anew, where the caller passes no box. One pass brings most of the gain.
 
     Raises:
-        ConfigError, ArtifactError, BackendUnavailable: see `open_backend`.
+        ConfigError, ArtifactError, BackendUnavailable: see `open_backend`; or `refine` cannot be.
     """
 
     def __init__(
@@ -53,7 +58,14 @@ class Detector:
         device: str = "auto",
         *,
         settings: Settings = FOR_PARITY,
+        faces: FaceFinder | None = None,
+        refine: int = 0,
     ) -> None:
+        if type(refine) is not int or not 0 <= refine <= MOST_PASSES:
+            raise ConfigError(
+                "refine", expected=f"0 to {MOST_PASSES}", got=repr(refine), action="Correct it"
+            )
+        self.faces, self.refine = faces, refine
         self.backend: Backend = (
             source
             if isinstance(source, Backend)
@@ -112,6 +124,39 @@ class Detector:
         """
         return [trace.landmarks for trace in self.trace_batch(images, boxes)]
 
+    def detect_faces(self, image: Any) -> list[Face]:
+        """Find every face of a picture, and its landmarks; without a finder it is one face whole.
+
+        Raises:
+            InputError: the picture cannot be used, or the finder says what are no boxes.
+            InferenceError: the engine or the finder failed.
+        """
+        return self.detect_faces_batch([image])[0]
+
+    def detect_faces_batch(self, images: Iterable[Any]) -> list[list[Face]]:
+        """As `detect_faces` for several pictures: all faces in as few calls of the engine as go.
+
+        Raises:
+            InputError: a picture cannot be used (its index is named), or the finder says what are
+                no boxes.
+            InferenceError: the engine or the finder failed.
+        """
+        pictures, _ = as_lists(images, None)
+        found: list[list[tuple[Any, float | None]]] = []
+        for index, image in enumerate(pictures):
+            with naming_picture(index):
+                whole: list[tuple[Any, float | None]] = [(None, None)]
+                found.append(whole if self.faces is None else [*find_boxes(self.faces, image)])
+        shown = [image for image, boxes in zip(pictures, found, strict=True) for _ in boxes]
+        boxes = [box for boxes in found for box, _ in boxes]
+        # without a box it is refined there already
+        boxed = [index for index, box in enumerate(boxes) if box is not None]
+        traces = iter(self._refined(shown, self.trace_batch(shown, boxes), boxed))
+        return [
+            [Face(box_xyxy=box, score=score, trace=next(traces)) for box, score in boxes]
+            for boxes in found
+        ]
+
     def trace(self, image: Any, face_bbox: Any = None, *, cropped: bool = False) -> Trace:
         """As `detect`, with everything seen on the way.
 
@@ -127,7 +172,9 @@ class Detector:
         timings: dict[str, float] = {}
         with timed(timings, "crop"):
             crop = self.crop(image, face_bbox, cropped=cropped)
-        return self._finish([crop], [timings])[0]
+        (trace,) = self._finish([crop], [timings])
+        alone = face_bbox is None and not cropped
+        return self._refined([image], [trace], [0])[0] if alone and self.refine else trace
 
     def trace_batch(self, images: Iterable[Any], boxes: Iterable[Any] | None = None) -> list[Trace]:
         """As `detect_batch`, with everything seen on the way but taps: tens of MB a picture.
@@ -136,7 +183,7 @@ class Detector:
             InputError: a picture or box cannot be used (its index is named), or the counts differ.
             InferenceError: the engine failed.
         """
-        pictures, around = _as_lists(images, boxes)
+        pictures, around = as_lists(images, boxes)
         if around is not None and len(around) != len(pictures):
             raise InputError(
                 "detect_batch",
@@ -150,12 +197,8 @@ class Detector:
             timings.append({})
             with timed(timings[-1], "crop"), naming_picture(index):
                 crops.append(self.crop(image, None if around is None else around[index]))
-        traces: list[Trace] = []
-        for start in range(0, len(crops), LARGEST_BATCH):
-            part = slice(start, start + LARGEST_BATCH)
-            found = self._finish(crops[part], timings[part])
-            traces += [replace(t, outputs=replace(t.outputs, taps={})) for t in found]
-        return traces
+        whole = [i for i in range(len(crops)) if around is None or around[i] is None]
+        return self._refined(pictures, self._finish_all(crops, timings), whole)
 
     def close(self) -> None:
         """Release the engine; a second call does nothing."""
@@ -179,6 +222,31 @@ class Detector:
             InputError: the picture or the box cannot be used.
         """
         return crop_as(image, face_bbox, self.spec.input.size, cropped=cropped)
+
+    def _refined(
+        self, images: Sequence[Any], traces: list[Trace], which: Iterable[int]
+    ) -> list[Trace]:
+        """Cut some pictures again around the points found in them, `refine` times."""
+        going = list(which)
+        for _ in range(self.refine):
+            cuts: dict[int, Crop] = {}
+            for index in going:
+                box_xyxy = box_around(traces[index].landmarks.points_px)
+                with suppress(InputError):  # no face: points in one spot, or outside the picture
+                    cuts[index] = self.crop(images[index], box_xyxy)
+            again = self._finish_all([*cuts.values()], [dict(traces[i].timings) for i in cuts])
+            for index, trace in zip(cuts, again, strict=True):
+                traces[index] = trace
+            going = [*cuts]
+        return traces
+
+    def _finish_all(self, crops: list[Crop], timings: list[dict[str, float]]) -> list[Trace]:
+        traces: list[Trace] = []
+        for start in range(0, len(crops), LARGEST_BATCH):
+            part = slice(start, start + LARGEST_BATCH)
+            found = self._finish(crops[part], timings[part])
+            traces += [replace(t, outputs=replace(t.outputs, taps={})) for t in found]
+        return traces
 
     def _finish(self, crops: list[Crop], timings: list[dict[str, float]]) -> list[Trace]:
         shared: dict[str, float] = {}
@@ -209,37 +277,3 @@ class FaceLandmarkDetector(Detector):
         settings: Settings = FOR_PARITY,
     ) -> None:
         super().__init__(weights, device, settings=settings)
-
-
-def _as_lists(images: Any, boxes: Any) -> tuple[list[Any], list[Any] | None]:
-    """Anything that can be gone through; one picture alone would be taken for its rows."""
-    if isinstance(images, np.ndarray) and images.ndim != 4:
-        raise InputError(
-            "detect_batch",
-            expected="a list of pictures, or an array (N, H, W, 3)",
-            got=f"an array {images.shape}",
-            action="Use detect() for one picture",
-        )
-    try:
-        return list(images), None if boxes is None else list(boxes)
-    except TypeError as error:
-        raise InputError(
-            "detect_batch",
-            expected="a list of pictures, and a list of boxes or None",
-            got=f"{type(images).__name__} and {type(boxes).__name__}",
-            action="Pass lists",
-        ) from error
-
-
-@contextmanager
-def naming_picture(index: int) -> Iterator[None]:
-    """Say which picture of a batch an error is about."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(
-            f"picture {index}: {error.where}",
-            expected=error.expected,
-            got=error.got,
-            action=error.action,
-        ) from error

@@ -23,6 +23,9 @@ TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Only these: what else OpenCV opens (.pfm, .hdr, .exr) is float, and would be cast to bytes.
 KNOWN_STARTS = (JPEG_START, PNG_START, b"RIFF", b"BM", b"GIF8", *TIFF_STARTS)
 
+# Of the files in a folder that are taken for pictures.
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
 READABLE = "a whole JPEG, PNG, WebP, BMP or TIFF picture"
 
 

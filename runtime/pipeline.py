@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from runtime.backends import Outputs
 from runtime.crop import Crop
-from runtime.detector import Detector, naming_picture
+from runtime.detector import Detector
 from runtime.errors import InferenceError, InputError, one_line
 from runtime.picture import read_picture
+from runtime.picture_list import naming_picture
 from runtime.tracing import timed
 
 logger = logging.getLogger("starmark")

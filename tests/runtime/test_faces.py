@@ -1,0 +1,263 @@
+"""Faces: what a finder may say, what is made of it, and YuNet on real pictures."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from builders import ROOT, noise
+from numpy.typing import NDArray
+
+from runtime.backends.base import Backend
+from runtime.detector import LARGEST_BATCH, Detector
+from runtime.errors import ArtifactError, ConfigError, InputError, StarmarkError
+from runtime.faces import YuNetFaces, box_around, find_boxes
+from runtime.picture import read_picture
+
+PHOTO = ROOT / "assets/test.jpg"
+Picture = NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def yunet(shared: Path) -> Path:
+    return shared / "models/face_detection_yunet_n.onnx"
+
+
+@pytest.fixture(scope="module")
+def crowd(shared: Path) -> tuple[Picture, NDArray[np.float64]]:
+    """Ten by ten of the faces in one picture, and the middle of each."""
+    return crowd_of(sorted((shared / "faces").glob("*.jpg")), across=10, side=160)
+
+
+def crowd_of(files: list[Path], *, across: int, side: int) -> tuple[Picture, NDArray[np.float64]]:
+    """Faces cut out by their points, in rows and columns."""
+    tiles: list[Picture] = []
+    for index in range(across * across):
+        file = files[index % len(files)]
+        marked = np.array(
+            [line.split() for line in file.with_suffix(".pts").read_text().split("\n")[3:71]], float
+        )
+        (x1, y1), (x2, y2) = marked.min(axis=0), marked.max(axis=0)
+        half = 0.9 * max(x2 - x1, y2 - y1)
+        scale = 2 * half / side
+        matrix = np.array([[scale, 0, (x1 + x2) / 2 - half], [0, scale, (y1 + y2) / 2 - half]])
+        picture = cv2.imread(str(file))
+        flags = cv2.INTER_AREA | cv2.WARP_INVERSE_MAP
+        tiles.append(cv2.warpAffine(picture, matrix, (side, side), flags=flags))
+    rows = [np.hstack(tiles[start : start + across]) for start in range(0, len(tiles), across)]
+    middles = (np.arange(across) + 0.5) * side
+    return np.vstack(rows), np.stack(np.meshgrid(middles, middles), axis=-1).reshape(-1, 2)
+
+
+def test_every_face_of_a_crowd_in_one_call_a_batch(
+    starter_bundle: Path, yunet: Path, crowd: tuple[Picture, NDArray[np.float64]], calls: Any
+) -> None:
+    picture, middles = crowd
+    with Detector(starter_bundle, "cpu", faces=YuNetFaces(yunet)) as detector:
+        batches = calls(detector.backend)
+        faces = detector.detect_faces(picture)
+
+    assert len(faces) >= 95
+    assert len(batches) == -(-len(faces) // LARGEST_BATCH)
+    assert sum(batches) == len(faces)
+    centres = np.array([face.points_px.mean(axis=0) for face in faces])
+    nearest = np.linalg.norm(middles[:, None] - centres, axis=-1).min(axis=1)
+    assert np.sort(nearest)[94] < 25
+    assert all(face.score is not None and face.score >= 0.6 for face in faces)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Callable[[Backend], list[int]]:
+    """Pictures in each call of a backend."""
+
+    def watch(backend: Backend) -> list[int]:
+        seen: list[int] = []
+        run = backend.run
+
+        def counted(batch: Any) -> Any:
+            seen.append(len(batch))
+            return run(batch)
+
+        monkeypatch.setattr(backend, "run", counted)
+        return seen
+
+    return watch
+
+
+def test_any_callable_is_a_finder(starter_bundle: Path, calls: Any) -> None:
+    """With scores and without, with nothing; several pictures in one call."""
+    photo = read_picture(PHOTO)
+    box = (340, 270, 660, 575)
+    answers: list[Any] = [[box], [(*box, 0.5), (*box, 0.25)], [], None, np.empty((0, 5))]
+    said = iter(answers)
+    with Detector(starter_bundle, "cpu", faces=lambda _: next(said)) as detector:
+        batches = calls(detector.backend)
+        found = detector.detect_faces_batch([photo] * len(answers))
+        direct = detector.detect(photo, box).points_px
+
+    assert [[face.score for face in faces] for faces in found] == [[None], [0.5, 0.25], [], [], []]
+    assert batches[:-1] == [3]
+    for faces in found[:2]:
+        for face in faces:
+            assert face.box_xyxy is not None
+            assert face.box_xyxy.tolist() == list(box)
+            np.testing.assert_allclose(face.points_px, direct, atol=0.01)
+            assert face.spread_px.shape == (68,)
+
+
+def test_without_a_finder_a_picture_is_one_face(starter_bundle: Path) -> None:
+    photo = read_picture(PHOTO)
+    with Detector(starter_bundle, "cpu") as detector:
+        (face,) = detector.detect_faces(photo)
+        assert face.box_xyxy is None
+        assert face.score is None
+        np.testing.assert_allclose(face.points_px, detector.detect(photo).points_px, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ("boxes", "boxes (N, 4)"),
+        ([(1, 2, 3)], "boxes (N, 4)"),
+        ([(1, 2, 3, 4, 5, 6)], "boxes (N, 4)"),
+        ([[(1, 2, 3, 4)]], "boxes (N, 4)"),
+        ([(9, 9, 1, 1)], "x1 < x2"),
+        ([(1, 1, float("nan"), 9)], "finite"),
+        ([(2000, 2000, 2100, 2100)], "overlaps the picture"),
+        ([(1, 2, 30, 40), (1, 2)], "boxes (N, 4)"),
+    ],
+)
+def test_what_is_no_box_is_refused(answer: Any, says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        find_boxes(lambda _: answer, np.zeros((50, 60, 3), np.uint8))
+    assert says in str(caught.value)
+
+
+def test_finders_see_bytes_in_colour() -> None:
+    """Whatever kind of picture the caller has."""
+    shapes: list[Any] = []
+    for picture in (np.zeros((5, 6), np.uint8), np.zeros((5, 6, 4), np.uint16)):
+        find_boxes(lambda image: shapes.append((image.shape, image.dtype)), picture)
+    assert shapes == [((5, 6, 3), np.uint8)] * 2
+
+
+def test_refined_points_are_nearer_to_the_box_given(starter_bundle: Path) -> None:
+    """Whole-picture mode squeezes the picture; cut again, it is nearly what a box gives."""
+    photo = read_picture(PHOTO)
+    with Detector(starter_bundle, "cpu") as plain:
+        whole = plain.detect(photo).points_px
+        truth = plain.detect(photo, (340, 270, 660, 575)).points_px
+        by_hand = plain.detect(photo, box_around(whole)).points_px
+        again = plain.detect(photo, box_around(by_hand)).points_px
+    apart = {}
+    for passes in (0, 1, 2):
+        with Detector(starter_bundle, "cpu", refine=passes) as detector:
+            points = detector.detect(photo).points_px
+            (batched,) = detector.detect_batch([photo])
+            (boxed,) = detector.detect_batch([photo], [(340, 270, 660, 575)])
+            (face,) = detector.detect_faces(photo)
+        np.testing.assert_allclose(points, (whole, by_hand, again)[passes], atol=0.01)
+        np.testing.assert_allclose(points, batched.points_px, atol=0.01)
+        np.testing.assert_allclose(points, face.points_px, atol=0.01)
+        np.testing.assert_allclose(boxed.points_px, truth, atol=0.01)
+        apart[passes] = float(np.linalg.norm(points - truth, axis=1).mean())
+    assert apart[1] < apart[0]
+    assert apart[2] < apart[0]
+
+
+def test_pictures_without_a_face_survive_refining(starter_bundle: Path) -> None:
+    pictures = [np.zeros((40, 50, 3), np.uint8), noise(np.random.default_rng(0), 90, 70)]
+    with Detector(starter_bundle, "cpu", refine=3) as detector:
+        found = detector.detect_batch(pictures)
+    assert all(np.isfinite(f.points_px).all() for f in found)
+
+
+@pytest.mark.parametrize("refine", [-1, 11, 1.5, True, "2"])
+def test_absurd_passes_are_refused(starter_bundle: Path, refine: Any) -> None:
+    with pytest.raises(ConfigError, match="refine: expected 0 to 10"):
+        Detector(starter_bundle, "cpu", refine=refine)
+
+
+def test_yunet_finds_the_marked_face_in_nearly_every_photo(shared: Path, yunet: Path) -> None:
+    """Also where a photo is larger than what is searched: boxes are the photo's own px."""
+    finder = YuNetFaces(yunet)
+    files = sorted((shared / "faces").glob("*.jpg"))
+    hits = larger = 0
+    for file in files:
+        picture = cv2.imread(str(file))
+        text = file.with_suffix(".pts").read_text().split("\n")[3:71]
+        middle = np.array([line.split() for line in text], float).mean(axis=0)
+        hits += holds(finder(picture), middle)
+        twice = cv2.resize(picture, None, fx=5, fy=5)
+        larger += holds(finder(twice), middle * 5)
+    assert hits >= 46
+    assert larger >= 46
+
+
+def holds(found: NDArray[np.float64], middle: NDArray[np.float64]) -> bool:
+    return any(
+        x1 < middle[0] < x2 and y1 < middle[1] < y2 and (x2 - x1) < 4 * (middle[0] - x1)
+        for x1, y1, x2, y2, _ in found
+    )
+
+
+def test_yunet_is_shared_by_threads_and_sent_to_processes(yunet: Path) -> None:
+    photo = read_picture(PHOTO)
+    finder = pickle.loads(pickle.dumps(YuNetFaces(yunet, least_score=0.3)))
+    expected = finder(photo)
+    half = np.ascontiguousarray(photo[::2, ::2])
+    smaller = finder(half)
+    found: dict[int, list[Any]] = {0: [], 1: []}
+
+    def search(which: int) -> None:
+        found[which] = [finder((photo, half)[which]) for _ in range(5)]
+
+    threads = [threading.Thread(target=search, args=(which,)) for which in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(expected) >= 1
+    for which, right in ((0, expected), (1, smaller)):
+        assert len(found[which]) == 5
+        assert all(np.array_equal(one, right) for one in found[which])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 400), (400, 3), (8, 8), (9, 2000)])
+def test_tiny_and_thin_pictures_have_no_face(yunet: Path, shape: tuple[int, int]) -> None:
+    assert len(YuNetFaces(yunet)(np.zeros((*shape, 3), np.uint8))) == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "settings", "says"),
+    [
+        (None, {}, "no such file"),
+        (b"", {}, "YuNet as an ONNX file"),
+        (b"not a model", {}, "YuNet as an ONNX file"),
+        (b"x", {"least_score": 2}, "least_score: expected 0 to 1"),
+        (b"x", {"least_score": float("nan")}, "least_score: expected 0 to 1"),
+        (b"x", {"longest_side_px": 1}, "longest_side_px: expected at least 8"),
+    ],
+)
+def test_bad_models_and_settings_are_refused(
+    tmp_path: Path, content: bytes | None, settings: dict[str, Any], says: str
+) -> None:
+    file = tmp_path / "yunet.onnx"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(StarmarkError) as caught:
+        YuNetFaces(file, **settings)
+    assert says in str(caught.value)
+
+
+def test_another_network_is_no_finder(starter_bundle: Path) -> None:
+    """Refused when it is opened, or at the first picture; never boxes out of thin air."""
+    with pytest.raises(StarmarkError):
+        YuNetFaces(starter_bundle / "model.onnx")(np.zeros((64, 64, 3), np.uint8))
+    assert issubclass(ArtifactError, StarmarkError)

@@ -1,0 +1,346 @@
+"""Folders and globs through the command line: every picture one result, whatever happens."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from builders import ROOT, noise, read_pts, run_python
+
+from runtime import infer
+from runtime.bulk import search as bulk_search
+from runtime.bulk.inputs import find_pictures
+from runtime.bulk.journal import JOURNAL_NAME
+from runtime.errors import InputError
+from runtime.picture import read_picture
+
+PHOTO = ROOT / "assets/test.jpg"
+
+
+def run(*arguments: object) -> int:
+    return infer.main([str(argument) for argument in arguments])
+
+
+def rows_in(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A few pictures, one of them broken, in folders with names of all kinds."""
+    folder = tmp_path / "photos"
+    (folder / "人脸 图片").mkdir(parents=True)
+    photo = cv2.imread(str(PHOTO))
+    small = cv2.resize(photo, (320, 240), interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(folder / "a.jpg"), small)
+    cv2.imwrite(str(folder / "a.png"), small)
+    shutil.copy(folder / "a.jpg", folder / "人脸 图片/张 三.jpg")
+    cv2.imwrite(str(folder / "sixteen.png"), small.astype(np.uint16) * 257)
+    (folder / "broken.jpg").write_bytes((folder / "a.jpg").read_bytes()[:2000])
+    (folder / "notes.txt").write_text("no picture")
+    (folder / "._a.jpg").write_bytes(b"macOS's")
+    (folder / "人脸 图片/again").symlink_to(folder)
+    return folder
+
+
+def test_a_folder_in_every_format(
+    starter_bundle: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    formats = ["jsonl", "csv", "pts"]
+    if importlib.util.find_spec("pyarrow") is not None:
+        formats.append("parquet")
+    chosen = [part for name in formats for part in ("--format", name)]
+    code = run("--input", photos, "--output", out, "--model", starter_bundle, "--draw", *chosen)
+    said = capsys.readouterr()
+
+    assert code == 1
+    assert "Pictures: 5" in said.out
+    assert "Failed: 1" in said.out
+    assert "failed: broken.jpg: " in said.err
+    rows = rows_in(out / "results.jsonl")
+    names = ["a.jpg", "a.png", "broken.jpg", "sixteen.png", "人脸 图片/张 三.jpg"]
+    assert [row["picture"] for row in rows] == names
+    assert [row["status"] for row in rows] == ["ok", "ok", "error", "ok", "ok"]
+    assert "truncated" in rows[2]["error"]
+    good = [row for row in rows if row["status"] == "ok"]
+    for row in good:
+        assert (row["width"], row["height"], row["faces"], row["face"]) == (320, 240, 1, 0)
+        # 16 bits are rounded before or after the warp, and JPEG is not PNG
+        np.testing.assert_allclose(row["points_px"], good[1]["points_px"], atol=0.6)
+    _check_csv(out / "results.csv", rows)
+    assert not (out / JOURNAL_NAME).exists()
+    for row in good:
+        assert read_picture(out / "drawn" / row["picture"]).shape == (240, 320, 3)
+        # a.jpg and a.png would have the same a.pts
+        points = read_pts(out / "pts" / (row["picture"] + ".pts"))
+        np.testing.assert_allclose(points, row["points_px"], atol=0.001)
+    if "parquet" in formats:
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(out / "results.parquet").to_pylist()
+        assert json.loads(json.dumps(table)) == rows
+
+
+def _check_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    with path.open(newline="", encoding="utf-8") as file:
+        table = list(csv.DictReader(file))
+    assert [line["picture"] for line in table] == [row["picture"] for row in rows]
+    for line, row in zip(table, rows, strict=True):
+        if row["status"] == "ok":
+            assert (float(line["x30"]), float(line["y30"])) == tuple(row["points_px"][30])
+            assert float(line["spread67"]) == row["spread_px"][67]
+        else:
+            assert line["x0"] == ""
+            assert line["error"] == row["error"]
+
+
+def test_folder_and_single_picture_agree(
+    starter_bundle: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ("--model", starter_bundle, "--json")
+    assert run("--input", photos / "a.png", "--output", tmp_path / "one.png", *model) == 0
+    one = json.loads(capsys.readouterr().out)
+    for given in (photos / "a.png", photos / "a.p*g"):
+        out = tmp_path / "out"
+        assert run("--input", given, "--output", out, *model) == 0
+        assert json.loads(capsys.readouterr().out)["pictures"] == 1
+        (row,) = rows_in(out / "results.jsonl")
+        np.testing.assert_allclose(row["points_px"], one["points_px"], atol=0.002)
+        assert row["picture"] == str(photos / "a.png")
+
+
+def test_faces_and_passes_in_a_folder(
+    starter_bundle: Path, shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Found, refined, and a picture without a face says so and is no failure."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    files = sorted((shared / "faces").glob("*.jpg"))[:4]
+    for file in files:
+        shutil.copy(file, folder)
+    pair = [cv2.resize(cv2.imread(str(file)), (250, 250)) for file in files[:2]]
+    cv2.imwrite(str(folder / "two.png"), np.hstack(pair))
+    cv2.imwrite(str(folder / "none.png"), np.zeros((100, 120, 3), np.uint8))
+    yunet = shared / "models/face_detection_yunet_n.onnx"
+    out = tmp_path / "out"
+    given = ("--input", folder, "--output", out, "--model", starter_bundle, "--faces", yunet)
+    assert run(*given, "--refine", "1", "--batch", "4", "--ellipses") == 0
+
+    rows = rows_in(out / "results.jsonl")
+    assert "Without a face: 1" in capsys.readouterr().out
+    by_name: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_name.setdefault(row["picture"], []).append(row)
+    assert [row["status"] for row in by_name["none.png"]] == ["no face"]
+    assert [row["face"] for row in by_name["two.png"]] == [0, 1]
+    for file in files:
+        (row, *_) = by_name[file.name]
+        marked = read_pts(file.with_suffix(".pts"))
+        eyes = np.linalg.norm(marked[36] - marked[45])
+        apart = np.linalg.norm(np.array(row["points_px"]) - marked, axis=1).mean()
+        assert apart / eyes < 0.12
+        assert row["score"] >= 0.6
+    assert (out / "drawn/none.png").is_file()
+
+
+def test_upright_is_upright(
+    starter_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """EXIF's orientation is honoured: points are those of the picture as people see it."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    picture = cv2.resize(cv2.imread(str(PHOTO)), (320, 240), interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(folder / "a.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 100])
+    lying = cv2.rotate(picture, cv2.ROTATE_90_COUNTERCLOCKWISE)
+    _, encoded = cv2.imencode(".jpg", lying, [cv2.IMWRITE_JPEG_QUALITY, 100])
+    data = encoded.tobytes()
+    # one entry: tag 0x112, a short, once, 6: turn it clockwise to see it upright
+    entry = bytes.fromhex("01120003000000010006000000000000")
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01" + entry
+    segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
+    (folder / "b.jpg").write_bytes(data[:2] + segment + data[2:])
+
+    assert run("--input", folder, "--output", tmp_path / "out", "--model", starter_bundle) == 0
+    upright, turned = rows_in(tmp_path / "out/results.jsonl")
+    assert (turned["width"], turned["height"]) == (320, 240)
+    np.testing.assert_allclose(turned["points_px"], upright["points_px"], atol=0.5)
+    assert "Failed: 0" in capsys.readouterr().out
+
+
+def test_what_cannot_be_meant_is_refused(
+    starter_bundle: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ("--model", starter_bundle)
+    out = ("--output", tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    png = ("--output", tmp_path / "a.png")
+    one = ("--input", photos / "a.png")
+    cases: list[tuple[tuple[object, ...], int, str]] = [
+        (("--input", tmp_path / "empty", *out), 2, "a folder without any"),
+        (("--input", tmp_path / "gone*", *out), 2, "no such file, folder or match"),
+        (("--input", photos, "--output", photos / "out"), 2, "outside that of the pictures"),
+        (("--input", photos, *out, "--bbox", "1,2,30,40"), 2, "--bbox: expected one picture"),
+        (("--input", photos, *out, "--cropped"), 2, "--cropped: expected one picture"),
+        (("--input", photos, *out, "--readers", "0"), 2, "readers: expected 1 to 64"),
+        (("--input", photos, *out, "--batch", "99"), 2, "batch: expected 1 to 32"),
+        (("--input", photos, *out, "--refine", "99"), 2, "refine: expected 0 to 10"),
+        (("--input", photos, *out, "--faces", "gone.onnx"), 2, "gone.onnx: expected YuNet"),
+        ((*one, *png, "--format", "csv"), 2, "--format: expected a folder as --output"),
+        ((*one, *png, "--resume"), 2, "--resume: expected a folder as --output"),
+        ((*one, *png, "--faces", "y.onnx", "--bbox", "1,2,3,4"), 2, "either --bbox or --faces"),
+    ]
+    for arguments, code, says in cases:
+        assert run(*model, *arguments) == code, arguments
+        assert says in capsys.readouterr().err
+    assert not (photos / "out").exists()
+
+
+@pytest.mark.parametrize("killed_by", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_was_stopped_is_continued(
+    starter_bundle: Path, tmp_path: Path, killed_by: signal.Signals
+) -> None:
+    """Each picture once, and the same rows as in one go."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(150):
+        cv2.imwrite(str(folder / f"{index:03}.png"), noise(rng, 60, 50))
+    model = ("--model", starter_bundle, "--format", "jsonl", "--format", "pts")
+    whole = ("--input", folder, "--output", tmp_path / "whole", *model)
+    assert run(*whole) == 0
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "runtime.infer", "--input", folder, "--output", out, *model]
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    journal = out / JOURNAL_NAME
+    deadline = time.monotonic() + 120
+    while not journal.exists() or journal.read_bytes().count(b"\n") < 20:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(killed_by)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == (-9 if killed_by == signal.SIGKILL else 130)
+    assert killed_by == signal.SIGKILL or "--resume goes on" in error
+    done = journal.read_bytes().count(b"\n") - 1
+    assert done < 150
+    assert not (out / "results.jsonl").exists()
+
+    again = ("--input", folder, "--output", out, *model)
+    assert run(*again) == 2  # without --resume nothing is thrown away
+    assert run(*again, "--resume") == 0
+    assert (out / "results.jsonl").read_bytes() == (tmp_path / "whole/results.jsonl").read_bytes()
+    assert len(list((out / "pts").iterdir())) == 150
+    assert not [path for path in out.rglob("*") if ".part" in path.name]
+
+
+def test_a_torn_journal_is_mended(
+    starter_bundle: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a crash left of the last row is cut off, and its picture run again."""
+    out = tmp_path / "out"
+    given = ("--input", photos, "--output", out, "--model", starter_bundle)
+    stop_after(monkeypatch, 3)
+    with pytest.raises(RuntimeError, match="stopped"):
+        run(*given)
+    monkeypatch.undo()
+    journal = out / JOURNAL_NAME
+    assert journal.read_bytes().count(b"\n") == 4
+    with journal.open("ab") as file:
+        file.write(b'{"picture":"sixteen.png","status":"ok","fa')
+    assert run(*given, "--resume") == 1
+    names = [row["picture"] for row in rows_in(out / "results.jsonl")]
+    assert len(names) == len(set(names)) == 5
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, pictures: int) -> None:
+    """Let the reading of a picture fail in a way that nobody foresaw."""
+    read = bulk_search.read_picture
+    left = [pictures]
+
+    def reading(path: Path) -> Any:
+        if left[0] == 0:
+            raise RuntimeError("stopped")
+        left[0] -= 1
+        return read(path)
+
+    monkeypatch.setattr(bulk_search, "read_picture", reading)
+
+
+def test_another_run_is_not_continued(
+    starter_bundle: Path,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = ("--input", photos, "--output", tmp_path / "out", "--model", starter_bundle)
+    stop_after(monkeypatch, 2)
+    with pytest.raises(RuntimeError, match="stopped"):
+        run(*given)
+    monkeypatch.undo()
+    capsys.readouterr()
+    assert run(*given, "--resume", "--refine", "1") == 2
+    assert "the same model, engine, input and options" in capsys.readouterr().err
+    journal = tmp_path / "out" / JOURNAL_NAME
+    journal.write_bytes(b"no journal\n")
+    assert run(*given, "--resume") == 2
+    assert "the journal of an unfinished run" in capsys.readouterr().err
+    assert journal.read_bytes() == b"no journal\n"
+
+
+def test_a_full_disk_loses_nothing(starter_bundle: Path, photos: Path, tmp_path: Path) -> None:
+    """A limit on a file's size breaks a write in its middle, as a full disk does."""
+    out = tmp_path / "out"
+    given = ("--input", photos, "--output", out, "--model", starter_bundle)
+    limited = (
+        "import resource, sys; from runtime import infer;"
+        " resource.setrlimit(resource.RLIMIT_FSIZE, (7000, 7000));"
+        " sys.exit(infer.main(sys.argv[1:]))"
+    )
+    done = run_python("-c", limited, *given)
+    assert done.returncode == 4
+    assert "expected to read and write here" in done.stderr
+    assert "--resume goes on" in done.stderr
+    assert (out / JOURNAL_NAME).read_bytes().endswith(b"\n")
+    assert run(*given, "--resume") == 1
+    names = [row["picture"] for row in rows_in(out / "results.jsonl")]
+    assert len(names) == len(set(names)) == 5
+
+
+def test_fifty_thousand_files_are_listed(tmp_path: Path) -> None:
+    for folder in range(50):
+        (tmp_path / str(folder)).mkdir()
+        for index in range(1000):
+            (tmp_path / str(folder) / f"{index}.jpg").touch()
+    found = find_pictures(str(tmp_path))
+    assert len({file.name for file in found}) == 50_000
+    assert [file.name for file in found] == sorted(file.name for file in found)
+
+
+def test_a_loop_of_links_is_walked_once(tmp_path: Path) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/x.png").touch()
+    (tmp_path / "a/b/y.png").touch()
+    (tmp_path / "a/b/up").symlink_to(tmp_path / "a")
+    (tmp_path / "a/b/self").symlink_to("self")
+    assert [file.name for file in find_pictures(str(tmp_path))] == ["a/b/y.png", "a/x.png"]
+    with pytest.raises(InputError):
+        find_pictures(os.fspath(tmp_path / "a/b/self"))
