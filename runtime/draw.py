@@ -22,6 +22,8 @@ SHIFT = 4
 # Beyond this a coordinate no longer fits cv2's int32 with SHIFT bits.
 FARTHEST_PX = 1e7
 ELLIPSE_SIGMAS = 2.0
+# A picture of so many times the points' extent is the largest whose size the marks go by.
+SIDES_OF_A_FACE = 2.5
 
 
 def draw_landmarks_with_contours(
@@ -47,8 +49,9 @@ def draw_landmarks_with_contours(
     """
     canvas = to_bgr8(check_picture(image)).copy()
     points_px = _check_points(landmarks)
-    # the shorter side decides, so that marks look alike in a thumbnail and in a photo
-    unit = max(1, round(min(canvas.shape[:2]) / 256))
+    # marks look alike in a thumbnail and in a photo, and do not cover the small faces of a group
+    extent_px = float(np.ptp(points_px, axis=0).max()) if len(points_px) else 0.0
+    unit = max(1, round(min(*canvas.shape[:2], SIDES_OF_A_FACE * extent_px) / 256))
     if ellipses:
         _draw_ellipses(canvas, landmarks, points_px, unit)
     if contours:

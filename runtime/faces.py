@@ -198,12 +198,17 @@ class YuNetFaces:
         if not hasattr(self._thread, "detector"):
             if not self.model.is_file():
                 raise self._refused("no such file")
+            log = cv2.utils.logging
+            level = log.getLogLevel()
+            log.setLogLevel(log.LOG_LEVEL_ERROR)  # OpenCV 5 warns of a setting nobody made
             try:
                 self._thread.detector = cv2.FaceDetectorYN.create(
                     str(self.model), "", (320, 320), self._least_score, OVERLAP, MOST_FACES
                 )
             except cv2.error as error:
                 raise self._refused(one_line(error, 200)) from error
+            finally:
+                log.setLogLevel(level)
         return self._thread.detector
 
     def _refused(self, got: str) -> ArtifactError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import logging
 import sys
 from pathlib import Path
@@ -51,8 +52,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--input", required=True, metavar="IMG", help="picture, folder of pictures, or glob")
-    target = "drawn picture to write; or a folder, for the results of many"
-    add("--output", required=True, type=Path, metavar="PNG", help=target)
+    add("--output", required=True, type=Path, metavar="PNG", help="drawn picture, or a folder")
     add("--device", default="auto", help="auto, cpu, cuda:N, npu:N or a provider (default auto)")
     add("--cropped", action="store_true", help="the picture already is the network's crop")
     add("--bbox", metavar="X1,Y1,X2,Y2", help="face box in px; without it, the whole picture")
@@ -115,14 +115,18 @@ def _infer(arguments: argparse.Namespace) -> int:
     command_line.log_to_stderr(verbose=arguments.verbose)
     box = None if arguments.bbox is None else _read_box(arguments.bbox)
     _check(arguments)
-    given = Path(arguments.input)
-    # a name without a picture's suffix is a folder of results, also for one picture
-    one = not given.is_dir() and arguments.output.suffix.lower() in SUFFIXES
     finder = None
     if arguments.faces is not None:
         finder = YuNetFaces(arguments.faces, least_score=arguments.least_score)
-    run = _one if one else _many
+    run = _many if _means_many(arguments) else _one
     return run(arguments, box, finder)
+
+
+def _means_many(arguments: argparse.Namespace) -> bool:
+    """A folder, a glob, or what only results in a folder can have."""
+    given = Path(arguments.input)
+    matched = glob.has_magic(arguments.input) and not given.exists()
+    return bool(given.is_dir() or matched or arguments.format or arguments.draw or arguments.resume)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -137,15 +141,6 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _one(arguments: argparse.Namespace, box: Any, finder: YuNetFaces | None) -> int:
-    alone = {"--format": arguments.format, "--resume": arguments.resume, "--draw": arguments.draw}
-    for name, value in alone.items():
-        if value:
-            raise ConfigError(
-                name,
-                expected="a folder as --output, where many results go",
-                got=f"the picture {shown(arguments.output)}",
-                action="Name a folder, without a picture's suffix",
-            )
     given = Path(arguments.input)
     image = read_picture(given)
     check_target(arguments.output, "--output", [given])
@@ -183,6 +178,13 @@ def _opened(arguments: argparse.Namespace, finder: YuNetFaces | None) -> Detecto
 
 
 def _many(arguments: argparse.Namespace, box: Any, finder: YuNetFaces | None) -> int:
+    if arguments.output.suffix.lower() in SUFFIXES:
+        raise ConfigError(
+            f"--output {shown(arguments.output)}",
+            expected="a folder, where results of many pictures go",
+            got="a picture's name",
+            action="Name a folder, or leave --format, --draw and --resume out for one picture",
+        )
     for name, value in (("--bbox", box), ("--cropped", arguments.cropped or None)):
         if value is not None:
             raise ConfigError(

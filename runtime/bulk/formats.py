@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -77,14 +77,14 @@ def _write_csv(path: Path, rows: Iterable[Row], points: int) -> None:
         box = ("x1", "y1", "x2", "y2", "score")
         table.writerow((*plain, *box, *places, *spreads, "warning", "error"))
         for row in rows:
-            found = row.points_px or [(None, None)] * points
+            nothing = (None,) * points
             table.writerow(
                 (
                     *(getattr(row, name) for name in plain),
                     *(row.box_xyxy or (None,) * 4),
                     row.score,
-                    *(value for point in found for value in point),
-                    *(row.spread_px or [None] * points),
+                    *(chain(*row.points_px) if row.points_px else nothing * 2),
+                    *(row.spread_px or nothing),
                     row.warning,
                     row.error,
                 )

@@ -67,3 +67,15 @@ def test_ellipses_need_a_covariance() -> None:
     """Bare points have none."""
     with pytest.raises(InputError, match="Landmarks with a covariance"):
         draw_landmarks_with_contours(CANVAS, landmarks().points_px, ellipses=True)
+
+
+def test_marks_of_a_small_face_in_a_large_picture_are_small() -> None:
+    """Else the faces of a group would be covered by their own points."""
+    canvas = np.zeros((2000, 2000, 3), np.uint8)
+    points_px = np.array([[1000.0, 1000.0], [1040.0, 1040.0]])
+    drawn = draw_landmarks_with_contours(canvas, points_px, contours=False)
+    rows = np.flatnonzero(drawn.any(axis=(1, 2)))
+    assert 990 < rows.min()
+    assert rows.max() < 1050
+    far_apart = draw_landmarks_with_contours(canvas, points_px * 1.8 - 900, contours=False)
+    assert far_apart.any(axis=2).sum() >= drawn.any(axis=2).sum()

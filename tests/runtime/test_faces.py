@@ -47,9 +47,10 @@ def crowd_of(files: list[Path], *, across: int, side: int) -> tuple[Picture, NDA
         half = 0.9 * max(x2 - x1, y2 - y1)
         scale = 2 * half / side
         matrix = np.array([[scale, 0, (x1 + x2) / 2 - half], [0, scale, (y1 + y2) / 2 - half]])
-        picture = cv2.imread(str(file))
+        picture = read_picture(file)
         flags = cv2.INTER_AREA | cv2.WARP_INVERSE_MAP
-        tiles.append(cv2.warpAffine(picture, matrix, (side, side), flags=flags))
+        tile = cv2.warpAffine(picture, matrix, (side, side), flags=flags)
+        tiles.append(np.asarray(tile, np.uint8))
     rows = [np.hstack(tiles[start : start + across]) for start in range(0, len(tiles), across)]
     middles = (np.arange(across) + 0.5) * side
     return np.vstack(rows), np.stack(np.meshgrid(middles, middles), axis=-1).reshape(-1, 2)
@@ -190,11 +191,11 @@ def test_yunet_finds_the_marked_face_in_nearly_every_photo(shared: Path, yunet: 
     files = sorted((shared / "faces").glob("*.jpg"))
     hits = larger = 0
     for file in files:
-        picture = cv2.imread(str(file))
+        picture = read_picture(file)
         text = file.with_suffix(".pts").read_text().split("\n")[3:71]
         middle = np.array([line.split() for line in text], float).mean(axis=0)
         hits += holds(finder(picture), middle)
-        twice = cv2.resize(picture, None, fx=5, fy=5)
+        twice = np.asarray(cv2.resize(picture, None, fx=5, fy=5), np.uint8)
         larger += holds(finder(twice), middle * 5)
     assert hits >= 46
     assert larger >= 46

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -23,7 +22,6 @@ from runtime import infer
 from runtime.bulk import search as bulk_search
 from runtime.bulk.inputs import find_pictures
 from runtime.bulk.journal import JOURNAL_NAME
-from runtime.errors import InputError
 from runtime.picture import read_picture
 
 PHOTO = ROOT / "assets/test.jpg"
@@ -42,7 +40,7 @@ def photos(tmp_path: Path) -> Path:
     """A few pictures, one of them broken, in folders with names of all kinds."""
     folder = tmp_path / "photos"
     (folder / "人脸 图片").mkdir(parents=True)
-    photo = cv2.imread(str(PHOTO))
+    photo = read_picture(PHOTO)
     small = cv2.resize(photo, (320, 240), interpolation=cv2.INTER_AREA)
     cv2.imwrite(str(folder / "a.jpg"), small)
     cv2.imwrite(str(folder / "a.png"), small)
@@ -56,7 +54,11 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_a_folder_in_every_format(
-    starter_bundle: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    starter_bundle: Path,
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     out = tmp_path / "out"
     formats = ["jsonl", "csv", "pts"]
@@ -69,7 +71,7 @@ def test_a_folder_in_every_format(
     assert code == 1
     assert "Pictures: 5" in said.out
     assert "Failed: 1" in said.out
-    assert "failed: broken.jpg: " in said.err
+    assert "failed: broken.jpg: " in caplog.text
     rows = rows_in(out / "results.jsonl")
     names = ["a.jpg", "a.png", "broken.jpg", "sixteen.png", "人脸 图片/张 三.jpg"]
     assert [row["picture"] for row in rows] == names
@@ -115,7 +117,7 @@ def test_folder_and_single_picture_agree(
     one = json.loads(capsys.readouterr().out)
     for given in (photos / "a.png", photos / "a.p*g"):
         out = tmp_path / "out"
-        assert run("--input", given, "--output", out, *model) == 0
+        assert run("--input", given, "--output", out, "--format", "jsonl", *model) == 0
         assert json.loads(capsys.readouterr().out)["pictures"] == 1
         (row,) = rows_in(out / "results.jsonl")
         np.testing.assert_allclose(row["points_px"], one["points_px"], atol=0.002)
@@ -131,7 +133,7 @@ def test_faces_and_passes_in_a_folder(
     files = sorted((shared / "faces").glob("*.jpg"))[:4]
     for file in files:
         shutil.copy(file, folder)
-    pair = [cv2.resize(cv2.imread(str(file)), (250, 250)) for file in files[:2]]
+    pair = [cv2.resize(read_picture(file), (250, 250)) for file in files[:2]]
     cv2.imwrite(str(folder / "two.png"), np.hstack(pair))
     cv2.imwrite(str(folder / "none.png"), np.zeros((100, 120, 3), np.uint8))
     yunet = shared / "models/face_detection_yunet_n.onnx"
@@ -162,7 +164,7 @@ def test_upright_is_upright(
     """EXIF's orientation is honoured: points are those of the picture as people see it."""
     folder = tmp_path / "photos"
     folder.mkdir()
-    picture = cv2.resize(cv2.imread(str(PHOTO)), (320, 240), interpolation=cv2.INTER_AREA)
+    picture = cv2.resize(read_picture(PHOTO), (320, 240), interpolation=cv2.INTER_AREA)
     cv2.imwrite(str(folder / "a.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 100])
     lying = cv2.rotate(picture, cv2.ROTATE_90_COUNTERCLOCKWISE)
     _, encoded = cv2.imencode(".jpg", lying, [cv2.IMWRITE_JPEG_QUALITY, 100])
@@ -198,8 +200,8 @@ def test_what_cannot_be_meant_is_refused(
         (("--input", photos, *out, "--batch", "99"), 2, "batch: expected 1 to 32"),
         (("--input", photos, *out, "--refine", "99"), 2, "refine: expected 0 to 10"),
         (("--input", photos, *out, "--faces", "gone.onnx"), 2, "gone.onnx: expected YuNet"),
-        ((*one, *png, "--format", "csv"), 2, "--format: expected a folder as --output"),
-        ((*one, *png, "--resume"), 2, "--resume: expected a folder as --output"),
+        ((*one, *png, "--format", "csv"), 2, "a.png: expected a folder"),
+        ((*one, *png, "--resume"), 2, "a.png: expected a folder"),
         ((*one, *png, "--faces", "y.onnx", "--bbox", "1,2,3,4"), 2, "either --bbox or --faces"),
     ]
     for arguments, code, says in cases:
@@ -272,14 +274,13 @@ def test_a_torn_journal_is_mended(
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, pictures: int) -> None:
     """Let the reading of a picture fail in a way that nobody foresaw."""
-    read = bulk_search.read_picture
     left = [pictures]
 
     def reading(path: Path) -> Any:
         if left[0] == 0:
             raise RuntimeError("stopped")
         left[0] -= 1
-        return read(path)
+        return read_picture(path)
 
     monkeypatch.setattr(bulk_search, "read_picture", reading)
 
@@ -342,5 +343,3 @@ def test_a_loop_of_links_is_walked_once(tmp_path: Path) -> None:
     (tmp_path / "a/b/up").symlink_to(tmp_path / "a")
     (tmp_path / "a/b/self").symlink_to("self")
     assert [file.name for file in find_pictures(str(tmp_path))] == ["a/b/y.png", "a/x.png"]
-    with pytest.raises(InputError):
-        find_pictures(os.fspath(tmp_path / "a/b/self"))
