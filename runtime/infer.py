@@ -223,8 +223,8 @@ def _heading(arguments: argparse.Namespace, detector: Detector, wanted: Wanted) 
     if arguments.faces is not None:
         finder = f"{sha256_file(Path(arguments.faces))[:12]} from {arguments.least_score:g}"
     options = {
+        "formats": ", ".join(wanted.formats),
         "draw": f"{wanted.drawn}, {wanted.contours}, {wanted.ellipses}",
-        "pts": str("pts" in wanted.formats),
         "refine": str(arguments.refine),
         "faces": finder,
     }

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from runtime.bulk.formats import TABLES, check_format, write_pts, write_table
 from runtime.bulk.inputs import PictureFile
-from runtime.bulk.journal import Heading, Journal
+from runtime.bulk.journal import JOURNAL_NAME, Heading, Journal
 from runtime.bulk.rows import Row, rows_of
 from runtime.bulk.search import Searched, search
-from runtime.bulk.summary import Summary
+from runtime.bulk.summary import FinishedRun, Summary, finished_before, hash_of_names, note_finished
 from runtime.command_line import progress
 from runtime.detector import Detector
 from runtime.draw import draw_landmarks_with_contours
@@ -68,6 +68,13 @@ def run_folder(
     for name in wanted.formats:
         check_format(name)
     wanted.folder.mkdir(parents=True, exist_ok=True)
+    pictures = hash_of_names(file.name for file in files)
+    unfinished = (wanted.folder / JOURNAL_NAME).exists()
+    if wanted.resume and not unfinished:
+        before = finished_before(wanted.folder, heading, pictures)
+        if before is not None:
+            logger.info("up to date: %s", shown(wanted.folder))
+            return before
     summary = Summary()
     points = (detector if isinstance(detector, Detector) else detector[0]).spec.points
     with Journal(wanted.folder, heading, resume=wanted.resume) as journal:
@@ -85,9 +92,11 @@ def run_folder(
                 write_table(name, path, journal.rows, points)
                 summary.saved.append(shown(path))
         summary.count(journal.rows())
+        folders = [name for name in ("drawn", "pts") if (wanted.folder / name).is_dir()]
+        summary.saved += [shown(wanted.folder / name) for name in folders]
+        run = FinishedRun(heading=heading, pictures_sha256=pictures, summary=summary)
+        note_finished(wanted.folder, run)
         journal.finish()
-    folders = [name for name in ("drawn", "pts") if (wanted.folder / name).is_dir()]
-    summary.saved += [shown(wanted.folder / name) for name in folders]
     return summary
 
 

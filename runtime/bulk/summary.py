@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
+import msgspec
+
+from runtime.bulk.journal import Heading
 from runtime.bulk.rows import Row
-from runtime.files import json_text
+from runtime.files import json_text, write_text_whole
+
+RUN_NAME = "run.json"
 
 # So many of the pictures that failed are named at the end; the results name all.
 NAMED = 20
@@ -62,3 +69,41 @@ class Summary:
     def json(self, device: str, engine: str) -> str:
         """The same for machines."""
         return json_text({"device": device, "engine": engine, **asdict(self)})
+
+
+class FinishedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands beside the results of a run: how they were made, and what they came to."""
+
+    heading: Heading
+    pictures_sha256: str  # of their names: there may be a million
+    summary: Summary
+
+
+def note_finished(folder: Path, run: FinishedRun) -> None:
+    """Write it beside the results.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_text_whole(folder / RUN_NAME, json_text(run))
+
+
+def hash_of_names(names: Iterable[str]) -> str:
+    """SHA-256 over names, in their order."""
+    found = hashlib.sha256()
+    for name in names:
+        found.update(name.encode() + b"\0")
+    return found.hexdigest()
+
+
+def finished_before(folder: Path, heading: Heading, pictures_sha256: str) -> Summary | None:
+    """What the same run came to, where it has ended and its results are all there."""
+    try:
+        run = msgspec.json.decode((folder / RUN_NAME).read_bytes(), type=FinishedRun)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    there = all(Path(name).exists() for name in run.summary.saved)
+    if run.heading != heading or run.pictures_sha256 != pictures_sha256 or not there:
+        return None
+    run.summary.pictures_now, run.summary.seconds_now = 0, 0.0
+    return run.summary

@@ -253,6 +253,29 @@ def test_a_run_that_was_stopped_is_continued(
     assert not [path for path in out.rglob("*") if ".part" in path.name]
 
 
+def test_a_finished_run_is_not_run_again(
+    starter_bundle: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By --resume; without it, or with another picture, it is."""
+    out = tmp_path / "out"
+    given = ("--input", photos, "--output", out, "--model", starter_bundle)
+    assert run(*given) == 1
+    results = out / "results.jsonl"
+    before = results.stat().st_mtime_ns
+    capsys.readouterr()
+    assert run(*given, "--resume") == 1
+    said = capsys.readouterr().out
+    assert "Pictures: 5 (0 now and 5 before)" in said
+    assert "Failed: 1" in said
+    assert results.stat().st_mtime_ns == before
+    shutil.copy(photos / "a.png", photos / "b.png")
+    assert run(*given, "--resume") == 1
+    assert len(rows_in(results)) == 6
+    results.unlink()
+    assert run(*given, "--resume") == 1
+    assert len(rows_in(results)) == 6
+
+
 def test_a_torn_journal_is_mended(
     starter_bundle: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
