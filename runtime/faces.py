@@ -25,6 +25,8 @@ LONGEST_SIDE_PX = 1280
 LEAST_SCORE = 0.6
 OVERLAP = 0.3
 MOST_FACES = 5000
+# Of the black picture that tells whether a file is YuNet's.
+TRIED_SIDE_PX = 64
 # Smaller ones are no picture of a face, and some releases of OpenCV fail on them.
 SHORTEST_SIDE_PX = 8
 
@@ -69,6 +71,15 @@ class Face:
     def spread_px(self) -> F32:
         """(P,) see `Landmarks.spread_px`."""
         return self.landmarks.spread_px
+
+    def record(self) -> dict[str, Any]:
+        """What JSON for machines says of its points: rounded to a thousandth of a px."""
+        return {
+            "points_px": self.points_px.astype(float).round(3).tolist(),
+            "spread_px": self.spread_px.astype(float).round(3).tolist(),
+            "warnings": list(self.trace.warnings),
+            "timings_ms": {stage: round(1e3 * s, 3) for stage, s in self.trace.timings.items()},
+        }
 
 
 def find_boxes(finder: FaceFinder, image: Any) -> list[tuple[F64, float | None]]:
@@ -150,7 +161,10 @@ class YuNetFaces:
         self._least_score, self._longest_side_px = least_score, longest_side_px
         # OpenCV's object keeps the picture's size and its blobs: one for each thread
         self._thread = threading.local()
-        self._detector()
+        try:
+            self(np.zeros((TRIED_SIDE_PX, TRIED_SIDE_PX, 3), np.uint8))
+        except InferenceError as error:  # another network: now, and not at every picture
+            raise self._refused(error.got) from error
 
     def __reduce__(self) -> tuple[Any, ...]:
         # to worker processes, each of which opens the file anew

@@ -71,6 +71,20 @@ def check_box(box: ArrayLike | Sequence[float], *, size_wh: tuple[int, int] | No
     return box_xyxy
 
 
+def read_box(text: str) -> tuple[float, ...]:
+    """Take what stands behind --bbox apart; `check_box` has the last word on it.
+
+    Raises:
+        InputError: not numbers.
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(
+            "--bbox", expected=BOX_CONTRACT, got=repr(text), action="Write --bbox x1,y1,x2,y2"
+        ) from error
+
+
 def _check_overlap(box_xyxy: F64, size_wh: tuple[int, int]) -> None:
     x1, y1, x2, y2 = box_xyxy
     width, height = size_wh

@@ -20,10 +20,10 @@ from runtime.bulk.inputs import find_pictures
 from runtime.bulk.journal import Heading, heading_of
 from runtime.detector import MOST_PASSES, Detector
 from runtime.draw import draw_landmarks_with_contours
-from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError, InputError
+from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
 from runtime.faces import LEAST_SCORE, Face, YuNetFaces
 from runtime.files import check_target, json_text, sha256_file, shown
-from runtime.geometry import BOX_CONTRACT
+from runtime.geometry import read_box
 from runtime.picture import SUFFIXES, check_encoder, read_picture, size_text, write_picture
 
 DEFAULT_MODEL = "build/starter68"
@@ -51,8 +51,14 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         EXAMPLE,
     )
     add = parser.add_argument
-    add("--input", required=True, metavar="IMG", help="picture, folder of pictures, or glob")
-    add("--output", required=True, type=Path, metavar="PNG", help="drawn picture, or a folder")
+    add(
+        "--input",
+        required=True,
+        type=_named,
+        metavar="IMG",
+        help="picture, folder of pictures, or glob",
+    )
+    add("--output", required=True, type=_named, metavar="PNG", help="drawn picture, or a folder")
     add("--device", default="auto", help="auto, cpu, cuda:N, npu:N or a provider (default auto)")
     add("--cropped", action="store_true", help="the picture already is the network's crop")
     add("--bbox", metavar="X1,Y1,X2,Y2", help="face box in px; without it, the whole picture")
@@ -100,6 +106,13 @@ def _add_many(parser: argparse.ArgumentParser) -> None:
     add("--batch", type=int, metavar="N", help="faces in one call of the device at most")
 
 
+def _named(text: str) -> str:
+    """Not empty: that would be the folder the command is started in."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a name, got an empty one")
+    return text
+
+
 def _joined(argv: list[str]) -> list[str]:
     """Argparse takes the box -5,0,300,300 for an option, unless it is written --bbox=-5,..."""
     joined: list[str] = []
@@ -113,7 +126,8 @@ def _joined(argv: list[str]) -> list[str]:
 
 def _infer(arguments: argparse.Namespace) -> int:
     command_line.log_to_stderr(verbose=arguments.verbose)
-    box = None if arguments.bbox is None else _read_box(arguments.bbox)
+    arguments.output = Path(arguments.output)
+    box = None if arguments.bbox is None else read_box(arguments.bbox)
     _check(arguments)
     finder = None
     if arguments.faces is not None:
@@ -231,15 +245,6 @@ def _heading(arguments: argparse.Namespace, detector: Detector, wanted: Wanted) 
     return heading_of(arguments.model, detector, arguments.input, options)
 
 
-def _read_box(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise InputError(
-            "--bbox", expected=BOX_CONTRACT, got=repr(text), action="Write --bbox x1,y1,x2,y2"
-        ) from error
-
-
 def _as_text(
     detector: Detector, faces: list[Face], arguments: argparse.Namespace, image: NDArray[np.uint8]
 ) -> str:
@@ -273,27 +278,17 @@ def _as_json(
         "size_wh": [image.shape[1], image.shape[0]],
     }
     if arguments.faces is None:
-        result |= _face_json(faces[0])
+        result |= faces[0].record()
     else:
         result["faces"] = [
             {
                 "box_xyxy": [] if f.box_xyxy is None else f.box_xyxy.round(3).tolist(),
                 "score": f.score,
-                **_face_json(f),
+                **f.record(),
             }
             for f in faces
         ]
     return json_text(result | {"saved": shown(arguments.output)})
-
-
-def _face_json(face: Face) -> dict[str, Any]:
-    trace = face.trace
-    return {
-        "points_px": face.points_px.astype(float).round(3).tolist(),
-        "spread_px": face.spread_px.astype(float).round(3).tolist(),
-        "warnings": list(trace.warnings),
-        "timings_ms": {stage: round(1e3 * s, 3) for stage, s in trace.timings.items()},
-    }
 
 
 if __name__ == "__main__":

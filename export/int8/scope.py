@@ -41,7 +41,8 @@ def left_in_fp32(graph: onnx.ModelProto) -> dict[str, str]:
         elif node.op_type not in QUANTISABLE:
             reasons[node.name] = NOT_QUANTISABLE
         elif node.op_type == "Conv":
-            if channels.get(node.input[1], MOST_PLANES + 1) <= MOST_PLANES:
+            few = channels.get(node.input[1], MOST_PLANES + 1) <= MOST_PLANES
+            if few and not _is_first(node):
                 reasons[node.name] = PLANES
             elif makers.get(node.input[0]) != "Relu":
                 reasons[node.name] = STREAM
@@ -87,6 +88,12 @@ def quantised_convolutions(graph: onnx.ModelProto) -> set[str]:
 def convolutions(graph: onnx.ModelProto) -> list[str]:
     """Names of all convolutions."""
     return [node.name for node in graph.graph.node if node.op_type == "Conv"]
+
+
+def _is_first(node: onnx.NodeProto) -> bool:
+    """The stem's convolution of the picture itself: 7x7, where planes are convolved by 1x1."""
+    kernel = next((a.ints for a in node.attribute if a.name == "kernel_shape"), (1, 1))
+    return max(kernel) > 1
 
 
 def _after_last_maps(graph: onnx.ModelProto) -> set[str]:

@@ -104,9 +104,16 @@ def check_apart(given: str, folder: Path) -> None:
     """Refuse results among the pictures: the next run would take what is drawn for pictures.
 
     Raises:
-        ConfigError: the one folder is inside the other.
+        ConfigError: the one folder is inside the other, or a file stands there.
     """
     inside, target = Path(given).resolve(), folder.resolve()
+    if target.exists() and not target.is_dir():
+        raise ConfigError(
+            f"--output {shown(folder)}",
+            expected="a folder, where results of many pictures go",
+            got="a file",
+            action="Write somewhere else",
+        )
     if inside.is_dir() and target.is_relative_to(inside):
         raise ConfigError(
             f"--output {shown(folder)}",

@@ -74,7 +74,7 @@ def _write_csv(path: Path, rows: Iterable[Row], points: int) -> None:
         plain = ("picture", "status", "width", "height", "faces", "face")
         places = [f"{axis}{point}" for point in range(points) for axis in "xy"]
         spreads = [f"spread{point}" for point in range(points)]
-        box = ("x1", "y1", "x2", "y2", "score")
+        box = ("box_x1", "box_y1", "box_x2", "box_y2", "score")
         table.writerow((*plain, *box, *places, *spreads, "warning", "error"))
         for row in rows:
             nothing = (None,) * points

@@ -294,6 +294,8 @@ def test_little_of_the_starter_stays_out(starter_bundle: Path) -> None:
     assert STARTER.is_file()
     assert left == {PLANES, STREAM}
     assert sum(name in reasons for name in convolutions(graph)) == 11
+    assert reasons[convolutions(graph)[0]] == STREAM  # it reads the picture
+    assert list(reasons.values()).count(PLANES) == 2  # one in each hourglass
 
 
 @pytest.mark.parametrize("name", ["tiny", "starter"])

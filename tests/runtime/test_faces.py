@@ -258,7 +258,6 @@ def test_bad_models_and_settings_are_refused(
 
 
 def test_another_network_is_no_finder(starter_bundle: Path) -> None:
-    """Refused when it is opened, or at the first picture; never boxes out of thin air."""
-    with pytest.raises(StarmarkError):
-        YuNetFaces(starter_bundle / "model.onnx")(np.zeros((64, 64, 3), np.uint8))
-    assert issubclass(ArtifactError, StarmarkError)
+    """Refused when it is opened, not at every picture."""
+    with pytest.raises(ArtifactError, match="YuNet as an ONNX file"):
+        YuNetFaces(starter_bundle / "model.onnx")

@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from builders import ROOT, noise, read_pts, run_python
+from builders import ROOT, noise, read_pts, run_module, run_python
 
 from runtime import infer
 from runtime.bulk import search as bulk_search
@@ -98,12 +98,17 @@ def test_a_folder_in_every_format(
 
 def _check_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     with path.open(newline="", encoding="utf-8") as file:
-        table = list(csv.DictReader(file))
+        lines = csv.DictReader(file)
+        table = list(lines)
+    columns = list(lines.fieldnames or ())
+    assert len(columns) == len(set(columns)) == 6 + 5 + 3 * 68 + 2
     assert [line["picture"] for line in table] == [row["picture"] for row in rows]
     for line, row in zip(table, rows, strict=True):
         if row["status"] == "ok":
             assert (float(line["x30"]), float(line["y30"])) == tuple(row["points_px"][30])
+            assert (float(line["x1"]), float(line["y1"])) == tuple(row["points_px"][1])
             assert float(line["spread67"]) == row["spread_px"][67]
+            assert line["box_x1"] == ""
         else:
             assert line["x0"] == ""
             assert line["error"] == row["error"]
@@ -190,7 +195,9 @@ def test_what_cannot_be_meant_is_refused(
     (tmp_path / "empty").mkdir()
     png = ("--output", tmp_path / "a.png")
     one = ("--input", photos / "a.png")
+    (tmp_path / "file").touch()
     cases: list[tuple[tuple[object, ...], int, str]] = [
+        (("--input", photos, "--output", tmp_path / "file"), 2, "expected a folder, where"),
         (("--input", tmp_path / "empty", *out), 2, "a folder without any"),
         (("--input", tmp_path / "gone*", *out), 2, "no such file, folder or match"),
         (("--input", photos, "--output", photos / "out"), 2, "outside that of the pictures"),
@@ -366,3 +373,10 @@ def test_a_loop_of_links_is_walked_once(tmp_path: Path) -> None:
     (tmp_path / "a/b/up").symlink_to(tmp_path / "a")
     (tmp_path / "a/b/self").symlink_to("self")
     assert [file.name for file in find_pictures(str(tmp_path))] == ["a/b/y.png", "a/x.png"]
+
+
+@pytest.mark.parametrize("option", ["--input", "--output"])
+def test_an_empty_name_is_not_this_folder(option: str, tmp_path: Path) -> None:
+    done = run_module("runtime.infer", "--input", "assets", "--output", tmp_path, option, "")
+    assert done.returncode == 2
+    assert "expected a name, got an empty one" in done.stderr
