@@ -92,9 +92,7 @@ def box_of_points(points_px: F64, where: str) -> Box:
     Raises:
         InputError: points on a line or in one place.
     """
-    x1, y1 = points_px.min(axis=0)
-    x2, y2 = points_px.max(axis=0)
-    return _checked(Path(where), "its points", (x1, y1, x2, y2))
+    return _checked(Path(where), "its points", geometry.box_around(points_px).tolist())
 
 
 def _from_json(path: Path) -> Mapping[str, Any]:

@@ -14,7 +14,8 @@ from runtime.backends import Backend, Settings, open_backend
 from runtime.backends.base import DEBUG_BUNDLE, FOR_PARITY
 from runtime.crop import Crop, crop_as
 from runtime.errors import ConfigError, InputError
-from runtime.faces import Face, FaceFinder, box_around, find_boxes
+from runtime.faces import Face, FaceFinder, find_boxes
+from runtime.geometry import box_around
 from runtime.landmarks import Landmarks
 from runtime.picture_list import as_lists, naming_picture
 from runtime.scratch import Scratch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import cv2
@@ -66,6 +67,19 @@ def draw_landmarks_with_contours(
         cv2.circle(canvas, centre, radius + 2**SHIFT, OUTLINE_BGR, -1, cv2.LINE_AA, SHIFT)
         cv2.circle(canvas, centre, radius, POINT_BGR, -1, cv2.LINE_AA, SHIFT)
     return canvas
+
+
+def draw_faces(
+    image: NDArray[np.uint8],
+    faces: Iterable[Landmarks],
+    *,
+    contours: bool = True,
+    ellipses: bool = False,
+) -> NDArray[np.uint8]:
+    """Draw every face of a picture; arguments as for `draw_landmarks_with_contours`."""
+    for landmarks in faces:
+        image = draw_landmarks_with_contours(image, landmarks, contours=contours, ellipses=ellipses)
+    return image
 
 
 def _draw_ellipses(

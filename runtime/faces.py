@@ -116,12 +116,6 @@ def find_boxes(finder: FaceFinder, image: Any) -> list[tuple[F64, float | None]]
     ]
 
 
-def box_around(points_px: NDArray[np.floating]) -> F64:
-    """The smallest box around points, as the network was trained with: x1, y1, x2, y2."""
-    corners: F64 = np.concatenate([points_px.min(axis=0), points_px.max(axis=0)]).astype(np.float64)
-    return corners
-
-
 class YuNetFaces:
     """Finds faces by YuNet, over OpenCV's FaceDetectorYN. Safe to share between threads.
 

@@ -85,6 +85,12 @@ def read_box(text: str) -> tuple[float, ...]:
         ) from error
 
 
+def box_around(points_px: NDArray[np.floating]) -> F64:
+    """The smallest box around points, as the network was trained with: x1, y1, x2, y2."""
+    corners: F64 = np.concatenate([points_px.min(axis=0), points_px.max(axis=0)]).astype(np.float64)
+    return corners
+
+
 def _check_overlap(box_xyxy: F64, size_wh: tuple[int, int]) -> None:
     x1, y1, x2, y2 = box_xyxy
     width, height = size_wh

@@ -19,7 +19,7 @@ from runtime.bulk.formats import FORMATS
 from runtime.bulk.inputs import find_pictures
 from runtime.bulk.journal import Heading, heading_of
 from runtime.detector import MOST_PASSES, Detector
-from runtime.draw import draw_landmarks_with_contours
+from runtime.draw import draw_faces
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
 from runtime.faces import LEAST_SCORE, Face, YuNetFaces
 from runtime.files import check_target, json_text, sha256_file, shown
@@ -165,11 +165,12 @@ def _one(arguments: argparse.Namespace, box: Any, finder: YuNetFaces | None) -> 
         else:
             trace = detector.trace(image, box, cropped=arguments.cropped)
             faces = [Face(box_xyxy=None, score=None, trace=trace)]
-        drawn = image
-        for face in faces:
-            drawn = draw_landmarks_with_contours(
-                drawn, face.landmarks, contours=arguments.contour, ellipses=arguments.ellipses
-            )
+        drawn = draw_faces(
+            image,
+            (face.landmarks for face in faces),
+            contours=arguments.contour,
+            ellipses=arguments.ellipses,
+        )
         write_picture(arguments.output, drawn)
         for index, face in enumerate(faces):
             for warning in face.trace.warnings:

@@ -73,7 +73,8 @@ class Stream(Iterator[StreamRow]):
 
     Args:
         source: what `Detector` takes, opened on each device and closed with the stream; or an open
-            Detector, or several, which stay open.
+            Detector, or several, which stay open. Their `faces` and `refine` are not asked: a
+            stream's items say where their face is.
         items: pictures, paths of pictures, or pairs of one of these and its face box (or None). It
             is gone through in the caller's thread.
         devices: where a source is opened, for example ("npu:0", "npu:1"); None lets it choose one.

@@ -9,9 +9,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-from numpy.typing import NDArray
-
 from runtime.bulk.formats import TABLES, check_format, write_pts, write_table
 from runtime.bulk.inputs import PictureFile
 from runtime.bulk.journal import JOURNAL_NAME, Heading, Journal
@@ -20,10 +17,10 @@ from runtime.bulk.search import Searched, search
 from runtime.bulk.summary import FinishedRun, Summary, finished_before, hash_of_names, note_finished
 from runtime.command_line import progress
 from runtime.detector import Detector
-from runtime.draw import draw_landmarks_with_contours
+from runtime.draw import draw_faces
 from runtime.errors import ConfigError, InputError
 from runtime.files import shown
-from runtime.picture import check_encoder, write_picture
+from runtime.picture import write_picture
 
 logger = logging.getLogger("starmark")
 
@@ -155,11 +152,16 @@ class _Beside:
         name = picture.file.name
         if self._wanted.drawn and picture.image is not None and picture.error is None:
             target = self._place("drawn", name)
+            drawn = draw_faces(
+                picture.image,
+                (face.landmarks for face in picture.faces),
+                contours=self._wanted.contours,
+                ellipses=self._wanted.ellipses,
+            )
             try:
-                check_encoder(target)
-            except InputError:  # a suffix that OpenCV reads and does not write
-                target = target.with_name(target.name + ".png")
-            write_picture(target, self._drawn(picture, picture.image))
+                write_picture(target, drawn)
+            except InputError:  # a suffix that is only read, or a picture too large for it
+                write_picture(target.with_name(target.name + ".png"), drawn)
         if "pts" in self._wanted.formats:
             for row in rows:
                 if row.points_px is not None:
@@ -167,14 +169,6 @@ class _Beside:
                     target = self._place("pts", name)
                     stem = target.name if self._names_alike else target.stem
                     write_pts(target.with_name(f"{stem}{more}.pts"), row)
-
-    def _drawn(self, picture: Searched, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        wanted, drawn = self._wanted, image
-        for face in picture.faces:
-            drawn = draw_landmarks_with_contours(
-                drawn, face.landmarks, contours=wanted.contours, ellipses=wanted.ellipses
-            )
-        return drawn
 
     def _place(self, kind: str, name: str) -> Path:
         """A file's place in the results; its folder is made."""

@@ -15,8 +15,8 @@ from runtime.bulk.rows import Row
 from runtime.detector import Detector
 from runtime.errors import ConfigError, InputError
 from runtime.files import sha256_file, shown
-from runtime.manifest import MANIFEST_NAME
-from runtime.source import parse_source
+from runtime.manifest import MANIFEST_NAME, read_manifest
+from runtime.source import find_artifact, parse_source
 
 JOURNAL_NAME = "unfinished.jsonl"
 
@@ -25,7 +25,7 @@ class Heading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What a run's rows depend on: a run with another one is another run.
 
     Attributes:
-        model: SHA-256 of the bundle's manifest, or of the model's file.
+        model: the digest of the bundle's manifest, or SHA-256 of the model's file.
         engine: name and version, and the device.
         given: the input as it was named.
         options: what else changes the rows or the files beside them.
@@ -41,9 +41,13 @@ def heading_of(
     source: str | os.PathLike[str], detector: Detector, given: str, options: dict[str, str]
 ) -> Heading:
     """Say what a run is; arguments as for `Heading`, and the source that the detector came from."""
-    path = Path(parse_source(source).path)
+    meant = parse_source(source)
+    if (meant.path / MANIFEST_NAME).is_file():
+        model = read_manifest(meant.path).digest  # made again from the same inputs it is the same
+    else:
+        model = sha256_file(find_artifact(meant).path)
     return Heading(
-        model=sha256_file(path / MANIFEST_NAME if path.is_dir() else path),
+        model=model,
         engine=f"{detector.backend.name} on {detector.device}",
         given=shown(given),
         options=options,

@@ -15,8 +15,8 @@ from runtime.ahead import ahead
 from runtime.bulk.inputs import PictureFile
 from runtime.detector import Detector
 from runtime.errors import InferenceError, InputError
-from runtime.faces import Face, box_around, find_boxes
-from runtime.geometry import F64
+from runtime.faces import Face, find_boxes
+from runtime.geometry import F64, box_around
 from runtime.picture import read_picture
 from runtime.stream import Stream
 from runtime.tracing import Trace

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from runtime.backends.base import Backend
 from runtime.detector import LARGEST_BATCH, Detector
 from runtime.errors import ArtifactError, ConfigError, InputError, StarmarkError
-from runtime.faces import YuNetFaces, box_around, find_boxes
+from runtime.faces import YuNetFaces, find_boxes
+from runtime.geometry import box_around
 from runtime.picture import read_picture
 
 PHOTO = ROOT / "assets/test.jpg"

@@ -16,12 +16,15 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from builders import ROOT, noise, read_pts, run_module, run_python
+from builders import ROOT, noise, read_pts, run_module, run_python, tiny_checkpoint
 
 from runtime import infer
 from runtime.bulk import search as bulk_search
 from runtime.bulk.inputs import find_pictures
-from runtime.bulk.journal import JOURNAL_NAME
+from runtime.bulk.journal import JOURNAL_NAME, Heading, Journal
+from runtime.bulk.rows import Row
+from runtime.detector import Detector
+from runtime.faces import YuNetFaces
 from runtime.picture import read_picture
 
 PHOTO = ROOT / "assets/test.jpg"
@@ -161,6 +164,49 @@ def test_faces_and_passes_in_a_folder(
         assert apart / eyes < 0.12
         assert row["score"] >= 0.6
     assert (out / "drawn/none.png").is_file()
+    with Detector(starter_bundle, "cpu", faces=YuNetFaces(yunet), refine=1) as detector:
+        for name, found in by_name.items():
+            # another batch rounds in another order
+            faces = detector.detect_faces(read_picture(folder / name))
+            for face, row in zip(faces, (r for r in found if r["face"] is not None), strict=True):
+                np.testing.assert_allclose(row["points_px"], face.points_px, atol=0.01)
+
+
+def test_half_of_a_picture_is_cut_off(tmp_path: Path) -> None:
+    """A crash between two of its faces: it is run again, whole."""
+    heading = Heading(model="m", engine="e", given="g", options={})
+    with Journal(tmp_path, heading, resume=False) as journal:
+        journal.add([Row(picture="one", status="no face")])
+        journal.add([Row(picture="two", status="ok", faces=2, face=i) for i in range(2)])
+    lines = journal.path.read_bytes().splitlines(keepends=True)
+    journal.path.write_bytes(b"".join(lines[:-1]))
+    with Journal(tmp_path, heading, resume=True) as again:
+        assert again.done == {"one"}
+        again.add([Row(picture="two", status="no face")])
+        assert [row.picture for row in again.rows()] == ["one", "two"]
+
+
+def test_a_checkpoint_runs_folders_too(photos: Path, tmp_path: Path) -> None:
+    """A folder as it was downloaded, without a manifest."""
+    model = tmp_path / "model"
+    model.mkdir()
+    tiny_checkpoint(model / "pytorch_model.pkl")
+    given = ("--input", photos, "--output", tmp_path / "out", "--model", model)
+    assert run(*given) == 1
+    assert len(rows_in(tmp_path / "out/results.jsonl")) == 5
+
+
+def test_a_picture_too_large_for_its_format_is_drawn_as_png(
+    starter_bundle: Path, tmp_path: Path
+) -> None:
+    """WebP ends at 16,383 px; no such picture ends a run."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "wide.png"), np.zeros((20, 17_000, 3), np.uint8))
+    (folder / "wide.png").rename(folder / "wide.webp")  # read by its content
+    out = tmp_path / "out"
+    assert run("--input", folder, "--output", out, "--model", starter_bundle, "--draw") == 0
+    assert [path.name for path in (out / "drawn").iterdir()] == ["wide.webp.png"]
 
 
 def test_upright_is_upright(
