@@ -1,8 +1,8 @@
 """The network as it is exported: the same function in fewer or better fitting operations.
 
-Each rewrite takes a network and gives another, equal but for the rounding of floats; the network
-it was given, and with it the checkpoint's own form, stays as it was. What is composed of several
-weights is composed in float64 and rounded once.
+Each rewrite is equal but for the rounding of floats, and is made on a copy: the network that was
+given, and with it the checkpoint's own form, stays as it was. What is composed of several weights
+is composed in float64 and rounded once.
 """
 
 from __future__ import annotations
@@ -42,59 +42,49 @@ def inference_form(
     form = copy.deepcopy(network)
     for name in REWRITES:
         if name in rewrites:
-            form = _FORMS[name](form)
+            _REWRITES[name](form)
     return form
 
 
-def with_folded_batch_norm(network: StackedHourglass) -> StackedHourglass:
+def _fold_batch_norm(form: StackedHourglass) -> None:
     """Fold the stem's batch norm into its convolution, coordinate channels included.
 
     onnxsim folds the others, but stops at this one, behind which the constant map is added.
     """
-    form = copy.deepcopy(network)
     stem = form.pre[0]
     if isinstance(stem, CoordConv) and isinstance(stem.bn, nn.BatchNorm2d):
         stem.conv = _conv(*_normed(stem.conv, stem.bn), like=stem.conv)
         stem.bn = nn.Identity()  # the ReLU stays
-    return form
 
 
-def with_coordinate_planes(network: StackedHourglass) -> StackedHourglass:
+def _use_coordinate_planes(form: StackedHourglass) -> None:
     """Convolve the hourglasses' coordinate planes apart from the picture's channels."""
-    form = copy.deepcopy(network)
     for module in form.hgs:
         if isinstance(module, Hourglass) and isinstance(module.coordconv, CoordConv):
             # a module of another class in the place of one
             setattr(module, "coordconv", PlaneCoordConv(module.coordconv))  # noqa: B010
-    return form
 
 
-def with_composed_features(network: StackedHourglass) -> StackedHourglass:
+def _compose_features(form: StackedHourglass) -> None:
     """Compose the end of each `features` block with the convolution that follows it."""
-    form = copy.deepcopy(network)
     composed: list[nn.Module] = []
     for block, conv in (one.children() for one in form.features):
         if isinstance(block, ResBlock) and isinstance(conv, Conv):
             composed.append(ComposedFeatures(block, conv))
     form.features = nn.ModuleList(composed)
-    return form
 
 
-def with_one_merge(network: StackedHourglass) -> StackedHourglass:
+def _use_one_merge(form: StackedHourglass) -> None:
     """Merge the three kinds of maps by one convolution over all their channels.
 
     The merge of the features stays apart: to join it would be to copy all of them.
     """
-    form = copy.deepcopy(network)
     form.merge_maps = nn.ModuleList(_side_by_side(convs) for convs in _per_stack(form.merges))
-    return form
 
 
-def with_one_head(network: StackedHourglass) -> StackedHourglass:
+def _use_one_head(form: StackedHourglass) -> None:
     """Make the three kinds of maps by one convolution, and split what it gives."""
-    form = copy.deepcopy(network)
     form.out_maps = nn.ModuleList(_stacked(convs) for convs in _per_stack(form.heads))
-    return form
 
 
 class PlaneCoordConv(nn.Module):
@@ -178,12 +168,12 @@ class Bottleneck(nn.Module):
         return functional.relu(self.bn3(x))
 
 
-_FORMS: dict[Rewrite, Callable[[StackedHourglass], StackedHourglass]] = {
-    "batch_norms": with_folded_batch_norm,
-    "coordinates": with_coordinate_planes,
-    "features": with_composed_features,
-    "merges": with_one_merge,
-    "heads": with_one_head,
+_REWRITES: dict[Rewrite, Callable[[StackedHourglass], None]] = {
+    "batch_norms": _fold_batch_norm,
+    "coordinates": _use_coordinate_planes,
+    "features": _compose_features,
+    "merges": _use_one_merge,
+    "heads": _use_one_head,
 }
 
 

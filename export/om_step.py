@@ -20,7 +20,7 @@ from export.to_om import (
     om_fact,
     setting_files,
 )
-from export.verify import real_crops
+from export.verify import real_crops, with_mirrored
 from runtime.files import sha256_file, write_text_whole
 from runtime.manifest import ONNX_NAME, ErrorFact, Manifest, OmFact, check_file
 from runtime.spec import InputSpec
@@ -87,7 +87,7 @@ def _one(
 def _rounding(job: Job, staging: Path, spec: InputSpec) -> ErrorFact | None:
     if not job.om.table.aipp:
         return None
-    found = aipp_error(staging / ONNX_NAME, real_crops(job.samples, spec))
+    found = aipp_error(staging / ONNX_NAME, with_mirrored(real_crops(job.samples, spec)))
     logger.info("AIPP's rounding: mean %.2g, max %.2g crop px", found.mean_px, found.max_px)
     return found
 

@@ -10,6 +10,7 @@ import msgspec
 from export.byte_input import with_byte_input
 from export.graph_cost import graph_cost
 from export.job import GraphFacts, Job, model_spec
+from export.reference import Reference
 from export.simplify import check_graph, fold, operator_counts, simplifier, simplify
 from export.to_onnx import OpenNetwork, export_network, open_network
 from export.verify import verify
@@ -24,7 +25,7 @@ logger = logging.getLogger("starmark")
 FLOAT_NAME = "model_fp32.onnx"
 
 
-def make_graph(job: Job, staging: Path) -> GraphFacts:
+def make_graph(job: Job, staging: Path, reference: Reference) -> GraphFacts:
     """Export, simplify and write model.onnx; quantised where that is asked for.
 
     Raises:
@@ -41,7 +42,7 @@ def make_graph(job: Job, staging: Path) -> GraphFacts:
     source, target = staging / FLOAT_NAME, staging / ONNX_NAME
     target.rename(source)
     # first: quantising takes minutes, and a float graph that is wrong makes them worthless
-    verification = verify(job.weights, source, job.samples)
+    verification = verify(reference, source, job.samples)
     spec = model_spec(job, checkpoint.architecture).input
     quantisation = quantise_graph(
         source, target, job.int8, job.config.int8, spec, checkpoint.architecture

@@ -36,13 +36,15 @@ from export.freshness import (
 from export.job import GraphFacts, Job, model_spec
 from export.om_plan import NO_OM
 from export.om_step import make_oms
-from parity.compare import judged_comparison
+from export.reference import Reference
+from parity.comparison import judged_comparison
 from parity.report import Report, as_text
 from parity.report.html.page import as_html
 from parity.report.text import passing_options
 from parity.samples import Sample
 from parity.selftest import make_selftest
 from parity.verdict import Limits
+from runtime.backends import Backend
 from runtime.command_line import step
 from runtime.detector import Detector
 from runtime.errors import one_line
@@ -94,16 +96,16 @@ def run(job: Job) -> Outcome:
         logger.info("up to date: %s", ", ".join(STEPS))
         discard_leftovers(job.output)
         return Outcome(folder=job.output, manifest=old, passed=old.parity.passed, text="")
-    with staged(job.output) as staging:
+    with staged(job.output) as staging, Reference(job.weights) as reference:
         old = old_manifest(job)  # another export may have ended while this one waited
-        made = _make_graph(job, old, staging)
+        made = _make_graph(job, old, staging, reference)
         checkpoint = made.checkpoint
         keys = {"onnx": graph_key(job), **judge_keys(job, sha256_file(staging / ONNX_NAME))}
-        verification = made.verification or _verify(job, old, keys, staging / ONNX_NAME)
+        verification = made.verification or _verify(job, old, keys, staging / ONNX_NAME, reference)
         spec = model_spec(job, checkpoint.architecture)
         findings = _preflight(job, old, keys, staging, spec.input)
-        parity, report = _judge(job, old, keys, staging)
-        _make_selftest(job, old, keys, staging)
+        parity, report = _judge(job, old, keys, staging, reference)
+        _make_selftest(job, old, keys, staging, reference)
         oms = _convert(job, old, keys, staging, spec.input) if parity.passed is not False else ()
         manifest = Manifest(
             name=job.config.name,
@@ -129,7 +131,7 @@ def run(job: Job) -> Outcome:
     return Outcome(folder=folder, manifest=manifest, passed=parity.passed, text=text)
 
 
-def _make_graph(job: Job, old: Manifest | None, staging: Path) -> GraphFacts:
+def _make_graph(job: Job, old: Manifest | None, staging: Path, reference: Reference) -> GraphFacts:
     if old is not None and old.steps.get("onnx") == graph_key(job):
         logger.info("up to date: onnx")
         shutil.copyfile(check_file(job.output, old, ONNX_NAME), staging / ONNX_NAME)
@@ -140,11 +142,11 @@ def _make_graph(job: Job, old: Manifest | None, staging: Path) -> GraphFacts:
     # here and not above: an export with nothing to do must not pay for torch and onnx
     from export.onnx_step import make_graph
 
-    return make_graph(job, staging)
+    return make_graph(job, staging, reference)
 
 
 def _verify(
-    job: Job, old: Manifest | None, keys: dict[str, str], graph: Path
+    job: Job, old: Manifest | None, keys: dict[str, str], graph: Path, reference: Reference
 ) -> dict[str, ErrorFact]:
     if old is not None and old.steps.get("verify") == keys["verify"]:
         logger.info("up to date: verify")
@@ -152,7 +154,7 @@ def _verify(
 
     from export.verify import verify  # as above: imports no engine before it is needed
 
-    return verify(job.weights, graph, job.samples)
+    return verify(reference, graph, job.samples)
 
 
 def _preflight(
@@ -172,7 +174,7 @@ def _preflight(
 
 
 def _judge(
-    job: Job, old: Manifest | None, keys: dict[str, str], staging: Path
+    job: Job, old: Manifest | None, keys: dict[str, str], staging: Path, reference: Reference
 ) -> tuple[ParityFact, Report | None]:
     if not job.parity:
         logger.warning("WARNING: parity was skipped by request; the manifest says so")
@@ -183,13 +185,14 @@ def _judge(
             shutil.copyfile(check_file(job.output, old, name), staging / name)
         return old.parity, None
     samples, limits = _judged_on(job)
-    reference = Source(text=f"{shown(job.weights.name)}@cpu", path=job.weights, device="cpu")
     candidate = Source(text=f"{ONNX_NAME}@cpu", path=staging / ONNX_NAME, device="cpu")
     with step("judge parity", turning=False):
-        compared = judged_comparison((reference, candidate), samples, limits)
+        compared = judged_comparison(
+            (reference.source, candidate), samples, limits, reference=reference.open()
+        )
     report = compared.report
     write_text_whole(staging / PARITY_NAME, json_text(report))
-    sources = shlex.join([reference.text, candidate.text])
+    sources = shlex.join([reference.source.text, candidate.text])
     page = as_html(
         compared,
         language="en",
@@ -204,7 +207,7 @@ def _judge(
     )
     fact = ParityFact(
         passed=report.verdict.passed,
-        reference=reference.text,
+        reference=reference.source.text,
         candidate=candidate.text,
         photo=photo,
         crop=crop,
@@ -221,17 +224,20 @@ def _judged_on(job: Job) -> tuple[tuple[Sample, ...], Limits]:
     return job.int8.validation, job.config.int8.limits
 
 
-def _make_selftest(job: Job, old: Manifest | None, keys: dict[str, str], staging: Path) -> None:
+def _make_selftest(
+    job: Job, old: Manifest | None, keys: dict[str, str], staging: Path, reference: Reference
+) -> None:
     if old is not None and old.steps.get("selftest") == keys["selftest"]:
         logger.info("up to date: selftest")
         shutil.copyfile(check_file(job.output, old, SELFTEST_NAME), staging / SELFTEST_NAME)
         return
-    source = Source(text=f"{shown(job.weights.name)}@cpu", path=job.weights, device="cpu")
+    source: Source = reference.source
+    asked: Source | Backend = reference.open()
     if job.int8 is not None:
         # how far int8 is from the checkpoint is judged; that another processor rounds as this one
         # did is what its self-test can tell
-        source = Source(text=f"{ONNX_NAME}@cpu", path=staging / ONNX_NAME, device="cpu")
-    with step("record the self-test"), Detector(source) as detector:
+        asked = source = Source(text=f"{ONNX_NAME}@cpu", path=staging / ONNX_NAME, device="cpu")
+    with step("record the self-test"), Detector(asked) as detector:
         limits = job.config.parity
         make_selftest(staging / SELFTEST_NAME, source.text, detector, job.samples, limits)
 

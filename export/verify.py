@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from export.reference import Reference
 from parity.samples import Sample
 from runtime.backends import open_backend
 from runtime.command_line import step
@@ -29,11 +30,11 @@ LIMIT_MAX_CROP_PX = 0.05
 RANDOM_CROPS = 2
 
 
-def verify(checkpoint: Path, graph: Path, samples: Sequence[Sample]) -> dict[str, ErrorFact]:
+def verify(reference: Reference, graph: Path, samples: Sequence[Sample]) -> dict[str, ErrorFact]:
     """Run torch and onnxruntime on real and random crops, and compare every output.
 
     Args:
-        checkpoint: opened by torch on the CPU, in the published form.
+        reference: the checkpoint in torch on the CPU, in the published form.
         graph: opened by onnxruntime on the CPU.
         samples: real pictures.
 
@@ -45,17 +46,20 @@ def verify(checkpoint: Path, graph: Path, samples: Sequence[Sample]) -> dict[str
         ExportError: an output differs by more than rounding.
     """
     with step("verify torch against onnxruntime"):
-        found = _compared(checkpoint, graph, samples)
+        found = _compared(reference, graph, samples)
     for name, fact in found.items():
         logger.info("  %-18s mean %.2g, max %.2g crop px", name, fact.mean_px, fact.max_px)
     return found
 
 
-def _compared(checkpoint: Path, graph: Path, samples: Sequence[Sample]) -> dict[str, ErrorFact]:
+def _compared(reference: Reference, graph: Path, samples: Sequence[Sample]) -> dict[str, ErrorFact]:
     found: dict[str, ErrorFact] = {}
-    with open_backend(checkpoint, "cpu") as torch, open_backend(graph, "cpu") as onnxruntime:
+    with reference.open() as torch, open_backend(graph, "cpu") as onnxruntime:
         spec = torch.spec.input
-        for kind, crops in (("real", real_crops(samples, spec)), ("random", _random_crops(spec))):
+        for kind, crops in (
+            ("real", with_mirrored(real_crops(samples, spec))),
+            ("random", _random_crops(spec)),
+        ):
             here = torch.run(spec.pack(crops))
             there = onnxruntime.run(onnxruntime.spec.input.pack(crops))
             half = spec.size / 2
@@ -70,7 +74,7 @@ def _compared(checkpoint: Path, graph: Path, samples: Sequence[Sample]) -> dict[
             raise ExportError(
                 f"{graph.name}: {name}",
                 expected=f"mean at most {LIMIT_MEAN_CROP_PX} and max at most {LIMIT_MAX_CROP_PX}"
-                f" crop px from {checkpoint.name} in torch",
+                f" crop px from {reference.source.text} in torch",
                 got=f"mean {fact.mean_px:.4g}, max {fact.max_px:.4g} crop px",
                 action="Try --exporter dynamo, or the versions in constraints.txt",
             )
@@ -78,13 +82,15 @@ def _compared(checkpoint: Path, graph: Path, samples: Sequence[Sample]) -> dict[
 
 
 def real_crops(samples: Sequence[Sample], spec: InputSpec) -> NDArray[np.uint8]:
-    """Each sample, and its mirror image."""
-    crops: list[NDArray[np.uint8]] = []
-    for sample in samples:
-        cut = crop_straight if sample.cropped else crop_whole
-        pixels = cut(read_picture(sample.path), spec.size).pixels
-        crops += [pixels, pixels[:, ::-1]]
-    return np.stack(crops)
+    """Each sample's crop, (N, S, S, 3)."""
+    cuts = [crop_straight if sample.cropped else crop_whole for sample in samples]
+    pictures = [read_picture(sample.path) for sample in samples]
+    return np.stack([cut(p, spec.size).pixels for cut, p in zip(cuts, pictures, strict=True)])
+
+
+def with_mirrored(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Crops, and each one's mirror image."""
+    return np.concatenate([crops, crops[:, :, ::-1]])
 
 
 def _random_crops(spec: InputSpec) -> NDArray[np.uint8]:

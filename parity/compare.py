@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import msgspec
 
-from parity.accuracy import check_annotations, not_annotated
-from parity.errors import check_comparable, crops_that_differ
-from parity.keep_list import KeepList
+from parity.accuracy import not_annotated
+from parity.comparison import is_recording, judged_comparison
 from parity.options import (
-    RECORDING_SUFFIX,
     add_keep_option,
     add_limit_options,
     add_picture_options,
@@ -27,17 +21,12 @@ from parity.options import (
     files_read,
     keep_list,
 )
-from parity.recorder import Recorder, record, replay
-from parity.recording import Recording, load_recording, save_recording
-from parity.report import Report, as_text, make_report
+from parity.report import as_text
 from parity.report.html.options import add_page_options, check_page, write_page
 from parity.samples import Sample
-from parity.sources import NOTHING_KEPT, open_detector
 from parity.verdict import Limits
 from runtime import command_line
-from runtime.backends import Settings, settings_of
-from runtime.backends.base import FOR_PARITY
-from runtime.detector import Detector
+from runtime.backends import settings_of
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError, InputError
 from runtime.files import check_target, json_text, write_text_whole
 from runtime.source import Source, parse_source
@@ -53,109 +42,6 @@ def main(argv: list[str] | None = None) -> int:
         0 within the limits, 1 beyond them, or as `runtime.errors` lists.
     """
     return command_line.run(lambda: _compare(_parse(argv), argv))
-
-
-def is_recording(source: Source) -> bool:
-    """Whether a source is answers made elsewhere and not something to run."""
-    return source.path.suffix == RECORDING_SUFFIX
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Comparison:
-    """A report, and what it was made of.
-
-    Attributes:
-        reference: as it was judged: on the shared crops, where there are such.
-        candidate: likewise.
-        samples: the pictures that were shown; empty where both sides are recordings.
-    """
-
-    report: Report
-    reference: Recording
-    candidate: Recording
-    samples: tuple[Sample, ...]
-
-
-def judged_comparison(
-    sources: tuple[Source, Source],
-    samples: Sequence[Sample],
-    limits: Limits,
-    *,
-    jobs: int = 1,
-    strict: bool = True,
-    record_to: Sequence[Path] = (),
-    with_crops: bool = False,
-    settings: Settings = FOR_PARITY,
-    keep_fp32: KeepList = NOTHING_KEPT,
-) -> Comparison:
-    """Compare a reference with a candidate, and judge.
-
-    Recordings are read, everything else is run: both on the same decoded pictures, in one pass
-    that keeps no pixels. Where a recording's crops differ from a running source's and the recording
-    carries them, that source is run on them, too, and the verdict is on those shared crops.
-
-    Args:
-        sources: reference and candidate.
-        samples: for the sources that are run.
-        limits: what passes.
-        jobs: threads that decode.
-        strict: an unreadable picture is an error.
-        record_to: files for the recordings of the sources that are run, in their order.
-        with_crops: keep the crops in those files.
-        settings: for the sources that are run.
-        keep_fp32: what a rehearsal among them leaves in fp32.
-
-    Raises:
-        StarmarkError: as `Detector`, `record`, `load_recording`, `check_annotations` and
-            `make_report`.
-    """
-    with ExitStack() as stack:
-        read = {i: load_recording(s.path) for i, s in enumerate(sources) if is_recording(s)}
-        run = {
-            i: stack.enter_context(open_detector(source, settings, keep_fp32))
-            for i, source in enumerate(sources)
-            if i not in read
-        }
-        if limits.max_nme_increase_points is not None:
-            for detector in run.values():
-                check_annotations(samples, detector.spec.points)
-        crops: list[IO[bytes] | None] = [
-            stack.enter_context(tempfile.TemporaryFile(dir=path.parent)) if with_crops else None
-            for path in record_to
-        ] or [None] * len(run)
-        recorders = [
-            Recorder(sources[i].text, detector, file)
-            for (i, detector), file in zip(run.items(), crops, strict=True)
-        ]
-        made = record(recorders, samples, jobs=jobs, strict=strict) if run else []
-        for path, recording, file in zip(record_to, made, crops, strict=False):
-            save_recording(path, recording, file)
-        sides = {**read, **dict(zip(run, made, strict=True))}
-        shared = _on_shared_crops(sides, read, run, sources)
-    reference, candidate = shared or (sides[0], sides[1])
-    return Comparison(
-        report=make_report(sides[0], sides[1], limits, shared),
-        reference=reference,
-        candidate=candidate,
-        samples=tuple(samples),
-    )
-
-
-def _on_shared_crops(
-    sides: dict[int, Recording],
-    read: dict[int, Recording],
-    run: dict[int, Detector],
-    sources: tuple[Source, Source],
-) -> tuple[Recording, Recording] | None:
-    check_comparable(sides[0], sides[1])
-    if not crops_that_differ(sides[0], sides[1]):
-        return None
-    for i, carrier in read.items():
-        other = 1 - i
-        if carrier.header.with_crops and other in run:
-            again = replay(run[other], sources[other].text, carrier)
-            return (carrier, again) if i == 0 else (again, carrier)
-    return None
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:

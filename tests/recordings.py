@@ -8,7 +8,7 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 
-from parity.compare import Comparison
+from parity.comparison import Comparison
 from parity.recording import STAGES, Header, PictureRecord, Recording
 from parity.report import make_report
 from parity.samples import Sample

@@ -18,7 +18,7 @@ from export.byte_input import NORMALISED, with_byte_input
 from export.config import OnnxTable
 from export.simplify import check_graph, simplify
 from export.to_onnx import export_graph
-from export.verify import real_crops
+from export.verify import real_crops, with_mirrored
 from parity import compare
 from parity.arithmetic import Arithmetic
 from parity.rehearse_graph import RoundableGraph
@@ -49,7 +49,8 @@ def crops() -> NDArray[np.uint8]:
     levels = np.arange(256, dtype=np.uint8)
     ramp = np.broadcast_to(levels[None, :, None], (256, 256, 3))
     noise = np.random.default_rng(1).integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
-    return np.concatenate([real_crops(default_samples(), InputSpec()), ramp[None], noise])
+    real = with_mirrored(real_crops(default_samples(), InputSpec()))
+    return np.concatenate([real, ramp[None], noise])
 
 
 def answers(backend: Backend) -> NDArray[np.float32]:

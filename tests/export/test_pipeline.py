@@ -331,7 +331,7 @@ def test_interrupt_keeps_the_old_bundle(
     assert export(config, out) == 0
     before = content(out)
 
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pipeline, "judged_comparison", interrupt)

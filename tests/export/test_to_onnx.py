@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from export import to_onnx
 from export.config import Exporter, OnnxTable
+from export.reference import Reference
 from export.simplify import check_graph, operator_counts, simplify
 from export.to_onnx import export_graph
 from export.verify import verify
@@ -127,9 +128,12 @@ def test_wrong_graph_does_not_pass_verification(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(simplify(made).SerializeToString())
 
-    assert verify(tmp_path / "1.pkl", path, default_samples())["real/landmarks"].max_px < 1e-3
+    assert (
+        verify(Reference(tmp_path / "1.pkl"), path, default_samples())["real/landmarks"].max_px
+        < 1e-3
+    )
     with pytest.raises(ExportError, match="m.onnx: real/landmarks: expected mean at most"):
-        verify(tmp_path / "2.pkl", path, default_samples())
+        verify(Reference(tmp_path / "2.pkl"), path, default_samples())
 
 
 def test_graph_that_reads_shapes_is_refused(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from builders import ROOT, STARTER, noise, run_python
 from recordings import HOSTILE, comparison_of, moved, recording_of
 
 from parity import compare
-from parity.compare import Comparison
+from parity.comparison import Comparison
 from parity.recording import STAGES, Recording, Unreadable, sha256_pixels
 from parity.report.html import rows
 from parity.report.html.gallery import MOST_SHOWN
@@ -159,7 +159,7 @@ def test_the_same_comparison_gives_the_same_bytes(tmp_path: Path, starter_bundle
     (tmp_path / "matplotlibrc").write_text("font.size: 30\naxes.grid: True\nsvg.hashsalt: x\n")
     code = (
         "import sys\nfrom pathlib import Path\n"
-        "from parity.compare import judged_comparison\n"
+        "from parity.comparison import judged_comparison\n"
         "from parity.report.html.page import as_html\n"
         "from parity.samples import default_samples\nfrom parity.verdict import Limits\n"
         "from runtime.source import parse_source\n"

@@ -16,7 +16,7 @@ import pytest
 from builders import ROOT
 from recordings import HOSTILE, comparison_of, moved, recording_of
 
-from parity.compare import Comparison
+from parity.comparison import Comparison
 from parity.recording import Unreadable, sha256_pixels
 from parity.report.html.page import as_html
 from parity.report.html.words import LANGUAGES

@@ -16,7 +16,7 @@ from builders import STARTER, cann_environment, run_python, tiny_config
 from parity import benchmark, compare, rehearse
 from parity import record as recording_of_one
 from parity.boxes import read_pts
-from parity.compare import judged_comparison
+from parity.comparison import judged_comparison
 from parity.options import chosen_samples
 from parity.precision_plan import parse_budget
 from parity.recording import load_recording

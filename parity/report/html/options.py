@@ -14,7 +14,7 @@ from parity.report.html.words import LANGUAGES
 from runtime.files import check_target, write_text_whole
 
 if TYPE_CHECKING:
-    from parity.compare import Comparison
+    from parity.comparison import Comparison
 
 OPTION = "--html"
 

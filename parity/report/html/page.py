@@ -23,7 +23,7 @@ from parity.report.text import passing_options, printable
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-    from parity.compare import Comparison
+    from parity.comparison import Comparison
 
 PAGE, STYLE, SCRIPT = "page.html.j2", "page.css", "page.js"
 
