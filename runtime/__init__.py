@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from runtime.landmarks import Landmarks
     from runtime.stream import Stream, StreamRow
     from runtime.tracing import Trace
+    from runtime.tracking import OneEuro, TrackedFace, Tracker
 
 __version__ = VERSION
 
@@ -27,11 +28,14 @@ __all__ = [
     "FaceFinder",
     "FaceLandmarkDetector",
     "Landmarks",
+    "OneEuro",
     "Settings",
     "StarmarkError",
     "Stream",
     "StreamRow",
     "Trace",
+    "TrackedFace",
+    "Tracker",
     "YuNetFaces",
     "__version__",
     "draw_landmarks_with_contours",
@@ -44,10 +48,13 @@ _HOMES = {
     "FaceFinder": "runtime.faces",
     "FaceLandmarkDetector": "runtime.detector",
     "Landmarks": "runtime.landmarks",
+    "OneEuro": "runtime.tracking",
     "Settings": "runtime.backends",
     "Stream": "runtime.stream",
     "StreamRow": "runtime.stream",
     "Trace": "runtime.tracing",
+    "TrackedFace": "runtime.tracking",
+    "Tracker": "runtime.tracking",
     "YuNetFaces": "runtime.faces",
     "draw_landmarks_with_contours": "runtime.draw",
     "open_backend": "runtime.backends",

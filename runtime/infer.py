@@ -1,4 +1,4 @@
-"""python -m runtime.infer: pictures to their landmarks, drawn and as tables."""
+"""python -m runtime.infer: pictures and videos to their landmarks, drawn and as tables."""
 
 from __future__ import annotations
 
@@ -13,24 +13,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import command_line
-from runtime.backends import settings_of
-from runtime.bulk.folder import Wanted, check_apart, run_folder
-from runtime.bulk.formats import FORMATS
-from runtime.bulk.inputs import find_pictures
-from runtime.bulk.journal import Heading, heading_of
+from runtime.bulk.command import (
+    add_options,
+    check_no_video_options,
+    film,
+    many,
+    open_detector,
+)
+from runtime.bulk.video import is_video
 from runtime.detector import MOST_PASSES, Detector
 from runtime.draw import draw_faces
-from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
+from runtime.errors import EXIT_OK, ConfigError
 from runtime.faces import LEAST_SCORE, Face, YuNetFaces
-from runtime.files import check_target, json_text, sha256_file, shown
+from runtime.files import check_target, json_text, shown
 from runtime.geometry import read_box
-from runtime.picture import SUFFIXES, check_encoder, read_picture, size_text, write_picture
+from runtime.picture import check_encoder, read_picture, size_text, write_picture
 
 DEFAULT_MODEL = "build/starter68"
 FIRST_POINTS = 5
 EXAMPLE = """\
 python -m runtime.infer --input assets/test.jpg --output out.png --contour
-  python -m runtime.infer --input photos/ --output out/ --faces yunet.onnx --format csv --resume"""
+  python -m runtime.infer --input photos/ --output out/ --faces yunet.onnx --format csv --resume
+  python -m runtime.infer --input clip.mp4 --output out.mp4 --faces yunet.onnx --smooth"""
 
 logger = logging.getLogger("starmark")
 
@@ -47,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = command_line.parser(
         "runtime.infer",
-        "Find the landmarks of the faces in a picture, or in the pictures of a folder or glob.",
+        "Find the landmarks of the faces in a picture, in many pictures, or in a video.",
         EXAMPLE,
     )
     add = parser.add_argument
@@ -56,9 +60,15 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         required=True,
         type=_named,
         metavar="IMG",
-        help="picture, folder of pictures, or glob",
+        help="picture, folder of pictures, glob, or video",
     )
-    add("--output", required=True, type=_named, metavar="PNG", help="drawn picture, or a folder")
+    add(
+        "--output",
+        required=True,
+        type=_named,
+        metavar="PNG",
+        help="drawn picture or video, or a folder",
+    )
     add("--device", default="auto", help="auto, cpu, cuda:N, npu:N or a provider (default auto)")
     add("--cropped", action="store_true", help="the picture already is the network's crop")
     add("--bbox", metavar="X1,Y1,X2,Y2", help="face box in px; without it, the whole picture")
@@ -86,24 +96,10 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         help=f"cut again by the points found, 0 to {MOST_PASSES} times (default 0)",
     )
     command_line.add_engine_options(parser)
-    _add_many(parser)
+    add_options(parser)
     add("--json", action="store_true", help="print the result as JSON")
     add("--verbose", action="store_true", help="log more")
     return parser.parse_args(_joined(sys.argv[1:] if argv is None else argv))
-
-
-def _add_many(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("many pictures, into a folder").add_argument
-    add(
-        "--format",
-        action="append",
-        choices=FORMATS,
-        help="results.jsonl, .csv or .parquet, or pts/NAME.pts; may be repeated (default jsonl)",
-    )
-    add("--draw", action="store_true", help="drawn/NAME, too (also by --contour or --ellipses)")
-    add("--resume", action="store_true", help="go on with a run that was stopped")
-    add("--readers", type=int, default=2, metavar="N", help="threads that decode (default 2)")
-    add("--batch", type=int, metavar="N", help="faces in one call of the device at most")
 
 
 def _named(text: str) -> str:
@@ -132,7 +128,10 @@ def _infer(arguments: argparse.Namespace) -> int:
     finder = None
     if arguments.faces is not None:
         finder = YuNetFaces(arguments.faces, least_score=arguments.least_score)
-    run = _many if _means_many(arguments) else _one
+    if is_video(Path(arguments.input)):
+        return film(arguments, box, finder)
+    check_no_video_options(arguments)
+    run = many if _means_many(arguments) else _one
     return run(arguments, box, finder)
 
 
@@ -159,7 +158,7 @@ def _one(arguments: argparse.Namespace, box: Any, finder: YuNetFaces | None) -> 
     image = read_picture(given)
     check_target(arguments.output, "--output", [given])
     check_encoder(arguments.output)
-    with _opened(arguments, finder) as detector:
+    with open_detector(arguments, finder) as detector:
         if finder is not None:
             faces = detector.detect_faces(image)
         else:
@@ -180,70 +179,6 @@ def _one(arguments: argparse.Namespace, box: Any, finder: YuNetFaces | None) -> 
         else:
             print(_as_text(detector, faces, arguments, image))
     return EXIT_OK
-
-
-def _opened(arguments: argparse.Namespace, finder: YuNetFaces | None) -> Detector:
-    return Detector(
-        arguments.model,
-        arguments.device,
-        settings=settings_of(arguments),
-        faces=finder,
-        refine=arguments.refine,
-    )
-
-
-def _many(arguments: argparse.Namespace, box: Any, finder: YuNetFaces | None) -> int:
-    if arguments.output.suffix.lower() in SUFFIXES:
-        raise ConfigError(
-            f"--output {shown(arguments.output)}",
-            expected="a folder, where results of many pictures go",
-            got="a picture's name",
-            action="Name a folder, or leave --format, --draw and --resume out for one picture",
-        )
-    for name, value in (("--bbox", box), ("--cropped", arguments.cropped or None)):
-        if value is not None:
-            raise ConfigError(
-                name,
-                expected="one picture, and a picture as --output",
-                got=f"results of many in {shown(arguments.output)}",
-                action="Use --faces with YuNet's ONNX file for the boxes of many pictures",
-            )
-    check_apart(arguments.input, arguments.output)
-    files = find_pictures(arguments.input)
-    drawn = arguments.draw or arguments.contour or arguments.ellipses
-    wanted = Wanted(
-        folder=arguments.output,
-        formats=tuple(dict.fromkeys(arguments.format or ("jsonl",))),
-        drawn=drawn,
-        contours=arguments.contour,
-        ellipses=arguments.ellipses,
-        resume=arguments.resume,
-        readers=arguments.readers,
-        batch=arguments.batch,
-    )
-    with _opened(arguments, finder) as detector:
-        heading = _heading(arguments, detector, wanted)
-        summary = run_folder(detector, files, heading, wanted)
-        for name, error in summary.first_failed:
-            logger.warning("failed: %s: %s", name, error)
-        if summary.failed > len(summary.first_failed):
-            logger.warning("failed: %d more", summary.failed - len(summary.first_failed))
-        machine = summary.json(detector.device, detector.backend.name).rstrip("\n")
-        print(machine if arguments.json else summary.text())
-    return EXIT_FOUND_WANTING if summary.failed else EXIT_OK
-
-
-def _heading(arguments: argparse.Namespace, detector: Detector, wanted: Wanted) -> Heading:
-    finder = "none"
-    if arguments.faces is not None:
-        finder = f"{sha256_file(Path(arguments.faces))[:12]} from {arguments.least_score:g}"
-    options = {
-        "formats": ", ".join(wanted.formats),
-        "draw": f"{wanted.drawn}, {wanted.contours}, {wanted.ellipses}",
-        "refine": str(arguments.refine),
-        "faces": finder,
-    }
-    return heading_of(arguments.model, detector, arguments.input, options)
 
 
 def _as_text(

@@ -30,7 +30,13 @@ def check_format(name: str) -> None:
         _pyarrow()
 
 
-def write_table(name: str, path: Path, rows: Callable[[], Iterable[Row]], points: int) -> None:
+def write_table(
+    name: str,
+    path: Path,
+    rows: Callable[[], Iterable[Row]],
+    points: int,
+    kind: type[Row] = Row,
+) -> None:
     """Write all rows, whole or not at all.
 
     Args:
@@ -38,6 +44,7 @@ def write_table(name: str, path: Path, rows: Callable[[], Iterable[Row]], points
         path: of the file.
         rows: gives them, each time from the first on.
         points: how many a face has.
+        kind: of all the rows; says which columns there are.
 
     Raises:
         BackendUnavailable: Parquet, and pyarrow is missing.
@@ -45,7 +52,7 @@ def write_table(name: str, path: Path, rows: Callable[[], Iterable[Row]], points
     """
     write = {"jsonl": _write_jsonl, "csv": _write_csv, "parquet": _write_parquet}[name]
     with written_whole(path) as temporary:
-        write(temporary, rows(), points)
+        write(temporary, rows(), points, kind)
 
 
 def write_pts(path: Path, row: Row) -> None:
@@ -61,17 +68,17 @@ def write_pts(path: Path, row: Row) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _write_jsonl(path: Path, rows: Iterable[Row], points: int) -> None:
-    del points
+def _write_jsonl(path: Path, rows: Iterable[Row], points: int, kind: type[Row]) -> None:
+    del points, kind
     with path.open("wb") as file:
         for row in rows:
             file.write(msgspec.json.encode(row) + b"\n")
 
 
-def _write_csv(path: Path, rows: Iterable[Row], points: int) -> None:
+def _write_csv(path: Path, rows: Iterable[Row], points: int, kind: type[Row]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        plain = ("picture", "status", "width", "height", "faces", "face")
+        plain = ("picture", *_of_video(kind), "status", "width", "height", "faces", "face")
         places = [f"{axis}{point}" for point in range(points) for axis in "xy"]
         spreads = [f"spread{point}" for point in range(points)]
         box = ("box_x1", "box_y1", "box_x2", "box_y2", "score")
@@ -91,20 +98,27 @@ def _write_csv(path: Path, rows: Iterable[Row], points: int) -> None:
             )
 
 
-def _write_parquet(path: Path, rows: Iterable[Row], points: int) -> None:
+def _write_parquet(path: Path, rows: Iterable[Row], points: int, kind: type[Row]) -> None:
     del points
     pa, pq = _pyarrow()
-    schema = parquet_schema(pa)
+    schema = parquet_schema(pa, kind)
     with pq.ParquetWriter(path, schema, compression="zstd") as file:
         for group in _groups(rows):
             file.write_table(pa.Table.from_pylist([msgspec.to_builtins(r) for r in group], schema))
 
 
-def parquet_schema(pa: Any) -> Any:
-    """The columns of `Row` as Arrow types."""
+def _of_video(kind: type[Row]) -> tuple[str, ...]:
+    """The columns that rows of frames have besides."""
+    return tuple(n for n in kind.__struct_fields__ if n not in Row.__struct_fields__)
+
+
+def parquet_schema(pa: Any, kind: type[Row] = Row) -> Any:
+    """The columns of a kind of row as Arrow types."""
+    of_video = {"frame": pa.int64(), "time_s": pa.float64(), "track": pa.int64()}
     return pa.schema(
         [
             ("picture", pa.string()),
+            *((name, of_video[name]) for name in _of_video(kind)),
             ("status", pa.string()),
             ("width", pa.int32()),
             ("height", pa.int32()),

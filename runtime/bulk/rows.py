@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from runtime.bulk.search import Searched
+from runtime.bulk.video_file import Frame
 from runtime.errors import one_line
+from runtime.geometry import F64
+from runtime.landmarks import Landmarks
+from runtime.tracking import TrackedFace
 
 # Digits after the point: a thousandth of a pixel, far below what any engine's arithmetic moves.
 PLACES = 3
@@ -46,6 +50,20 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
 
 
+class FrameRow(Row, frozen=True, kw_only=True):
+    """One face in one frame of a video; or a frame without one, or where a video is damaged.
+
+    Attributes:
+        frame: from 0.
+        time_s: when it is shown, from the first frame on.
+        track: the face's number, the same as long as it is followed.
+    """
+
+    frame: int
+    time_s: float | None = None
+    track: int | None = None
+
+
 def rows_of(picture: Searched) -> list[Row]:
     """One row for each face, and one for a picture without any."""
     name, faces = picture.file.name, picture.faces
@@ -56,25 +74,54 @@ def rows_of(picture: Searched) -> list[Row]:
         return [Row(picture=name, status="error", width=width, height=height, error=said)]
     if not faces:
         return [Row(picture=name, status="no face", width=width, height=height)]
-    rows: list[Row] = []
-    for index, face in enumerate(faces):
-        box = None if face.box_xyxy is None else [round(v, PLACES) for v in face.box_xyxy.tolist()]
-        rows.append(
-            Row(
-                picture=name,
-                status="ok",
-                width=width,
-                height=height,
-                faces=len(faces),
-                face=index,
-                box_xyxy=None if box is None else (box[0], box[1], box[2], box[3]),
-                score=None if face.score is None else round(face.score, 4),
-                points_px=[
-                    (round(x, PLACES), round(y, PLACES))
-                    for x, y in face.points_px.astype(float).tolist()
-                ],
-                spread_px=[round(s, PLACES) for s in face.spread_px.astype(float).tolist()],
-                warning="; ".join(face.trace.warnings),
-            )
+    return [
+        Row(
+            picture=name,
+            status="ok",
+            width=width,
+            height=height,
+            faces=len(faces),
+            face=index,
+            **_of_face(face.box_xyxy, face.score, face.landmarks, face.trace.warnings),
         )
-    return rows
+        for index, face in enumerate(faces)
+    ]
+
+
+def rows_of_frame(video: str, frame: Frame, faces: list[TrackedFace]) -> list[FrameRow]:
+    """One row for each face of a frame, and one for a frame without any."""
+    height, width = frame.image.shape[:2]
+    common: dict[str, Any] = {
+        "picture": video,
+        "width": width,
+        "height": height,
+        "frame": frame.index,
+        "time_s": round(frame.time_s, 6),
+    }
+    if not faces:
+        return [FrameRow(status="no face", **common)]
+    return [
+        FrameRow(
+            status="ok",
+            faces=len(faces),
+            face=index,
+            track=face.track,
+            **common,
+            **_of_face(face.box_xyxy, face.score, face.landmarks, face.trace.warnings),
+        )
+        for index, face in enumerate(faces)
+    ]
+
+
+def _of_face(
+    box_xyxy: F64 | None, score: float | None, landmarks: Landmarks, warnings: tuple[str, ...]
+) -> dict[str, Any]:
+    box = None if box_xyxy is None else tuple(round(v, PLACES) for v in box_xyxy.tolist())
+    points = landmarks.points_px.astype(float).tolist()
+    return {
+        "box_xyxy": box,
+        "score": None if score is None else round(score, 4),
+        "points_px": [(round(x, PLACES), round(y, PLACES)) for x, y in points],
+        "spread_px": [round(s, PLACES) for s in landmarks.spread_px.astype(float).tolist()],
+        "warning": "; ".join(warnings),
+    }

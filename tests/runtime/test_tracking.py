@@ -1,0 +1,197 @@
+"""Following faces: who is asked when, who is whom, and what smoothing does to known noise."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from builders import ROOT
+from numpy.typing import NDArray
+
+from runtime.detector import Detector
+from runtime.errors import ConfigError
+from runtime.landmarks import Landmarks
+from runtime.picture import read_picture
+from runtime.tracking import Jitter, OneEuro, TrackedFace, Tracker
+
+FRAME_S = 0.04
+FACE_PX = 100.0
+
+
+@pytest.fixture(scope="module")
+def photo() -> NDArray[np.uint8]:
+    return read_picture(ROOT / "assets/test.jpg")
+
+
+@pytest.fixture
+def box(starter_bundle: Path, photo: NDArray[np.uint8]) -> list[float]:
+    """Around the face of the photo."""
+    with Detector(starter_bundle, "cpu", refine=2) as detector:
+        points_px = detector.detect(photo).points_px
+    return [*points_px.min(axis=0).tolist(), *points_px.max(axis=0).tolist()]
+
+
+class Finder:
+    """Says what it is told, and counts."""
+
+    def __init__(self, *boxes: list[float]) -> None:
+        self.boxes = list(boxes)
+        self.calls = 0
+
+    def __call__(self, image: Any) -> Any:  # noqa: ARG002  # as finders are called
+        self.calls += 1
+        return self.boxes
+
+
+def test_the_finder_runs_every_n_frames_and_no_more(
+    starter_bundle: Path, photo: NDArray[np.uint8], box: list[float]
+) -> None:
+    finder = Finder([*box, 0.9])
+    with Detector(starter_bundle, "cpu", faces=finder) as detector:
+        tracker = Tracker(detector, find_every=4)
+        asked, scores = [], []
+        for index in range(9):
+            (face,) = tracker.next(photo, FRAME_S * index)
+            asked.append(finder.calls)
+            scores.append(face.score)
+            assert face.track == 0
+    assert asked == [1, 1, 1, 1, 2, 2, 2, 2, 3]
+    assert [index for index, score in enumerate(scores) if score] == [0, 4, 8]
+
+
+def test_a_face_that_is_lost_is_looked_for_at_once(
+    starter_bundle: Path, photo: NDArray[np.uint8], box: list[float]
+) -> None:
+    """And is another one when it comes back."""
+    finder = Finder(box)
+    black = np.zeros_like(photo)
+    with Detector(starter_bundle, "cpu", faces=finder) as detector:
+        tracker = Tracker(detector, find_every=100)
+        assert [face.track for face in tracker.next(photo, 0)] == [0]
+        (unsure,) = tracker.next(black, FRAME_S)
+        assert unsure.trace.warnings
+        finder.boxes = []
+        assert tracker.next(black, 2 * FRAME_S) == []
+        assert finder.calls == 2
+        finder.boxes = [box]
+        assert [face.track for face in tracker.next(photo, 3 * FRAME_S)] == [1]
+        assert finder.calls == 3
+
+
+def test_what_the_finder_misses_twice_is_let_go(
+    starter_bundle: Path, photo: NDArray[np.uint8], box: list[float]
+) -> None:
+    """Once, as of a face in profile, is no reason while its points are sure."""
+    finder = Finder(box)
+    with Detector(starter_bundle, "cpu", faces=finder) as detector:
+        tracker = Tracker(detector, find_every=1)
+        tracker.next(photo, 0)
+        finder.boxes = []
+        assert [face.track for face in tracker.next(photo, 1)] == [0]
+        finder.boxes = [box]
+        assert [face.track for face in tracker.next(photo, 2)] == [0]
+        finder.boxes = []
+        assert [face.track for face in tracker.next(photo, 3)] == [0]
+        assert tracker.next(photo, 4) == []
+
+
+def test_two_boxes_upon_one_face_are_one(
+    starter_bundle: Path, photo: NDArray[np.uint8], box: list[float]
+) -> None:
+    """Boxes too different to be one; the points say that they are."""
+    x1, y1, x2, y2 = box
+    side = x2 - x1
+    off = [x1 - 0.3 * side, y1 - 0.3 * side, x2 + 0.1 * side, y2 + 0.1 * side]
+    with Detector(starter_bundle, "cpu", faces=Finder(box, off)) as detector:
+        tracker = Tracker(detector)
+        faces = [tracker.next(photo, FRAME_S * index) for index in range(3)]
+    assert [[face.track for face in found] for found in faces[1:]] == [[0], [0]]
+
+
+def test_frames_between_finders_are_at_least_one(starter_bundle: Path) -> None:
+    with Detector(starter_bundle, "cpu") as detector:
+        for wrong in (0, -1, 2.0, True):
+            with pytest.raises(ConfigError, match="find_every: expected 1 or more"):
+                Tracker(detector, find_every=wrong)  # type: ignore[arg-type]
+    for name, value in (("least_cutoff_hz", 0.0), ("speed_gain", -1.0), ("speed_gain", math.nan)):
+        with pytest.raises(ConfigError, match=f"{name}: expected"):
+            OneEuro(**{name: value})
+
+
+def faces_at(points_px: NDArray[np.float64], times_s: NDArray[np.floating]) -> Any:
+    """What the tracker would have said of points that are known."""
+    for points, time_s in zip(points_px, times_s, strict=True):
+        landmarks = Landmarks(
+            points_px=points.astype(np.float32), covariance_px2=np.ones((68, 3), np.float32)
+        )
+        trace: Any = None
+        yield (
+            TrackedFace(track=7, box_xyxy=None, score=None, landmarks=landmarks, trace=trace),
+            float(time_s),
+        )
+
+
+def smoothed(
+    points_px: NDArray[np.float64], times_s: NDArray[np.floating], settings: OneEuro
+) -> NDArray[np.float64]:
+    """The points through a tracker's filter."""
+    from runtime.tracking import _Smoothed
+
+    made = _Smoothed(settings, points_px[0], float(times_s[0]))
+    return np.array([made.next(p, float(t)) for p, t in zip(points_px, times_s, strict=True)])
+
+
+@pytest.mark.parametrize("speed_px_s", [0.0, 300.0])
+@pytest.mark.parametrize("even", [True, False])
+def test_jitter_is_the_noise_whatever_the_motion_and_the_times(
+    speed_px_s: float, even: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    times_s = np.arange(400) * FRAME_S if even else np.cumsum(rng.uniform(0.01, 0.2, 400))
+    base = rng.uniform(0, FACE_PX, (68, 2))
+    moved = base + speed_px_s * times_s[:, None, None] * [1.0, 0.5]
+    jitter = Jitter()
+    for face, time_s in faces_at(moved + rng.normal(0, 0.8, moved.shape), times_s):
+        jitter.add([face], time_s)
+    assert jitter.px == pytest.approx(0.8, rel=0.05)
+
+
+def test_jitter_does_not_bridge_a_gap() -> None:
+    """Nor is it known from two frames."""
+    jitter = Jitter()
+    points = np.random.default_rng(0).uniform(0, 100, (4, 68, 2))
+    for index, (face, time_s) in enumerate(faces_at(points, np.arange(4.0))):
+        jitter.add([] if index == 2 else [face], time_s)
+    assert jitter.px is None
+
+
+def test_smoothing_holds_still_what_rests_and_follows_what_moves() -> None:
+    """Noise to less than a half; a moving face at most a frame and a half late."""
+    rng = np.random.default_rng(0)
+    times_s = np.arange(200) * FRAME_S
+    base = rng.uniform(0, FACE_PX, (68, 2))
+    rest = np.repeat(base[None], 200, axis=0)
+    noisy = rest + rng.normal(0, 0.5, rest.shape)
+    assert (smoothed(noisy, times_s, OneEuro()) - rest)[50:].std() < 0.25
+
+    speed_px_s = 200.0  # twice its own size a second
+    moving = base + speed_px_s * times_s[:, None, None] * [1.0, 0.0]
+    late_px = (moving - smoothed(moving, times_s, OneEuro()))[50:, :, 0]
+    assert 0 < late_px.mean() < 1.5 * speed_px_s * FRAME_S
+
+
+def test_a_near_face_is_smoothed_as_a_far_one() -> None:
+    rng = np.random.default_rng(0)
+    times_s = np.arange(50) * FRAME_S
+    points = rng.uniform(0, FACE_PX, (68, 2)) + np.cumsum(rng.normal(0, 2, (50, 1, 2)), axis=0)
+    near = smoothed(3 * points, times_s, OneEuro())
+    assert np.allclose(near, 3 * smoothed(points, times_s, OneEuro()))
+
+
+def test_times_that_do_not_go_on_start_anew() -> None:
+    points = np.random.default_rng(0).uniform(0, FACE_PX, (3, 68, 2))
+    found = smoothed(points, np.array([0.0, 0.04, 0.04]), OneEuro())
+    assert np.array_equal(found[2], points[2])
