@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from runtime.draw import draw_landmarks_with_contours
     from runtime.faces import Face, FaceFinder, YuNetFaces
     from runtime.landmarks import Landmarks
+    from runtime.motion import OneEuro
     from runtime.stream import Stream, StreamRow
     from runtime.tracing import Trace
-    from runtime.tracking import OneEuro, TrackedFace, Tracker
+    from runtime.tracking import TrackedFace, Tracker
 
 __version__ = VERSION
 
@@ -48,7 +49,7 @@ _HOMES = {
     "FaceFinder": "runtime.faces",
     "FaceLandmarkDetector": "runtime.detector",
     "Landmarks": "runtime.landmarks",
-    "OneEuro": "runtime.tracking",
+    "OneEuro": "runtime.motion",
     "Settings": "runtime.backends",
     "Stream": "runtime.stream",
     "StreamRow": "runtime.stream",

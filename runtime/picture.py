@@ -35,31 +35,44 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     Raises:
         InputError: missing, empty, truncated, not a picture, or too large for the decoder.
     """
-    import cv2  # here: recordings are compared without it
-
     # a pipe or a device may never end
     if path.exists() and not path.is_file():
-        raise _unreadable(path, "a folder" if path.is_dir() else "a pipe or device")
+        raise unreadable(path, "a folder" if path.is_dir() else "a pipe or device")
     try:
         encoded = path.read_bytes()
     except OSError as error:
-        raise _unreadable(path, error.strerror or str(error)) from error
+        raise unreadable(path, error.strerror or str(error)) from error
+    return decode_picture(encoded, path)
+
+
+def decode_picture(encoded: bytes, name: object) -> NDArray[np.uint8]:
+    """Decode what a picture file holds, as `read_picture`.
+
+    Args:
+        encoded: the file's bytes.
+        name: what errors call it.
+
+    Raises:
+        InputError: empty, truncated, not a picture, or too large for the decoder.
+    """
+    import cv2  # here: recordings are compared without it
+
     if not encoded:
-        raise _unreadable(path, "an empty file")
+        raise unreadable(name, "an empty file")
     if _is_truncated(encoded):
-        raise _unreadable(path, "a truncated file")
+        raise unreadable(name, "a truncated file")
     if not encoded.startswith(KNOWN_STARTS):
-        raise _unreadable(path, f"{len(encoded)} bytes that no decoder takes")
+        raise unreadable(name, f"{len(encoded)} bytes that no decoder takes")
     try:
         picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
         if encoded.startswith(TIFF_STARTS):
-            _refuse_float(path, encoded)
+            _refuse_float(name, encoded)
     except cv2.error as error:
-        raise _unreadable(path, one_line(error, 200)) from error
+        raise unreadable(name, one_line(error, 200)) from error
     except MemoryError as error:
-        raise _unreadable(path, "a picture larger than this machine's memory") from error
+        raise unreadable(name, "a picture larger than this machine's memory") from error
     if picture is None:
-        raise _unreadable(path, f"{len(encoded)} bytes that no decoder takes")
+        raise unreadable(name, f"{len(encoded)} bytes that no decoder takes")
     return picture.astype(np.uint8, copy=False)
 
 
@@ -105,18 +118,19 @@ def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
         temporary.write_bytes(encoded.tobytes())
 
 
-def _refuse_float(path: Path, encoded: bytes) -> None:
+def _refuse_float(name: object, encoded: bytes) -> None:
     """A float TIFF would be cast to bytes, which turns 0..1 into black."""
     import cv2
 
     deep = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
     if deep is not None and deep.dtype not in (np.uint8, np.uint16):
-        raise _unreadable(path, f"a TIFF of {deep.dtype}, whose range nobody knows")
+        raise unreadable(name, f"a TIFF of {deep.dtype}, whose range nobody knows")
 
 
-def _unreadable(path: Path, got: str) -> InputError:
+def unreadable(name: object, got: str) -> InputError:
+    """The error of a picture that cannot be read."""
     return InputError(
-        shown(path), expected=READABLE, got=got, action="Check the path, or copy the file again"
+        shown(name), expected=READABLE, got=got, action="Check the path, or copy the file again"
     )
 
 

@@ -7,10 +7,32 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from runtime.errors import InputError
 from runtime.files import shown
-from runtime.picture import SUFFIXES
+from runtime.picture import SUFFIXES, read_picture
+
+
+class StoredPicture(Protocol):
+    """A picture, wherever it lies: read when its turn comes."""
+
+    @property
+    def name(self) -> str:
+        """What results call it."""
+
+    def read(self) -> NDArray[np.uint8]:
+        """Decode it.
+
+        Returns:
+            uint8 (H, W, 3) BGR.
+
+        Raises:
+            InputError: it cannot be read.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +46,10 @@ class PictureFile:
 
     name: str
     path: Path
+
+    def read(self) -> NDArray[np.uint8]:
+        """Decode it, as `read_picture`."""
+        return read_picture(self.path)
 
 
 def find_pictures(given: str) -> list[PictureFile]:

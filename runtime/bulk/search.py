@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.ahead import ahead
-from runtime.bulk.inputs import PictureFile
+from runtime.bulk.inputs import StoredPicture
 from runtime.detector import Detector
 from runtime.errors import InferenceError, InputError
 from runtime.faces import Face, find_boxes
 from runtime.geometry import F64, box_around
-from runtime.picture import read_picture
 from runtime.stream import Stream
 from runtime.tracing import Trace
 
@@ -33,7 +32,7 @@ class Searched:
         error: why there are none, where something failed.
     """
 
-    file: PictureFile
+    file: StoredPicture
     image: NDArray[np.uint8] | None = None
     faces: list[Face] = field(default_factory=list)
     error: InputError | InferenceError | None = None
@@ -55,7 +54,7 @@ class _Cut:
 
 def search(
     detector: Detector | Sequence[Detector],
-    files: Iterable[PictureFile],
+    files: Iterable[StoredPicture],
     *,
     readers: int = 2,
     batch: int | None = None,
@@ -77,7 +76,7 @@ def search(
     detectors = [detector] if isinstance(detector, Detector) else [*detector]
     first = detectors[0]
 
-    def read(file: PictureFile) -> list[_Cut]:
+    def read(file: StoredPicture) -> list[_Cut]:
         return _read(first, file)
 
     with ExitStack() as running:  # closed in turn, the last pass first
@@ -97,16 +96,16 @@ def search(
 
 
 def _cuts(
-    read: Callable[[PictureFile], list[_Cut]], files: Iterable[PictureFile], readers: int
+    read: Callable[[StoredPicture], list[_Cut]], files: Iterable[StoredPicture], readers: int
 ) -> Generator[_Cut, None, None]:
     for of_picture in ahead(read, files, readers):
         yield from of_picture
 
 
-def _read(detector: Detector, file: PictureFile) -> list[_Cut]:
+def _read(detector: Detector, file: StoredPicture) -> list[_Cut]:
     picture = Searched(file=file)
     try:
-        picture.image = read_picture(file.path)
+        picture.image = file.read()
         if detector.faces is None:
             return [_Cut(picture=picture, last=True)]
         found = find_boxes(detector.faces, picture.image)

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -21,7 +21,8 @@ from runtime.command_line import progress
 from runtime.detector import Detector
 from runtime.draw import draw_faces
 from runtime.files import json_text, shown
-from runtime.tracking import Jitter, OneEuro, TrackedFace, Tracker
+from runtime.motion import Jitter, OneEuro
+from runtime.tracking import TrackedFace, Tracker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,9 +153,10 @@ def _followed(
         spool.add(rows_of_frame(name, frame, faces))
         if drawn is not None:
             drawn.add(_drawing(frame, faces, wanted), frame.time_s)
-        jitter.add(faces, frame.time_s)
+        jitter.add({face.track: face.points_px for face in faces}, frame.time_s)
         if wanted.smooth:
-            raw.add([replace(f, landmarks=f.trace.landmarks) for f in faces], frame.time_s)
+            unsmoothed = {face.track: face.trace.landmarks.points_px for face in faces}
+            raw.add(unsmoothed, frame.time_s)
         tracks |= {face.track for face in faces}
         summary.frames += 1
         summary.faces += len(faces)

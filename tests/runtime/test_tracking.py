@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from runtime.detector import Detector
 from runtime.errors import ConfigError
-from runtime.landmarks import Landmarks
+from runtime.motion import Jitter, OneEuro, Smoothed
 from runtime.picture import read_picture
-from runtime.tracking import Jitter, OneEuro, TrackedFace, Tracker
+from runtime.tracking import Tracker
 
 FRAME_S = 0.04
 FACE_PX = 100.0
@@ -121,26 +121,11 @@ def test_frames_between_finders_are_at_least_one(starter_bundle: Path) -> None:
             OneEuro(**{name: value})
 
 
-def faces_at(points_px: NDArray[np.float64], times_s: NDArray[np.floating]) -> Any:
-    """What the tracker would have said of points that are known."""
-    for points, time_s in zip(points_px, times_s, strict=True):
-        landmarks = Landmarks(
-            points_px=points.astype(np.float32), covariance_px2=np.ones((68, 3), np.float32)
-        )
-        trace: Any = None
-        yield (
-            TrackedFace(track=7, box_xyxy=None, score=None, landmarks=landmarks, trace=trace),
-            float(time_s),
-        )
-
-
 def smoothed(
     points_px: NDArray[np.float64], times_s: NDArray[np.floating], settings: OneEuro
 ) -> NDArray[np.float64]:
     """The points through a tracker's filter."""
-    from runtime.tracking import _Smoothed
-
-    made = _Smoothed(settings, points_px[0], float(times_s[0]))
+    made = Smoothed(settings, points_px[0], float(times_s[0]))
     return np.array([made.next(p, float(t)) for p, t in zip(points_px, times_s, strict=True)])
 
 
@@ -154,8 +139,8 @@ def test_jitter_is_the_noise_whatever_the_motion_and_the_times(
     base = rng.uniform(0, FACE_PX, (68, 2))
     moved = base + speed_px_s * times_s[:, None, None] * [1.0, 0.5]
     jitter = Jitter()
-    for face, time_s in faces_at(moved + rng.normal(0, 0.8, moved.shape), times_s):
-        jitter.add([face], time_s)
+    for points_px, time_s in zip(moved + rng.normal(0, 0.8, moved.shape), times_s, strict=True):
+        jitter.add({7: points_px}, float(time_s))
     assert jitter.px == pytest.approx(0.8, rel=0.05)
 
 
@@ -163,8 +148,8 @@ def test_jitter_does_not_bridge_a_gap() -> None:
     """Nor is it known from two frames."""
     jitter = Jitter()
     points = np.random.default_rng(0).uniform(0, 100, (4, 68, 2))
-    for index, (face, time_s) in enumerate(faces_at(points, np.arange(4.0))):
-        jitter.add([] if index == 2 else [face], time_s)
+    for index, points_px in enumerate(points):
+        jitter.add({} if index == 2 else {7: points_px}, float(index))
     assert jitter.px is None
 
 

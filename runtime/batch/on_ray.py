@@ -1,0 +1,134 @@
+"""Workers as actors of a Ray cluster, fed by Ray Data, which replaces those that die."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import msgspec
+
+from runtime.batch.inputs import Partition
+from runtime.batch.job import Job
+from runtime.batch.worker import Done, Worker
+from runtime.errors import BackendUnavailable, ConfigError, StarmarkError
+
+# Ray's names of what a device needs; Ascend NPUs are known to it as NPU.
+RESOURCES = {"npu": "NPU", "cuda": "GPU", "cpu": "CPU"}
+
+logger = logging.getLogger("starmark")
+
+
+def run_on_ray(
+    job: Job, partitions: Sequence[Partition], workers: int | None
+) -> Generator[Done, None, None]:
+    """Run partitions in actors of the cluster that is there (RAY_ADDRESS), or of this machine.
+
+    Ray Data starts actors that die anew, and gives them their partition again.
+
+    Yields:
+        Each partition when it is done, in no order.
+
+    Raises:
+        BackendUnavailable: Ray is missing, or the cluster has no such device.
+        StarmarkError: as `Worker`.
+        OSError: rows cannot be written.
+    """
+    ray = import_ray()
+    ours = not ray.is_initialized()
+    if ours:
+        # its C++ core warns of actors that may restart, which these are meant to
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+    try:
+        needs, count = _needs(ray.cluster_resources(), job, workers)
+        logger.info("ray: %d workers, each with %s", count, needs)
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.print_on_execution_start = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        items = [{"partition": msgspec.json.encode(one)} for one in partitions]
+        done = ray.data.from_items(items, override_num_blocks=len(items)).map(
+            Actor,
+            fn_constructor_args=(job,),
+            compute=ray.data.ActorPoolStrategy(size=min(count, len(items))),
+            **needs,
+        )
+        for row in done.iter_rows():
+            if row["failure"]:
+                raise pickle.loads(row["failure"])  # noqa: S301  # of our own actor
+            yield msgspec.json.decode(row["done"], type=Done)
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+class Actor:
+    """A worker in the form that Ray Data calls."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._worker: Worker | None = None
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, bytes]:
+        """Run the partition of a row."""
+        partition = msgspec.json.decode(row["partition"], type=Partition)
+        try:
+            # not when the actor begins: what is wrong there Ray tries again, and calls its death
+            self._worker = self._worker or Worker(self._job)
+            done = self._worker.run(partition)
+        except (StarmarkError, OSError) as error:
+            # home as it is: Ray would wrap it twice, and log it with its own frames
+            return {"done": b"", "failure": pickle.dumps(error.with_traceback(None))}
+        return {"done": msgspec.json.encode(done), "failure": b""}
+
+
+def import_ray() -> Any:
+    """Ray with Ray Data.
+
+    Raises:
+        BackendUnavailable: it is missing.
+    """
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise BackendUnavailable(
+            "--engine ray",
+            expected="the package ray, with Ray Data",
+            got=str(error),
+            action="Install it with pip install '.[ray]', or use --engine local",
+        ) from error
+    return ray
+
+
+def _needs(
+    resources: dict[str, float], job: Job, workers: int | None
+) -> tuple[dict[str, Any], int]:
+    """What Ray reserves for each worker, and how many workers there are."""
+    kind = job.model.device.split(":", 1)[0]
+    if kind not in RESOURCES:
+        raise ConfigError(
+            "--device",
+            expected=f"{', '.join(RESOURCES)}: Ray reserves it for each worker",
+            got=repr(job.model.device),
+            action="Name one; Ray shows each worker its own as number 0",
+        )
+    name = RESOURCES[kind]
+    each = (job.settings.threads or 1) if kind == "cpu" else 1
+    room = int(resources.get(name, 0) // each)
+    if room < 1:
+        raise BackendUnavailable(
+            "--engine ray",
+            expected=f"{each} {name} for each worker",
+            got=f"a cluster with {resources.get(name, 0):g}",
+            action="Start Ray with it (ray start --resources), or name another --device",
+        )
+    reserved: dict[str, Any] = {"num_cpus": each} if kind == "cpu" else {"num_cpus": 1}
+    if kind == "cuda":
+        reserved["num_gpus"] = 1
+    if kind == "npu":
+        reserved["resources"] = {name: 1}
+    return reserved, min(workers or room, room)
