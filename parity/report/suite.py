@@ -136,6 +136,32 @@ class StreamRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     late_rss_bytes: int
 
 
+class ManyRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Many pictures through one model on the CPU, in one way.
+
+    Attributes:
+        name: the way.
+        pictures: how many went through; `distinct` ones, repeated.
+        seconds: without the start, and of a batch without its first partition.
+        over: the way whose speed `ratio` is a multiple of; empty where it is of none.
+        ratios: of each turn, where both took turns.
+        ratio: their median, or of both runs as a whole.
+        early_rss_bytes: resident set after a tenth of the pictures; 0 where it was not looked at.
+        late_rss_bytes: at the end.
+    """
+
+    name: str
+    pictures: int
+    distinct: int
+    seconds: float
+    pictures_per_second: float
+    over: str = ""
+    ratios: tuple[float, ...] = ()
+    ratio: float | None = None
+    early_rss_bytes: int = 0
+    late_rss_bytes: int = 0
+
+
 class SuiteReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything a suite says. `invalid` lists why its latencies must not be quoted.
 
@@ -145,6 +171,8 @@ class SuiteReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         timed_runs: of each turn, after one that is not timed.
         pictures: how many differences and accuracy are taken over.
         stream_failure: why there is no stream section; empty where there is.
+        many: many pictures, from a folder and by batches, with the first model.
+        many_failure: why that is not all; empty where it is.
     """
 
     schema: int = SCHEMA
@@ -157,6 +185,8 @@ class SuiteReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     models: tuple[ModelRows, ...]
     stream: tuple[StreamRun, ...]
     stream_failure: str
+    many: tuple[ManyRun, ...] = ()
+    many_failure: str = ""
     threads: Mapping[str, str]
     machine: str
     versions: Mapping[str, str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from parity.report.suite import ModelRows, RowFigures, StreamRun, SuiteReport, SuiteRow
+from parity.report.suite import ManyRun, ModelRows, RowFigures, StreamRun, SuiteReport, SuiteRow
 from parity.suite.pairs import Ratio
 
 LABEL = 31
@@ -24,6 +24,7 @@ def as_text(report: SuiteReport) -> str:
     for model in report.models:
         lines += ["", *_model(model, report.pictures)]
     lines += ["", *_stream(report)]
+    lines += ["", *_many(report)]
     lines += [
         "",
         f"threads: {', '.join(f'{name} {count}' for name, count in report.threads.items())}",
@@ -106,6 +107,27 @@ def _stream_run(run: StreamRun) -> str:
         f" {run.early_rss_bytes / MIB:.1f} MiB after {run.early_after:,},"
         f" {run.late_rss_bytes / MIB:.1f} at the end"
     )
+
+
+def _many(report: SuiteReport) -> list[str]:
+    lines = [_many_run(run) for run in report.many]
+    if lines:
+        lines.insert(0, f"many pictures, {report.models[0].name} on the CPU")
+    if report.many_failure:
+        lines.append(f"many pictures: {report.many_failure}")
+    return lines
+
+
+def _many_run(run: ManyRun) -> str:
+    said = f"  {run.name:<{LABEL - 2}}{run.pictures:>7,} pictures{run.pictures_per_second:>8.1f}/s"
+    if run.ratio is not None:
+        said += f"  {run.ratio:.1%} of {run.over}"
+    if run.ratios:
+        said += f" ({min(run.ratios):.1%} to {max(run.ratios):.1%})"
+    if run.late_rss_bytes:
+        early, late = run.early_rss_bytes / MIB, run.late_rss_bytes / MIB
+        said += f", RSS {early:.1f} MiB early, {late:.1f} at the end"
+    return said
 
 
 def times(found: Ratio | None) -> str:

@@ -13,12 +13,13 @@ from pathlib import Path
 
 from parity.machine import machine, threads, versions
 from parity.options import add_picture_options, chosen_samples, files_read
-from parity.report.suite import ModelRows, StreamRun, SuiteReport
+from parity.report.suite import ManyRun, ModelRows, StreamRun, SuiteReport
 from parity.report.suite_plot import check_drawing, write_plot
 from parity.report.suite_text import as_text
 from parity.samples import Sample
 from parity.suite.apart import Apart
 from parity.suite.crew import PATIENCE_S
+from parity.suite.many import ManyWorker, against
 from parity.suite.measure import TIMED_RUNS, measure_model
 from parity.suite.plan import ROWS, ModelPlan, parse_models, plan_model
 from parity.suite.streaming import StreamWorker
@@ -26,6 +27,7 @@ from runtime import command_line
 from runtime.backends import Settings
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError, StarmarkError
 from runtime.files import check_target, json_text, shown, write_text_whole
+from runtime.manifest import MANIFEST_NAME
 from runtime.picture import read_picture
 from runtime.source import parse_source
 
@@ -39,6 +41,7 @@ FEWEST_ROUNDS = 20
 MOST_ROUNDS = 10_000
 LARGEST_DRIFT = 0.10
 STREAM_PICTURES = 10_000
+MANY_PICTURES = 2_000
 MOST_STREAM_PICTURES = 10_000_000
 # Options of the plain benchmark, which chooses its sources itself.
 EXCLUDED = ("device_npu", "device_cpu", "model", "sources", "keep", "precision", "allow_hf32")
@@ -68,6 +71,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--runs", type=int, default=DEFAULT_ROUNDS, metavar="N", help="rounds (default 30)")
     add("--seed", type=int, default=0, metavar="N", help="of the order within rounds (default 0)")
     add("--stream-pictures", type=int, default=STREAM_PICTURES, metavar="N", help="0: no stream")
+    add("--many-pictures", type=int, default=MANY_PICTURES, metavar="N", help="0: no folder, batch")
     add("--threads", type=int, metavar="N", help="of every row (default: the engine's own)")
     add("--output", type=Path, default=DEFAULT_OUTPUT, metavar="DIR", help=f"for {NAMES}")
     add_picture_options(parser)
@@ -102,6 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
             for plan in plans
         ]
     stream, failure = _stream(samples, arguments.stream_pictures)
+    many, many_failure = _many(arguments.builds / plans[0].name, samples, arguments.many_pictures)
     report = SuiteReport(
         invalid=invalid(models, arguments.runs),
         left_out=_left_out(plans, arguments),
@@ -112,6 +117,8 @@ def run(arguments: argparse.Namespace) -> int:
         models=tuple(models),
         stream=stream,
         stream_failure=failure,
+        many=many,
+        many_failure=many_failure,
         threads=threads(),
         machine=machine(),
         versions=versions(),
@@ -155,6 +162,7 @@ def _plans(arguments: argparse.Namespace) -> list[ModelPlan]:
         )
     _check_range("--runs", arguments.runs, 1, MOST_ROUNDS)
     _check_range("--stream-pictures", arguments.stream_pictures, 0, MOST_STREAM_PICTURES)
+    _check_range("--many-pictures", arguments.many_pictures, 0, MOST_STREAM_PICTURES)
     _check_range("--seed", arguments.seed, 0, 2**32 - 1)
     Settings(threads=arguments.threads)  # refuses a number that is none
     models = parse_models(arguments.models or [DEFAULT_MODEL])
@@ -220,6 +228,33 @@ def _stream(samples: Sequence[Sample], pictures: int) -> tuple[tuple[StreamRun, 
         for given in command_line.progress(("files", "decoded"), "Streaming", 2):
             run = apart.call(given, pictures, timeout_s=PATIENCE_S + pictures)
             found += [run]
+    except StarmarkError as error:
+        return tuple(found), str(error)
+    finally:
+        apart.kill()
+    return tuple(found), ""
+
+
+def _many(
+    bundle: Path, samples: Sequence[Sample], pictures: int
+) -> tuple[tuple[ManyRun, ...], str]:
+    """As the stream: what fails is said, and the rest stands."""
+    if not pictures:
+        return (), "left out by --many-pictures 0"
+    if not (bundle / MANIFEST_NAME).is_file():
+        return (), f"no bundle in {shown(bundle)}"
+    apart = Apart(
+        "many", "Look at the error before this one", ManyWorker, bundle, samples, pictures
+    )
+    found: list[ManyRun] = []
+    try:
+        apart.opened(PATIENCE_S)
+        for kind in command_line.progress(("folder", "local", "ray"), "Many pictures", 3):
+            if kind == "folder":
+                found += apart.call(kind, timeout_s=PATIENCE_S + pictures)
+                continue
+            run = apart.call("engine", kind, timeout_s=PATIENCE_S + pictures)
+            found.append(against(run, found[-1]) if kind == "ray" else run)
     except StarmarkError as error:
         return tuple(found), str(error)
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -16,7 +17,10 @@ from builders import ROOT, run_module, tiny_checkpoint, tiny_config
 from parity import benchmark
 from parity.report.benchmark import GemmProbe
 from parity.report.suite import ModelRows, SuiteReport, json_schema
+from parity.samples import default_samples
+from parity.suite.command import _many as many
 from parity.suite.command import invalid
+from parity.suite.many import FOLDER, LOOP
 from parity.suite.measure import end_to_end, round_medians
 from parity.suite.pairs import ratio
 from parity.suite.plan import ROWS, plan_model
@@ -101,6 +105,8 @@ def test_two_rows_end_to_end(
     assert plain.difference is not None
     assert plain.difference.max_px == 0
     assert report.invalid[0] == "2 rounds, expected at least 20"
+    assert report.many == ()
+    assert report.many_failure == f"no bundle in {builds}/tiny"
     assert [(run.given, run.pictures, run.in_order) for run in report.stream] == [
         ("files", 40, True),
         ("decoded", 40, True),
@@ -130,7 +136,7 @@ def test_damaged_bundle_is_a_row_and_the_others_run(builds: Path, tmp_path: Path
     """What its process refuses is its reason; without a plain row there are no differences."""
     folder = Path(shutil.copytree(builds, tmp_path / "builds"))
     (folder / "tiny_plain/model.onnx").write_bytes(b"nothing")
-    options = ("--runs", 1, "--rows", *RUN_ROWS, "--stream-pictures", 0)
+    options = ("--runs", 1, "--rows", *RUN_ROWS, "--stream-pictures", 0, "--many-pictures", 0)
     assert suite(folder, tmp_path / "out", *options) == 0
     report = read(tmp_path / "out/suite.json")
     rows = {row.key: row for row in report.models[0].rows}
@@ -144,6 +150,7 @@ def test_damaged_bundle_is_a_row_and_the_others_run(builds: Path, tmp_path: Path
     assert torch is not None
     assert (torch.difference, torch.over_plain) == (None, None)
     assert report.stream_failure == "left out by --stream-pictures 0"
+    assert report.many_failure == "left out by --many-pictures 0"
 
 
 def test_float_bundle_is_not_passed_off_as_int8(builds: Path, tmp_path: Path) -> None:
@@ -214,6 +221,7 @@ def test_few_rounds_and_a_machine_that_changed_make_a_run_invalid() -> None:
         (["--precision", "bf16"], "got --precision"),
         (["--runs", "0"], "--runs: expected 1 to 10,000, got 0"),
         (["--stream-pictures", "-1"], "--stream-pictures: expected 0 to"),
+        (["--many-pictures", "-1"], "--many-pictures: expected 0 to"),
         (["--threads", "0"], "threads: expected 1 to"),
         (["--models", "starter68"], "expected NAME=CHECKPOINT, got 'starter68'"),
         (["--models", "a/b=assets/starter68.safetensors"], "expected NAME=CHECKPOINT"),
@@ -248,3 +256,36 @@ def test_read_only_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     tmp_path.chmod(0o500)
     assert benchmark.main(["--suite", "--output", str(tmp_path / "out")]) == 2
     assert "read-only" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra ray")
+def test_many_pictures_in_every_way(starter_bundle: Path) -> None:
+    """Every way goes through all of them, and is held against the one it stands beside."""
+    runs, failure = many(starter_bundle, default_samples(), 40)
+
+    assert failure == ""
+    assert [run.name for run in runs] == [
+        LOOP,
+        FOLDER,
+        "batch, local engine",
+        "batch, ray engine",
+    ]
+    # a batch is timed from its first partition's end on
+    assert [run.pictures for run in runs] == [40, 40, 38, 38]
+    loop, folder, local, ray = runs
+    assert len(folder.ratios) == 5
+    assert folder.ratio == np.median(folder.ratios)
+    assert folder.early_rss_bytes > 50 << 20
+    assert loop.ratio is local.ratio is None
+    assert ray.ratio == ray.pictures_per_second / local.pictures_per_second
+    assert all(run.pictures_per_second == run.pictures / run.seconds for run in runs)
+
+
+def test_a_way_that_fails_leaves_the_others(
+    starter_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray that is not there is said, with what was measured before it."""
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    runs, failure = many(starter_bundle, default_samples(), 20)
+    assert [run.name for run in runs] == [LOOP, FOLDER, "batch, local engine"]
+    assert "runtime.batch --engine ray: expected exit code 0" in failure

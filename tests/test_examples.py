@@ -1,0 +1,92 @@
+"""The examples, run as a reader would."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import ROOT, run_python
+from numpy.typing import NDArray
+
+from runtime.detector import Detector
+from runtime.picture import read_picture
+
+EXAMPLES = ROOT / "examples"
+PHOTO, CROP = ROOT / "assets/test.jpg", ROOT / "assets/sample.jpg"
+
+
+def example(name: str, *arguments: object) -> str:
+    done = run_python(EXAMPLES / name, *arguments, PYTHONPATH=str(ROOT), PYTHONWARNINGS="ignore")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def noses(starter_bundle: Path) -> dict[Path, NDArray[np.float32]]:
+    """What the Detector says of both pictures."""
+    with Detector(starter_bundle, "cpu") as detector:
+        return {path: detector.detect(read_picture(path)).points_px[30] for path in (PHOTO, CROP)}
+
+
+def said_of(line: str, path: Path) -> NDArray[np.float64]:
+    return np.array(ast.literal_eval(line.removeprefix(str(path)).strip()))
+
+
+def test_every_example_is_listed_and_tested() -> None:
+    listed = (EXAMPLES / "README.md").read_text()
+    tested = Path(__file__).read_text()
+    for path in EXAMPLES.glob("*.py"):
+        assert f"`{path.name}`" in listed
+        assert f'example("{path.name}"' in tested
+
+
+def test_service_answers_everything(
+    starter_bundle: Path, noses: dict[Path, NDArray[np.float32]]
+) -> None:
+    lines = example("service.py", starter_bundle, PHOTO, CROP).splitlines()
+    photo, crop, bad = (json.loads(line) for line in lines)
+    assert np.allclose(photo["points_px"][30], noses[PHOTO], atol=0.01)
+    assert np.allclose(crop["points_px"][30], noses[CROP], atol=0.01)
+    assert "that no decoder takes" in bad["error"]
+
+
+def test_data_loader_gives_every_picture(
+    starter_bundle: Path, noses: dict[Path, NDArray[np.float32]], tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"")
+    lines = example("data_loader.py", starter_bundle, PHOTO, bad, CROP).splitlines()
+    assert np.allclose(said_of(lines[0], PHOTO), noses[PHOTO], atol=0.1)
+    assert np.allclose(said_of(lines[1], CROP), noses[CROP], atol=0.1)
+    assert lines[2].startswith(f"{bad} failed:")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra ray")
+def test_ray_gives_every_row(
+    starter_bundle: Path, noses: dict[Path, NDArray[np.float32]], tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"")
+    lines = example("on_ray.py", starter_bundle, PHOTO, bad, CROP).splitlines()
+    found = {line.split()[0]: line for line in lines}
+    assert np.allclose(said_of(found[str(PHOTO)], PHOTO), noses[PHOTO], atol=1e-4)
+    assert np.allclose(said_of(found[str(CROP)], CROP), noses[CROP], atol=1e-4)
+    assert "failed:" in found[str(bad)]
+
+
+def test_threads_and_processes(
+    starter_bundle: Path, noses: dict[Path, NDArray[np.float32]]
+) -> None:
+    """Both ways of processes and threads agree; in a fork of an open one it says what to do."""
+    lines = example("threads_and_processes.py", starter_bundle, PHOTO).splitlines()
+    said = dict(line.split(": ", 1) for line in lines)
+    assert list(said) == ["forked", "spawned", "threads", "used in a fork"]
+    for way in ("forked", "spawned", "threads"):
+        answers = np.array(ast.literal_eval(said[way]))
+        assert answers.shape == (2, 2)
+        assert np.allclose(answers, noses[PHOTO], atol=0.1)
+    assert "Open a Detector in each process" in said["used in a fork"]
