@@ -46,7 +46,7 @@ def main() -> int:
     ray.data.DataContext.get_current().enable_progress_bars = False
     pictures = ray.data.from_items([{"name": p, "bytes": Path(p).read_bytes()} for p in paths])
     found = pictures.map(
-        Landmarks,
+        Landmarks,  # type: ignore[arg-type]  # a class stands for a pool of its objects
         fn_constructor_args=(str(Path(bundle).resolve()),),
         compute=ray.data.ActorPoolStrategy(size=WORKERS),
         num_cpus=1,

@@ -24,7 +24,7 @@ from runtime.bulk.video import is_video
 from runtime.detector import MOST_PASSES, Detector
 from runtime.draw import draw_faces
 from runtime.errors import EXIT_OK, ConfigError
-from runtime.faces import LEAST_SCORE, Face, YuNetFaces
+from runtime.faces import Face, YuNetFaces, add_finder_options, chosen_finder
 from runtime.files import check_target, json_text, shown
 from runtime.geometry import read_box
 from runtime.picture import check_encoder, read_picture, size_text, write_picture
@@ -80,14 +80,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         metavar="SOURCE",
         help=f"bundle, checkpoint or .onnx, as PATH[@[ENGINE/]DEVICE] (default {DEFAULT_MODEL})",
     )
-    add("--faces", metavar="YUNET", help="YuNet's ONNX file: finds every face of a picture")
-    add(
-        "--least-score",
-        type=float,
-        default=LEAST_SCORE,
-        metavar="S",
-        help=f"with --faces, boxes below it are no faces (default {LEAST_SCORE})",
-    )
+    add_finder_options(parser)
     add(
         "--refine",
         type=int,
@@ -125,9 +118,7 @@ def _infer(arguments: argparse.Namespace) -> int:
     arguments.output = Path(arguments.output)
     box = None if arguments.bbox is None else read_box(arguments.bbox)
     _check(arguments)
-    finder = None
-    if arguments.faces is not None:
-        finder = YuNetFaces(arguments.faces, least_score=arguments.least_score)
+    finder = chosen_finder(arguments)
     if is_video(Path(arguments.input)):
         return film(arguments, box, finder)
     check_no_video_options(arguments)

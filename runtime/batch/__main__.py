@@ -22,7 +22,7 @@ from runtime.batch.worker import Done
 from runtime.bulk.folder import check_apart
 from runtime.detector import MOST_PASSES
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
-from runtime.faces import LEAST_SCORE, YuNetFaces
+from runtime.faces import add_finder_options, chosen_finder
 from runtime.source import parse_source
 
 DEFAULT_MODEL = "build/starter68"
@@ -66,14 +66,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         help=f"pictures in each file (default {PER_PARTITION}); what a killed worker does again",
     )
     add("--column", metavar="NAME", help="of a Parquet's pictures or paths (default: found)")
-    add("--faces", default="", metavar="YUNET", help="YuNet's ONNX file: finds every face")
-    add(
-        "--least-score",
-        type=float,
-        default=LEAST_SCORE,
-        metavar="S",
-        help=f"with --faces, boxes below it are no faces (default {LEAST_SCORE})",
-    )
+    add_finder_options(parser)
     add(
         "--refine",
         type=int,
@@ -169,8 +162,7 @@ def _job(arguments: argparse.Namespace, devices: Sequence[str]) -> Job:
     if settings.threads is None and arguments.engine == "local" and len(devices) > 1:
         # as many workers as cores, each with a thread for every core, are slower than either
         settings = replace(settings, threads=max(1, (os.cpu_count() or 1) // len(devices)))
-    if arguments.faces:
-        YuNetFaces(arguments.faces, least_score=arguments.least_score)  # found out here, at once
+    chosen_finder(arguments)  # what is wrong with it is found out here, at once
     named = parse_source(arguments.model, devices[0])
     model = replace(named, path=named.path.resolve())
     return Job(
@@ -179,6 +171,7 @@ def _job(arguments: argparse.Namespace, devices: Sequence[str]) -> Job:
         bundle_sha256=bundle_sha256_of(model),
         yunet=str(Path(arguments.faces).resolve()) if arguments.faces else "",
         least_score=arguments.least_score,
+        faces_side_px=arguments.faces_side,
         refine=arguments.refine,
         readers=arguments.readers,
         batch=arguments.batch,

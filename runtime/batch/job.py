@@ -34,7 +34,7 @@ class Job:
         settings: of its engine.
         bundle_sha256: what the model must be there: see `bundle_sha256_of`.
         yunet: the finder's file; empty for whole pictures.
-        least_score: of its boxes.
+        least_score, faces_side_px: of its boxes, and of what it searches.
         refine: as for `Detector`.
         readers, batch: as for `search`.
         output: folder or address of the results.
@@ -45,6 +45,7 @@ class Job:
     bundle_sha256: str
     yunet: str
     least_score: float
+    faces_side_px: int
     refine: int
     readers: int
     batch: int | None
@@ -76,7 +77,9 @@ def heading_of(job: Job, inputs: Inputs) -> Heading:
     """Say what a batch is."""
     finder = "none"
     if job.yunet:
-        finder = f"{sha256_file(Path(job.yunet))} from {job.least_score:g}"
+        finder = (
+            f"{sha256_file(Path(job.yunet))} from {job.least_score:g} at {job.faces_side_px} px"
+        )
     return Heading(
         bundle_sha256=job.bundle_sha256,
         inputs_sha256=inputs.sha256,

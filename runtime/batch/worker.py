@@ -56,7 +56,11 @@ class Worker:
                 got=found[:12],
                 action="Copy the same bundle to every machine",
             )
-        finder = YuNetFaces(job.yunet, least_score=job.least_score) if job.yunet else None
+        finder = None
+        if job.yunet:
+            finder = YuNetFaces(
+                job.yunet, least_score=job.least_score, longest_side_px=job.faces_side_px
+            )
         meant = replace(job.model, device=device or job.model.device)
         self._detector = Detector(meant, settings=job.settings, faces=finder, refine=job.refine)
         opened = replace(meant, device=self._detector.device)

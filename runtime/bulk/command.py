@@ -186,7 +186,8 @@ def _check_no_box(arguments: argparse.Namespace, box: Any) -> None:
 def _heading(arguments: argparse.Namespace, detector: Detector, wanted: Wanted) -> Heading:
     finder = "none"
     if arguments.faces is not None:
-        finder = f"{sha256_file(Path(arguments.faces))[:12]} from {arguments.least_score:g}"
+        found_by = sha256_file(Path(arguments.faces))[:12]
+        finder = f"{found_by} from {arguments.least_score:g} at {arguments.faces_side} px"
     options = {
         "formats": ", ".join(wanted.formats),
         "draw": f"{wanted.drawn}, {wanted.contours}, {wanted.ellipses}",
