@@ -19,7 +19,7 @@ import pytest
 from builders import ROOT, noise, read_pts, run_module, run_python, tiny_checkpoint
 
 from runtime import infer
-from runtime.bulk import search as bulk_search
+from runtime.bulk import inputs as bulk_inputs
 from runtime.bulk.inputs import find_pictures
 from runtime.bulk.journal import JOURNAL_NAME, Heading, Journal
 from runtime.bulk.rows import Row
@@ -358,7 +358,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, pictures: int) -> None:
         left[0] -= 1
         return read_picture(path)
 
-    monkeypatch.setattr(bulk_search, "read_picture", reading)
+    monkeypatch.setattr(bulk_inputs, "read_picture", reading)
 
 
 def test_another_run_is_not_continued(
