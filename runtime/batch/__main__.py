@@ -20,10 +20,11 @@ from runtime.batch.store import ADDRESS
 from runtime.batch.summary import BatchSummary
 from runtime.batch.worker import Done
 from runtime.bulk.folder import check_apart
-from runtime.detector import MOST_PASSES
+from runtime.detector import LARGEST_BATCH, MOST_PASSES
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
 from runtime.faces import add_finder_options, chosen_finder
 from runtime.source import parse_source
+from runtime.stream import MOST_READERS
 
 DEFAULT_MODEL = "build/starter68"
 PER_PARTITION = 500
@@ -188,16 +189,15 @@ def _check(arguments: argparse.Namespace) -> None:
     for name in ("input", "output"):
         if not getattr(arguments, name):
             raise ConfigError(name, expected="a name", got="an empty one", action="Name it")
-    for option, value, most in (
-        ("--workers", arguments.workers, MOST_WORKERS),
-        ("--refine", arguments.refine + 1, MOST_PASSES + 1),
+    for option, value, least, most in (
+        ("--workers", arguments.workers, 1, MOST_WORKERS),
+        ("--refine", arguments.refine, 0, MOST_PASSES),
+        ("--readers", arguments.readers, 1, MOST_READERS),
+        ("--batch", arguments.batch, 1, LARGEST_BATCH),
     ):
-        if value is not None and not 1 <= value <= most:
+        if value is not None and not least <= value <= most:
             raise ConfigError(
-                option,
-                expected=f"{0 if option == '--refine' else 1} to {most - (option == '--refine')}",
-                got=str(value - (option == "--refine")),
-                action="Correct it",
+                option, expected=f"{least} to {most}", got=str(value), action="Correct it"
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -124,7 +125,7 @@ def _listed(given: str) -> tuple[list[str], list[tuple[str, str]]]:
     """Parquet files, or names and places of pictures."""
     if ADDRESS not in given:
         path = Path(given)
-        tables = [path] if path.suffix == PARQUET else sorted(path.glob(f"**/*{PARQUET}"))
+        tables = _tables_at(path, given)
         if tables and path.is_dir():
             _check_one_kind(given, any(p.suffix.lower() in SUFFIXES for p in path.rglob("*")))
         if tables:
@@ -152,6 +153,21 @@ def _listed(given: str) -> tuple[list[str], list[tuple[str, str]]]:
     return [head + one for one in tables_at], [
         (name, head + one) for name, one in zip(names, pictures, strict=True)
     ]
+
+
+def _tables_at(path: Path, given: str) -> list[Path]:
+    """Parquet files on this machine: the one that is named, those of a glob, or of a folder."""
+    if path.is_dir():
+        found = path.glob(f"**/*{PARQUET}")
+        return sorted(one for one in found if not one.name.startswith((".", "_")))
+    if path.suffix != PARQUET:
+        return []
+    if path.exists() or not glob.has_magic(given):
+        return [path]
+    matches = glob.glob(given, recursive=True)  # noqa: PTH207  # the pattern may be absolute
+    if not matches:
+        raise _nothing(given, "no match")
+    return sorted(map(Path, matches))
 
 
 def _of_tables(tables: list[str], per_partition: int, column: str | None) -> Iterator[Partition]:

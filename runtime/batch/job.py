@@ -22,7 +22,7 @@ from runtime.source import Source, find_artifact
 # Names with a leading underscore are left out by everything that reads a folder of Parquet files.
 JOB_NAME = "_job.json"
 PART = re.compile(r"part-(\d{6,})\.parquet")
-TEMPORARY = re.compile(r"\.part-\d{6,}\.[0-9a-f]{8}")
+TEMPORARY = re.compile(r"\.(part-\d{6,}|_job)\.[0-9a-f]{8}")
 
 
 @dataclass(frozen=True, kw_only=True)

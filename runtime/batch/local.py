@@ -67,6 +67,7 @@ def _until_one_dies(
     names = context.Queue()
     for device in devices:
         names.put(device)
+    others = {process.pid for process in multiprocessing.active_children()}
     pool = ProcessPoolExecutor(len(devices), context, initializer=_begin, initargs=(job, names))
     try:
         coming = iter(partitions)
@@ -86,7 +87,8 @@ def _until_one_dies(
     except BaseException:
         # what is running would go on to its end, which nobody waits for
         for process in multiprocessing.active_children():
-            process.terminate()
+            if process.pid not in others:
+                process.terminate()
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from runtime.backends import settings_of
 from runtime.bulk.folder import Wanted, check_apart, run_folder
 from runtime.bulk.formats import FORMATS
-from runtime.bulk.inputs import find_pictures
+from runtime.bulk.inputs import PictureFile, find_pictures
 from runtime.bulk.journal import Heading, heading_of
 from runtime.bulk.summary import Summary
 from runtime.bulk.video import VideoSummary, WantedOfVideo, is_video, run_video
@@ -74,6 +75,7 @@ def many(arguments: argparse.Namespace, box: Any, finder: YuNetFaces | None) -> 
     _check_no_box(arguments, box)
     check_apart(arguments.input, arguments.output)
     files = find_pictures(arguments.input)
+    _check_no_videos(arguments, files)
     wanted = Wanted(
         folder=arguments.output,
         formats=_formats(arguments),
@@ -94,6 +96,18 @@ def many(arguments: argparse.Namespace, box: Any, finder: YuNetFaces | None) -> 
         return _say(arguments, detector, summary)
 
 
+def _check_no_videos(arguments: argparse.Namespace, files: Sequence[PictureFile]) -> None:
+    """A glob may mean them; a folder's videos are not listed."""
+    videos = [file.name for file in files if is_video(file.path)]
+    if videos:
+        raise ConfigError(
+            f"--input {shown(arguments.input)}",
+            expected="pictures, or the name of one video",
+            got=f"{len(videos)} videos, {videos[0]} first",
+            action="Run them one by one",
+        )
+
+
 def film(arguments: argparse.Namespace, box: Any, finder: YuNetFaces | None) -> int:
     """Follow the faces of a video; arguments as `runtime.infer` reads them.
 
@@ -107,6 +121,13 @@ def film(arguments: argparse.Namespace, box: Any, finder: YuNetFaces | None) -> 
             expected="pictures: a video's faces are followed from its first frame on",
             got=shown(arguments.input),
             action="Leave it out: a video is run anew, and what is there is replaced at the end",
+        )
+    if arguments.batch is not None:
+        raise ConfigError(
+            "--batch",
+            expected="pictures: the faces of a frame go together, and wait for no other frame",
+            got=shown(arguments.input),
+            action="Leave it out",
         )
     given = Path(arguments.input)
     if is_video(arguments.output):

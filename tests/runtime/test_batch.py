@@ -283,6 +283,8 @@ def test_a_parquet_without_pictures_says_what_it_holds(
     assert "got image: int64, label: string. Name the column with --column" in said
     assert run(path, *options, "--column", "label2") == 2
     assert "expected the column 'label2'" in capsys.readouterr().err
+    assert run(tmp_path / "[a-c]*.parquet", *options) == 2
+    assert "got no match" in capsys.readouterr().err
     (tmp_path / "no.parquet").write_text("no Parquet")
     assert run(tmp_path / "no.parquet", *options) == 2
     assert "no.parquet: expected a Parquet file" in capsys.readouterr().err
@@ -385,6 +387,8 @@ def test_addresses_of_pyarrow_and_of_fsspec(
         (["--partition", "0"], "--partition: expected 1 or more, got 0"),
         (["--workers", "0"], "--workers: expected 1 to 256, got 0"),
         (["--refine", "-1"], "--refine: expected 0 to 10, got -1"),
+        (["--readers", "0"], "--readers: expected 1 to 64, got 0"),
+        (["--batch", "99"], "--batch: expected 1 to 32, got 99"),
         (["--column", "x"], "--column: expected a Parquet as input"),
         (["--device", "cpu,"], "--device: expected a device, or with --engine local"),
         (["--device", "cpu,cpu", "--workers", "3"], "--workers: expected 2"),
@@ -496,3 +500,45 @@ def test_the_summary_is_json(
     said = json.loads(capsys.readouterr().out)
     assert (said["rows"], said["faces"], said["failed"]) == (2, 1, 1)
     assert said["first_failed"][0][0] == "b.jpg"
+
+
+def test_parquet_files_of_a_folder_and_of_a_glob_are_one_input(
+    starter_bundle: Path, tmp_path: Path, small: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Hidden ones apart; pictures beside them are refused."""
+    tables = tmp_path / "t"
+    (tables / "in").mkdir(parents=True)
+    for name in ("a", "in/b", "_hidden"):
+        pq.write_table(pa.table({"image": [small]}), tables / f"{name}.parquet")
+    options = ("--model", starter_bundle, "--device", "cpu")
+    assert run(tables, "--output", tmp_path / "1", *options) == 0
+    assert table_in(tmp_path / "1")["input"] == ["a.parquet#0", "b.parquet#0"]
+    assert run(tables / "*.parquet", "--output", tmp_path / "2", *options) == 0
+    assert len(table_in(tmp_path / "2")["input"]) == 2
+    (tables / "in/c.jpg").write_bytes(small)
+    assert run(tables, "--output", tmp_path / "3", *options) == 2
+    assert "expected either pictures or Parquet files, got both" in capsys.readouterr().err
+
+
+def test_a_full_disk_ends_the_job_and_loses_nothing(
+    many: Path, starter_bundle: Path, tmp_path: Path
+) -> None:
+    """One line, no half file; with room the same command goes on."""
+    code = (
+        "import resource, sys\n"
+        "from runtime.batch import __main__ as batch\n"
+        "if __name__ == '__main__':\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))\n"
+        "    sys.exit(batch.main(sys.argv[1:]))\n"
+    )
+    script = tmp_path / "full.py"
+    script.write_text(code)
+    out = tmp_path / "out"
+    given = (many / "0", "--output", out, "--model", starter_bundle, "--device", "cpu")
+    done = run_python(script, *given, "--partition", 50, PYTHONPATH=str(ROOT))
+
+    assert done.returncode == 4
+    assert "expected to read and write here" in done.stderr.splitlines()[-1]
+    assert [path.name for path in out.iterdir()] == ["_job.json"]
+    assert run(*given, "--partition", 50) == 0
+    assert len(table_in(out)["row"]) == 100

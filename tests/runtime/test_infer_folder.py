@@ -20,6 +20,7 @@ from builders import ROOT, noise, read_pts, run_module, run_python, tiny_checkpo
 
 from runtime import infer
 from runtime.bulk import inputs as bulk_inputs
+from runtime.bulk import search as bulk_search
 from runtime.bulk.inputs import find_pictures
 from runtime.bulk.journal import JOURNAL_NAME, Heading, Journal
 from runtime.bulk.rows import Row
@@ -426,3 +427,37 @@ def test_an_empty_name_is_not_this_folder(option: str, tmp_path: Path) -> None:
     done = run_module("runtime.infer", "--input", "assets", "--output", tmp_path, option, "")
     assert done.returncode == 2
     assert "expected a name, got an empty one" in done.stderr
+
+
+def test_cmyk_and_palette_pictures_are_rows_like_others(
+    starter_bundle: Path, tmp_path: Path
+) -> None:
+    """As printers and drawing programs write them; the points are those of the same picture."""
+    image = pytest.importorskip("PIL.Image", reason="writes CMYK")
+    folder = tmp_path / "p"
+    folder.mkdir()
+    small = cv2.resize(read_picture(PHOTO), (320, 240), interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(folder / "a.png"), small)
+    plain = image.open(folder / "a.png").convert("RGB")
+    plain.convert("CMYK").save(folder / "b.jpg", quality=100)
+    plain.quantize(256).save(folder / "c.png")
+    out = tmp_path / "out"
+    assert run("--input", folder, "--output", out, "--model", starter_bundle) == 0
+
+    rgb, cmyk, palette = (np.array(row["points_px"]) for row in rows_in(out / "results.jsonl"))
+    assert np.abs(cmyk - rgb).mean() < 1
+    assert np.abs(palette - rgb).mean() < 1
+
+
+def test_two_devices_share_a_folder(starter_bundle: Path, photos: Path, tmp_path: Path) -> None:
+    """Rows in the same order, with the same points, whichever device took a picture."""
+    files = find_pictures(str(photos))
+    with Detector(starter_bundle, "cpu") as first, Detector(starter_bundle, "cpu") as second:
+        found = list(bulk_search.search([first, second], files, readers=3))
+        alone = list(bulk_search.search(first, files))
+
+    assert [one.file.name for one in found] == [file.name for file in files]
+    for one, other in zip(found, alone, strict=True):
+        assert (one.error is None) == (other.error is None)
+        for face, same in zip(one.faces, other.faces, strict=True):
+            assert np.abs(face.points_px - same.points_px).max() <= 1e-4

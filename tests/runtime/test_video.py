@@ -252,6 +252,7 @@ def test_frames_are_turned_as_players_turn_them(photo: Picture, tmp_path: Path) 
         (["--resume"], "--resume: expected pictures: a video's faces are followed"),
         (["--bbox", "0,0,9,9"], "--bbox: expected one picture"),
         (["--cropped"], "--cropped: expected one picture"),
+        (["--batch", "4"], "--batch: expected pictures: the faces of a frame go together"),
         (["--find-every", "0"], "find_every: expected 1 or more, got 0"),
     ],
 )
@@ -281,6 +282,9 @@ def test_what_pictures_and_drawn_videos_cannot_have(
     assert "--format: expected a folder as --output" in capsys.readouterr().err
     assert run("--input", clip, "--output", clip, *model) == 2
     assert run("--input", PHOTO, "--output", tmp_path / "o.mp4", *model) == 2
+    glob = clip.with_name("*.mp4")
+    assert run("--input", glob, "--output", tmp_path / "o", *model) == 2
+    assert "expected pictures, or the name of one video, got 1 videos" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
