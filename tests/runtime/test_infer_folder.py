@@ -449,7 +449,7 @@ def test_cmyk_and_palette_pictures_are_rows_like_others(
     assert np.abs(palette - rgb).mean() < 1
 
 
-def test_two_devices_share_a_folder(starter_bundle: Path, photos: Path, tmp_path: Path) -> None:
+def test_two_devices_share_a_folder(starter_bundle: Path, photos: Path) -> None:
     """Rows in the same order, with the same points, whichever device took a picture."""
     files = find_pictures(str(photos))
     with Detector(starter_bundle, "cpu") as first, Detector(starter_bundle, "cpu") as second:
