@@ -119,7 +119,7 @@ def _infer(arguments: argparse.Namespace) -> int:
     box = None if arguments.bbox is None else read_box(arguments.bbox)
     _check(arguments)
     finder = chosen_finder(arguments)
-    if is_video(Path(arguments.input)):
+    if is_video(Path(arguments.input)) and not _is_glob(arguments.input):
         return film(arguments, box, finder)
     check_no_video_options(arguments)
     run = many if _means_many(arguments) else _one
@@ -128,9 +128,12 @@ def _infer(arguments: argparse.Namespace) -> int:
 
 def _means_many(arguments: argparse.Namespace) -> bool:
     """A folder, a glob, or what only results in a folder can have."""
-    given = Path(arguments.input)
-    matched = glob.has_magic(arguments.input) and not given.exists()
-    return bool(given.is_dir() or matched or arguments.format or arguments.draw or arguments.resume)
+    several = Path(arguments.input).is_dir() or _is_glob(arguments.input)
+    return bool(several or arguments.format or arguments.draw or arguments.resume)
+
+
+def _is_glob(given: str) -> bool:
+    return glob.has_magic(given) and not Path(given).exists()
 
 
 def _check(arguments: argparse.Namespace) -> None:

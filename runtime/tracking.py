@@ -100,6 +100,7 @@ class Tracker:
         tracks = self._tracks
         boxes = [track.box_xyxy for track in tracks]
         traces = self._detector.trace_batch([image] * len(tracks), boxes)
+        self._refine(image, tracks, traces)
         faces: list[TrackedFace] = []
         kept: list[_Track] = []
         self._lost = False
@@ -118,6 +119,17 @@ class Tracker:
                 kept.append(track)
         self._tracks = kept
         return faces
+
+    def _refine(self, image: NDArray[np.uint8], tracks: list[_Track], traces: list[Trace]) -> None:
+        """Cut what the finder has just found by its points, as `detect_faces` does."""
+        for index, track in enumerate(tracks):
+            if track.fresh and track.box_xyxy is not None:
+                for _ in range(self._detector.refine):
+                    box_xyxy = self._next_box(traces[index], image)
+                    if box_xyxy is None:
+                        break
+                    (traces[index],) = self._detector.trace_batch([image], [box_xyxy])
+            track.fresh = False
 
     def _look(self, image: NDArray[np.uint8]) -> None:
         """Bring in what the finder finds."""
@@ -159,6 +171,7 @@ class _Track:
         self.number, self.box_xyxy = number, box_xyxy
         self.score: float | None = None
         self.missed = 0
+        self.fresh = True
         self._smoothed: Smoothed | None = None
 
     def face(self, trace: Trace, time_s: float, smooth: OneEuro | None) -> TrackedFace:

@@ -253,7 +253,7 @@ def _many(
             if kind == "folder":
                 found += apart.call(kind, timeout_s=PATIENCE_S + pictures)
                 continue
-            run = apart.call("engine", kind, timeout_s=PATIENCE_S + pictures)
+            run = ManyWorker(bundle, samples, pictures).engine(kind)
             found.append(against(run, found[-1]) if kind == "ray" else run)
     except StarmarkError as error:
         return tuple(found), str(error)

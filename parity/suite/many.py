@@ -37,7 +37,7 @@ LOOP, FOLDER = "loop over decoded pictures", "folder"
 
 
 class ManyWorker:
-    """Runs in a process of its own, as one who embeds the runtime would.
+    """Many pictures through one bundle, in each way.
 
     Args:
         bundle: the model.
@@ -80,6 +80,8 @@ class ManyWorker:
 
     def engine(self, name: str) -> ManyRun:
         """`python -m runtime.batch`, from its first partition's end on.
+
+        To be called in the process that Ctrl-C reaches: it ends the batch and its workers.
 
         Raises:
             InferenceError: it failed, for example because Ray is not there.

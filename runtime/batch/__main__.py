@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import logging
 import os
 import sys
@@ -10,19 +11,21 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from runtime import command_line
 from runtime.backends import settings_of
-from runtime.batch.inputs import Partition, find_inputs
+from runtime.batch.inputs import find_inputs
 from runtime.batch.job import Job, Results, bundle_sha256_of, heading_of
-from runtime.batch.store import ADDRESS
+from runtime.batch.reading import Partition
+from runtime.batch.store import ADDRESS, place_of
 from runtime.batch.summary import BatchSummary
 from runtime.batch.worker import Done
 from runtime.bulk.folder import check_apart
 from runtime.detector import LARGEST_BATCH, MOST_PASSES
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
 from runtime.faces import add_finder_options, chosen_finder
+from runtime.files import shown
 from runtime.source import parse_source
 from runtime.stream import MOST_READERS
 
@@ -86,8 +89,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 def _batch(arguments: argparse.Namespace) -> int:
     command_line.log_to_stderr(verbose=arguments.verbose)
     _check(arguments)
-    if not (ADDRESS in arguments.input or ADDRESS in arguments.output):
-        check_apart(arguments.input, Path(arguments.output))
+    _check_apart(arguments)
     inputs = find_inputs(arguments.input, arguments.partition, arguments.column)
     devices = _devices(arguments)
     job = _job(arguments, devices)
@@ -112,6 +114,8 @@ def _batch(arguments: argparse.Namespace) -> int:
         told = "stopped after %d of %d pictures: the same command goes on"
         logger.warning(told, sum(before.values()) + summary.pictures_now, inputs.count)
         raise
+    finally:
+        results.sweep()
     summary.seconds_now = time.perf_counter() - start
     summary.read(results)
     for name, error in summary.first_failed:
@@ -130,7 +134,7 @@ def _run(
     if arguments.engine == "local":
         from runtime.batch.local import run_locally
 
-        yield from run_locally(job, left, devices)
+        yield from run_locally(job, left, devices if len({*devices}) > 1 else [""] * len(devices))
     else:
         from runtime.batch.on_ray import run_on_ray
 
@@ -160,9 +164,10 @@ def _devices(arguments: argparse.Namespace) -> list[str]:
 
 def _job(arguments: argparse.Namespace, devices: Sequence[str]) -> Job:
     settings = settings_of(arguments)
-    if settings.threads is None and arguments.engine == "local" and len(devices) > 1:
-        # as many workers as cores, each with a thread for every core, are slower than either
-        settings = replace(settings, threads=max(1, (os.cpu_count() or 1) // len(devices)))
+    if settings.threads is None and (len(devices) > 1 or arguments.engine == "ray"):
+        # many workers, each with a thread for every core, are slower than few; Ray counts cores
+        share = 1 if arguments.engine == "ray" else (os.cpu_count() or 1) // len(devices)
+        settings = replace(settings, threads=max(1, share))
     chosen_finder(arguments)  # what is wrong with it is found out here, at once
     named = parse_source(arguments.model, devices[0])
     model = replace(named, path=named.path.resolve())
@@ -183,6 +188,26 @@ def _job(arguments: argparse.Namespace, devices: Sequence[str]) -> Job:
 def _absolute(output: str) -> str:
     """Actors have a working folder of their own."""
     return output if ADDRESS in output else str(Path(output).resolve())
+
+
+def _check_apart(arguments: argparse.Namespace) -> None:
+    """Refuse results among the inputs: a job that goes on would take them for such."""
+    if ADDRESS not in arguments.output:
+        check_apart(arguments.input, Path(arguments.output))
+    fixed = arguments.input
+    while glob.has_magic(fixed) and ADDRESS not in fixed:
+        fixed = os.path.dirname(fixed) or "."  # noqa: PTH120  # of a pattern, not of a path
+    (kind, inside), (other, target) = place_of(fixed), place_of(arguments.output)
+    # a plain pattern looks into one folder alone
+    deep = fixed == arguments.input or "**" in arguments.input
+    below = target == inside or (deep and PurePosixPath(target).is_relative_to(inside))
+    if below and type(kind) is type(other):
+        raise ConfigError(
+            f"--output {shown(arguments.output)}",
+            expected="a folder outside that of the inputs",
+            got=f"one in {shown(fixed)}",
+            action="Write somewhere else",
+        )
 
 
 def _check(arguments: argparse.Namespace) -> None:

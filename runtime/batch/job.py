@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 
 from runtime.backends import Settings
-from runtime.batch.inputs import Inputs, Partition
+from runtime.batch.inputs import Inputs
+from runtime.batch.reading import Partition
 from runtime.batch.store import import_pyarrow, place_of
 from runtime.errors import ConfigError, InputError, one_line
-from runtime.files import sha256_file
+from runtime.files import sha256_file, shown
 from runtime.manifest import MANIFEST_NAME, read_manifest
 from runtime.source import Source, find_artifact
 
@@ -85,7 +86,13 @@ def heading_of(job: Job, inputs: Inputs) -> Heading:
         inputs_sha256=inputs.sha256,
         inputs=inputs.count,
         partitions=len(inputs.partitions),
-        options={"faces": finder, "refine": str(job.refine)},
+        options={
+            "faces": finder,
+            "refine": str(job.refine),
+            "engine": job.model.engine or "by the file",
+            "device": job.model.device.split(":")[0],
+            "precision": f"{job.settings.precision}, hf32 {job.settings.allow_hf32}",
+        },
     )
 
 
@@ -126,9 +133,13 @@ class Results:
             )
         else:
             self._place(noted, encoded)
-        for name in self._names():
-            if TEMPORARY.fullmatch(name):  # of a driver that was killed
-                with suppress(OSError):
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove what workers or drivers that were killed have left half-written."""
+        with suppress(OSError):
+            for name in self._names():
+                if TEMPORARY.fullmatch(name):
                     self._file_system.delete_file(f"{self._path}/{name}")
 
     def finished(self, partitions: tuple[Partition, ...]) -> dict[int, int]:
@@ -146,7 +157,7 @@ class Results:
             try:
                 with self._file_system.open_input_file(path) as file:
                     rows = self._pa.parquet.read_metadata(file).num_rows
-            except self._pa.ArrowException:  # cut off by whatever copied it
+            except (OSError, self._pa.ArrowException):  # cut off by whatever copied it
                 continue
             if rows == partition.count:
                 there[partition.index] = rows
@@ -156,13 +167,20 @@ class Results:
         """Some columns of a partition that is there.
 
         Raises:
-            OSError: it cannot be read.
+            InputError: it is damaged.
         """
         path = f"{self._path}/{name_of(index)}"
-        with self._file_system.open_input_file(path) as file:
-            found: dict[str, list[Any]] = self._pa.parquet.read_table(
-                file, columns=names
-            ).to_pydict()
+        try:
+            with self._file_system.open_input_file(path) as file:
+                table = self._pa.parquet.read_table(file, columns=names)
+        except (OSError, self._pa.ArrowException) as error:
+            raise InputError(
+                shown(path),
+                expected="a partition of this batch",
+                got=one_line(error, 200),
+                action="Remove it, and run the same command again",
+            ) from error
+        found: dict[str, list[Any]] = table.to_pydict()
         return found
 
     def write(self, index: int, table: Any) -> None:

@@ -6,14 +6,15 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.connection import wait as wait_for
 from typing import Any
 
-from runtime.batch.inputs import Partition
 from runtime.batch.job import Job
+from runtime.batch.reading import Partition
 from runtime.batch.worker import Done, Worker
 from runtime.errors import InferenceError
 
@@ -78,7 +79,8 @@ def _until_one_dies(
                 following = next(coming, None)
                 if following is None:
                     break
-                running.add(pool.submit(_run, following))
+                with _interrupts_held_back():  # the first call spawns the workers
+                    running.add(pool.submit(_run, following))
             if not running:
                 return
             done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -94,9 +96,18 @@ def _until_one_dies(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Ctrl-C is the driver's to answer: what is blocked when a process begins stays so in it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin(job: Job, names: Any) -> None:
     """Take a device of its own, and live no longer than the driver."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to answer
     threading.Thread(target=_end_with_the_driver, daemon=True).start()
     _opens.append((job, names.get()))
 

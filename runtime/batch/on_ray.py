@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import signal
+import threading
 from collections.abc import Generator, Sequence
 from typing import Any
 
 import msgspec
 
-from runtime.batch.inputs import Partition
 from runtime.batch.job import Job
+from runtime.batch.reading import Partition
 from runtime.batch.worker import Done, Worker
-from runtime.errors import BackendUnavailable, ConfigError, StarmarkError
+from runtime.errors import BackendUnavailable, ConfigError, InferenceError, StarmarkError, one_line
 
 # Ray's names of what a device needs; Ascend NPUs are known to it as NPU.
 RESOURCES = {"npu": "NPU", "cuda": "GPU", "cpu": "CPU"}
@@ -41,7 +43,7 @@ def run_on_ray(
     if ours:
         # its C++ core warns of actors that may restart, which these are meant to
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+        _start(ray)
     try:
         needs, count = _needs(ray.cluster_resources(), job, workers)
         logger.info("ray: %d workers, each with %s", count, needs)
@@ -49,20 +51,45 @@ def run_on_ray(
         context.enable_progress_bars = False
         context.print_on_execution_start = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-        items = [{"partition": msgspec.json.encode(one)} for one in partitions]
+        items = [{"partition": pickle.dumps(one)} for one in partitions]
         done = ray.data.from_items(items, override_num_blocks=len(items)).map(
             Actor,
             fn_constructor_args=(job,),
             compute=ray.data.ActorPoolStrategy(size=min(count, len(items))),
             **needs,
         )
-        for row in done.iter_rows():
-            if row["failure"]:
-                raise pickle.loads(row["failure"])  # noqa: S301  # of our own actor
-            yield msgspec.json.decode(row["done"], type=Done)
+        try:
+            for row in done.iter_rows():
+                if row["failure"]:
+                    raise pickle.loads(row["failure"])  # noqa: S301  # of our own actor
+                yield msgspec.json.decode(row["done"], type=Done)
+        except ray.exceptions.RayError as error:
+            raise InferenceError(
+                "--engine ray",
+                expected="actors that start and answer",
+                got=one_line(f"{type(error).__name__}: {error}", 300),
+                action="Look into Ray's logs; the same command goes on",
+            ) from error
     finally:
         if ours:
             ray.shutdown()
+
+
+def _start(ray: Any) -> None:
+    """Join the cluster of RAY_ADDRESS, or begin one here."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise BackendUnavailable(
+            "--engine ray",
+            expected=f"a cluster at {os.environ.get('RAY_ADDRESS') or 'this machine'}",
+            got=one_line(f"{type(error).__name__}: {error}", 200),
+            action="Start it with ray start --head, correct RAY_ADDRESS, or use --engine local",
+        ) from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)  # Ray's exits with a code of its own
 
 
 class Actor:
@@ -74,7 +101,8 @@ class Actor:
 
     def __call__(self, row: dict[str, Any]) -> dict[str, bytes]:
         """Run the partition of a row."""
-        partition = msgspec.json.decode(row["partition"], type=Partition)
+        # pickled: a name may be no text
+        partition: Partition = pickle.loads(row["partition"])  # noqa: S301  # our own driver's
         try:
             # not when the actor begins: what is wrong there Ray tries again, and calls its death
             self._worker = self._worker or Worker(self._job)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,13 @@ def place_of(given: str) -> tuple[Any, str]:
         InputError: an address that neither pyarrow nor fsspec understands.
     """
     if ADDRESS not in given:
-        return _file_system(""), str(Path(given).resolve())
+        return import_pyarrow().fs.LocalFileSystem(), str(Path(given).absolute())
+    return _at_address(given)
+
+
+# a client for each picture would ask for its region, and open its connections, anew
+@lru_cache(maxsize=64)
+def _at_address(given: str) -> tuple[Any, str]:
     scheme = given.split(ADDRESS, 1)[0]
     pa = import_pyarrow()
     try:
@@ -47,11 +53,6 @@ def place_of(given: str) -> tuple[Any, str]:
     except (pa.ArrowException, ValueError):  # a scheme of fsspec's, which has many more
         return _by_fsspec(pa, scheme, given)
     return file_system, path
-
-
-@cache
-def _file_system(_scheme: str) -> Any:
-    return import_pyarrow().fs.LocalFileSystem()
 
 
 def _by_fsspec(pa: Any, scheme: str, given: str) -> tuple[Any, str]:

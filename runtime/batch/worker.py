@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from runtime.batch.inputs import Partition
 from runtime.batch.job import Job, Results, bundle_sha256_of
+from runtime.batch.reading import Partition
 from runtime.batch.store import import_pyarrow
 from runtime.bulk.search import Searched, search
 from runtime.detector import Detector
@@ -61,6 +61,7 @@ class Worker:
             finder = YuNetFaces(
                 job.yunet, least_score=job.least_score, longest_side_px=job.faces_side_px
             )
+        # a worker of several has its own; else the source, or the option beside it, has said
         meant = replace(job.model, device=device or job.model.device)
         self._detector = Detector(meant, settings=job.settings, faces=finder, refine=job.refine)
         opened = replace(meant, device=self._detector.device)

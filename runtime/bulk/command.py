@@ -14,7 +14,15 @@ from runtime.bulk.formats import FORMATS
 from runtime.bulk.inputs import PictureFile, find_pictures
 from runtime.bulk.journal import Heading, heading_of
 from runtime.bulk.summary import Summary
-from runtime.bulk.video import VideoSummary, WantedOfVideo, is_video, run_video
+from runtime.bulk.video import (
+    VideoSummary,
+    WantedOfVideo,
+    check_no_pictures_run,
+    drawn_video,
+    is_video,
+    run_video,
+)
+from runtime.bulk.video_file import DRAWN_SUFFIXES
 from runtime.detector import Detector
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
 from runtime.faces import YuNetFaces
@@ -65,13 +73,7 @@ def many(arguments: argparse.Namespace, box: Any, finder: YuNetFaces | None) -> 
     Returns:
         Exit code: 0, or 1 where a picture failed.
     """
-    if arguments.output.suffix.lower() in SUFFIXES:
-        raise ConfigError(
-            f"--output {shown(arguments.output)}",
-            expected="a folder, where results of many pictures go",
-            got="a picture's name",
-            action="Name a folder, or leave --format, --draw and --resume out for one picture",
-        )
+    _check_folder(arguments)
     _check_no_box(arguments, box)
     check_apart(arguments.input, arguments.output)
     files = find_pictures(arguments.input)
@@ -134,7 +136,10 @@ def film(arguments: argparse.Namespace, box: Any, finder: YuNetFaces | None) -> 
         _check_drawn_alone(arguments)
         check_target(arguments.output, "--output", [given])
     else:
+        _check_folder(arguments)
         check_apart(arguments.input, arguments.output)
+        check_no_pictures_run(arguments.output)
+        check_target(drawn_video(arguments.output, given), "--output", [given])
     find_every = FIND_EVERY if arguments.find_every is None else arguments.find_every
     wanted = WantedOfVideo(
         output=arguments.output,
@@ -183,7 +188,24 @@ def _draws(arguments: argparse.Namespace) -> bool:
     return bool(arguments.draw or arguments.contour or arguments.ellipses)
 
 
+def _check_folder(arguments: argparse.Namespace) -> None:
+    if arguments.output.suffix.lower() in SUFFIXES:
+        raise ConfigError(
+            f"--output {shown(arguments.output)}",
+            expected="a folder, where results of many pictures go",
+            got="a picture's name",
+            action="Name a folder, or leave --format, --draw and --resume out for one picture",
+        )
+
+
 def _check_drawn_alone(arguments: argparse.Namespace) -> None:
+    if arguments.output.suffix.lower() not in DRAWN_SUFFIXES:
+        raise ConfigError(
+            f"--output {shown(arguments.output)}",
+            expected=f"a name that ends in {', '.join(DRAWN_SUFFIXES)}, which hold H.264",
+            got=repr(arguments.output.suffix),
+            action="Change the suffix",
+        )
     if arguments.format:
         raise ConfigError(
             "--format",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -15,11 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.bulk.formats import TABLES, check_format, write_pts, write_table
+from runtime.bulk.journal import JOURNAL_NAME
 from runtime.bulk.rows import FrameRow, rows_of_frame
+from runtime.bulk.summary import RUN_NAME
 from runtime.bulk.video_file import SUFFIXES, Frame, Video, VideoWriter, video_written
 from runtime.command_line import progress
 from runtime.detector import Detector
 from runtime.draw import draw_faces
+from runtime.errors import ConfigError
 from runtime.files import json_text, shown
 from runtime.motion import Jitter, OneEuro
 from runtime.tracking import TrackedFace, Tracker
@@ -103,6 +107,27 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
+def drawn_video(folder: Path, video: Path) -> Path:
+    """Where a video is drawn to, in the folder of its results."""
+    return folder / "drawn" / f"{video.stem}.mp4"
+
+
+def check_no_pictures_run(folder: Path) -> None:
+    """Refuse a folder with results of pictures, which --resume would take for whole.
+
+    Raises:
+        ConfigError: they are there.
+    """
+    for name in (RUN_NAME, JOURNAL_NAME):
+        if (folder / name).exists():
+            raise ConfigError(
+                f"--output {shown(folder)}",
+                expected="a folder without results of pictures",
+                got=name,
+                action="Write the video's results to another folder",
+            )
+
+
 def run_video(detector: Detector, path: Path, wanted: WantedOfVideo) -> VideoSummary:
     """Follow the faces of a video, and write what is wanted, each file whole or not at all.
 
@@ -123,7 +148,7 @@ def run_video(detector: Detector, path: Path, wanted: WantedOfVideo) -> VideoSum
         folder = wanted.output.parent if alone else wanted.output
         folder.mkdir(parents=True, exist_ok=True)
         drawn: VideoWriter | None = None
-        target = wanted.output if alone else folder / "drawn" / f"{path.stem}.mp4"
+        target = wanted.output if alone else drawn_video(folder, path)
         if alone or wanted.drawn:
             target.parent.mkdir(exist_ok=True)
             drawn = writing.enter_context(video_written(target, video.time_base))
@@ -182,10 +207,13 @@ def _write_rows(spool: _Spool, wanted: WantedOfVideo, points: int, summary: Vide
         if name in TABLES:
             write_table(name, path, spool.rows, points, FrameRow)
         else:
-            path.mkdir(exist_ok=True)
-            for row in spool.rows():
-                if row.points_px is not None:
-                    write_pts(path / f"{row.frame:06d}_{row.track}.pts", row)
+            with tempfile.TemporaryDirectory(dir=folder, prefix=".pts.") as made:
+                (Path(made) / "pts").mkdir()
+                for row in spool.rows():
+                    if row.points_px is not None:
+                        write_pts(Path(made) / "pts" / f"{row.frame:06d}_{row.track}.pts", row)
+                shutil.rmtree(path, ignore_errors=True)  # of an earlier, perhaps longer video
+                (Path(made) / "pts").rename(path)
         summary.saved.append(shown(path))
 
 

@@ -17,6 +17,8 @@ from runtime.errors import BackendUnavailable, InputError, one_line
 from runtime.files import shown, written_whole
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
+# Those that hold H.264.
+DRAWN_SUFFIXES = (".mp4", ".mov", ".mkv", ".m4v")
 # What OpenCV and every browser play. It needs even sides: odd ones are widened by a pixel.
 CODEC, PIXELS, QUALITY = "libx264", "yuv420p", {"crf": "18"}
 # Where a file does not count its frames, it is cut off if it ends so much before its own duration.
@@ -55,7 +57,7 @@ class Video:
 
     def __init__(self, path: Path) -> None:
         self._av = import_av()
-        self.path, self.damage = path, ""
+        self.path, self.damage, self._packets = path, "", 0
         try:
             self._container = self._av.open(str(path))
         # FFmpeg's errors are classes of their own, some of them Python's, too
@@ -81,22 +83,23 @@ class Video:
         Raises:
             InputError: not one frame can be decoded.
         """
-        start_s = time_s = 0.0
+        start_s = time_s = last_s = 0.0
         index = 0
         try:
-            for picture in self._container.decode(self._stream):
+            for picture in self._decoded():
                 # a frame without a time follows the one before
                 known = picture.time is not None
-                time_s = float(picture.time) - start_s if known else time_s + self._interval_s()
+                time_s = float(picture.time) - start_s if known else time_s + last_s
                 if index == 0:
                     start_s, time_s = time_s, 0.0
+                last_s = self._shown_s(picture)
                 yield Frame(index=index, time_s=time_s, image=_upright(picture))
                 index += 1
         except self._av.FFmpegError as error:
             self.damage = one_line(error.strerror or error, 200)
         if index == 0:
             raise self._refused(self.damage or "a video without frames")
-        self.damage = self.damage or self._missing(index, time_s)
+        self.damage = self.damage or self._missing(time_s + last_s)
 
     def close(self) -> None:
         """Let the file go."""
@@ -113,18 +116,33 @@ class Video:
     ) -> None:
         self.close()
 
+    def _decoded(self) -> Iterator[Any]:
+        for packet in self._container.demux(self._stream):
+            # the last one is empty and asks the decoder for what it still holds
+            self._packets += packet.dts is not None or packet.size > 0
+            yield from packet.decode()
+
+    def _shown_s(self, picture: Any) -> float:
+        """How long a frame is shown."""
+        duration, unit = getattr(picture, "duration", None), picture.time_base
+        return float(duration * unit) if duration and unit else self._interval_s()
+
     def _interval_s(self) -> float:
         return 1 / float(self._stream.average_rate or 25)
 
-    def _missing(self, count: int, last_s: float) -> str:
-        """What the file announced and did not hold."""
+    def _missing(self, found_s: float) -> str:
+        """What the file announced and did not hold.
+
+        Packets are counted, not frames: a cut may leave out frames that are in the file, and an
+        empty packet repeats the frame before.
+        """
+        count = self._packets
         if self.frames:
             return f"{count} of {self.frames} frames" if count < self.frames else ""
         # with sound in it, the duration may be the sound's
         if len(self._container.streams) > 1 or not self._container.duration:
             return ""
         announced_s = float(self._container.duration) / self._av.time_base
-        found_s = last_s + self._interval_s()
         return f"{found_s:.2f} of {announced_s:.2f} s" if announced_s - found_s > CUT_OFF_S else ""
 
     def _refused(self, got: str) -> InputError:

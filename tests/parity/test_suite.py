@@ -282,10 +282,12 @@ def test_many_pictures_in_every_way(starter_bundle: Path) -> None:
 
 
 def test_a_way_that_fails_leaves_the_others(
-    starter_bundle: Path, monkeypatch: pytest.MonkeyPatch
+    starter_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ray that is not there is said, with what was measured before it."""
-    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    """Ray that cannot be imported is said, with what was measured before it."""
+    (tmp_path / "ray.py").write_text("raise ImportError('broken')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     runs, failure = many(starter_bundle, default_samples(), 20)
     assert [run.name for run in runs] == [LOOP, FOLDER, "batch, local engine"]
     assert "runtime.batch --engine ray: expected exit code 0" in failure
+    assert "pip install" in failure

@@ -23,7 +23,7 @@ from runtime.batch import __main__ as batch
 from runtime.batch.inputs import find_inputs
 from runtime.batch.store import place_of
 from runtime.detector import Detector
-from runtime.errors import InputError
+from runtime.errors import BackendUnavailable, InputError
 from runtime.manifest import read_manifest
 from runtime.picture import decode_picture, read_picture
 
@@ -238,7 +238,10 @@ def test_partitions_of_a_parquet_are_pictures_or_where_they_are(
     (tmp_path / "pictures/a b.jpg").write_bytes(small)
     columns: dict[str, list[Any]] = {
         "image": [small, None, small[:500], small],
-        "struct": [{"bytes": small, "path": "x.jpg"}, {"bytes": None, "path": None}] * 2,
+        "struct": [
+            *[{"bytes": small, "path": "x.jpg"}, {"bytes": None, "path": None}],
+            *[{"bytes": None, "path": "pictures/a b.jpg"}, {"bytes": None, "path": ""}],
+        ],
         "uri": [
             "pictures/a b.jpg",
             f"file://{tmp_path}/pictures/a%20b.jpg",
@@ -542,3 +545,74 @@ def test_a_full_disk_ends_the_job_and_loses_nothing(
     assert [path.name for path in out.iterdir()] == ["_job.json"]
     assert run(*given, "--partition", 50) == 0
     assert len(table_in(out)["row"]) == 100
+
+
+def test_a_cluster_that_is_not_there_is_said(
+    starter_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Ray raises is a ConnectionError, which is an OSError, but no file's."""
+    ray = pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", "box:6379")
+
+    def refuse(**_: object) -> None:
+        raise ConnectionError("no cluster")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    options = ("--model", starter_bundle, "--engine", "ray", "--device", "cpu")
+    with pytest.raises(BackendUnavailable, match="a cluster at box:6379, got ConnectionError"):
+        batch._batch(
+            batch._parse(
+                [str(ROOT / "assets"), "--output", str(tmp_path / "o"), *map(str, options)]
+            )
+        )
+
+
+def test_results_among_the_inputs_are_refused(
+    starter_bundle: Path, tmp_path: Path, small: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By path, address or pattern; beside what a plain pattern matches they are in nobody's way."""
+    (tmp_path / "a.jpg").write_bytes(small)
+    options = ("--model", starter_bundle, "--device", "cpu")
+    for given, output in (
+        (tmp_path, tmp_path / "out"),
+        (f"file://{tmp_path}", f"file://{tmp_path}/out"),
+        (tmp_path / "**/*.jpg", tmp_path / "out"),
+        (tmp_path / "*.jpg", tmp_path),
+    ):
+        assert run(given, "--output", output, *options) == 2
+        assert "expected a folder outside that of the" in capsys.readouterr().err
+    assert run(tmp_path / "*.jpg", "--output", tmp_path / "out", *options) == 0
+
+
+def test_the_device_in_the_models_name_counts(
+    starter_bundle: Path, tmp_path: Path, small: bytes
+) -> None:
+    """Also where no --device stands beside it; and it is part of what a job goes on as."""
+    pytest.importorskip("openvino")
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p/a.jpg").write_bytes(small)
+    out = tmp_path / "out"
+    assert run(tmp_path / "p", "--output", out, "--model", f"{starter_bundle}@openvino/cpu") == 0
+    assert table_in(out)["engine"][0].startswith("OpenVINO")
+    assert run(tmp_path / "p", "--output", out, "--model", starter_bundle, "--device", "cpu") == 2
+
+
+def test_what_one_input_has_wrong_is_its_own_row(
+    starter_bundle: Path, tmp_path: Path, small: bytes
+) -> None:
+    """A pipe, a name that is no text, a path with a NUL, a host that nobody knows."""
+    folder = tmp_path / "p"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(small)
+    os.mkfifo(folder / "b.jpg")
+    (folder / os.fsdecode(b"c\xff.jpg")).write_bytes(small)
+    (folder / "d.jpg").symlink_to("d.jpg")
+    options = ("--model", starter_bundle, "--device", "cpu")
+    assert run(folder, "--output", tmp_path / "1", *options) == 1
+    assert table_in(tmp_path / "1")["status"] == ["ok", "error", "ok", "error"]
+
+    values = [str(folder / "a.jpg"), "a\0b.jpg", "hdfs://nobody.invalid/x.jpg", None]
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"uri": values}), path)
+    assert run(path, "--output", tmp_path / "2", *options) == 1
+    assert table_in(tmp_path / "2")["status"] == ["ok", "error", "error", "error"]

@@ -111,6 +111,17 @@ def test_two_boxes_upon_one_face_are_one(
     assert [[face.track for face in found] for found in faces[1:]] == [[0], [0]]
 
 
+def test_what_was_just_found_is_refined_as_in_a_picture(
+    starter_bundle: Path, photo: NDArray[np.uint8], box: list[float]
+) -> None:
+    """By `refine`; once it is followed, its own points cut it."""
+    wide = [box[0] - 60, box[1] - 60, box[2] + 60, box[3] + 60]
+    with Detector(starter_bundle, "cpu", faces=Finder(wide), refine=2) as detector:
+        (face,) = Tracker(detector).next(photo, 0)
+        (same,) = detector.detect_faces(photo)
+    assert np.allclose(face.points_px, same.points_px, atol=1e-3)
+
+
 def test_frames_between_finders_are_at_least_one(starter_bundle: Path) -> None:
     with Detector(starter_bundle, "cpu") as detector:
         for wrong in (0, -1, 2.0, True):

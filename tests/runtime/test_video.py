@@ -281,6 +281,11 @@ def test_what_pictures_and_drawn_videos_cannot_have(
     assert run("--input", clip, "--output", tmp_path / "o.mp4", *model, "--format", "csv") == 2
     assert "--format: expected a folder as --output" in capsys.readouterr().err
     assert run("--input", clip, "--output", clip, *model) == 2
+    capsys.readouterr()
+    assert run("--input", clip, "--output", tmp_path / "o.webm", *model) == 2
+    assert "a name that ends in .mp4, .mov, .mkv, .m4v, which hold H.264" in capsys.readouterr().err
+    assert run("--input", clip, "--output", tmp_path / "o.png", *model) == 2
+    assert "expected a folder" in capsys.readouterr().err
     assert run("--input", PHOTO, "--output", tmp_path / "o.mp4", *model) == 2
     glob = clip.with_name("*.mp4")
     assert run("--input", glob, "--output", tmp_path / "o", *model) == 2
@@ -328,3 +333,32 @@ def test_a_video_read_twice_says_what_is_wrong(clip: Path) -> None:
         with pytest.raises(InputError, match="expected a video with frames"):
             next(iter(video))
     assert math.isclose(times_of(clip)[-1], TIMES_S[-1], abs_tol=1e-3)
+
+
+def test_a_video_replaces_neither_itself_nor_results_of_pictures(
+    starter_bundle: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was drawn may be run again; a finished run of pictures would be taken for whole."""
+    out = tmp_path / "out"
+    (out / "drawn").mkdir(parents=True)
+    drawn = out / "drawn/a.mp4"
+    drawn.write_bytes(clip.read_bytes())
+    options = ("--output", out, "--model", starter_bundle)
+    assert run("--input", drawn, *options, "--draw") == 2
+    assert drawn.read_bytes() == clip.read_bytes()
+
+    (out / "run.json").write_text("{}")
+    assert run("--input", clip, *options) == 2
+    assert "expected a folder without results of pictures, got run.json" in capsys.readouterr().err
+
+
+def test_points_of_an_earlier_video_do_not_stay(
+    starter_bundle: Path, clip: Path, photo: Picture, tmp_path: Path
+) -> None:
+    short = write(tmp_path / "short.mp4", panned(photo, 3), [0, 0.04, 0.08])
+    options = ("--output", tmp_path / "out", "--model", starter_bundle, "--format", "pts")
+    assert run("--input", clip, *options) == 0
+    assert run("--input", short, *options) == 0
+    found = sorted(path.name for path in (tmp_path / "out/pts").iterdir())
+    assert found == [f"{index:06d}_0.pts" for index in range(3)]
+    assert not list((tmp_path / "out").glob(".*"))

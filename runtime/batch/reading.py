@@ -1,0 +1,156 @@
+"""Pictures of a partition, read where they lie when their turn comes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.batch.store import ADDRESS, import_pyarrow, place_of
+from runtime.bulk.inputs import StoredPicture
+from runtime.errors import InputError, one_line
+from runtime.files import shown
+from runtime.picture import decode_picture, read_picture, unreadable
+
+# Rows of a Parquet held at once: a row group may hold a million pictures.
+ROWS_HELD = 64
+
+
+class Partition(msgspec.Struct, frozen=True, kw_only=True):
+    """Some of the inputs, whose rows become one file.
+
+    Attributes:
+        index: which of the partitions.
+        first: the place of its first input among all.
+        count: how many inputs.
+        root: address whose file system the paths are of; empty for this machine's.
+        names: what rows call the pictures, for pictures by path; `places` are their paths.
+        table: what rows call a Parquet file, for its rows from `skip` on in `row_group`; `file` is
+            its path, `column` that of the pictures or of where they are.
+    """
+
+    index: int
+    first: int
+    count: int
+    root: str = ""
+    names: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
+    table: str = ""
+    file: str = ""
+    row_group: int = 0
+    skip: int = 0
+    column: str = ""
+
+    def pictures(self) -> Iterator[StoredPicture]:
+        """Its pictures, to be decoded when their turn comes.
+
+        Raises:
+            InputError: its Parquet file cannot be read any more.
+        """
+        if self.file:
+            yield from _rows_of(self)
+        else:
+            for name, place in zip(self.names, self.places, strict=True):
+                yield _AtPlace(name=name, root=self.root, place=place)
+
+
+def open_table(root: str, path: str) -> Any:
+    """A Parquet file.
+
+    Raises:
+        InputError: it is none.
+    """
+    pa = import_pyarrow()
+    try:
+        file_system = place_of(root)[0]
+        return pa.parquet.ParquetFile(file_system.open_input_file(path))
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise _no_table(path, error) from error
+
+
+def _rows_of(partition: Partition) -> Iterator[StoredPicture]:
+    pa = import_pyarrow()
+    file = open_table(partition.root, partition.file)
+    first = sum(file.metadata.row_group(i).num_rows for i in range(partition.row_group))
+    place, end = 0, partition.skip + partition.count
+    some_rows = file.iter_batches(
+        batch_size=ROWS_HELD, row_groups=[partition.row_group], columns=[partition.column]
+    )
+    try:
+        for some in some_rows:
+            for value in some.column(0):
+                if partition.skip <= place < end:
+                    name = f"{partition.table}#{first + place}"
+                    yield _of_value(value.as_py(), name, partition)
+                place += 1
+            if place >= end:
+                return
+    except (OSError, pa.ArrowException) as error:
+        raise _no_table(partition.file, error) from error
+
+
+def _of_value(value: Any, name: str, partition: Partition) -> StoredPicture:
+    if isinstance(value, dict):
+        path = value.get("path")
+        if value.get("bytes") is None and path:
+            return _of_value(path, name, partition)
+        return _InRow(name=path or name, encoded=value.get("bytes"))
+    if not isinstance(value, str):
+        return _InRow(name=name, encoded=value)
+    if ADDRESS in value:
+        return _AtPlace(name=value, root=value, place="")
+    if value.startswith("/"):
+        return _AtPlace(name=value, root="", place=value)
+    folder, slash, _ = partition.file.rpartition("/")
+    return _AtPlace(name=value, root=partition.root, place=f"{folder}{slash}{value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _AtPlace:
+    """A picture by its path in a file system; where `place` is empty, by the address itself."""
+
+    name: str
+    root: str
+    place: str
+
+    def read(self) -> NDArray[np.uint8]:
+        if not self.root:
+            return read_picture(Path(self.place))
+        try:
+            file_system, path = place_of(self.root)
+            with file_system.open_input_stream(self.place or path) as file:
+                encoded: bytes = file.read()
+        except InputError:
+            raise
+        # file systems raise what their own libraries raise: one picture's fault is one row
+        except Exception as error:
+            raise unreadable(
+                self.name, one_line(f"{type(error).__name__}: {error}", 200)
+            ) from error
+        return decode_picture(encoded, self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _InRow:
+    name: str
+    encoded: Any
+
+    def read(self) -> NDArray[np.uint8]:
+        if not isinstance(self.encoded, bytes):
+            got = "nothing (null)" if self.encoded is None else type(self.encoded).__name__
+            raise unreadable(self.name, got)
+        return decode_picture(self.encoded, self.name)
+
+
+def _no_table(path: str, error: Exception) -> InputError:
+    return InputError(
+        shown(path),
+        expected="a Parquet file",
+        got=one_line(error, 200),
+        action="Check the path, or copy the file again",
+    )
