@@ -121,10 +121,11 @@ class Results:
         self._file_system.create_dir(self._path, recursive=True)
         encoded = msgspec.json.encode(heading)
         noted = f"{self._path}/{JOB_NAME}"
-        if self._is_file(noted):
+        parts = self._parts()
+        if parts and self._is_file(noted):
             with self._file_system.open_input_stream(noted) as file:
                 self._check(file.read(), heading)
-        elif self._parts():
+        elif parts:
             raise ConfigError(
                 self._output,
                 expected="a folder without results, or of a batch to go on with",

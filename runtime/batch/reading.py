@@ -119,9 +119,9 @@ class _AtPlace:
     place: str
 
     def read(self) -> NDArray[np.uint8]:
-        if not self.root:
-            return read_picture(Path(self.place))
         try:
+            if not self.root:
+                return read_picture(Path(self.place))
             file_system, path = place_of(self.root)
             with file_system.open_input_stream(self.place or path) as file:
                 encoded: bytes = file.read()

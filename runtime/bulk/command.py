@@ -139,7 +139,9 @@ def film(arguments: argparse.Namespace, box: Any, finder: YuNetFaces | None) -> 
         _check_folder(arguments)
         check_apart(arguments.input, arguments.output)
         check_no_pictures_run(arguments.output)
-        check_target(drawn_video(arguments.output, given), "--output", [given])
+        drawn = drawn_video(arguments.output, given)
+        if drawn.exists():
+            check_target(drawn, "--output", [given])
     find_every = FIND_EVERY if arguments.find_every is None else arguments.find_every
     wanted = WantedOfVideo(
         output=arguments.output,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -111,19 +112,23 @@ def straight(
 
 
 def workers_of(driver: int, engine: str) -> Iterator[int]:
-    """Processes that run the network."""
+    """Processes that run the network, among those that the driver has begun."""
+    parents: dict[int, int] = {}
+    commands: dict[int, str] = {}
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            said = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-        except (OSError, ValueError):
-            continue
-        if engine == "ray" and said.startswith("ray::") and "Map" in said:
-            yield int(entry.name)
-        if engine == "local" and parent == driver and "spawn_main" in said:
-            yield int(entry.name)
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, ValueError):
+                stat = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                parents[int(entry.name)] = int(stat[1])
+                command = (entry / "cmdline").read_bytes()
+                commands[int(entry.name)] = command.replace(b"\0", b" ").decode()
+    for process, command in commands.items():
+        above = process
+        while above in parents and above != driver:
+            above = parents[above]
+        ours = command.startswith("ray::") and "Map" in command
+        if above == driver and (ours if engine == "ray" else "spawn_main" in command):
+            yield process
 
 
 def begin(arguments: list[object]) -> subprocess.Popen[bytes]:
@@ -515,7 +520,7 @@ def test_parquet_files_of_a_folder_and_of_a_glob_are_one_input(
         pq.write_table(pa.table({"image": [small]}), tables / f"{name}.parquet")
     options = ("--model", starter_bundle, "--device", "cpu")
     assert run(tables, "--output", tmp_path / "1", *options) == 0
-    assert table_in(tmp_path / "1")["input"] == ["a.parquet#0", "b.parquet#0"]
+    assert table_in(tmp_path / "1")["input"] == ["a.parquet#0", "in/b.parquet#0"]
     assert run(tables / "*.parquet", "--output", tmp_path / "2", *options) == 0
     assert len(table_in(tmp_path / "2")["input"]) == 2
     (tables / "in/c.jpg").write_bytes(small)
@@ -593,7 +598,7 @@ def test_the_device_in_the_models_name_counts(
     (tmp_path / "p/a.jpg").write_bytes(small)
     out = tmp_path / "out"
     assert run(tmp_path / "p", "--output", out, "--model", f"{starter_bundle}@openvino/cpu") == 0
-    assert table_in(out)["engine"][0].startswith("OpenVINO")
+    assert table_in(out)["engine"][0].startswith("openvino")
     assert run(tmp_path / "p", "--output", out, "--model", starter_bundle, "--device", "cpu") == 2
 
 
