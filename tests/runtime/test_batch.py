@@ -120,8 +120,8 @@ def workers_of(driver: int, engine: str) -> Iterator[int]:
             with contextlib.suppress(OSError, ValueError):
                 stat = (entry / "stat").read_text().rsplit(")", 1)[1].split()
                 parents[int(entry.name)] = int(stat[1])
-                command = (entry / "cmdline").read_bytes()
-                commands[int(entry.name)] = command.replace(b"\0", b" ").decode()
+                said = (entry / "cmdline").read_bytes()
+                commands[int(entry.name)] = said.replace(b"\0", b" ").decode()
     for process, command in commands.items():
         above = process
         while above in parents and above != driver:
