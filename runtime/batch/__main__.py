@@ -22,6 +22,7 @@ from runtime.batch.store import ADDRESS, place_of
 from runtime.batch.summary import BatchSummary
 from runtime.batch.worker import Done
 from runtime.bulk.folder import check_apart
+from runtime.bulk.summary import log_failed
 from runtime.detector import LARGEST_BATCH, MOST_PASSES
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
 from runtime.faces import add_finder_options, chosen_finder
@@ -91,7 +92,8 @@ def _batch(arguments: argparse.Namespace) -> int:
     _check(arguments)
     _check_apart(arguments)
     inputs = find_inputs(arguments.input, arguments.partition, arguments.column)
-    devices = _devices(arguments)
+    # the device in the model's own name counts where none stands beside it
+    devices = [parse_source(arguments.model, one).device for one in _devices(arguments)]
     job = _job(arguments, devices)
     results = Results(arguments.output)
     results.begin(heading_of(job, inputs))
@@ -118,10 +120,7 @@ def _batch(arguments: argparse.Namespace) -> int:
         results.sweep()
     summary.seconds_now = time.perf_counter() - start
     summary.read(results)
-    for name, error in summary.first_failed:
-        logger.warning("failed: %s: %s", name, error)
-    if summary.failed > len(summary.first_failed):
-        logger.warning("failed: %d more", summary.failed - len(summary.first_failed))
+    log_failed(summary.first_failed, summary.failed)
     print(summary.json() if arguments.json else summary.text(arguments.output))
     return EXIT_FOUND_WANTING if summary.failed else EXIT_OK
 
@@ -134,7 +133,7 @@ def _run(
     if arguments.engine == "local":
         from runtime.batch.local import run_locally
 
-        yield from run_locally(job, left, devices if len({*devices}) > 1 else [""] * len(devices))
+        yield from run_locally(job, left, devices)
     else:
         from runtime.batch.on_ray import run_on_ray
 

@@ -15,6 +15,7 @@ from runtime.backends import Settings
 from runtime.batch.inputs import Inputs
 from runtime.batch.reading import Partition
 from runtime.batch.store import import_pyarrow, place_of
+from runtime.bulk.journal import differences
 from runtime.errors import ConfigError, InputError, one_line
 from runtime.files import sha256_file, shown
 from runtime.manifest import MANIFEST_NAME, read_manifest
@@ -229,16 +230,12 @@ class Results:
                 got=one_line(error),
                 action="Write to another folder",
             ) from error
-        differing = [
-            f"{name} {getattr(found, name)!r}"
-            for name in Heading.__struct_fields__
-            if getattr(found, name) != getattr(heading, name)
-        ]
+        differing = differences(found, heading)
         if differing:
             raise ConfigError(
                 where,
                 expected="the model, inputs, partitions and options of the batch to go on with",
-                got=", ".join(differing),
+                got=differing,
                 action="Go on with it as it was begun, or write to another folder",
             )
 

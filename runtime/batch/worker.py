@@ -39,7 +39,7 @@ class Worker:
 
     Args:
         job: see `Job`.
-        device: instead of the job's, where each worker has its own.
+        device: instead of the job's, where each worker has one of its own.
 
     Raises:
         ArtifactError: the model here is not the one the batch began with.
@@ -61,7 +61,6 @@ class Worker:
             finder = YuNetFaces(
                 job.yunet, least_score=job.least_score, longest_side_px=job.faces_side_px
             )
-        # a worker of several has its own; else the source, or the option beside it, has said
         meant = replace(job.model, device=device or job.model.device)
         self._detector = Detector(meant, settings=job.settings, faces=finder, refine=job.refine)
         opened = replace(meant, device=self._detector.device)

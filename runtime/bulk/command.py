@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from runtime.bulk.folder import Wanted, check_apart, run_folder
 from runtime.bulk.formats import FORMATS
 from runtime.bulk.inputs import PictureFile, find_pictures
 from runtime.bulk.journal import Heading, heading_of
-from runtime.bulk.summary import Summary
+from runtime.bulk.summary import Summary, log_failed
 from runtime.bulk.video import (
     VideoSummary,
     WantedOfVideo,
@@ -29,8 +28,6 @@ from runtime.faces import YuNetFaces
 from runtime.files import check_target, sha256_file, shown
 from runtime.picture import SUFFIXES
 from runtime.tracking import FIND_EVERY
-
-logger = logging.getLogger("starmark")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -91,10 +88,7 @@ def many(arguments: argparse.Namespace, box: Any, finder: YuNetFaces | None) -> 
     with open_detector(arguments, finder) as detector:
         heading = _heading(arguments, detector, wanted)
         summary = run_folder(detector, files, heading, wanted)
-        for name, error in summary.first_failed:
-            logger.warning("failed: %s: %s", name, error)
-        if summary.failed > len(summary.first_failed):
-            logger.warning("failed: %d more", summary.failed - len(summary.first_failed))
+        log_failed(summary.first_failed, summary.failed)
         return _say(arguments, detector, summary)
 
 

@@ -54,6 +54,15 @@ def heading_of(
     )
 
 
+def differences(found: msgspec.Struct, wanted: msgspec.Struct) -> str:
+    """What a heading says otherwise than it should, with its own values; empty where nothing."""
+    return ", ".join(
+        f"{name} {getattr(found, name)!r}"
+        for name in wanted.__struct_fields__
+        if getattr(found, name) != getattr(wanted, name)
+    )
+
+
 class Journal:
     """Rows in JSON, one a line, all those of a picture in one write.
 
@@ -169,15 +178,11 @@ class Journal:
                 got=str(error),
                 action="Remove this file, and run again without --resume",
             ) from error
-        differing = [
-            f"{name} {getattr(found, name)!r}"
-            for name in Heading.__struct_fields__
-            if getattr(found, name) != getattr(heading, name)
-        ]
+        differing = differences(found, heading)
         if differing:
             raise ConfigError(
                 shown(self.path),
                 expected="the same model, engine, input and options as the run to continue",
-                got=", ".join(differing),
+                got=differing,
                 action="Continue it as it was begun, or remove this file to begin anew",
             )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import msgspec
 from runtime.bulk.journal import Heading
 from runtime.bulk.rows import Row
 from runtime.files import json_text, write_text_whole
+
+logger = logging.getLogger("starmark")
 
 RUN_NAME = "run.json"
 
@@ -69,6 +72,14 @@ class Summary:
     def json(self, device: str, engine: str) -> str:
         """The same for machines."""
         return json_text({"device": device, "engine": engine, **asdict(self)})
+
+
+def log_failed(first_failed: Sequence[tuple[str, str]], failed: int) -> None:
+    """Name some of the pictures that failed, and count the others."""
+    for name, error in first_failed:
+        logger.warning("failed: %s: %s", name, error)
+    if failed > len(first_failed):
+        logger.warning("failed: %d more", failed - len(first_failed))
 
 
 class FinishedRun(msgspec.Struct, frozen=True, kw_only=True):

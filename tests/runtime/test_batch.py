@@ -171,8 +171,13 @@ def test_worker_killed_driver_killed_and_gone_on_with(
     for victim in victims:
         os.kill(victim, signal.SIGKILL)
     until(finished(8), driver)  # others have taken its place
+    workers = [*workers_of(driver.pid, engine)]
     driver.kill()
     driver.communicate()
+    deadline = time.monotonic() + 30  # nobody would end them later, and they hold their device
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     there = {path.name: path.stat().st_mtime_ns for path in out.glob("part-*.parquet")}
     assert 8 <= len(there) < COUNT // 25
 
@@ -621,3 +626,22 @@ def test_what_one_input_has_wrong_is_its_own_row(
     pq.write_table(pa.table({"uri": values}), path)
     assert run(path, "--output", tmp_path / "2", *options) == 1
     assert table_in(tmp_path / "2")["status"] == ["ok", "error", "error", "error"]
+
+
+def test_addresses_are_kept_whole(small: bytes) -> None:
+    """Names that an address would have to escape, and paths beside a Parquet that has one."""
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/kept/in/a b#c?d.jpg", small)
+    inputs = find_inputs("memory://kept", 10)
+    (picture,) = inputs.partitions[0].pictures()
+    assert picture.name == "in/a b#c?d.jpg"
+    assert picture.read().shape == (240, 320, 3)
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"uri": ["in/a b#c?d.jpg", "in/none.jpg"]}), sink)
+    memory.pipe("/kept/table.parquet", sink.getvalue().to_pybytes())
+    there, missing = find_inputs("memory://kept/table.parquet", 10).partitions[0].pictures()
+    assert there.read().shape == (240, 320, 3)
+    with pytest.raises(InputError, match="none.jpg: expected a whole JPEG"):
+        missing.read()
