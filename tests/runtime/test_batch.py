@@ -173,7 +173,7 @@ def test_worker_killed_driver_killed_and_gone_on_with(
     until(finished(8), driver)  # others have taken its place
     workers = [*workers_of(driver.pid, engine)]
     driver.kill()
-    driver.communicate()
+    driver.wait()  # not for its pipes: a worker that lives on holds them open
     deadline = time.monotonic() + 30  # nobody would end them later, and they hold their device
     while any(Path(f"/proc/{worker}").exists() for worker in workers):
         assert time.monotonic() < deadline
