@@ -178,6 +178,7 @@ def test_worker_killed_driver_killed_and_gone_on_with(
     while any(Path(f"/proc/{worker}").exists() for worker in workers):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    driver.communicate()
     there = {path.name: path.stat().st_mtime_ns for path in out.glob("part-*.parquet")}
     assert 8 <= len(there) < COUNT // 25
 
