@@ -30,7 +30,8 @@ from runtime.manifest import (
     file_fact,
     read_manifest,
 )
-from runtime.om_file import CONTAINERS, read_om
+from runtime.om_file import OmFile, read_om
+from runtime.om_tensors import OmTensor
 from runtime.onnx_file import read_onnx
 from runtime.source import CHECKPOINT_SUFFIXES, Source
 from runtime.weights_file import read_pickle_container, read_safetensors
@@ -90,7 +91,9 @@ def describe(path: Path) -> tuple[Facts, list[str]]:
             return _bundle(path)
         suffix = path.suffix.lower()
         if suffix == ".om":
-            return _with_file(path, "om", _om(path))
+            om = read_om(path)
+            facts, faults = _with_file(path, "om", _om(om))
+            return facts, faults + [f"{shown(path)}: not read: {one}" for one in om.unread]
         if suffix == ".onnx":
             return _with_file(path, "onnx", _onnx(path))
         if suffix == ".safetensors":
@@ -151,29 +154,42 @@ def _beside(path: Path, sha256: str) -> tuple[str, list[str]]:
     return f"one beside it, which {said}", [f"{shown(path)}: its manifest {said}: {MISMATCH}"]
 
 
-def _om(path: Path) -> Facts:
-    om = read_om(path)
+def _om(om: OmFile) -> Facts:
     named = ("soc_version", "atc_version", "atc_cmdline", "framework_type")
     sizes = ("memory_size", "weight_size", "stream_num", "event_num")
     facts: Facts = {
-        "path": path,
+        "path": om.path,
         "bytes": om.bytes,
         "name": om.name,
         "model_type": om.kind,
         "models": om.model_num,
         "dynamic_shapes": om.is_dynamic,
         **{key: getattr(om, key) for key in (*named, *sizes)},
+        "inputs": [_tensor(one) for one in om.inputs],
+        "outputs": [_tensor(one) for one in om.outputs],
+        **({"gears": list(om.tensors.gears)} if om.tensors.gears else {}),
         "ir_version": om.ir_version,
         "platform_version": om.platform_version,
+        "layout": om.age,
+        **({"encrypted": True} if om.is_encrypted else {}),
         "partitions": [asdict(one) for one in om.partitions],
         "attributes": {k: v for k, v in om.attributes.items() if k not in (*named, *sizes)},
-        "other_attributes": list(om.other_attributes),
+        "other_attributes": list(om.models[0].other_attributes) if om.models else [],
     }
-    if om.modeltype in CONTAINERS:
-        facts["note"] = f"a container of models ({om.kind}): its header alone was read"
-    elif om.model_num > 1:
+    if om.model_num > 1:
         facts["note"] = f"partitions and attributes are those of the first of {om.model_num} models"
+        facts["further_models"] = [
+            {"name": one.name, "partitions": [f"{p.type} {p.size}" for p in one.partitions]}
+            for one in om.models[1:]
+        ]
+    if om.unread:
+        facts["unread"] = list(om.unread)
     return facts
+
+
+def _tensor(tensor: OmTensor) -> Facts:
+    facts = asdict(tensor) | {"dims": list(tensor.dims)}
+    return {key: value for key, value in facts.items() if value is not None}
 
 
 def _onnx(path: Path) -> Facts:

@@ -1,32 +1,36 @@
-"""What an .om file says about itself, read without CANN and without trusting a byte of it.
+"""The facts an .om file holds about itself, read without CANN and without trusting a byte of it.
 
-An .om is a header of 256 bytes, a table of partitions, and the partitions one after another. One
-of them, MODEL_DEF, is a protobuf whose attributes name the chip, the converter and the sizes.
+An .om is a header of 256 bytes and then, for each model in it, a table of partitions and the
+partitions one after another. One of them, MODEL_DEF, is a protobuf whose attributes name the chip,
+the converter and the sizes.
 
-Source: Huawei's open graph engine (ge): framework_types_internal.h, om_file_helper.cc and
-model_parser_base.cc; for the layout of 2021, graphengine's framework/common/types.h.
+Files of three ages are read: today's; those of 2021, whose tables have entries of 12 bytes; and
+those of early 2020, whose header does not count its models.
+
+Source: Huawei's open graph engine (ge), inc/framework/common/framework_types_internal.h,
+om_file_helper.cc and model_parser_base.cc, for today's files; graphengine's
+inc/framework/common/types.h for the older ones (March 2020; model_num since December 2020) [V].
 """
 
 from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from runtime.errors import ArtifactError
 from runtime.file_kind import HEAD_BYTES, no_file, seems_to_be
 from runtime.files import shown
 from runtime.model_def import ModelDef, Scalar, read_model_def
+from runtime.om_tensors import OmTensor, OmTensors, read_graph, read_inout_info
 from runtime.wire_format import FileBytes, WireError
 
 MAGIC = b"IMOD"
 HEADER_BYTES = 256
 MODEL_TYPES = {0: "IR", 1: "standard", 2: "tiny", 3: "flow", 4: "lite", 5: "bundle"}
-# Containers of other models: only their headers are read here.
-CONTAINERS = (3, 4, 5)
-MODEL_DEF = 0
 PARTITIONS = {
     0: "MODEL_DEF",
     1: "WEIGHTS_DATA",
@@ -35,21 +39,34 @@ PARTITIONS = {
     4: "CUST_AICPU_KERNELS",
     5: "SO_BINS",
     6: "FLOW_MODEL",
+    7: "FLOW_SUBMODEL",
     8: "MODEL_INOUT_INFO",
     9: "STATIC_TASK_DESC",
     10: "DYNAMIC_TASK_DESC",
     11: "TASK_PARAM",
     12: "TILING_DATA",
-    24: "BUNDLE",
+    20: "PRE_MODEL_DESC",
+    21: "PRE_MODEL_SQE",
+    22: "PRE_MODEL_DESC_EXTEND",
+    23: "PRE_MODEL_ARGS",
+    24: "BUNDLE_MODEL_INFO",
     26: "CUSTOM_OPS",
 }
+MODEL_DEF, INOUT_INFO = PARTITIONS[0], PARTITIONS[8]
+# kFwkTypeToStr: the attribute is text in every file that atc writes [V: ge_generator.cc,
+# SetOmSystemInfo; a file of CANN 8.0]
+FRAMEWORKS = {0: "Caffe", 1: "MindSpore", 3: "TensorFlow", 5: "Onnx"}
 # Far above what a converter writes; what has more is damaged.
-MOST_PARTITIONS = 1024
+MOST_PARTITIONS = 4096
+MOST_MODELS = 4096
 
-# magic .. platform_version, as in the table of the header; the rest stands apart, for the layout
-# of 2021 has none of it
-_HEADER = struct.Struct("<4sII64sI4B32sI32sII20sB3xQBB62x")
-_NEW_ENTRY = struct.Struct("<I4xQQ")
+Age = Literal["today", "2021", "2020"]
+
+# magic .. userdefineinfo and om_ir_version, which have stayed; the rest depends on the age
+_FIXED = struct.Struct("<4sII64sI4B32sI32sI")
+_MODEL_NUM_AT, _LENGTH_AT, _DYNAMIC_AT = 156, 184, 193
+_VERSION_BYTES = 20
+_ENTRY = struct.Struct("<I4xQQ")
 _OLD_ENTRY = struct.Struct("<III")
 
 
@@ -63,73 +80,114 @@ class Partition:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OmModel:
+    """One model of a file.
+
+    Attributes:
+        name: of its graph.
+        partitions: in the file's order.
+        attributes: all that are one text or number.
+        other_attributes: names of those that are lists, tensors or very long.
+    """
+
+    name: str
+    partitions: tuple[Partition, ...]
+    attributes: dict[str, Scalar]
+    other_attributes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class OmFile:
-    """An .om file's own words.
+    """The facts in an .om file. Where it holds several models, they are the first one's.
 
     Attributes:
         path: where it lies.
         bytes: size of the file.
+        age: of its layout.
         name: of the graph.
-        soc_version: the chip it was converted for; empty where it does not say.
-        atc_version: of the converter; empty where it does not say.
-        atc_cmdline: the converter's command line; empty where it does not say.
-        framework_type: 5 for ONNX; None where it does not say.
-        memory_size: bytes of memory it works in; None where it does not say.
-        weight_size: bytes of weights; None where it does not say.
-        stream_num: streams it runs on; None where it does not say.
-        event_num: events it waits for; None where it does not say.
+        soc_version: the chip it was converted for; empty where the file names none, as those of
+            CANN before 8.0 do.
+        atc_version: of the converter, CANN's internal number; empty where the file has none.
+        atc_cmdline: the converter's command line; likewise.
+        framework_type: "Onnx" and the like; likewise.
+        memory_size: bytes of memory it works in; None where the file does not give it.
+        weight_size: bytes of weights; likewise.
+        stream_num: streams it runs on; likewise.
+        event_num: events it waits for; likewise.
         is_dynamic: whether its shapes are only known when it runs.
+        is_encrypted: whether its header is marked so. GE's loader does not look at the mark [V].
         ir_version: of the graph's form.
         platform_version: of the chip's description.
-        model_num: models in the file; where there are several, this is about the first.
-        modeltype: see `MODEL_TYPES`.
-        partitions: in the file's order; empty for containers of other models.
-        attributes: all of the model's attributes that are one text or number.
-        other_attributes: names of those that are lists, tensors or very long.
+        model_num: models in the file, as its header counts them.
+        kind: see `MODEL_TYPES`.
+        tensors: inputs, outputs and gears; empty where the file does not describe them.
+        models: each model that could be read, the first included.
+        unread: what could not be read, or contradicts the rest, a sentence each.
     """
 
     path: Path
     bytes: int
+    age: Age
     name: str
     soc_version: str
     atc_version: str
     atc_cmdline: str
-    framework_type: int | None
+    framework_type: str
     memory_size: int | None
     weight_size: int | None
     stream_num: int | None
     event_num: int | None
     is_dynamic: bool
+    is_encrypted: bool
     ir_version: int
     platform_version: str
     model_num: int
-    modeltype: int
-    partitions: tuple[Partition, ...]
-    attributes: dict[str, Scalar]
-    other_attributes: tuple[str, ...]
+    kind: str
+    tensors: OmTensors
+    models: tuple[OmModel, ...]
+    unread: tuple[str, ...]
 
     @property
-    def kind(self) -> str:
-        """The model type's name."""
-        return MODEL_TYPES[self.modeltype]
+    def partitions(self) -> tuple[Partition, ...]:
+        """Of the first model."""
+        return self.models[0].partitions if self.models else ()
+
+    @property
+    def attributes(self) -> dict[str, Scalar]:
+        """Of the first model."""
+        return self.models[0].attributes if self.models else {}
+
+    @property
+    def inputs(self) -> tuple[OmTensor, ...]:
+        """Of the model, a hidden gear input included."""
+        return self.tensors.inputs
+
+    @property
+    def outputs(self) -> tuple[OmTensor, ...]:
+        """Of the model."""
+        return self.tensors.outputs
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Header:
     name: str
-    modeltype: int
+    kind: str
     ir_version: int
     model_num: int
     platform_version: str
     is_dynamic: bool
-    new_layout: bool
+    is_encrypted: bool
+    age: Age
 
 
 def read_om(path: Path) -> OmFile:
-    """Read header, partition table and model attributes; weights and graph are stepped over.
+    """Read header, partition tables and model attributes; weights are stepped over.
+
+    A file that is an .om as long as its header promises is never refused: what else cannot be read
+    stands in `OmFile.unread`, because the loader, not this reader, decides what runs.
 
     Raises:
-        ArtifactError: not there, not an .om, encrypted, truncated or damaged.
+        ArtifactError: not there, not an .om, truncated, or something was appended.
     """
     try:
         absent = no_file(path)
@@ -148,14 +206,38 @@ def read_om_from(path: Path, file: BinaryIO, size: int) -> OmFile:
         ArtifactError: as `read_om`.
     """
     data = FileBytes(file, size)
-    try:
-        return _read(path, data)
-    except WireError as error:
-        raise refused(path, f"damage: {error}") from error
+    unread: list[str] = []
+    header = _read_header(path, data, unread)
+    models, definitions = _read_models(data, header, unread)
+    first = definitions[0] if definitions else ModelDef(name="", values={}, others=())
+    facts = _Facts(first.scalars, unread)
+    return OmFile(
+        path=path,
+        bytes=size,
+        age=header.age,
+        name=first.name or header.name,
+        soc_version=facts.text("soc_version"),
+        atc_version=facts.text("atc_version"),
+        atc_cmdline=facts.text("atc_cmdline"),
+        framework_type=facts.framework(),
+        memory_size=facts.number("memory_size"),
+        weight_size=facts.number("weight_size"),
+        stream_num=facts.number("stream_num"),
+        event_num=facts.number("event_num"),
+        is_dynamic=header.is_dynamic,
+        is_encrypted=header.is_encrypted,
+        ir_version=header.ir_version,
+        platform_version=header.platform_version,
+        model_num=header.model_num,
+        kind=header.kind,
+        tensors=_tensors(data, models, first, unread),
+        models=models,
+        unread=tuple(unread),
+    )
 
 
 def refused(path: Path, got: str, expected: str = "", action: str = "") -> ArtifactError:
-    """The error for a file that is no .om that can be read."""
+    """The error for a file that is no whole .om."""
     return ArtifactError(
         shown(path),
         expected=expected or "an .om file as atc writes it",
@@ -164,119 +246,163 @@ def refused(path: Path, got: str, expected: str = "", action: str = "") -> Artif
     )
 
 
-def _read(path: Path, data: FileBytes) -> OmFile:
-    header = _read_header(path, data)
-    partitions: tuple[Partition, ...] = ()
-    model = ModelDef(name="", scalars={}, others=())
-    if header.modeltype not in CONTAINERS:
-        partitions = _read_table(data, new_layout=header.new_layout)
-        definitions = [one for one in partitions if one.type == PARTITIONS[MODEL_DEF]]
-        if len(definitions) != 1:
-            raise WireError(f"{len(definitions)} partitions MODEL_DEF where there must be 1")
-        model = read_model_def(data, definitions[0].offset, definitions[0].size)
-    scalars = model.scalars
-    return OmFile(
-        path=path,
-        bytes=data.size,
-        name=model.name or header.name,
-        soc_version=_text(scalars, "soc_version"),
-        atc_version=_text(scalars, "atc_version"),
-        atc_cmdline=_text(scalars, "atc_cmdline"),
-        framework_type=_number(scalars, "framework_type"),
-        memory_size=_number(scalars, "memory_size"),
-        weight_size=_number(scalars, "weight_size"),
-        stream_num=_number(scalars, "stream_num"),
-        event_num=_number(scalars, "event_num"),
-        is_dynamic=header.is_dynamic,
-        ir_version=header.ir_version,
-        platform_version=header.platform_version,
-        model_num=header.model_num,
-        modeltype=header.modeltype,
-        partitions=partitions,
-        attributes=scalars,
-        other_attributes=model.others,
-    )
+class _Facts:
+    """The attributes that are facts of their own; one of another type than atc's is unknown."""
+
+    def __init__(self, scalars: dict[str, Scalar], unread: list[str]) -> None:
+        self._scalars, self._unread = scalars, unread
+
+    def text(self, key: str) -> str:
+        value = self._scalars.get(key, "")
+        return value if isinstance(value, str) else self._unknown(key, value)
+
+    def number(self, key: str) -> int | None:
+        value = self._scalars.get(key)
+        if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+            return value
+        self._unknown(key, value)
+        return None
+
+    def framework(self) -> str:
+        value = self._scalars.get("framework_type", "")
+        if isinstance(value, int) and value in FRAMEWORKS and not isinstance(value, bool):
+            return FRAMEWORKS[value]
+        return self.text("framework_type")
+
+    def _unknown(self, key: str, value: Scalar) -> str:
+        self._unread.append(f"attribute {key} is {value!r:.60}, of another type than atc writes")
+        return ""
 
 
-def _text(scalars: dict[str, Scalar], key: str) -> str:
-    value = scalars.get(key, "")
-    if not isinstance(value, str):
-        raise WireError(f"attribute {key} = {value!r}, which must be text")
-    return value
-
-
-def _number(scalars: dict[str, Scalar], key: str) -> int | None:
-    value = scalars.get(key)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-        raise WireError(f"attribute {key} = {value!r:.60}, which must be a whole number")
-    return value
-
-
-def _read_header(path: Path, data: FileBytes) -> _Header:
+def _read_header(path: Path, data: FileBytes, unread: list[str]) -> _Header:
     head = data.read(0, min(HEAD_BYTES, data.size))
     if head[: len(MAGIC)] != MAGIC:
         raise refused(path, seems_to_be(head), action="Name the .om file itself")
     if len(head) < HEADER_BYTES:
-        raise WireError(f"{data.size} bytes: the header alone has {HEADER_BYTES}")
-    fields = _HEADER.unpack(head[:HEADER_BYTES])
-    _, headsize, _, _, length, encrypted, _, modeltype, _, name, _, _, *rest = fields
-    ir_version, model_num, platform_version, _, model_length, _, is_dynamic = rest
-    if headsize != HEADER_BYTES:
-        raise WireError(f"a header that says it has {headsize} bytes instead of {HEADER_BYTES}")
-    if encrypted:
         raise refused(
-            path,
-            "an encrypted one" if encrypted == 1 else f"encryption flag {encrypted}",
-            "an .om that is not encrypted",
-            "Use the model as atc wrote it, before it was encrypted",
+            path, f"{data.size}: it is truncated", f"more than the header's {HEADER_BYTES} bytes"
         )
+    fields = _FIXED.unpack_from(head)
+    _, headsize, _, _, length, encrypted, _, modeltype, _, name, _, _, ir_version = fields
+    (model_num,) = struct.unpack_from("<I", head, _MODEL_NUM_AT)
+    (model_length,) = struct.unpack_from("<Q", head, _LENGTH_AT)
+    age: Age = "today" if model_length else "2021"
+    version_at = _MODEL_NUM_AT + 4
+    # text where the count should be: before December 2020 there was none
+    if model_num > MOST_MODELS and 0x20 < head[_MODEL_NUM_AT] < 0x7F and not model_length:
+        age, model_num, version_at = "2020", 1, _MODEL_NUM_AT
+    # what the loader itself checks, and refuses with 145006 [V: model_parser_base.cc]
+    declared = HEADER_BYTES + (model_length or length)
+    if data.size != declared:
+        how = "it is truncated" if data.size < declared else "something was appended"
+        raise refused(path, f"{data.size}: {how}", f"{declared} bytes, as its header says")
+    if headsize != HEADER_BYTES:
+        unread.append(f"the header gives its own size as {headsize}, not {HEADER_BYTES}")
     if modeltype not in MODEL_TYPES:
-        raise WireError(f"model type {modeltype}, where 0 to {max(MODEL_TYPES)} are known")
-    _check_length(path, data.size, HEADER_BYTES + (model_length or length))
+        unread.append(f"model type {modeltype} is unknown; {max(MODEL_TYPES)} is the highest known")
     return _Header(
         name=_c_string(name),
-        modeltype=modeltype,
+        kind=MODEL_TYPES.get(modeltype, f"type {modeltype}"),
         ir_version=ir_version,
-        model_num=model_num,
-        platform_version=_c_string(platform_version),
-        is_dynamic=bool(is_dynamic),
-        new_layout=model_length != 0,
+        model_num=model_num or 1,
+        platform_version=_c_string(head[version_at : version_at + _VERSION_BYTES]),
+        # the older layouts have no such mark; gears are not dynamic [V: model_helper.cc]
+        is_dynamic=age == "today" and bool(head[_DYNAMIC_AT]),
+        is_encrypted=bool(encrypted),
+        age=age,
     )
 
 
-def _check_length(path: Path, size: int, declared: int) -> None:
-    # what the loader itself checks first, and refuses with 145006
-    if size != declared:
-        how = "it is truncated" if size < declared else "something was appended"
-        raise refused(path, f"{size}: {how}", f"{declared} bytes, as its header says")
+def _read_models(
+    data: FileBytes, header: _Header, unread: list[str]
+) -> tuple[tuple[OmModel, ...], list[ModelDef]]:
+    """Every model's table, and its MODEL_DEF; the tables follow one another as the loader has it.
+
+    Source: ge, OmFileLoadHelper::LoadModelPartitionTable [V].
+    """
+    models: list[OmModel] = []
+    definitions: list[ModelDef] = []
+    at = HEADER_BYTES
+    wide = header.age == "today" or header.kind == MODEL_TYPES[3]
+    for index in range(header.model_num):
+        which = f"model {index + 1} of {header.model_num}: " if header.model_num > 1 else ""
+        if index == MOST_MODELS:
+            unread.append(f"the header counts {header.model_num:,} models; {index:,} were read")
+            break
+        try:
+            partitions, at = _read_table(data, at, wide, unread, which)
+        except WireError as error:
+            unread.append(f"{which}{error}")
+            return tuple(models), definitions
+        definition = _read_definition(data, partitions, unread, which)
+        definitions.append(definition)
+        models.append(
+            OmModel(
+                name=definition.name,
+                partitions=partitions,
+                attributes=definition.scalars,
+                other_attributes=tuple(
+                    [k for k, v in definition.values.items() if isinstance(v, tuple)]
+                    + list(definition.others)
+                ),
+            )
+        )
+    if at != data.size:
+        unread.append(f"{data.size - at:,} bytes follow the last partition")
+    return tuple(models), definitions
 
 
-def _read_table(data: FileBytes, *, new_layout: bool) -> tuple[Partition, ...]:
-    """The first model's table, every entry inside the file and none over another."""
-    entry, at = (_NEW_ENTRY, HEADER_BYTES + 8) if new_layout else (_OLD_ENTRY, HEADER_BYTES + 4)
-    (count,) = struct.unpack("<I", data.read(HEADER_BYTES, 4))
+def _read_table(
+    data: FileBytes, start: int, wide: bool, unread: list[str], which: str
+) -> tuple[tuple[Partition, ...], int]:
+    """One model's table; gives its partitions and where the last one ends."""
+    entry, begin = (_ENTRY, start + 8) if wide else (_OLD_ENTRY, start + 4)
+    (count,) = struct.unpack("<I", data.read(start, 4))
     if not 1 <= count <= MOST_PARTITIONS:
         raise WireError(f"a table of {count} partitions, where 1 to {MOST_PARTITIONS} are possible")
-    base = at + count * entry.size
-    if base > data.size:
+    at = begin + count * entry.size
+    if at > data.size:
         raise WireError(f"a table of {count} partitions that ends after the file")
+    base, moved = at, False
     partitions: list[Partition] = []
-    following = 0
-    for index, (kind, offset, size) in enumerate(entry.iter_unpack(data.read(at, base - at))):
+    for index, (kind, offset, size) in enumerate(entry.iter_unpack(data.read(begin, at - begin))):
         name = PARTITIONS.get(kind, f"type {kind}")
-        if offset != following:
+        if at + size > data.size:
             raise WireError(
-                f"partition {index} ({name}) at offset {offset}, where the one before ends"
-                f" at {following}"
+                f"partition {index} ({name}) of {size} bytes, where {data.size - at} are left"
             )
-        following = offset + size
-        if base + following > data.size:
-            raise WireError(
-                f"partition {index} ({name}) of {size} bytes, where"
-                f" {data.size - base - offset} are left"
-            )
-        partitions.append(Partition(type=name, offset=base + offset, size=size))
-    return tuple(partitions)
+        moved = moved or offset != at - base
+        partitions.append(Partition(type=name, offset=at, size=size))
+        at += size
+    if moved:
+        unread.append(f"{which}the table's offsets are not where its sizes put the partitions")
+    return tuple(partitions), at
+
+
+def _read_definition(
+    data: FileBytes, partitions: Sequence[Partition], unread: list[str], which: str
+) -> ModelDef:
+    found = [one for one in partitions if one.type == MODEL_DEF]
+    try:
+        if len(found) != 1:
+            raise WireError(f"{len(found)} partitions {MODEL_DEF} where there must be 1")
+        return read_model_def(data, found[0].offset, found[0].size)
+    except WireError as error:
+        unread.append(f"{which}{MODEL_DEF}: {error}")
+        return ModelDef(name="", values={}, others=())
+
+
+def _tensors(
+    data: FileBytes, models: Sequence[OmModel], first: ModelDef, unread: list[str]
+) -> OmTensors:
+    described = [one for one in models[0].partitions if one.type == INOUT_INFO] if models else []
+    try:
+        if described:
+            return read_inout_info(data, described[0].offset, described[0].size)
+        return read_graph(data, first)
+    except WireError as error:
+        unread.append(f"inputs and outputs: {error}")
+        return OmTensors()
 
 
 def _c_string(raw: bytes) -> str:

@@ -49,7 +49,7 @@ class Field(NamedTuple):
     @property
     def signed(self) -> int:
         """A varint as protobuf's int64."""
-        return self.value - (1 << 64) if self.value >> 63 else self.value
+        return as_signed(self.value)
 
     def expect(self, wire: int) -> Field:
         """Give the field if it is of that wire type.
@@ -63,6 +63,11 @@ class Field(NamedTuple):
                 f" before byte {self.start}"
             )
         return self
+
+
+def as_signed(value: int) -> int:
+    """An unsigned 64-bit value as protobuf's int64."""
+    return value - (1 << 64) if value >> 63 else value
 
 
 class FileBytes:
@@ -135,6 +140,17 @@ class FileBytes:
             value = 0 if wire == BYTES else int.from_bytes(self.read(at, size), "little")
             yield Field(number, wire, value, at, size)
             at += size
+
+    def varints(self, start: int, end: int) -> Iterator[int]:
+        """Packed varints, as protobuf's int64.
+
+        Raises:
+            WireError: one is cut off, or of more than 64 bits.
+        """
+        at = start
+        while at < end:
+            value, at = self._varint(at, end)
+            yield as_signed(value)
 
     def _varint(self, at: int, end: int) -> tuple[int, int]:
         """Give an unsigned varint and the position after it."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from cann.om_writer import write_om
+from cann.om_writer import INOUT_INFO, Age, inout_info, write_om
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
@@ -57,7 +57,7 @@ def write_small(
     atc_version: str = "8.5.0.simulated",
     memory_bytes: int = 1 << 20,
     keep_fp32: tuple[str, ...] = (),
-    old_layout: bool = False,
+    age: Age = "today",
 ) -> Path:
     """Write the small model, and say where."""
     largest = max(gears, default=batch)
@@ -66,7 +66,7 @@ def write_small(
     if aipp is not None:
         image |= {"dims": [first, SIZE, SIZE, 3], "dtype": UINT8, "format": 1}
     shapes = {"conv:0:maps": [largest, 2, SIZE, SIZE], "pool:0:mean": [largest, 2, 1, 1]}
-    payload = {
+    payload: dict[str, Any] = {
         "inputs": [image, GEARS_INPUT] if gears else [image],
         "outputs": [
             {"name": name, "dims": dims, "dtype": dtype, "format": 2}
@@ -78,6 +78,12 @@ def write_small(
         "aipp": aipp,
         "opset": 13,
     }
+    # the older layouts have no such partition
+    described = (
+        {INOUT_INFO: inout_info(payload["inputs"], payload["outputs"], gears)}
+        if age == "today"
+        else {}
+    )
     write_om(
         path,
         name="small",
@@ -85,14 +91,14 @@ def write_small(
             "soc_version": soc,
             "atc_version": atc_version,
             "atc_cmdline": "atc (simulated)",
-            "framework_type": 5,
+            "framework_type": "Onnx",
             "memory_size": memory_bytes,
             "weight_size": 4096,
             "stream_num": 1,
             "event_num": 0,
             "simulator": json.dumps(payload),
         },
-        partitions={1: graph("N" if gears else batch)},
-        old_layout=old_layout,
+        partitions={1: graph("N" if gears else batch), **described},
+        age=age,
     )
     return path

@@ -214,7 +214,7 @@ def test_a_damaged_file_is_a_code(npu: Control, tmp_path: Path, rng: np.random.G
 def test_the_layout_of_2021_is_read(npu: Control, tmp_path: Path) -> None:
     """Entries of 12 bytes, and the length in 32 bits."""
     good(npu.acl.init())
-    path = write_small(tmp_path / "old.om", old_layout=True)
+    path = write_small(tmp_path / "old.om", age="2021")
     assert npu.acl.mdl.query_size(str(path)) == (1 << 20, 4096, 0)
 
 

@@ -304,7 +304,7 @@ def test_mode_6_and_display_model_info_show_the_same_block() -> None:
     assert shown.status == 0
     assert block(built) == block(shown)
     assert len(block(shown)) == 4
-    assert "soc_version[Ascend910B3], framework_type[5]." in shown.out
+    assert "soc_version[Ascend910B3], framework_type[Onnx]." in shown.out
     assert f"Original Atc command line: atc {' '.join(conversion())}" in shown.out
 
 

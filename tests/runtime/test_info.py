@@ -16,6 +16,7 @@ import onnx
 import pytest
 from builders import ROOT, STARTER
 from cann.om_writer import write_om
+from cann.small_models import write_small
 from onnx import TensorProto, helper
 
 from runtime import info
@@ -158,18 +159,38 @@ def test_om_says_what_it_was_converted_for(
     assert found["manifest"] == "none beside it"
 
 
-def test_container_and_several_models_are_marked(
+def test_om_names_its_inputs_and_outputs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What was not read is said."""
-    container = make_om(tmp_path / "c.om", model_type=5)
-    several = make_om(tmp_path / "s.om")
+    """With dtype, dims and bytes, as text and as JSON."""
+    path = write_small(tmp_path / "m.om", gears=(2, 6), dtype=1)
+    found = as_json(capsys, path)
+    assert info_main(path) == 0
+    text = capsys.readouterr().out
+
+    assert found["inputs"][0] == {
+        "name": "image", "dtype": "float16", "dims": [-1, 3, 8, 8], "format": "NCHW", "bytes": 384,
+    }  # fmt: skip
+    assert [one["name"] for one in found["outputs"]] == ["conv:0:maps", "pool:0:mean"]
+    assert found["gears"] == [2, 6]
+    assert found["framework_type"] == "Onnx"
+    assert "name conv:0:maps, dtype float16, dims [6, 2, 8, 8]" in text
+
+
+def test_what_could_not_be_read_is_a_fault(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The rest is shown, the fault is named, and the exit code is not 0."""
+    several = make_om(tmp_path / "s.om", model_type=5)
     content = bytearray(several.read_bytes())
     content[156] = 3
     several.write_bytes(content)
+    found = as_json(capsys, several, code=1)
 
-    assert as_json(capsys, container)["note"].startswith("a container of models (bundle)")
-    assert "the first of 3 models" in as_json(capsys, several)["note"]
+    assert (found["model_type"], found["soc_version"]) == ("bundle", SOC)
+    assert "the first of 3 models" in found["note"]
+    assert found["unread"][0].startswith("model 2 of 3: ")
+    assert f"{several}: not read: model 2 of 3: " in caplog.text
 
 
 def test_bundle_says_what_its_rewrites_changed(

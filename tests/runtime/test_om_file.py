@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cann.om_writer import Scalar, delimited, header, model_def, table, varint, write_om
+from cann.om_writer import Age, Scalar, delimited, header, model_def, table, varint, write_om
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,10 +22,10 @@ from runtime.om_file import OmFile, read_om, read_om_from
 
 ATTRIBUTES: dict[str, Scalar] = {
     "soc_version": "Ascend910B3",
-    "arch_type": 2201,
+    "arch_type": "2",
     "atc_version": "8.5.0.simulated",
     "atc_cmdline": "atc --model=model.onnx --framework=5 --soc_version=Ascend910B3",
-    "framework_type": 5,
+    "framework_type": "Onnx",
     "memory_size": 9_000_000_000,
     "weight_size": 5_242_880,
     "stream_num": 1,
@@ -82,10 +82,13 @@ def patched(content: bytes, at: int, form: str, *values: int) -> bytes:
     return bytes(changed)
 
 
-@pytest.mark.parametrize("old_layout", [False, True])
-def test_both_layouts_say_the_same(tmp_path: Path, old_layout: bool) -> None:
-    """Entries of 24 bytes, and of 12 as in 2021."""
-    content = om_bytes(tmp_path, name="starmark_" + "x" * 40, old_layout=old_layout)
+AGES: tuple[Age, ...] = ("today", "2021", "2020")
+
+
+@pytest.mark.parametrize("age", AGES)
+def test_layouts_of_three_ages_hold_the_same(tmp_path: Path, age: Age) -> None:
+    """Entries of 24 bytes, and of 12 as in 2021; in 2020 nothing counts the models."""
+    content = om_bytes(tmp_path, name="starmark_" + "x" * 40, age=age)
     om = read_om(tmp_path / "made.om")
 
     assert (om.path, om.bytes) == (tmp_path / "made.om", len(content))
@@ -93,11 +96,13 @@ def test_both_layouts_say_the_same(tmp_path: Path, old_layout: bool) -> None:
     assert om.soc_version == "Ascend910B3"
     assert om.atc_version == "8.5.0.simulated"
     assert om.atc_cmdline == ATTRIBUTES["atc_cmdline"]
-    assert (om.framework_type, om.stream_num, om.event_num) == (5, 1, 0)
+    assert (om.framework_type, om.stream_num, om.event_num) == ("Onnx", 1, 0)
     assert (om.memory_size, om.weight_size) == (9_000_000_000, 5_242_880)
-    assert (om.model_num, om.kind, om.is_dynamic) == (1, "IR", False)
+    assert (om.age, om.model_num, om.kind, om.is_dynamic) == (age, 1, "IR", False)
+    assert (om.ir_version, om.platform_version) == (2, "1.11.z.0")
     assert om.attributes == ATTRIBUTES
-    assert om.other_attributes == ()
+    assert om.models[0].other_attributes == ()
+    assert om.unread == ()
     assert [one.type for one in om.partitions] == ["MODEL_DEF", "WEIGHTS_DATA", "TBE_KERNELS"]
     weights = om.partitions[1]
     assert content[weights.offset : weights.offset + weights.size] == b"weights " * 16
@@ -122,7 +127,9 @@ def test_every_scalar_comes_back(attributes: dict[str, Scalar], graph: bytes) ->
 
     assert om.attributes == attributes
     assert [type(one) for one in om.attributes.values()] == [type(v) for v in attributes.values()]
-    assert (om.soc_version, om.framework_type) == ("", None)
+    assert (om.soc_version, om.framework_type) == ("", "")
+    # unless it begins like a graph, what the graph holds is nobody's business here
+    assert all(one.startswith("inputs and outputs: ") for one in om.unread)
 
 
 def test_last_of_equal_keys_counts() -> None:
@@ -138,10 +145,10 @@ def test_last_of_equal_keys_counts() -> None:
 
 def test_what_is_no_scalar_is_named() -> None:
     """Lists, tensors, and texts longer than anybody wants to read."""
-    listed = delimited(11, delimited(1, b"om_info_list") + delimited(2, delimited(1, b"\x18\x01")))
+    listed = delimited(11, delimited(1, b"om_info_list") + delimited(2, delimited(1, b"\x38\x01")))
     om = read(with_model_def(listed + model_def("m", {"long": "x" * (2**20 + 1), "i": 1})))
 
-    assert om.other_attributes == ("om_info_list", "long")
+    assert om.models[0].other_attributes == ("om_info_list", "long")
     assert om.attributes == {"i": 1}
 
 
@@ -159,29 +166,64 @@ def test_bytes_that_are_no_text_stay_visible() -> None:
 def test_header_says_whether_shapes_are_dynamic(tmp_path: Path) -> None:
     """`is_unknow_model`; the layout of 2021 has no such field."""
     assert read(om_bytes(tmp_path, is_dynamic=True)).is_dynamic is True
-    assert read(om_bytes(tmp_path, is_dynamic=True, old_layout=True)).is_dynamic is False
+    assert read(om_bytes(tmp_path, is_dynamic=True, age="2021")).is_dynamic is False
 
 
-def test_first_of_several_models_is_read(tmp_path: Path) -> None:
-    """Further tables follow the first model's parts; the number says that they do."""
-    content = om_bytes(tmp_path)
-    second = content[256:]
-    both = header("starmark", 2 * len(second)) + second + second
-    om = read(patched(both, 156, "<I", 2))
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("Onnx", "Onnx"),
+        ("Caffe", "Caffe"),
+        (5, "Onnx"),
+        (3, "TensorFlow"),
+        ("5", "5"),
+        (0, "Caffe"),
+    ],
+)
+def test_framework_is_named_whatever_its_type(value: Scalar, name: str) -> None:
+    """Text in every real file; a number in files that only this project ever made."""
+    assert read(with_model_def(model_def("m", {"framework_type": value}))).framework_type == name
 
-    assert (om.model_num, om.soc_version) == (2, "Ascend910B3")
-    assert len(om.partitions) == 3
+
+@pytest.mark.parametrize("value", [7, True, 5.0])
+def test_unknown_framework_is_unknown(value: Scalar) -> None:
+    """It only informs: no reason to refuse a file."""
+    om = read(with_model_def(model_def("m", {"framework_type": value, "stream_num": 3})))
+
+    assert (om.framework_type, om.stream_num) == ("", 3)
+    assert len(om.unread) == 1
+
+
+def test_every_model_of_a_file_is_read(tmp_path: Path) -> None:
+    """Further tables follow the first model's parts."""
+    first = om_bytes(tmp_path)[256:]
+    second = om_bytes(tmp_path, name="branch", partitions={3: b"more kernels"})[256:]
+    om = read(header("starmark", len(first + second), models=2) + first + second)
+
+    assert (om.model_num, om.soc_version, om.name) == (2, "Ascend910B3", "starmark")
+    assert [one.name for one in om.models] == ["starmark", "branch"]
+    assert [len(one.partitions) for one in om.models] == [3, 2]
+    kernels = om.models[1].partitions[-1]
+    assert kernels.offset + kernels.size == om.bytes
+    assert om.unread == ()
+
+
+def test_fewer_models_than_the_header_counts_is_said(tmp_path: Path) -> None:
+    """What is there is given."""
+    om = read(patched(om_bytes(tmp_path), 156, "<I", 3))
+
+    assert (om.soc_version, len(om.models)) == ("Ascend910B3", 1)
+    assert om.unread[0].startswith("model 2 of 3: ")
 
 
 @pytest.mark.parametrize(("model_type", "kind"), [(3, "flow"), (4, "lite"), (5, "bundle")])
-def test_container_is_marked_and_not_interpreted(
+def test_container_is_named_and_its_parts_are_listed(
     tmp_path: Path, model_type: int, kind: str
 ) -> None:
-    """Its body is not the one this reader knows."""
-    content = om_bytes(tmp_path, model_type=model_type)
-    om = read(content[:256] + bytes(len(content) - 256))
+    """GE lays them out as any other file."""
+    om = read(om_bytes(tmp_path, model_type=model_type))
 
-    assert (om.kind, om.name, om.partitions, om.attributes) == (kind, "starmark", (), {})
+    assert (om.kind, om.name, len(om.partitions)) == (kind, "starmark", 3)
 
 
 FOREIGN = {
@@ -213,32 +255,16 @@ def test_foreign_file_is_named_for_what_it_is(tmp_path: Path, content: bytes, sa
 
 
 DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
-    "cut header": (lambda c: c[:200], "200 bytes: the header alone has 256"),
+    "cut header": (lambda c: c[:200], "more than the header's 256 bytes, got 200"),
     "truncated": (lambda c: c[:-1], "it is truncated"),
     "appended": (lambda c: c + b"\0", "something was appended"),
-    "header size": (lambda c: patched(c, 4, "<I", 255), "says it has 255 bytes instead of 256"),
-    "encrypted": (lambda c: patched(c, 80, "B", 1), "got an encrypted one"),
-    "encryption flag": (lambda c: patched(c, 80, "B", 2), "encryption flag 2"),
-    "model type": (lambda c: patched(c, 82, "B", 9), "model type 9"),
     "length": (lambda c: patched(c, 184, "<Q", 2**64 - 1), f"expected {2**64 + 255} bytes"),
-    "no entries": (lambda c: patched(c, 256, "<I", 0), "a table of 0 partitions"),
-    "many entries": (lambda c: patched(c, 256, "<I", 2**32 - 1), "a table of 4294967295"),
-    "long table": (lambda c: patched(c, 256, "<I", 1000), "that ends after the file"),
-    "overlap": (lambda c: patched(c, 264 + 24 + 8, "<Q", 3), "partition 1 (WEIGHTS_DATA) at off"),
-    "gap": (lambda c: patched(c, 264 + 8, "<Q", 1), "partition 0 (MODEL_DEF) at offset 1"),
-    "size": (
-        lambda c: patched(c, 264 + 16, "<Q", 2**64 - 1),
-        "of 18446744073709551615 bytes",
-    ),
-    "sum": (lambda c: patched(c, 264 + 48 + 16, "<Q", 8), "partition 2 (TBE_KERNELS) of 8 bytes"),
-    "no MODEL_DEF": (lambda c: patched(c, 264, "<I", 7), "0 partitions MODEL_DEF"),
-    "two of them": (lambda c: patched(c, 264 + 24, "<I", 0), "2 partitions MODEL_DEF"),
 }
 
 
 @pytest.mark.parametrize("name", DAMAGE)
-def test_damage_is_refused_by_name(tmp_path: Path, name: str) -> None:
-    """Every bound of header and table, each with the number that breaks it."""
+def test_file_of_another_length_is_refused(tmp_path: Path, name: str) -> None:
+    """As the loader does, and with the number that breaks it."""
     change, says = DAMAGE[name]
     content = om_bytes(tmp_path)
     read(content)  # the control
@@ -246,6 +272,46 @@ def test_damage_is_refused_by_name(tmp_path: Path, name: str) -> None:
         read(change(content))
 
     assert says in str(caught.value)
+
+
+# what the loader does not look at, or reads otherwise than we do, refuses nothing
+UNREAD: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "header size": (lambda c: patched(c, 4, "<I", 255), "its own size as 255, not 256"),
+    "model type": (lambda c: patched(c, 82, "B", 9), "model type 9"),
+    "no entries": (lambda c: patched(c, 256, "<I", 0), "a table of 0 partitions"),
+    "many entries": (lambda c: patched(c, 256, "<I", 2**32 - 1), "a table of 4294967295"),
+    "long table": (lambda c: patched(c, 256, "<I", 1000), "that ends after the file"),
+    "overlap": (lambda c: patched(c, 264 + 24 + 8, "<Q", 3), "offsets are not where"),
+    "gap": (lambda c: patched(c, 264 + 8, "<Q", 1), "offsets are not where"),
+    "size": (
+        lambda c: patched(c, 264 + 16, "<Q", 2**64 - 1),
+        "of 18446744073709551615 bytes",
+    ),
+    "sum": (lambda c: patched(c, 264 + 48 + 16, "<Q", 8), "partition 2 (TBE_KERNELS) of 8 bytes"),
+    "rest": (lambda c: patched(c, 264 + 48 + 16, "<Q", 5), "2 bytes follow the last partition"),
+    "no MODEL_DEF": (lambda c: patched(c, 264, "<I", 7), "0 partitions MODEL_DEF"),
+    "two of them": (lambda c: patched(c, 264 + 24, "<I", 0), "2 partitions MODEL_DEF"),
+}
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_what_cannot_be_read_is_named_and_refuses_nothing(tmp_path: Path, name: str) -> None:
+    """Every bound of header and table: after a conversion that succeeded, the file stands."""
+    change, says = UNREAD[name]
+    content = om_bytes(tmp_path)
+    assert read(content).unread == ()  # the control
+    om = read(change(content))
+
+    assert any(says in one for one in om.unread), om.unread
+    if "MODEL_DEF" in name or "entr" in name or name in ("size", "long table"):
+        assert (om.soc_version, om.stream_num) == ("", None)
+
+
+def test_encryption_mark_is_a_fact(tmp_path: Path) -> None:
+    """GE's loader does not look at it; the content may be plain."""
+    om = read(om_bytes(tmp_path, encrypted=True))
+
+    assert (om.is_encrypted, om.soc_version, om.unread) == (True, "Ascend910B3", ())
 
 
 @pytest.mark.parametrize(
@@ -257,19 +323,19 @@ def test_damage_is_refused_by_name(tmp_path: Path, name: str) -> None:
         (delimited(11, delimited(2, varint(2 << 3) + b"\x00")), "for 2 in protobuf field 2"),
         (delimited(11, delimited(2, delimited(3, b"5"))), "for 0 in protobuf field 3"),
         (delimited(1, b"n" * 1025), "a name of 1025 bytes, where 1024 are possible"),
-        (model_def("m", {"soc_version": 7}), "attribute soc_version = 7, which must be text"),
-        (model_def("m", {"stream_num": "1"}), "stream_num = '1', which must be a whole number"),
-        (model_def("m", {"event_num": True}), "event_num = True, which must be a whole number"),
+        (model_def("m", {"soc_version": 7}), "attribute soc_version is 7"),
+        (model_def("m", {"stream_num": "1"}), "attribute stream_num is '1'"),
+        (model_def("m", {"event_num": True}), "attribute event_num is True"),
         (model_def("m", {str(i): i for i in range(4097)}), "more than 4096 attributes"),
         (model_def("m", {str(i): "x" * 2**20 for i in range(17)}), "16777216 bytes"),
     ],
 )
-def test_damaged_model_definition_is_refused(definition: bytes, says: str) -> None:
+def test_damaged_model_definition_is_unknown(definition: bytes, says: str) -> None:
     """Groups, wrong wire types, names and numbers of attributes beyond reason."""
-    with pytest.raises(ArtifactError, match="damage: ") as caught:
-        read(with_model_def(definition))
+    om = read(with_model_def(definition))
 
-    assert says in str(caught.value)
+    assert any(says in one for one in om.unread)
+    assert (om.soc_version, om.stream_num, om.event_num) == ("", None, None)
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
@@ -301,7 +367,7 @@ def test_large_file_is_not_read_whole(hidden_in: str) -> None:
 LENGTHS = (0, 1, 2, 255, 256, 2**16, 2**31 - 1, 2**31, 2**32 - 1)
 
 
-def mutate(rng: random.Random, content: bytes, *, old_layout: bool = False) -> bytes:
+def mutate(rng: random.Random, content: bytes, age: Age = "today") -> bytes:
     """One hostile change: flips, a cut, a splice, or a length field; half with fitting totals."""
     changed = bytearray(content)
     kind = rng.randrange(5)
@@ -322,38 +388,42 @@ def mutate(rng: random.Random, content: bytes, *, old_layout: bool = False) -> b
         changed[start : start + 12] = b"\xff" * rng.randint(1, 12)
     if rng.random() < 0.5 and len(changed) > 256:  # so that what lies behind the check is reached
         struct.pack_into("<I", changed, 76, len(changed) - 256)
-        struct.pack_into("<Q", changed, 184, 0 if old_layout else len(changed) - 256)
+        struct.pack_into("<Q", changed, 184, len(changed) - 256 if age == "today" else 0)
     return bytes(changed)
 
 
-def refusal_of(reading: Callable[[], OmFile]) -> str:
-    """The one line that refuses it; empty where it was read. Any other error fails the test."""
+def outcome_of(reading: Callable[[], OmFile]) -> tuple[str, OmFile | None]:
+    """The one line that refuses it, or what was read. Any other error fails the test."""
     try:
-        reading()
+        return "", reading()
     except ArtifactError as error:
-        return str(error)
-    return ""
+        return str(error), None
 
 
-@pytest.mark.parametrize("old_layout", [False, True])
-def test_mutated_file_is_read_or_refused(tmp_path: Path, old_layout: bool) -> None:
+@pytest.mark.parametrize("age", AGES)
+def test_mutated_file_is_read_or_refused(tmp_path: Path, age: Age) -> None:
     """10,000 of them: nothing but OmFile or one line, inside the file, in well under a second."""
-    rng = random.Random(20 + old_layout)  # noqa: S311  # reproducible, not secret
-    content = om_bytes(tmp_path, old_layout=old_layout)
+    rng = random.Random(20 + AGES.index(age))  # noqa: S311  # reproducible, not secret
+    content = om_bytes(tmp_path, age=age)
+    whole = read(content)
     outcomes: Counter[str] = Counter()
     slowest = 0.0
-    for _ in range(MUTATIONS // 2):
-        mutated = mutate(rng, content, old_layout=old_layout)
+    for _ in range(MUTATIONS // len(AGES) + 1):
+        mutated = mutate(rng, content, age)
         start = time.process_time()  # of this process: a busy machine does not count
-        refusal = refusal_of(partial(read, mutated))
-        outcomes[" ".join(word for word in refusal.split() if word.isalpha())[:60]] += 1
-        assert "\n" not in refusal
-        assert len(refusal) < 1000
+        refusal, om = outcome_of(partial(read, mutated))
         slowest = max(slowest, time.process_time() - start)
+        said = refusal or "; ".join(om.unread if om else ())
+        outcomes[" ".join(word for word in said.split() if word.isalpha())[:60]] += 1
+        assert "\n" not in said
+        assert len(said) < 2000
+        if om is not None and not om.unread and len(mutated) == len(content):
+            # silence about anything but a letter: the parts lie where they lay
+            assert [one.offset for one in om.partitions] == [one.offset for one in whole.partitions]
 
     assert slowest < SLOWEST_S
     # the control: they reach all the checks, and not one alone
-    assert outcomes[""] > MUTATIONS // 50
+    assert outcomes[""] > MUTATIONS // 100
     assert len(outcomes) > 20
 
 
@@ -365,16 +435,17 @@ def test_mutated_file_on_disk_is_read_or_refused(tmp_path: Path) -> None:
     refusals = []
     for _ in range(300):
         path.write_bytes(mutate(rng, content))
-        refusals.append(refusal_of(partial(read_om, path)))
+        refusals.append(outcome_of(partial(read_om, path))[0])
 
     assert all(one == "" or one.startswith(f"{path}: expected ") for one in refusals)
     assert 0 < refusals.count("") < 300
 
 
-def test_noise_behind_a_sound_header_is_refused() -> None:
+def test_noise_behind_a_sound_header_is_unknown() -> None:
     """Header and lengths fit, and the rest is random."""
     rng = np.random.default_rng(20)
     for _ in range(200):
         noise = rng.bytes(500)
-        with pytest.raises(ArtifactError):
-            read(header("m", len(noise)) + noise)
+        om = read(header("m", len(noise)) + noise)
+        assert om.unread
+        assert (om.soc_version, om.attributes) == ("", {})

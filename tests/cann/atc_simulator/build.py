@@ -12,7 +12,7 @@ import platform
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cann.atc_simulator import aipp as aipp_file
 from cann.atc_simulator import faults as injected
@@ -22,7 +22,7 @@ from cann.atc_simulator.flags import Flags
 from cann.atc_simulator.messages import AtcError, Journal, bad, fail, injected_message
 from cann.atc_simulator.paths import check_folder, check_input
 from cann.atc_simulator.socs import Chip, chip_of
-from cann.om_writer import WEIGHTS_DATA, write_om
+from cann.om_writer import INOUT_INFO, WEIGHTS_DATA, inout_info, write_om
 
 if TYPE_CHECKING:  # onnx takes half a second: only a run that reaches the parser pays it
     import onnx
@@ -40,7 +40,7 @@ class Built:
     """What goes into the file."""
 
     model: onnx.ModelProto
-    description: dict[str, object]
+    description: dict[str, Any]
     is_dynamic: bool
     memory_bytes: int
 
@@ -218,16 +218,18 @@ def _write(
         soc = "Ascend310P3" if chip.name != "Ascend310P3" else "Ascend910B3"
     attributes: dict[str, str | int | float | bool] = {
         "soc_version": soc,
-        "arch_type": chip.arch,
+        "arch_type": "2",  # as a file for Ascend310B4 has it; text, and not the NpuArch
         "atc_version": f"{flags.release.name}.simulated",
         "atc_cmdline": command_line.encode(errors="replace").decode(),
-        "framework_type": 5,
+        "framework_type": "Onnx",
         "memory_size": built.memory_bytes,
         "weight_size": sum(len(one.raw_data) for one in built.model.graph.initializer),
         "stream_num": 1,
         "event_num": 0,
         "simulator": json.dumps(built.description),
     }
+    about = built.description
+    described = inout_info(about["inputs"], about["outputs"], about["gears"])
     if "success-without-file" in fault:
         return path
     try:
@@ -235,7 +237,7 @@ def _write(
             path,
             name=path.name.removesuffix(".om"),
             attributes=attributes,
-            partitions={WEIGHTS_DATA: weights},
+            partitions={WEIGHTS_DATA: weights, INOUT_INFO: described},
             is_dynamic=built.is_dynamic,
         )
     except OSError as error:

@@ -1,0 +1,335 @@
+"""The .om format: the product's reader and the simulator's writer, each held to GE's definition.
+
+The fixtures are made by `ge_format`, from what Huawei publishes and from nothing of ours. Values
+and types of attributes are those of a file that atc of CANN 8.0.0 wrote for an Ascend310B4.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cann import graphs
+from cann.atc_driver import conversion, run
+from cann.ge_format import (
+    MESSAGES,
+    Count,
+    Entry,
+    Header,
+    HeaderOf2020,
+    HeaderOf2021,
+    TensorInfo,
+    TinyCount,
+    TinyEntry,
+    attributes,
+    block,
+    table,
+    tensor_info,
+)
+from cann.om_writer import header as written_header
+from cann.om_writer import inout_info, write_om
+from cann.small_models import write_small
+
+from runtime.om_file import OmFile, read_om, read_om_from
+from runtime.om_tensors import OmTensor, OmTensors
+
+COMMAND = "/opt/cann/aarch64-linux/bin/atc.bin --model=/data/lane.onnx --framework=5 --check=1"
+# name -> value; the types are atc's own
+REAL: dict[str, Any] = {
+    "soc_version": "Ascend310B4",
+    "arch_type": "2",
+    "atc_version": "7.6.0.1.220",
+    "opp_version": "7.6.0.1.220",
+    "atc_cmdline": COMMAND,
+    "framework_type": "Onnx",
+    "memory_size": 11_275_776,
+    "weight_size": 2_203_648,
+    "stream_num": 1,
+    "event_num": 0,
+    "_enable_l1_fusion": False,
+    "om_info_list": [1_297_461, 2_203_648, 378_946, 0, 79_616, 0],
+}
+MAGIC = 0x444F4D49
+
+
+def model_def(*, graph: Any = None, **values: Any) -> bytes:
+    made = MESSAGES["ModelDef"](name="lane", version=2, custom_version="1.11.z.0")
+    made.attr.extend(attributes(**values))
+    if graph is not None:
+        made.graph.append(graph)
+    return bytes(made.SerializeToString())
+
+
+def a_file(payload: bytes, kind: Any = Header, **fields: Any) -> bytes:
+    """A header of one of three ages that fits its payload."""
+    length = {"model_length" if kind is Header else "length": len(payload)}
+    head = kind(
+        magic=MAGIC,
+        headsize=256,
+        version=0x20000000 if kind is Header else 0x10000000,
+        name=b"lane",
+        om_ir_version=2,
+        platform_version=b"1.11.z.0",
+        **(length | fields),
+    )
+    return bytes(head) + payload
+
+
+def read(content: bytes) -> OmFile:
+    return read_om_from(Path("m.om"), io.BytesIO(content), len(content))
+
+
+def tensor(name: str, dtype: int, dims: list[int], layout: str, **values: Any) -> Any:
+    made = MESSAGES["Tensor"](name=name, dtype=dtype, layout=layout)
+    made.shape.dim.extend(dims)
+    made.attr.extend(attributes(**values))
+    return made
+
+
+def test_definition_has_the_published_sizes() -> None:
+    """The referee itself: offsets as GE's compiler puts them, which real files show, too."""
+    assert [ctypes.sizeof(one) for one in (Header, HeaderOf2021, HeaderOf2020)] == [256] * 3
+    assert (ctypes.sizeof(Entry), ctypes.sizeof(Count), Entry.mem_offset.offset) == (24, 8, 8)
+    assert (ctypes.sizeof(TinyEntry), ctypes.sizeof(TinyCount)) == (12, 4)
+    assert ctypes.sizeof(TensorInfo) == 32
+    assert (Header.model_length.offset, Header.is_unknow_model.offset) == (184, 193)
+    assert HeaderOf2020.platform_version.offset == 0x9C
+
+
+@pytest.mark.parametrize(
+    ("kind", "age"), [(Header, "today"), (HeaderOf2021, "2021"), (HeaderOf2020, "2020")]
+)
+def test_reader_reads_files_of_three_ages(kind: Any, age: str) -> None:
+    """Attributes by their own types; no "825,306,673 models" where none are counted."""
+    definition = model_def(**REAL)
+    parts = [(0, definition), (1, bytes(300)), (2, b"tasks"), (3, b"kernels!")]
+    counted = {} if kind is HeaderOf2020 else {"model_num": 1}
+    om = read(a_file(table(parts, tiny=kind is not Header), kind, **counted))
+
+    assert (om.age, om.model_num, om.kind, om.name) == (age, 1, "IR", "lane")
+    assert (om.ir_version, om.platform_version) == (2, "1.11.z.0")
+    assert (om.soc_version, om.atc_version) == ("Ascend310B4", "7.6.0.1.220")
+    assert (om.framework_type, om.atc_cmdline) == ("Onnx", COMMAND)
+    assert (om.memory_size, om.weight_size) == (11_275_776, 2_203_648)
+    assert (om.stream_num, om.event_num) == (1, 0)
+    assert om.attributes["arch_type"] == "2"
+    assert om.attributes["_enable_l1_fusion"] is False
+    assert om.models[0].other_attributes == ("om_info_list",)
+    assert [one.type for one in om.partitions] == [
+        "MODEL_DEF", "WEIGHTS_DATA", "TASK_INFO", "TBE_KERNELS",
+    ]  # fmt: skip
+    assert om.partitions[-1].offset + 8 == om.bytes
+    assert om.unread == ()
+
+
+def test_reader_reads_what_names_no_chip() -> None:
+    """CANN before 8.0 writes neither chip nor version among the attributes."""
+    om = read(a_file(table([(0, model_def(stream_num=2)), (1, b"w")]), model_num=1))
+
+    assert (om.soc_version, om.atc_version, om.framework_type, om.stream_num) == ("", "", "", 2)
+    assert om.unread == ()
+
+
+def test_reader_reads_every_model() -> None:
+    """A dynamic file: root and branches, table after table."""
+    root = table([(0, model_def(stream_num=0)), (3, b"k" * 23)])
+    branch = MESSAGES["ModelDef"](name="branch").SerializeToString()
+    payload = root + table([(0, branch), (1, bytes(16))]) + table([(0, branch), (2, b"t")])
+    om = read(a_file(payload, model_num=3, is_unknow_model=1))
+
+    assert (om.model_num, om.is_dynamic) == (3, True)
+    assert [one.name for one in om.models] == ["lane", "branch", "branch"]
+    assert om.unread == ()
+
+
+def test_reader_reads_inputs_and_outputs_of_their_partition() -> None:
+    """MODEL_INOUT_INFO: dims before and after AIPP, gears, a name that is not ASCII."""
+    inputs = tensor_info("图像", [-1, 256, 256, 3], dtype=4, form=1, size=1_572_864, v2=[-1, 3])
+    hidden = tensor_info("ascend_mbatch_shape_data", [1], dtype=3, form=2, size=4)
+    outputs = tensor_info("Add_9:1:landmarks", [8, 68, 2], dtype=1, form=2, size=2176)
+    info = (
+        block(0, bytes(ctypes.c_uint32(2)) + inputs + hidden)
+        + block(1, bytes(ctypes.c_uint32(1)) + outputs)
+        + block(2, bytes(ctypes.c_uint32(3)) + bytes((ctypes.c_uint64 * 3)(1, 2, 8)))
+        + block(5, bytes(ctypes.c_uint32(0)))  # MODEL_DYNAMIC_OUTPUT_SHAPE, which is passed over
+    )
+    om = read(a_file(table([(8, info), (0, model_def(**REAL)), (1, b"w")]), model_num=1))
+
+    assert om.inputs == (
+        OmTensor(
+            name="图像", dtype="uint8", dims=(-1, 256, 256, 3), format="NHWC", bytes=1_572_864
+        ),
+        OmTensor(name="ascend_mbatch_shape_data", dtype="int32", dims=(1,), format="ND", bytes=4),
+    )
+    assert om.outputs == (
+        OmTensor(
+            name="Add_9:1:landmarks", dtype="float16", dims=(8, 68, 2), format="ND", bytes=2176
+        ),
+    )
+    assert om.tensors.gears == (1, 2, 8)
+    assert om.unread == ()
+
+
+@pytest.mark.parametrize("shortened", [False, True])
+def test_reader_reads_inputs_and_outputs_off_the_graph(shortened: bool) -> None:
+    """Older files have no such partition; newer converters shorten the attributes' names.
+
+    A shortened name is NUL and the digits of its place in `attr_name_enum`, base 127, each one more
+    than its value, the lowest first (graph_metadef/graph/utils/enum_attr_utils.cc).
+    """
+    listed = [f"filler_{number}" for number in range(130)]
+    listed[5], listed[129] = "index", "_mbatch_origin_input_dims"
+    names = {"index": "\0\x06", "_mbatch_origin_input_dims": "\0\x03\x02"} if shortened else {}
+
+    def attr(**values: Any) -> list[Any]:
+        return attributes(**{names.get(key, key): value for key, value in values.items()})
+
+    graph = MESSAGES["GraphDef"](name="lane")
+    # in the file's order, which is not the inputs' own
+    second = graph.op.add(name="scale", type="Data")
+    second.attr.extend(attr(index=1))
+    second.input_desc.append(tensor("x", 2, [7], "ND"))
+    first = graph.op.add(name="image", type="Data")
+    first.attr.extend(attr(_mbatch_origin_input_dims=[-1, 3, 64, 64], index=0))
+    first.input_desc.append(tensor("x", 4, [8, 3, 64, 64], "NCHW", format_for_int=0))
+    graph.op.add(name="conv", type="Conv2D").input_desc.append(tensor("x", 1, [1], "NC1HWC0"))
+    end = graph.op.add(name="Node_Output", type="NetOutput", src_name=["conv", "pool"])
+    end.src_index.extend([0, 1])
+    end.input_desc.extend([tensor("a", 1, [8, 68, 2], "ND"), tensor("b", 8, [8, 1], "ND")])
+    values = REAL | {"attr_model_out_nodes_name": ["conv:0:landmarks", "pool"]}
+    if shortened:
+        values |= {"attr_name_enum": listed, "om_compress_version": 1}
+    om = read(a_file(table([(0, model_def(graph=graph, **values)), (1, b"w")]), model_num=1))
+
+    assert om.tensors == OmTensors(
+        inputs=(
+            OmTensor(name="image", dtype="uint8", dims=(-1, 3, 64, 64), format="NCHW", bytes=None),
+            OmTensor(name="scale", dtype="float16", dims=(7,), format="ND", bytes=None),
+        ),
+        outputs=(
+            OmTensor(
+                name="conv:0:landmarks", dtype="float32", dims=(8, 68, 2), format="ND", bytes=None
+            ),
+            OmTensor(name="pool:1", dtype="int64", dims=(8, 1), format="ND", bytes=None),
+        ),
+    )
+    assert om.unread == ()
+
+
+def test_reader_names_outputs_as_files_without_names_have_it() -> None:
+    """`output_<index>_<node>_<index of the node>` (model_introduction.cc, ConstructOutputInfo)."""
+    graph = MESSAGES["GraphDef"](name="g")
+    end = graph.op.add(name="out", type="NetOutput", src_name=["known_op"])
+    end.src_index.append(3)
+    end.input_desc.append(tensor("a", 1, [2, 2], "NCHW"))
+    om = read(a_file(table([(0, model_def(graph=graph)), (1, b"w")]), model_num=1))
+
+    assert [one.name for one in om.outputs] == ["output_0_known_op_3"]
+
+
+@pytest.mark.parametrize(
+    ("age", "kind"), [("today", Header), ("2021", HeaderOf2021), ("2020", HeaderOf2020)]
+)
+def test_simulated_header_is_laid_out_as_published(age: Any, kind: Any) -> None:
+    """Field by field, and everything that a real file leaves zero."""
+    content = written_header("lane", 1000, age=age, is_dynamic=True, model_type=5, encrypted=True)
+    head = kind.from_buffer_copy(content)
+
+    assert (head.magic, head.headsize, head.modeltype, head.is_encrypt) == (MAGIC, 256, 5, 1)
+    assert (head.name, head.platform_version, head.om_ir_version) == (b"lane", b"1.11.z.0", 2)
+    expected = {"magic", "headsize", "version", "modeltype", "is_encrypt", "name"}
+    expected |= {"platform_version", "om_ir_version", "length"}
+    if age != "2020":
+        assert head.model_num == 1
+        expected.add("model_num")
+    if age == "today":
+        assert (head.model_length, head.is_unknow_model) == (1000, 1)
+        expected |= {"model_length", "is_unknow_model"}
+    else:
+        assert head.length == 1000
+    for name, _ in kind._fields_:
+        if name not in expected:
+            assert not any(bytes(kind.from_buffer_copy(content))[
+                getattr(kind, name).offset : getattr(kind, name).offset + getattr(kind, name).size
+            ]), name  # fmt: skip
+
+
+@pytest.mark.parametrize("age", ["today", "2021"])
+def test_simulated_file_is_what_the_definition_says(tmp_path: Path, age: Any) -> None:
+    """Table, partitions, and each attribute in the field that atc writes it to."""
+    content = write_small(tmp_path / "m.om", age=age, gears=(1, 4)).read_bytes()
+    head, entry = (Count, Entry) if age == "today" else (TinyCount, TinyEntry)
+    count = head.from_buffer_copy(content, 256).num
+    base = 256 + ctypes.sizeof(head)
+    entries = [
+        entry.from_buffer_copy(content, base + i * ctypes.sizeof(entry)) for i in range(count)
+    ]
+    base += count * ctypes.sizeof(entry)
+    parts = {
+        one.type: content[base + one.mem_offset : base + one.mem_offset + one.mem_size]
+        for one in entries
+    }
+
+    assert sum(map(len, parts.values())) == len(content) - base
+    assert [one.type for one in entries] == ([8, 0, 1] if age == "today" else [0, 1])
+    model = MESSAGES["ModelDef"].FromString(parts[0])
+    assert (model.name, model.version, model.custom_version) == ("small", 2, "1.11.z.0")
+    written = {entry.key: entry.value for entry in model.attr}
+    for key in ("soc_version", "atc_version", "atc_cmdline", "framework_type"):
+        assert isinstance(REAL[key], str)
+        assert written[key].s, key
+    for key in ("memory_size", "weight_size", "stream_num", "event_num"):
+        assert isinstance(REAL[key], int)
+        assert written[key].WhichOneof("value") == "i", key
+    assert written["framework_type"].s == b"Onnx"
+
+
+def test_simulated_inputs_and_outputs_are_what_the_definition_says() -> None:
+    """Every byte of MODEL_INOUT_INFO."""
+    image = {"name": "image", "dims": [-1, 3, 8, 8], "dtype": 0, "format": 0}
+    made = {"name": "conv:0:maps", "dims": [4, 2, 8, 8], "dtype": 1, "format": 2}
+    one = bytes(ctypes.c_uint32(1))
+    expected = (
+        block(0, one + tensor_info("image", [-1, 3, 8, 8], dtype=0, form=0, size=768))
+        + block(1, one + tensor_info("conv:0:maps", [4, 2, 8, 8], dtype=1, form=2, size=1024))
+        + block(2, bytes(ctypes.c_uint32(2)) + bytes((ctypes.c_uint64 * 2)(1, 4)))
+    )
+
+    assert inout_info([image], [made], (1, 4)) == expected
+
+
+def test_simulated_atc_writes_the_attributes_that_atc_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each in the field of its own type: a conversion's file is read as any other."""
+    monkeypatch.chdir(tmp_path)
+    graphs.save(tmp_path, graphs.conv(dims=(1, 3, 8, 8)))
+    assert run(*conversion(soc_version="Ascend310B4")).status == 0
+    om = read_om(tmp_path / "net.om")
+    content = (tmp_path / "net.om").read_bytes()
+    part = next(one for one in om.partitions if one.type == "MODEL_DEF")
+    model = MESSAGES["ModelDef"].FromString(content[part.offset : part.offset + part.size])
+    kinds = {entry.key: entry.value.WhichOneof("value") for entry in model.attr}
+
+    for key, value in REAL.items():
+        if key in kinds:
+            assert kinds[key] == ("s" if isinstance(value, str) else "i"), key
+    assert {"soc_version", "arch_type", "atc_version", "atc_cmdline", "framework_type"} < set(kinds)
+    assert (om.soc_version, om.framework_type) == ("Ascend310B4", "Onnx")
+    assert om.inputs[0].dims == (1, 3, 8, 8)
+    assert om.unread == ()
+
+
+def test_reader_reads_what_the_simulator_writes(tmp_path: Path) -> None:
+    """The two of them agree through the definition, and on what it does not cover, too."""
+    om = read_om(write_small(tmp_path / "m.om", gears=(1, 4)))
+
+    assert [one.name for one in om.inputs] == ["image", "ascend_mbatch_shape_data"]
+    assert [one.name for one in om.outputs] == ["conv:0:maps", "pool:0:mean"]
+    assert om.tensors.gears == (1, 4)
+    assert om.unread == ()
+    write_om(tmp_path / "bare.om", name="m", attributes={}, partitions={1: b"w"})
+    assert read_om(tmp_path / "bare.om").inputs == ()
