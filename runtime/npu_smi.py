@@ -1,23 +1,27 @@
-"""The chips of this machine by their exact names, as the driver's tool npu-smi tells them.
+"""The chips of this machine by their exact names, as the driver's tool npu-smi prints them.
 
-It speaks three dialects. Most chips stand in its table under Name, without their "Ascend". Atlas A3
-and Ascend 950 show no more than a family there ("Ascend910", "Ascend950PR"); the exact name is then
-"Chip Name"_"NPU Name" of the board query, which takes a chip on A3 and none on 950.
+Most chips stand in its table under Name, without their "Ascend". Atlas A3 and Ascend 950 show no
+more than a family there ("Ascend910", "Ascend950PR"); the exact name is then "Chip Name"_"NPU Name"
+of the board query, which wants a chip's number on A3 and refuses one on 950. Drivers of some
+markets rename chips: A2Gx is a 910Bx, and I2 any 310P.
 
-Source: ATC's documentation of --soc_version; tables as users of npu-smi 23 to 26 have shown them.
+Source: hicann/ge, docs, --soc_version; hicann/driver, src/custom/dev_prod/user/npucli and
+dcmi_inner_info_get.c (dcmi_copy_npu_chip_name: names by product; ORIENT_CH: A2Gx and I2).
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runtime import process
 from runtime.errors import BackendUnavailable, ConfigError, one_line
-from runtime.soc import soc_of
+from runtime.npu_smi_text import BadLine, ChipRow, read_board, read_table
+from runtime.soc import Soc, advice_on_family, soc_of
 
 TOOL = "npu-smi"
 # Where drivers put it; /usr/local/sbin is on few users' PATH.
@@ -25,6 +29,14 @@ PLACES = ("/usr/local/bin", "/usr/local/sbin")
 # It asks every chip in turn: 5 s were seen for eight of them.
 TIMEOUT_S = 30.0
 NAME_THE_CHIP = "or name the chip yourself, for example --soc_version Ascend910B3"
+# Printed by some versions on the way to exit status 0 [V: npu_smi.c, npu_card_info.c, npu_info.c].
+_REFUSALS = re.compile(
+    r"^.*(initializ\w* failed|Error parameter|does not support|cannot be executed|info failed!).*$"
+    r"|^Failed to.*$",
+    re.MULTILINE,
+)
+
+logger = logging.getLogger("starmark")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +46,11 @@ class NpuDevice:
     Attributes:
         npu_id: number of its card, as npu-smi counts (not the N of npu:N).
         chip_id: number of the chip on that card.
-        soc_version: exact name, as ATC takes it.
-        health: as the tool says it, "OK" where all is well.
-        memory_used_mb: of the device's memory, in MB; None where the tool does not say.
+        soc_version: exact name of the whole chip, as ATC takes it.
+        health: as printed, "OK" where all is well.
+        memory_used_mb: of the device's memory, in MB; None where it is not printed.
         memory_total_mb: likewise.
+        slice: the slice's own name, for example "910B3vir05_1c_16g"; empty for a whole chip.
     """
 
     npu_id: int
@@ -46,39 +59,66 @@ class NpuDevice:
     health: str
     memory_used_mb: int | None
     memory_total_mb: int | None
+    slice: str = ""
 
 
 def list_devices(timeout_s: float = TIMEOUT_S) -> tuple[NpuDevice, ...]:
     """Ask npu-smi for the chips of this machine; empty where its table is.
 
+    A chip whose lines cannot be read, or that has no exact name, is warned of and left out where
+    others can be listed.
+
     Args:
         timeout_s: for each question; A3 and 950 need one per chip besides the table.
 
     Raises:
-        BackendUnavailable: no npu-smi, no answer in time, an error, or an answer nobody can read.
+        BackendUnavailable: no npu-smi, no answer in time, an error, or an answer with no chip
+            that can be read.
     """
-    rows = _table(_ask(timeout_s))
-    return tuple(
-        NpuDevice(
-            npu_id=row.npu_id,
-            chip_id=row.chip_id,
-            soc_version=_exact_name(row, timeout_s),
-            health=row.health,
-            memory_used_mb=row.memory_mb[0] if row.memory_mb else None,
-            memory_total_mb=row.memory_mb[1] if row.memory_mb else None,
+    done = _run(timeout_s)
+    table = read_table(done.output)
+    refusal = _refusal(done)
+    if refusal and not (table and table.chips):
+        raise BackendUnavailable(
+            f"{TOOL} info",
+            expected="a table of chips, and exit status 0",
+            got=refusal,
+            action="Run it as a member of the driver's group (HwHiAiUser) or as root; in a"
+            " container, end the other container that holds the device (ret -8005 or -8020);"
+            f" restart the machine after a change of driver or firmware; {NAME_THE_CHIP}",
         )
-        for row in rows
-    )
+    if table is None:
+        if re.search(rf"^Usage: {TOOL} info", done.output, re.MULTILINE):
+            return ()  # its help, on a machine without chips [V: npu_info.c get_total_info]
+        raise _unreadable(
+            f"{TOOL} info", "a table with the headings NPU, Name and Health", done.output
+        )
+    if refusal:
+        logger.warning("WARNING: %s info ended with %s; its table is used.", TOOL, refusal)
+    failures = [_bad_line(one) for one in table.bad_lines]
+    devices = []
+    for row in table.chips:
+        soc = _identify(row, timeout_s)
+        if isinstance(soc, BackendUnavailable):
+            failures.append(soc)
+        else:
+            devices.append(_device(row, soc))
+    if failures and not devices:
+        raise failures[0]
+    for failure in failures:
+        logger.warning("WARNING: %s The other chips are listed.", failure)
+    return tuple(devices)
 
 
-def soc_version_of_this_machine() -> str:
-    """Give the exact name of this machine's chip, for `--soc_version auto`.
+def soc_version_of_this_machine() -> Soc:
+    """Give the chip of this machine, whole or sliced, for `--soc_version auto`.
 
     Raises:
         BackendUnavailable: as `list_devices`, or there is no chip.
         ConfigError: chips of different names.
     """
-    counts = Counter(device.soc_version for device in list_devices())
+    devices = list_devices()
+    counts = Counter(device.soc_version for device in devices)
     if not counts:
         raise BackendUnavailable(
             "--soc_version auto",
@@ -93,22 +133,24 @@ def soc_version_of_this_machine() -> str:
             got=", ".join(f"{number} x {name}" for name, number in sorted(counts.items())),
             action="Name the one to convert for with --soc_version",
         )
-    return next(iter(counts))
+    soc = soc_of(next(iter(counts)), f"{TOOL} info", printed=True)
+    # one model serves slices of every size [V: hicann/ge, docs, --virtual_type]
+    return replace(soc, slice=max(device.slice for device in devices))
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Row:
-    """What the table says about one chip."""
+def _device(row: ChipRow, soc: Soc) -> NpuDevice:
+    return NpuDevice(
+        npu_id=row.npu_id,
+        chip_id=row.chip_id,
+        soc_version=soc.name,
+        health=row.health,
+        memory_used_mb=row.memory_used_mb,
+        memory_total_mb=row.memory_total_mb,
+        slice=soc.slice,
+    )
 
-    npu_id: int
-    chip_id: int
-    name: str
-    health: str
-    memory_mb: tuple[int, int] | None
 
-
-def _ask(timeout_s: float, *arguments: str) -> str:
-    """Run `npu-smi info ARGUMENTS` and give what it says."""
+def _run(timeout_s: float, *arguments: str) -> process.Finished:
     asked = " ".join((TOOL, "info", *arguments))
     found = shutil.which(TOOL) or shutil.which(TOOL, path=os.pathsep.join(PLACES))
     if found is None:
@@ -126,92 +168,100 @@ def _ask(timeout_s: float, *arguments: str) -> str:
             got="none: the tool hangs, and was ended",
             action=f"Look at dmesg for the driver's messages, restart the machine, {NAME_THE_CHIP}",
         )
-    # some versions say so and still exit with 0
-    broken = re.search(r"^.*(initialize failed|Error parameter).*$", done.output, re.MULTILINE)
-    if done.returncode != 0 or broken:
-        said = broken.group() if broken else done.output
-        raise BackendUnavailable(
-            asked,
-            expected="exit status 0",
-            got=f"{done.returncode}: {one_line(said, 200) or 'nothing said'}",
-            action="Run it as a member of the driver's group (HwHiAiUser) or as root; restart the"
-            f" machine after a change of driver or firmware; {NAME_THE_CHIP}",
+    return done
+
+
+def _refusal(done: process.Finished) -> str:
+    """Exit status and words of a tool that gave no answer; empty where it did."""
+    broken = _REFUSALS.search(done.output)
+    if done.returncode == 0 and broken is None:
+        return ""
+    words = broken.group() if broken else done.output
+    return f"{done.returncode}: {one_line(words, 200) or 'no output'}"
+
+
+def _identify(row: ChipRow, timeout_s: float) -> Soc | BackendUnavailable:
+    """Find a chip's exact name: in the table, else on its board."""
+    where = f"{TOOL} info, NPU {row.npu_id} chip {row.chip_id}"
+    in_table = _named(_spelt(row.name), where)
+    if in_table is not None and in_table.is_known:
+        return in_table
+    on_board, answer = _ask_board(row, where, timeout_s)
+    soc = on_board or in_table
+    if soc is None:
+        return _nameless(row, where, answer)
+    if not soc.is_known:
+        logger.warning(
+            "WARNING: %s: %s is not in this version's table of chips; its name is taken as it is.",
+            where,
+            soc.name,
         )
-    return done.output
+    return soc
 
 
-def _table(text: str) -> tuple[_Row, ...]:
-    """Read the plain table: two lines for a chip, under two lines of headings."""
-    lines = _cells(text)
-    headings = [at for at, cells in enumerate(lines) if re.match(r"NPU\b", cells[0])]
-    if not headings or "Health" not in lines[headings[0]]:
-        raise _unreadable(f"{TOOL} info", "a table with the headings NPU, Name and Health", text)
-    rows = lines[headings[0] + 2 :]
-    # the table of processes follows, or, in some versions, only its rows
-    for at, cells in enumerate(rows):
-        if re.match(r"NPU\b|No running processes", cells[0]):
-            rows = rows[:at]
-            break
-    if len(rows) % 2:
-        raise _unreadable(f"{TOOL} info", "two lines for each chip", text)
+def _ask_board(row: ChipRow, where: str, timeout_s: float) -> tuple[Soc | None, str]:
+    """The chip that the board query names, and its last answer.
+
+    A3 wants the chip's number, 950 refuses it; both forms are tried, the likelier first.
+    """
+    card = ("-t", "board", "-i", str(row.npu_id))
+    forms = [(*card, "-c", str(row.chip_id)), card]
+    if row.name.startswith("Ascend950"):
+        forms.reverse()
+    found, answer = None, ""
+    for form in forms:
+        done = _run(timeout_s, *form)
+        answer = _refusal(done) or done.output
+        for name in _spelt_on_board(read_board(done.output)):
+            soc = _named(name, where)
+            if soc is not None and soc.is_known:
+                return soc, answer
+            found = found or soc
+    return found, answer
+
+
+def _named(name: str, where: str) -> Soc | None:
+    """The chip of a name that was printed; None where it is no exact one."""
+    if not re.match(r"Ascend\d", name):
+        return None
     try:
-        return tuple(_row(*pair) for pair in zip(rows[::2], rows[1::2], strict=True))
-    except (ValueError, IndexError) as error:
-        raise _unreadable(f"{TOOL} info", "numbers and a name for each chip", text) from error
+        return soc_of(name, where, printed=True)
+    except ConfigError:
+        return None
 
 
-def _cells(text: str) -> list[list[str]]:
-    """The cells of each line that has some; rulers and what others print in between have none."""
-    lines = (line.strip() for line in text.splitlines())
-    return [
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in lines
-        # a line of one cell is a title, but for the idle note that may end the table
-        if (line.startswith("|") and line.count("|") > 2) or line.startswith("| No running")
-    ]
+def _spelt(name: str) -> str:
+    """A name of the table as ATC spells it."""
+    bare = re.sub(r"^Ascend\s*", "", name)
+    return f"Ascend{re.sub('^A2G', '910B', bare)}"
 
 
-def _row(first: list[str], second: list[str]) -> _Row:
-    """Put one chip's two lines together."""
-    # on 950 the name has a column of its own, and no chip is counted
-    number, name = first[:2] if len(first) > 3 else first[0].split(maxsplit=1)
-    health = first[2] if len(first) > 3 else first[1]
-    memory = re.findall(r"(\d+)\s*/\s*(\d+)", second[-1])
-    # Memory-Usage, then, where the chip has it, HBM-Usage
-    used, total = (int(part) for part in memory[-1]) if memory else (0, 0)
-    return _Row(
-        npu_id=int(number),
-        chip_id=int(second[0].split()[0]) if second[0] else 0,
-        name=name,
-        health=health,
-        memory_mb=(used, total) if total else None,
+def _spelt_on_board(fields: dict[str, str]) -> tuple[str, ...]:
+    """What may be the exact name in a board's answer, the likeliest first."""
+    chip, npu = fields.get("chip name", ""), fields.get("npu name", "")
+    whole = _spelt(chip)
+    if not chip.startswith("Ascend") or not npu:
+        return (whole,)  # other boards than those of A3 and 950
+    if _spelt(npu).startswith(f"{whole}_"):
+        return (_spelt(npu),)
+    return (f"{whole}_{npu}", whole)
+
+
+def _nameless(row: ChipRow, where: str, answer: str) -> BackendUnavailable:
+    """A chip whose exact name neither the table nor the board shows."""
+    choices = advice_on_family("Ascend310P" if row.name == "I2" else _spelt(row.name))
+    return BackendUnavailable(
+        where,
+        expected="a chip's exact name in the table, or a Chip Name and an NPU Name of -t board",
+        got=f"{row.name!r}, and of the board {one_line(answer, 120) or 'no answer'}",
+        action=f"Name the chip yourself with --soc_version; {choices}"
+        if choices
+        else f"Compare with the output of npu-smi info, {NAME_THE_CHIP}",
     )
 
 
-def _exact_name(row: _Row, timeout_s: float) -> str:
-    name = f"Ascend{row.name.removeprefix('Ascend').strip()}"
-    where = f"{TOOL} info, NPU {row.npu_id} chip {row.chip_id}"
-    if not row.name.startswith("Ascend"):
-        return _checked(name, where)
-    # a name with its prefix is a family's: the board knows more
-    chip = () if name.startswith("Ascend950") else ("-c", str(row.chip_id))
-    board = _ask(timeout_s, "-t", "board", "-i", str(row.npu_id), *chip)
-    fields = dict(re.findall(r"^\s*(Chip Name|NPU Name)\s*:\s*(\S+)\s*$", board, re.MULTILINE))
-    if len(fields) < 2:
-        raise _unreadable(f"{where}, -t board", "a Chip Name and an NPU Name", board)
-    return _checked(f"{fields['Chip Name']}_{fields['NPU Name']}", where)
-
-
-def _checked(name: str, where: str) -> str:
-    try:
-        return soc_of(name, where).name
-    except ConfigError as error:
-        raise BackendUnavailable(
-            where,
-            expected="a chip that this version knows",
-            got=repr(name),
-            action=f"Use a newer Starmark, {NAME_THE_CHIP}",
-        ) from error
+def _bad_line(line: BadLine) -> BackendUnavailable:
+    return _unreadable(f"{TOOL} info, line {line.number}", line.expected, line.text)
 
 
 def _unreadable(where: str, expected: str, text: str) -> BackendUnavailable:

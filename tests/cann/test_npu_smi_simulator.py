@@ -1,0 +1,163 @@
+"""The simulated npu-smi prints what npu-smi prints, and refuses what it refuses."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+
+import npu_smi_tables as tables
+import pytest
+from builders import ROOT
+
+SIMULATOR = ROOT / "tests/cann/bin/npu-smi"
+
+
+def ask(soc: str, *arguments: str, devices: int = 1) -> subprocess.CompletedProcess[str]:
+    """Run `npu-smi info ARGUMENTS` on such a box."""
+    environment = {**os.environ, "CANNSIM_SOC": soc, "CANNSIM_DEVICES": str(devices)}
+    environment.pop("CANNSIM_FAULT", None)
+    return subprocess.run(
+        [SIMULATOR, "info", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=environment,
+    )
+
+
+def shape(line: str) -> object:
+    """Rulers and headings as they are; of rows, where bars, slashes and values begin."""
+    if line.startswith("+") or re.search("Bus-Id|Health|Process id", line):
+        return line
+    return [found.start() for found in re.finditer(r"[|/]|[^\s|/]+", line)]
+
+
+@pytest.mark.parametrize(
+    ("soc", "form"),
+    [
+        ("Ascend310", tables.DDR_PCIE),
+        ("Ascend310P3", tables.DDR_PCIE),
+        ("Ascend310Pvir01", tables.DDR_PCIE),
+        ("Ascend310P3Vir04", tables.DDR_PCIE),
+        ("Ascend310B4", tables.DDR_BOARD),
+        ("Ascend910A", tables.FIRST_910),
+        ("Ascend910ProB", tables.HBM),
+        ("Ascend910B3", tables.HBM),
+        ("Ascend910B4-1", tables.HBM),
+        ("Ascend910B3vir05_1c_16g", tables.HBM),
+        ("Ascend910_9392", tables.A3),
+        ("Ascend910_9392vir06_1c_16g", tables.A3),
+        ("Ascend950PR_9579", tables.A5),
+        ("Ascend950DT_95A1", tables.A5_UB),
+    ],
+)
+def test_tables_have_the_shape_of_real_ones(soc: str, form: str) -> None:
+    """Line by line: rulers and headings to the letter, cells where the real ones begin."""
+    printed = ask(soc, devices=len(tables.ROWS[form])).stdout
+
+    assert [shape(line) for line in printed.splitlines()] == [
+        shape(line) for line in form.splitlines()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("soc", "name"),
+    [
+        ("Ascend310", "310"),
+        ("Ascend310B4", "310B4"),
+        ("Ascend310Pvir01", "310Pvir01"),
+        ("Ascend910ProB", "910ProB"),
+        ("Ascend910B3vir05_1c_16g", "910B3vir05_1c_16g"),
+        ("Ascend910_9392", "Ascend910"),
+        ("Ascend950DT_95A1", "Ascend950DT"),
+    ],
+)
+def test_tables_name_chips_as_real_ones_do(soc: str, name: str) -> None:
+    """Without "Ascend", but for A3 and 950, which have no more than a family there."""
+    assert re.search(rf"^\| 0 [ |]+{re.escape(name)} ", ask(soc).stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("soc", "options", "form"),
+    [
+        ("Ascend910B4", ["-c", "0"], tables.BOARD_A2_CHIP),
+        ("Ascend910B4", [], tables.BOARD_A2_CARD),
+        ("Ascend910_9372", ["-c", "0"], tables.BOARD_A3_CHIP),
+        ("Ascend950PR_957b", [], tables.BOARD_A5),
+    ],
+)
+def test_boards_have_the_labels_of_real_ones(soc: str, options: list[str], form: str) -> None:
+    """In their order, widths and indentation; and the names that matter."""
+    printed = ask(soc, "-t", "board", "-i", "0", *options).stdout
+
+    assert [line.partition(":")[0] for line in printed.splitlines()] == [
+        line.partition(":")[0] for line in form.splitlines()
+    ]
+    for label in ("Chip Name", "NPU Name", "Chip Type"):
+        pattern = rf"^\t{label} +: .*$"
+        assert re.findall(pattern, printed, re.MULTILINE) == re.findall(pattern, form, re.MULTILINE)
+
+
+def test_a_card_of_a3_does_not_name_its_chips() -> None:
+    """print_ascend_board_info."""
+    printed = ask("Ascend910_9391", "-t", "board", "-i", "0").stdout
+
+    assert "Name  " in printed
+    assert not re.search("NPU Name|Chip Name", printed)
+
+
+def test_950_refuses_the_number_of_a_chip() -> None:
+    """npu_info_main with NPU_SMI_V2; the status is the last byte of -9001."""
+    done = ask("Ascend950DT_95A1", "-t", "board", "-i", "0", "-c", "0")
+
+    assert (done.returncode, done.stdout) == (
+        215,
+        "This device does not support input parameter of -c.\n",
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-x"],
+        ["-t"],
+        ["-t", "cpu", "-i", "0"],
+        ["-t", "board"],
+        ["-t", "board", "-i", "x"],
+        ["-t", "board", "-i", "7"],
+        ["-t", "board", "-i", "0", "-c", "5"],
+    ],
+)
+def test_wrong_arguments_are_refused(arguments: list[str]) -> None:
+    """parse_npu_info_not_watch_proc_param; what the tool does not know must not pass here."""
+    done = ask("Ascend910B3", *arguments)
+
+    assert done.returncode == 215
+    assert re.search("^Error parameter of -", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("arguments", [[], ["list"]])
+def test_other_commands_are_refused(arguments: list[str]) -> None:
+    done = subprocess.run([SIMULATOR, *arguments], capture_output=True, check=False, timeout=60)
+
+    assert done.returncode
+
+
+@pytest.mark.parametrize(
+    ("soc", "option", "expected"),
+    [
+        ("Ascend910_9362", "-l", "\tTotal Count                    : 1\n"),
+        ("Ascend310B4", "-l", "\tCard Count                     : 2\n"),
+        ("Ascend910_9362", "-m", "Chip Logic ID                  Chip Phy-ID "),
+        ("Ascend950PR_9579", "-m", "NPU ID                         Slot ID "),
+        ("Ascend310P3", "-m", " Ascend 310P3\n"),
+    ],
+)
+def test_the_other_questions_have_their_layout(soc: str, option: str, expected: str) -> None:
+    """print_all_info, print_mapping_info; and stderr tells that this is no npu-smi."""
+    done = ask(soc, option, devices=2)
+
+    assert expected in done.stdout
+    assert "SIMULATOR" in done.stderr
