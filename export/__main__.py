@@ -107,6 +107,12 @@ def _add_atc_options(parser: argparse.ArgumentParser) -> None:
     add("--output_type", metavar="TYPE", help="FP32 or FP16")
     add("--aipp", action="store_true", default=None, help="the chip normalises uint8 crops")
     add("--atc_timeout", type=float, metavar="S", help="seconds one conversion may take")
+    add(
+        "--ignore-preflight",
+        action="append",
+        metavar="RULE",
+        help="convert although preflight finds this; may be repeated",
+    )
     add("--print-atc", action="store_true", help="print atc's command line and do nothing")
 
 
@@ -217,6 +223,8 @@ def _override_atc(table: AtcTable, arguments: argparse.Namespace) -> AtcTable:
     named["passed_on"] = (*table.passed_on, *arguments.passed_on)
     if arguments.atc_timeout is not None:
         named["timeout_s"] = arguments.atc_timeout
+    if arguments.ignore_preflight is not None:
+        named["ignore_preflight"] = tuple(arguments.ignore_preflight)
     if arguments.batch_sizes is not None:
         named["batch_sizes"] = _numbers(arguments.batch_sizes)
     # one kind of batch on the command line replaces the other of the file, and likewise the modes
@@ -270,7 +278,7 @@ def _say_no_om(
     not_for_atc = manifest.spec.input.dtype == "uint8" or manifest.quantisation is not None
     if arguments.om == "never" or not_for_atc:
         return
-    chip = plan.soc.name if plan.soc else "NAME"
+    chip = plan.soc.as_option if plan.soc else "NAME"
     asked = shlex.join(_asked(arguments, chip))
     logger.warning("  where atc is (a CANN container needs no NPU): python -m export %s", asked)
     for command in commands(plan, manifest.spec.input):
@@ -286,6 +294,9 @@ def _asked(arguments: argparse.Namespace, chip: str) -> list[str]:
             continue
         if name == "atc_timeout":
             option = "--atc_timeout"
+        if name == "ignore_preflight":
+            again += [f"--ignore-preflight={rule}" for rule in value]
+            continue
         again += [option] if value is True else [option, str(value)]
     again += ["--om", "require", "--soc_version", chip]
     return [*again, "--", *arguments.passed_on] if arguments.passed_on else again

@@ -1,24 +1,26 @@
 """The files that ATC's precision options name, held to the grammar ATC reads and to the graph.
 
-ATC passes over a name that the graph does not have, and the precision asked for is then not there.
-Source: ge docs, keep_dtype, customize_dtypes, op_precision_mode, modify_mixlist.
+ATC passes over a name that the graph does not have, and the precision asked for is then not there
+[V: ge keep_dtype_option.cc, KeepDtypeReportError, which only logs it].
+Source: ge docs, keep_dtype, customize_dtypes, op_precision_mode, modify_mixlist [V].
 """
 
 from __future__ import annotations
 
-import configparser
 import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
-from export.atc_options import FILE_OPTIONS, AtcTable
+from export.atc_nodes import Expanded
+from export.atc_options import FILE_OPTIONS, AtcTable, doubt_of_float32
 from parity.arithmetic import CUBE_OPERATORS
 from parity.keep_list import OF_TYPE, check_node, check_type, named_lines, read_setting, refused
 from runtime.errors import one_line
 from runtime.soc import FP16_CUBE_FAMILIES, Soc
 
+# [V: ge op_impl_mode_config_parser.cc, kSupportImpyType]
 OP_PRECISIONS = (
     "high_precision",
     "high_performance",
@@ -27,12 +29,13 @@ OP_PRECISIONS = (
     "support_out_of_bound_index",
     "keep_fp16",
     "super_performance",
+    "norm_class",
 )
 # ONNX operators and Ascend types that the cube unit computes.
 CUBE_TYPES = CUBE_OPERATORS | {"Conv2D", "MatMulV2"}
-SECTIONS = ("ByOpType", "ByNodeName")
-DTYPES = "float16|float32|bfloat16|float|int8|int16|int32|int64|uint8|bool"
-CUSTOM = re.compile(rf"(InputDtype|OutputDtype):({DTYPES})(,({DTYPES}))*")
+BY_TYPE, BY_NAME = SECTIONS = ("[ByOpType]", "[ByNodeName]")
+# a dtype may be left out, and ATC knows which there are [V: ge op_cust_dtypes_config_parser.cc]
+CUSTOM = re.compile(r"(InputDtype|OutputDtype):\s*\w*(\s*,\s*\w*)*")
 
 
 class _Lists(msgspec.Struct, forbid_unknown_fields=True, rename="kebab"):
@@ -43,17 +46,26 @@ class _Lists(msgspec.Struct, forbid_unknown_fields=True, rename="kebab"):
 class _MixList(msgspec.Struct, forbid_unknown_fields=True, rename="kebab"):
     black_list: _Lists = msgspec.field(default_factory=_Lists)
     white_list: _Lists = msgspec.field(default_factory=_Lists)
+    gray_list: _Lists = msgspec.field(default_factory=_Lists)
 
 
 def check_setting_files(
-    table: AtcTable, types_by_node: Mapping[str, str] | None = None, soc: Soc | None = None
-) -> None:
+    table: AtcTable,
+    types_by_node: Mapping[str, str] | None = None,
+    soc: Soc | None = None,
+    *,
+    expanded: Mapping[str, Expanded] | None = None,
+) -> tuple[str, ...]:
     """Check every file that the table names.
 
     Args:
         table: the [atc] table.
         types_by_node: the graph's nodes and their ONNX operators; None checks the grammar alone.
         soc: the chip; None checks nothing of it.
+        expanded: those of them that ATC's parser expands.
+
+    Returns:
+        Warnings: a line that may change nothing, or that the chip may not have.
 
     Raises:
         ConfigError: names the file, the line, and what is expected.
@@ -69,17 +81,37 @@ def check_setting_files(
         path = getattr(table, option)
         if path:
             checks[option](path, read_setting(path, option), types_by_node)
+    warnings = list(_vain_names(table, expanded or {}))
     if soc is not None and soc.family in FP16_CUBE_FAMILIES:
         for where, name in _kept_fp32(table):
             kind = (types_by_node or {}).get(name, name.removeprefix(OF_TYPE))
             if kind in CUBE_TYPES:
-                # inferred: no fp32 convolution is listed for these chips
-                raise refused(
-                    where,
-                    f"operators that {soc.name} has in fp32: its convolutions are fp16 only",
-                    repr(name),
-                    "Take it out",
-                )
+                warnings.append(f"{where}: {name}: {doubt_of_float32(soc)}")
+    return tuple(warnings)
+
+
+def _vain_names(table: AtcTable, expanded: Mapping[str, Expanded]) -> Iterator[str]:
+    """Lines that name a node which ATC's own graph has not, with what to write instead."""
+    for where, name, instead in _named_nodes(table):
+        one = expanded.get(name)
+        if one is not None:
+            yield (
+                f"{where}: ATC expands {name} ({one.operator}) into nodes of other names, so that"
+                f" this line changes nothing: write {instead.format(one.ascend_type)}"
+            )
+
+
+def _named_nodes(table: AtcTable) -> Iterator[tuple[str, str, str]]:
+    """Nodes that are looked for by ATC's own names: where, name, the form of a type instead."""
+    if table.customize_dtypes:
+        text = read_setting(table.customize_dtypes, "customize_dtypes")
+        for where, line in named_lines(table.customize_dtypes, text):
+            name, mark, _ = line.partition("::")
+            if mark and name != "OpType":
+                yield where, name, "OpType::{}:..., or name the node with --keep_dtype"
+    for where, section, name, _ in _op_precisions(table.op_precision_mode):
+        if section == BY_NAME:
+            yield where, name, f"{{}}=... under {BY_TYPE}"
 
 
 def _kept_fp32(table: AtcTable) -> Iterator[tuple[str, str]]:
@@ -99,12 +131,9 @@ def _kept_fp32(table: AtcTable) -> Iterator[tuple[str, str]]:
         )
         for name in lists.black_list.to_add:
             yield f"{table.modify_mixlist}: black-list", name
-    if table.op_precision_mode:
-        parser = _ini(read_setting(table.op_precision_mode, "op_precision_mode"))
-        for section in parser.sections():
-            for name, value in parser.items(section):
-                if value == "enable_float_32_execution":
-                    yield f"{table.op_precision_mode}: [{section}]", name
+    for where, _, name, value in _op_precisions(table.op_precision_mode):
+        if value == "enable_float_32_execution":
+            yield where, name
 
 
 def _check_keep(path: str, text: str, nodes: Collection[str] | None) -> None:
@@ -137,33 +166,41 @@ def _check_customize(path: str, text: str, nodes: Collection[str] | None) -> Non
             )
 
 
-def _check_op_precision(path: str, text: str, nodes: Collection[str] | None) -> None:
-    try:
-        parser = _ini(text)
-    except configparser.Error as error:
-        raise refused(path, "an .ini file", one_line(error), "Correct it") from error
-    if not parser.sections():
-        raise refused(path, f"sections {', '.join(SECTIONS)}", "none", "Add [ByOpType]")
-    for section in parser.sections():
-        if section not in SECTIONS:
-            raise refused(path, f"sections {', '.join(SECTIONS)}", f"[{section}]", "Rename it")
-        for name, value in parser.items(section):
-            where = f"{path}: [{section}] {name}"
-            if value not in OP_PRECISIONS:
-                raise refused(where, f"one of {', '.join(OP_PRECISIONS)}", repr(value), "Correct")
-            if section == "ByNodeName":
-                check_node(where, name, nodes)
-            else:
-                check_type(where, name)
+def _check_op_precision(path: str, _: str, nodes: Collection[str] | None) -> None:
+    lines = list(_op_precisions(path))
+    if not lines:
+        raise refused(path, f"Conv2D=high_precision or the like, under {BY_TYPE}", "nothing", "Add")
+    for where, section, name, value in lines:
+        if value not in OP_PRECISIONS:
+            # which ATC passes over [V]
+            raise refused(where, f"one of {', '.join(OP_PRECISIONS)}", repr(value), "Correct")
+        if section == BY_NAME:
+            check_node(where, name, nodes)
+        else:
+            check_type(where, name)
 
 
-def _ini(text: str) -> configparser.ConfigParser:
-    parser = configparser.ConfigParser(
-        delimiters=("=",), interpolation=None, strict=True, empty_lines_in_values=False
-    )
-    parser.optionxform = str  # type: ignore[method-assign, assignment]  # types keep their case
-    parser.read_string(text)
-    return parser
+def _op_precisions(path: str) -> Iterator[tuple[str, str, str, str]]:
+    """The lines of an op_precision_mode file: where, section, name, value.
+
+    Source: ge op_impl_mode_config_parser.cc, GetOpPrecisonModeStrFromConfigFile [V].
+
+    Raises:
+        ConfigError: a section that ATC passes over, taking its lines for those of the one before.
+    """
+    if not path:
+        return
+    section = BY_TYPE  # until another is named
+    for where, line in named_lines(path, read_setting(path, "op_precision_mode")):
+        if line.startswith("#"):
+            continue
+        name, mark, value = (part.strip() for part in line.partition("="))
+        if mark:
+            yield where, section, name, value
+        elif name in SECTIONS:
+            section = name
+        else:
+            raise refused(where, f"NAME=VALUE, or {', '.join(SECTIONS)}", repr(line), "Correct it")
 
 
 def _check_switches(path: str, text: str, _: Collection[str] | None) -> None:

@@ -1,7 +1,7 @@
-"""ATC's options: which this project sets, which may be passed on, and what ATC would refuse.
+"""ATC's options that this project has under the same names, and what ATC would refuse of them.
 
-Everything is checked here, before a conversion that may take an hour. Sources: Huawei's open GE,
-api/atc (flags, value sets, checks), and its documentation of the command line.
+They are checked before the export, of which the conversion is the last step. Sources: Huawei's
+open GE, api/atc (flags, value sets, checks), and its documentation of the command line [V].
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ IMPL_MODES = (
 
 
 class AtcTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The [atc] table of a configuration: ATC's own names, and four of ours.
+    """The [atc] table of a configuration: ATC's own names, and five of ours.
 
     Attributes:
         soc_version: the exact chip, "auto" for this machine's, or "" where nothing is converted.
@@ -36,6 +36,7 @@ class AtcTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         aipp: (ours) the chip normalises; the .om then takes uint8 crops.
         timeout_s: (ours) seconds one conversion may take.
         passed_on: (ours) what follows "--" on the command line, or --name=value here.
+        ignore_preflight: (ours) rules of preflight whose findings do not stop a conversion.
     """
 
     soc_version: str = ""
@@ -54,6 +55,7 @@ class AtcTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     aipp: bool = False
     timeout_s: float = 7200.0
     passed_on: tuple[str, ...] = ()
+    ignore_preflight: tuple[str, ...] = ()
 
     @property
     def precision(self) -> str:
@@ -91,8 +93,11 @@ FILE_OPTIONS = (
     "modify_mixlist",
     "fusion_switch_file",
 )
-LARGEST_BATCH = 2048
+# Documented, and refused with E10036 until 2022 at least [V: ge docs, --dynamic_batch_size;
+# graphengine r1.11, multi_batch_options.cc:502].
 MOST_GEARS, MOST_GEARS_950 = 100, 256
+# Recommended only [V: ge docs, --dynamic_batch_size].
+LARGEST_BATCH = 2048
 
 
 def check_atc(table: AtcTable, where: str) -> None:
@@ -121,20 +126,22 @@ def check_atc(table: AtcTable, where: str) -> None:
         raise refused(f"{where}: timeout_s", "1 s to a week", repr(table.timeout_s), "Correct it")
 
 
-def check_for_chip(table: AtcTable, soc: Soc, where: str) -> None:
+def check_for_chip(table: AtcTable, soc: Soc, where: str) -> tuple[str, ...]:
     """Refuse what this chip has no arithmetic or no room for.
+
+    Returns:
+        Warnings: what it may have none for.
 
     Raises:
         ConfigError: names mode and chip.
     """
     missing = table.mode.missing_on(soc)
     if missing:
-        instead = "precision_mode_v2 = mixed_float16, or no mode for fp16"
         raise refused(
             f"{where}: {table.precision}",
-            f"a mode that {soc.name} has: it has no {missing} convolutions",
+            f"a mode that {soc.name} has: it has no {missing} arithmetic",
             "this one",
-            f"Take {instead}",
+            "Take precision_mode_v2 = mixed_float16, or no mode for fp16",
         )
     if table.op_select_implmode and (table.op_precision_mode or wants_float32(table, soc)):
         own = "a file of yours" if table.op_precision_mode else "true fp32 is asked for"
@@ -145,10 +152,33 @@ def check_for_chip(table: AtcTable, soc: Soc, where: str) -> None:
             "Write both into one op_precision_mode file",
         )
     most = MOST_GEARS_950 if soc.family == "Ascend950" else MOST_GEARS
-    if len(table.gears) > most:
+    if soc.is_known and len(table.gears) > most:
         raise refused(
-            f"{where}: dynamic_batch_size", f"at most {most} gears", str(len(table.gears)), "Drop"
+            f"{where}: dynamic_batch_size",
+            f"at most {most} gears",
+            str(len(table.gears)),
+            "Drop some",
         )
+    warnings = []
+    if table.mode.doubtful_on(soc):
+        warnings.append(f"{where}: {table.precision}: {doubt_of_float32(soc)}")
+    largest = max((*table.gears, *table.batch_sizes), default=1)
+    if largest > LARGEST_BATCH:
+        warnings.append(f"{where}: batch {largest}: Huawei recommends {LARGEST_BATCH} at most")
+    return tuple(warnings)
+
+
+def doubt_of_float32(soc: Soc) -> str:
+    """What may become of convolutions that are to stay in fp32 on an fp16 cube unit.
+
+    The unit has no fp32 of its own (see `runtime.soc`); which kernels the chip's ops package has
+    for it is in no public source. Where AI Core has none, the AI CPU's is taken, and without one
+    ATC fails [V: ge docs, --precision_mode_v2].
+    """
+    return (
+        f"fp32 convolutions may be missing on {soc.name}: expect them on the slow AI CPU, or an"
+        " error of ATC's; without a mode they are fp16"
+    )
 
 
 def wants_float32(table: AtcTable, soc: Soc) -> bool:
@@ -165,22 +195,20 @@ def _check_batches(table: AtcTable, where: str) -> None:
             "Static batches run faster, gears need one file",
         )
     sizes = table.batch_sizes
-    if len(set(sizes)) < len(sizes) or not all(1 <= size <= LARGEST_BATCH for size in sizes):
+    if len(set(sizes)) < len(sizes) or not all(size >= 1 for size in sizes):
         raise refused(
-            f"{where}: batch_sizes",
-            f"different batches of 1 to {LARGEST_BATCH}",
-            str(sizes),
-            "Correct it",
+            f"{where}: batch_sizes", "different batches of 1 or more", str(sizes), "Correct it"
         )
     text = table.dynamic_batch_size
     if not text:
         return
     tokens = text.split(",")
-    good = all(t.isascii() and t.isdecimal() and 1 <= int(t) <= LARGEST_BATCH for t in tokens)
+    # ATC's newest source takes a gear of 0 [V: multi_batch_options.cc:638]; no picture is no batch
+    good = all(t.isascii() and t.isdecimal() and int(t) >= 1 for t in tokens)
     if not good or len({int(t) for t in tokens}) != len(tokens) or len(tokens) < 2:
         raise refused(
             f"{where}: dynamic_batch_size",
-            f"2 or more different batches of 1 to {LARGEST_BATCH}, for example 1,2,4,8",
+            "2 or more different batches of 1 or more, for example 1,2,4,8",
             repr(text),
             "One batch alone is batch_sizes",
         )

@@ -1,6 +1,8 @@
-"""What follows "--" on the command line: ATC's own options, read and checked as ATC would.
+"""What follows "--" on the command line: it goes to ATC, but for what this project sets itself.
 
-Source: Huawei's open GE, api/atc: the parser's grammar and the value set of each option.
+ATC checks options and values before it compiles anything; none of that is repeated here.
+Source: Huawei's open GE, api/atc/cmd_flag_info.cc (grammar), atc_flags.cc
+(options) [V].
 """
 
 from __future__ import annotations
@@ -9,65 +11,57 @@ import difflib
 import re
 from collections.abc import Sequence
 
-from export.atc_options import AtcTable, among, refused
-from runtime.spec import INPUT_NAME
+from export.atc_options import AtcTable, refused
 
-TRUTH = ("true", "false")
-SWITCH = ("0", "1")
-# Passed on as they are: the values ATC takes.
-PASSED_ON: dict[str, tuple[str, ...]] = {
-    "log": ("debug", "info", "warning", "error", "null"),
-    "op_compiler_cache_mode": ("enable", "disable", "force"),
-    "buffer_optimize": ("l1_optimize", "l2_optimize", "off_optimize"),
-    "core_type": ("AiCore", "VectorCore"),
-    "op_debug_level": ("0", "1", "2", "3", "4"),
-    "deterministic": SWITCH,
-    "display_model_info": SWITCH,
-    "disable_reuse_memory": SWITCH,
-    "enable_small_channel": SWITCH,
-    "input_fp16_nodes": (INPUT_NAME,),
-    "is_weight_clip": SWITCH,
-    "jit_compile": SWITCH,
-    "sparsity": SWITCH,
-    "status_check": SWITCH,
-    "virtual_type": SWITCH,
-    "enable_attr_compression": TRUTH,
-    "oo_level": ("O1", "O3"),
-}
-# What is refused, and what to do instead.
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Options of ATC's that this version has heard of, and leaves to it.
+KNOWN = _names(
+    """
+    ac_parallel_enable aicore_num allow_hf32 atomic_clean_policy auto_tune_mode buffer_optimize
+    build_config cal_conf check_report cluster_config compress_weight_conf
+    compression_optimize_conf core_type debug_dir deterministic deterministic_level device_id
+    disable_reuse_memory display_model_info dump_mode enable_attr_compression
+    enable_compress_weight enable_scope_fusion_passes enable_single_stream enable_small_channel
+    h2d_overlapped_with_compute hccl_sub_comm_config host_env_cpu host_env_os input_fp16_nodes
+    input_hint_shape is_input_adjust_hw_layout is_output_adjust_hw_layout is_weight_clip
+    jit_compile log mdl_bank_path oo_level op_bank_path op_compiler_cache_dir
+    op_compiler_cache_mode op_debug_config op_debug_level op_name_map optimization_switch
+    quant_dumpable raw_ge_options raw_ge_options_ignore_unsupported save_original_model
+    shape_generalized_build_mode sparsity static_model_ops_lower_limit status_check
+    tiling_schedule_optimize virtual_type
+    """
+)
+# What this project sets, and how it is chosen instead.
 REFUSED = {
     "model": "it is always the bundle's model.onnx",
     "framework": "it is always 5, ONNX",
     "output": "the file's name says batch and chip; choose the folder with python -m export's own"
     " --output",
     "mode": "only mode 0 makes an .om",
+    "om": "only mode 0 makes an .om",
+    "json": "only mode 0 makes an .om",
+    "singleop": "a conversion is of the whole model",
+    "weight": "the weights are in the bundle's model.onnx",
     "input_shape": "use --batch_sizes or --dynamic_batch_size",
-    "input_shape_range": "ATC has deprecated it: use --dynamic_batch_size",
+    "input_shape_range": "use --dynamic_batch_size",
     "input_format": "it is always NCHW",
     "dynamic_image_size": "the network's size is fixed: use --dynamic_batch_size",
     "dynamic_dims": "the network's size is fixed: use --dynamic_batch_size",
     "insert_op_conf": "use --aipp, which derives it from the model",
     "out_nodes": "the outputs are landmarks and covariance",
-    "auto_tune_mode": "ATC refuses it now: tune with AOE",
-    "allow_hf32": "ATC reserves it: choose --precision_mode_v2",
     "external_weight": "a bundle carries the weights inside the .om",
-    "debug_dir": "a conversion runs in a folder of its own",
-    "op_compiler_cache_dir": "a conversion runs in a folder of its own",
-    "compress_weight_conf": "this network's weights are not sparse",
-    "enable_compress_weight": "this network's weights are not sparse",
-    "check_report": "use python -m export.preflight",
 }
 
 
-def passed_on(tokens: Sequence[str], *, aipp: bool = False) -> dict[str, str]:
-    """Read what follows "--" as ATC's own parser would, and check each value.
-
-    Args:
-        tokens: what follows.
-        aipp: whether the input is uint8, which leaves it no other dtype.
+def passed_on(tokens: Sequence[str]) -> dict[str, str]:
+    """Read what follows "--" by ATC's own grammar; of an option given twice the last one counts.
 
     Raises:
-        ConfigError: not an option, unknown, refused here, without a value, or with a wrong one.
+        ConfigError: no option, one without a value, or one that this project sets itself.
     """
     found: dict[str, str] = {}
     left = list(tokens)
@@ -81,34 +75,33 @@ def passed_on(tokens: Sequence[str], *, aipp: bool = False) -> dict[str, str]:
             if not left:
                 raise refused(f"after --: --{name}", "a value", "none", f"Write --{name}=VALUE")
             value = left.pop(0)
-        if name in found:
-            raise refused(f"after --: --{name}", "each option once", "it twice", "Drop one")
-        _check_passed_on(name, value)
+        _check_ours(name, value)
         found[name] = value
-    if aipp and "input_fp16_nodes" in found:
-        raise refused(
-            "after --: --input_fp16_nodes",
-            "a float input",
-            "--aipp, which makes it uint8",
-            "Drop one",
-        )
     return found
 
 
-def _check_passed_on(name: str, value: str) -> None:
+def unknown_options(tokens: Sequence[str]) -> tuple[str, ...]:
+    """A warning for each option that this version has not heard of; ATC may well have."""
+    return tuple(
+        f"after --: this version does not know ATC's option --{name}, and passes it on"
+        + _near(name)
+        for name in passed_on(tokens)
+        if name not in KNOWN
+    )
+
+
+def _check_ours(name: str, value: str) -> None:
     where = f"after --: --{name}"
     if name in REFUSED:
         raise refused(where, "an option that may be chosen", "this one", REFUSED[name])
     if name in AtcTable.__struct_fields__:
         raise refused(where, "it before the --", "it after", f"Write --{name} {value} before --")
-    if name not in PASSED_ON:
-        near = difflib.get_close_matches(name, [*PASSED_ON, *AtcTable.__struct_fields__], n=1)
-        raise refused(
-            where,
-            f"one of {', '.join(PASSED_ON)}",
-            "an option this version does not know",
-            f"Did you mean --{near[0]}" if near else "Leave it out",
-        )
-    among(where, value, PASSED_ON[name])
-    if not value:
-        raise refused(where, f"one of {', '.join(PASSED_ON[name])}", "nothing", "Name one")
+    ours = [one for one in (*REFUSED, *AtcTable.__struct_fields__) if one.startswith(name)]
+    if name not in KNOWN and ours:
+        # ATC takes the beginning of a name for the whole
+        raise refused(where, "an option's whole name", f"the beginning of {ours[0]}", "Write it")
+
+
+def _near(name: str) -> str:
+    near = difflib.get_close_matches(name, [*KNOWN, *AtcTable.__struct_fields__], n=1)
+    return f": did you mean --{near[0]}?" if near else ""

@@ -152,7 +152,7 @@ def check_config(config: ExportConfig, path: Path) -> ExportConfig:
             "Take python -m parity.compare with --max-nme-increase: it needs annotated pictures",
         )
     check_atc(config.atc, f"{path}: atc")
-    passed_on(config.atc.passed_on, aipp=config.atc.aipp)
+    passed_on(config.atc.passed_on)
     onnx = msgspec.structs.replace(config.onnx, rewrites=rewrites)
     return msgspec.structs.replace(config, onnx=onnx)
 

@@ -92,11 +92,11 @@ def _kit(arguments: argparse.Namespace) -> int:
     bundle = bundle_files(arguments.bundle, manifest)
     check_files(arguments.bundle, manifest)
     _check_output(arguments.output, arguments.bundle, bundle.values())
-    requirements = requirements_of(manifest)
+    wanted = {target: requirements_of(manifest, target.python) for target in targets}
     for warning in warnings_of(manifest):
         logger.warning("WARNING: %s", warning)
     if arguments.dry_run:
-        print(_plan(bundle, targets, requirements, arguments.output))
+        print(_plan(bundle, wanted, arguments.output))
         return EXIT_OK
     # opened first: that the place cannot be written to is found before anything is fetched
     with (
@@ -104,7 +104,7 @@ def _kit(arguments: argparse.Namespace) -> int:
         tempfile.TemporaryDirectory(prefix="starmark-kit-") as folder,
     ):
         with command_line.step("packages' wheels", turning=False):
-            wheels = fetch(Path(folder), targets, requirements, arguments.wheels)
+            wheels = fetch(Path(folder), wanted, arguments.wheels)
         files: dict[str, Content] = {f"wheels/{path.name}": path for path in wheels}
         files |= {f"wheels/{wheel_name()}": own_wheel()}
         files |= {f"bundle/{manifest.name}/{name}": path for name, path in bundle.items()}
@@ -201,6 +201,7 @@ def _templates(manifest: Manifest, targets: Iterable[Target]) -> dict[str, bytes
             "PYTHONS": separator.join(pythons),
             "ARCHES": separator.join(arches),
             "GLIBC": GLIBC,
+            "WHEEL": wheel_name(),
             "JUDGED": words[manifest.parity.passed],
             "MODELS": ", ".join(f"`{om.file}` ({om.soc_version})" for om in manifest.om)
             or words["none"],
@@ -228,17 +229,12 @@ def _check_output(output: Path, folder: Path, inputs: Iterable[Path]) -> None:
         )
 
 
-def _plan(
-    bundle: Mapping[str, Path],
-    targets: Iterable[Target],
-    requirements: Iterable[str],
-    output: Path,
-) -> str:
+def _plan(bundle: Mapping[str, Path], wanted: Mapping[Target, Iterable[str]], output: Path) -> str:
     return "\n".join(
         (
             *(f"bundle: {name} ({path.stat().st_size} bytes)" for name, path in bundle.items()),
             f"wheel: {wheel_name()}",
-            *(f"wheels: {' '.join(requirements)} for {target}" for target in targets),
+            *(f"wheels: {' '.join(needs)} for {target}" for target, needs in wanted.items()),
             f"files: {', '.join(FILLED_IN)}, {SUMS_NAME}",
             f"kit: {shown(output)} (nothing was written)",
         )

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from export.atc_files import check_setting_files
-from export.atc_options import AtcTable, check_for_chip
+from export.atc_options import AtcTable, among, check_for_chip
+from export.atc_passed_on import unknown_options
 from export.to_om import check_tool, conversions, find_atc
 from runtime.errors import BackendUnavailable, ConfigError
 from runtime.npu_smi import soc_version_of_this_machine
@@ -114,7 +115,8 @@ def plan_om(table: AtcTable, policy: Policy, *, takes: str = "float32") -> OmPla
     if takes in NOT_FOR_ATC:
         return _not_for_atc(table, policy, NOT_FOR_ATC[takes])
     soc = _soc(table)
-    check_setting_files(table, soc=soc)
+    _check_ignored(table)
+    warnings = [*check_setting_files(table, soc=soc), *unknown_options(table.passed_on)]
     atc = find_atc()
     if policy == "require":
         _require(soc, atc)
@@ -123,12 +125,14 @@ def plan_om(table: AtcTable, policy: Policy, *, takes: str = "float32") -> OmPla
         unnamed = "no chip is named (--soc_version, for example Ascend910B3)"
         why = f"{why}; {unnamed}" if why else unnamed
         return OmPlan(table=table, soc=None, atc=None, why_not=why, keeps=True)
-    check_for_chip(table, soc, "[atc]")
-    warnings = (_old_chip(),) if is_old_generation(soc.name) else ()
-    if atc is None:
-        return OmPlan(table=table, soc=soc, atc=None, why_not=why, warnings=warnings)
-    check_tool(atc, conversions(table, soc, InputSpec())[0])
-    return OmPlan(table=table, soc=soc, atc=atc, why_not="", warnings=warnings)
+    warnings += check_for_chip(table, soc, "[atc]")
+    if is_old_generation(soc.name):
+        warnings.append(_old_chip())
+    if not soc.is_known:
+        warnings.append(_new_chip(soc))
+    if atc is not None:
+        warnings += check_tool(atc, conversions(table, soc, InputSpec())[0])
+    return OmPlan(table=table, soc=soc, atc=atc, why_not=why, warnings=tuple(warnings))
 
 
 def _not_for_atc(table: AtcTable, policy: Policy, graph: NotForAtc) -> OmPlan:
@@ -144,9 +148,19 @@ def _not_for_atc(table: AtcTable, policy: Policy, graph: NotForAtc) -> OmPlan:
     return OmPlan(table=table, soc=None, atc=None, why_not=graph.why_not)
 
 
+def _check_ignored(table: AtcTable) -> None:
+    if not table.ignore_preflight:
+        return
+    from export.preflight.rules import LAST_RULES, RULES  # onnx: only where it is needed
+
+    names = [rule.name for rule in (*RULES, *LAST_RULES)]
+    for name in table.ignore_preflight:
+        among("--ignore-preflight", name, names)
+
+
 def _soc(table: AtcTable) -> Soc | None:
     if table.soc_version == "auto":
-        return soc_of(soc_version_of_this_machine())
+        return soc_version_of_this_machine()
     return soc_of(table.soc_version) if table.soc_version else None
 
 
@@ -166,6 +180,13 @@ def _require(soc: Soc | None, atc: Path | None) -> None:
             action="Source CANN's set_env.sh (it needs no NPU), or leave --om auto and convert"
             " elsewhere",
         )
+
+
+def _new_chip(soc: Soc) -> str:
+    return (
+        f"{soc.name} is not in this version's table of chips: nothing is checked for it, and"
+        " whether its convolutions run in HF32 is not known"
+    )
 
 
 def _old_chip() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -21,11 +22,14 @@ from export.to_om import (
     setting_files,
 )
 from export.verify import real_crops, with_mirrored
-from runtime.files import sha256_file, write_text_whole
+from runtime.files import sha256_file, shown, write_text_whole
 from runtime.manifest import ONNX_NAME, ErrorFact, Manifest, OmFact, check_file
+from runtime.soc import Soc
 from runtime.spec import InputSpec
 
 logger = logging.getLogger("starmark")
+
+ATCS_PATH = re.compile(r"[A-Za-z0-9./_\u4e00-\u9fa5-]+")
 
 
 def make_oms(
@@ -45,9 +49,9 @@ def make_oms(
         return old.om
     if plan.soc is None or plan.atc is None:
         return ()
-    from parity.rehearse_graph import types_by_node  # reads with onnx: only where it is needed
-
-    check_setting_files(plan.table, types_by_node((staging / ONNX_NAME).read_bytes()), plan.soc)
+    _check_files(plan, plan.soc, staging)
+    if plan.soc.slice:
+        logger.info("%s is a slice: converting with --virtual_type", plan.soc.slice)
     rounding = _rounding(job, staging, spec)
     wanted = conversions(plan.table, plan.soc, spec)
     return tuple(_one(job, one, plan.atc, staging, rounding) for one in wanted)
@@ -60,14 +64,41 @@ def commands(plan: OmPlan, spec: InputSpec) -> list[str]:
     return [command_text(one) for one in conversions(plan.table, plan.soc, spec)]
 
 
+def _check_files(plan: OmPlan, soc: Soc, staging: Path) -> None:
+    """Hold the files of the [atc] table to the graph; what was said of the chip is not repeated."""
+    from export.atc_nodes import expanded_nodes  # reads with onnx: only where it is needed
+    from parity.rehearse_graph import types_by_node
+
+    graph = (staging / ONNX_NAME).read_bytes()
+    nodes, expanded = types_by_node(graph), expanded_nodes(graph)
+    for warning in check_setting_files(plan.table, nodes, soc, expanded=expanded):
+        if warning not in plan.warnings:
+            logger.warning("WARNING: %s", warning)
+
+
+def _scratch_place(staging: Path) -> Path | None:
+    """Where atc runs: inside the staging folder, whose remains the next export removes.
+
+    ATC refuses a model whose real path holds other signs than these, also where it is named
+    without its folder [V: ge base/common/util.cc, CheckInputPathValid; so since 2020]. The
+    system's folder for temporary files is taken then.
+    """
+    if ATCS_PATH.fullmatch(str(staging.resolve())):
+        return staging
+    elsewhere = Path(tempfile.gettempdir()).resolve()
+    if ATCS_PATH.fullmatch(str(elsewhere)):
+        logger.info("atc runs in %s: it takes no path such as %s", elsewhere, shown(staging))
+        return None
+    return staging
+
+
 def _one(
     job: Job, conversion: Conversion, atc: Path, staging: Path, rounding: ErrorFact | None
 ) -> OmFact:
     # where a failure leaves it: the staging folder will be gone
     log = job.output.with_name(f"{job.output.name}.atc.log")
     log.unlink(missing_ok=True)
-    # inside the staging folder: what a killed export leaves there, the next one removes
-    with tempfile.TemporaryDirectory(dir=staging) as scratch:
+    with tempfile.TemporaryDirectory(dir=_scratch_place(staging)) as scratch:
         file, said = convert(conversion, atc, staging / ONNX_NAME, Path(scratch), log)
         shutil.move(file, staging / file.name)
     shutil.move(log, staging / f"{conversion.stem}.log")
@@ -76,7 +107,7 @@ def _one(
     logger.info(
         "%s: %s, batch %s, %s, atc %s",
         file.name,
-        said.soc_version,
+        said.soc_version or f"{conversion.soc.name} (the file names no chip)",
         "-".join(map(str, conversion.batches)),
         conversion.table.precision,
         said.atc_version or "of an unnamed version",

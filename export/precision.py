@@ -31,14 +31,21 @@ class PrecisionMode:
     brings: Literal["fp16", "fp32", "bf16", "hif8"] = "fp16"
 
     def missing_on(self, soc: Soc) -> str:
-        """The arithmetic this chip lacks for it; empty where it has all."""
+        """The arithmetic this chip is known to lack for it; empty where it lacks none.
+
+        Source: the chips that each type is limited to [V: ge docs, --precision_mode_v2].
+        """
+        if not soc.is_known:
+            return ""
         has = {
-            "fp16": True,
-            "fp32": soc.family not in FP16_CUBE_FAMILIES,
             "bf16": soc.family in BF16_FAMILIES,
             "hif8": soc.family == HIF8_FAMILY,
         }
-        return "" if has[self.brings] else self.brings
+        return "" if has.get(self.brings, True) else self.brings
+
+    def doubtful_on(self, soc: Soc) -> bool:
+        """Whether it wants fp32 convolutions of a cube unit that may have fp16 alone."""
+        return self.brings == "fp32" and soc.family in FP16_CUBE_FAMILIES
 
 
 _ORIGIN = PrecisionMode("none", brings="fp32")

@@ -28,6 +28,8 @@ class PreflightError(ExportError):
 def check_for_atc(job: Job, graph: Path, spec: InputSpec) -> tuple[Finding, ...]:
     """List every finding; stop where a conversion is about to meet one that ATC refuses.
 
+    Findings of `--ignore-preflight` are listed, and stop nothing.
+
     Raises:
         ConfigError: the graph is quantised, which ATC does not read.
         PreflightError: another finding that refuses or changes the graph, and a conversion.
@@ -40,7 +42,7 @@ def check_for_atc(job: Job, graph: Path, spec: InputSpec) -> tuple[Finding, ...]
     with step("preflight for ATC"):
         found = preflight(
             graph,
-            soc_version=plan.soc.name if plan.soc else None,
+            soc_version=plan.soc.as_option if plan.soc else None,
             batches=batches,
             gears=bool(plan.table.gears),
             precision=precision,
@@ -49,8 +51,9 @@ def check_for_atc(job: Job, graph: Path, spec: InputSpec) -> tuple[Finding, ...]
     for one in found:
         place = f"{one.severity}: {one.rule}: {one.node}: {one.found}"
         logger.warning("  %s. %s. %s", one_line(place), one.remedy, one.source)
-    if plan.converts and fatal(found):
-        refuse(found)
+    stopping = tuple(one for one in found if one.rule not in plan.table.ignore_preflight)
+    if plan.converts and fatal(stopping):
+        refuse(stopping)
     return found
 
 
@@ -62,12 +65,15 @@ def refuse(found: tuple[Finding, ...]) -> None:
             f"{ONNX_NAME}: {quantised[0].node}",
             expected="the float graph: ATC reads no quantised one",
             got=quantised[0].found,
-            action="Convert the float bundle, with --aipp for uint8 input, or quantise with AMCT",
+            action="Convert the float bundle, with --aipp for uint8 input, or quantise with AMCT;"
+            f" to convert all the same, --ignore-preflight {quantised[0].rule}",
         )
     severe = [one for one in found if one.severity != "risk"]
+    rules = " ".join(f"--ignore-preflight {rule}" for rule in sorted({one.rule for one in severe}))
     raise PreflightError(
         f"preflight of {ONNX_NAME}",
         expected="a graph that ATC converts to what it computes",
         got=f"{len(severe)} findings, the first: {severe[0].rule} at {severe[0].node}",
-        action="Follow the remedies above, or leave the .om out with --om never",
+        action="Follow the remedies above, or leave the .om out with --om never; to convert all"
+        f" the same, {rules}",
     )

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export.aipp import aipp_config
-from export.atc_codes import first_error
+from export.atc_errors import FAILURE, Explained, explain, warnings_in
 from export.atc_options import AtcTable, wants_float32
 from export.atc_passed_on import passed_on
 from runtime.command_line import step
-from runtime.errors import ArtifactError, ConfigError, ExportError, one_line
+from runtime.errors import ArtifactError, ConfigError, ExportError
 from runtime.files import write_text_whole
 from runtime.manifest import ONNX_NAME, ErrorFact, OmFact
 from runtime.om_file import OmFile, read_om
@@ -26,13 +26,15 @@ logger = logging.getLogger("starmark")
 ATC = "atc"
 ONNX_FRAMEWORK = 5
 SUCCESS = "ATC run success"
-FAILURE = "ATC run failed"
 AIPP_NAME = "aipp.cfg"
 PRECISION_NAME = "op_precision.ini"
-# op_precision_mode's own form: [V: ge docs]. Without it, origin may run convolutions in HF32 on
-# Atlas A2 and A3.
+# op_precision_mode's own form. Without it origin runs convolutions in HF32 on the chips that have
+# it: on for convolutions, off for matrix products [V: ge docs, --allow_hf32, default;
+# op_impl_mode_config_parser.cc:36]. Conv2D is what the parser makes of Conv [V: ops-nn
+# conv_onnx_plugin.cpp].
 FLOAT32_CONVOLUTIONS = "[ByOpType]\nConv2D=enable_float_32_execution\n"
 HELP_TIMEOUT_S = 60.0
+FULL_DISK_BYTES = 1 << 20
 # In every CANN that reads ONNX.
 ALWAYS_KNOWN = (
     "model",
@@ -94,7 +96,9 @@ def setting_files(conversion: Conversion) -> dict[str, str]:
     for option, name in (TEXT_FILES | SETTING_FILES).items():
         path = getattr(table, option)
         if path:
-            files[name] = Path(path).read_text(encoding="utf-8")
+            text = Path(path).read_text(encoding="utf-8")
+            # ATC refuses a line without anything in this one [V: op_cust_dtypes_config_parser.cc]
+            files[name] = _without_blanks(text) if option == "customize_dtypes" else text
     if wants_float32(conversion.table, conversion.soc):
         files[PRECISION_NAME] = FLOAT32_CONVOLUTIONS
     if table.aipp:
@@ -131,6 +135,8 @@ def atc_arguments(conversion: Conversion) -> list[str]:
         arguments["op_precision_mode"] = PRECISION_NAME
     if table.aipp:
         arguments["insert_op_conf"] = AIPP_NAME
+    if conversion.soc.slice:
+        arguments["virtual_type"] = "1"  # a slice runs nothing else [V: ge docs, --virtual_type]
     arguments |= passed_on(table.passed_on)
     return [f"--{name}={value}" for name, value in arguments.items()]
 
@@ -146,38 +152,51 @@ def find_atc() -> Path | None:
     return Path(found) if found else None
 
 
-def check_tool(atc: Path, conversion: Conversion) -> None:
-    """Find out whether this atc knows the options that not every CANN has.
+def check_tool(atc: Path, conversion: Conversion) -> tuple[str, ...]:
+    """Find out whether this atc has the options that not every CANN has.
+
+    Its --help names all it has [V: ge api/atc/main_impl.cc, SetUsageMessage].
+
+    Returns:
+        Warnings: options that were passed on, and that its --help does not name.
 
     Raises:
-        ConfigError: one is asked for and unknown.
+        ConfigError: one of this project's own is asked for and not there.
         ExportError: atc does not answer.
     """
     names = [argument[2:].partition("=")[0] for argument in atc_arguments(conversion)]
     asked = [name for name in names if name not in ALWAYS_KNOWN]
     if not asked:
-        return
+        return ()
     answer = run([atc, "--help"], timeout_s=HELP_TIMEOUT_S)
     if answer.timed_out or answer.returncode != 0:
-        raise _failed(answer, "--help", answer.output[-300:], "Run python -m runtime.doctor", None)
+        raise _failed(answer, "--help", explain(answer), None)
     unknown = [name for name in asked if f"--{name}" not in answer.output.split()]
-    if unknown:
+    given = passed_on(conversion.table.passed_on)
+    ours = [name for name in unknown if name not in given]
+    if ours:
         old = {"origin": "must_keep_origin_dtype", "fp16": "force_fp16"}
         mode = old.get(conversion.table.precision_mode_v2, "allow_mix_precision")
         raise ConfigError(
-            f"atc --{unknown[0]}",
-            expected="an option that this atc knows",
+            f"atc --{ours[0]}",
+            expected="an option that this atc has",
             got=f"{atc}, whose --help does not name it: another CANN",
             action=f"Take precision_mode = {mode}"
-            if unknown[0] == "precision_mode_v2"
+            if ours[0] == "precision_mode_v2"
             else "Leave it out, or convert with a newer CANN",
         )
+    return tuple(
+        f"after --: the --help of {atc} does not name --{name}: it may refuse it"
+        for name in unknown
+    )
 
 
 def convert(
     conversion: Conversion, atc: Path, graph: Path, scratch: Path, log: Path
 ) -> tuple[Path, OmFile]:
-    """Run atc in a folder of its own, and believe nothing but the file it left.
+    """Run atc in a folder of its own, and believe its success only with a whole file there.
+
+    What that file says of itself beyond that never undoes a conversion, but for another chip.
 
     Args:
         conversion: what to make.
@@ -190,7 +209,7 @@ def convert(
         The file, whatever suffix it was given, and what it says of itself.
 
     Raises:
-        ExportError: atc failed, ran too long, or left no .om that is whole and for this chip.
+        ExportError: atc failed, ran too long, left no whole .om, or one for another chip.
     """
     shutil.copyfile(graph, scratch / ONNX_NAME)
     for name, text in setting_files(conversion).items():
@@ -206,9 +225,9 @@ def convert(
     write_text_whole(log, f"$ {command_text(conversion)}\n{done.output}")
     succeeded = SUCCESS in done.output and FAILURE not in done.output
     if done.timed_out or done.returncode != 0 or not succeeded:
-        error, action = first_error(done.output)
-        said = error or one_line(done.output[-300:]) or "no output"
-        raise _failed(done, conversion.stem, said, action or "Read the log", log)
+        raise _failed(done, conversion.stem, explain(done), log)
+    for warning in warnings_in(done.output):
+        logger.warning("  atc: %s", warning)
     return _made(conversion, done, scratch, log)
 
 
@@ -230,28 +249,50 @@ def om_fact(conversion: Conversion, file: str, said: OmFile, rounding: ErrorFact
 
 
 def _made(conversion: Conversion, done: Finished, scratch: Path, log: Path) -> tuple[Path, OmFile]:
+    def failed(got: str, action: str) -> ExportError:
+        return _failed(done, conversion.stem, Explained(said=got, action=action), log)
+
     # atc may append the host's system and processor to the name
     found = sorted(scratch.glob(f"{conversion.stem}*.om"))
     if len(found) != 1:
-        got = f"success and {', '.join(p.name for p in found) or 'no .om file'}"
-        raise _failed(done, conversion.stem, got, "Read the log; is the disk full?", log)
+        listed = ", ".join(p.name for p in found)
+        got = f"{len(found)} .om files, {listed}" if found else "no .om file"
+        raise failed(f"success and {got}", _space(scratch) or "Report it with the log")
     try:
         said = read_om(found[0])
     except ArtifactError as error:
         got = f"success and a file that is not whole: {error.got}"
-        raise _failed(done, conversion.stem, got, "Is the disk full?", log) from error
-    if said.soc_version != conversion.soc.name or said.is_dynamic:
-        kind = "a dynamic model" if said.is_dynamic else f"a model for {said.soc_version!r}"
-        raise _failed(done, conversion.stem, f"success and {kind}", "Report it with the log", log)
+        raise failed(got, _space(scratch) or "Convert again; report it, should it recur") from error
+    if said.soc_version not in ("", conversion.soc.name):
+        raise failed(f"success and a model for {said.soc_version!r}", "Report it with the log")
+    for line in said.unread:
+        logger.warning("  %s: not read: %s", found[0].name, line)
+    if said.is_dynamic:
+        # a wrong size is an error where it runs, never a wrong answer
+        logger.warning(
+            "  %s: marked as a model of dynamic shape, although --input_shape is fixed: prove it"
+            " on the box with python -m parity.selftest",
+            found[0].name,
+        )
     return found[0], said
 
 
-def _failed(done: Finished, what: str, got: str, action: str, log: Path | None) -> ExportError:
+def _space(folder: Path) -> str:
+    """What to do where the disk is full; empty where it is not."""
+    full = shutil.disk_usage(folder).free < FULL_DISK_BYTES
+    return "The disk is full: free some space, and convert again" if full else ""
+
+
+def _without_blanks(text: str) -> str:
+    return "".join(f"{line}\n" for line in text.splitlines() if line.strip())
+
+
+def _failed(done: Finished, what: str, why: Explained, log: Path | None) -> ExportError:
     how = "was ended" if done.timed_out else f"exited {done.returncode}"
     limit = " (its --atc_timeout)" if done.timed_out else ""
     return ExportError(
         f"atc {what}",
         expected=f"{SUCCESS!r} and a whole .om file",
-        got=f"it {how} after {done.seconds:.0f} s{limit}: {got}",
-        action=f"{action}. Log: {log}" if log else action,
+        got=f"it {how} after {done.seconds:.0f} s{limit}: {why.said}",
+        action=f"{why.action}. Log: {log}" if log else why.action,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from runtime.files import shown
 from runtime.manifest import Manifest
 from runtime.process import Finished, run
 
-PYTHONS = ("3.10", "3.11", "3.12")
+# In the order of their numbers. Huawei lists 3.13 from CANN 8.5.0 on.
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 ARCHES = ("aarch64", "x86_64")
 # Wheels that run with this glibc and every later one: CentOS 7.6 is the oldest system on boxes.
 GLIBC = "2.17"
@@ -25,6 +26,9 @@ LONGEST_FETCH_S = 1800
 # NumPy 1 and not 2: CANN's own Python parts up to 8.2 fail with 2 (vllm-project/vllm-ascend#2210);
 # what was built for NumPy 2 also runs with 1.26 (NumPy's notes for downstream package authors).
 NUMPY = "numpy==1.26.*"
+# Huawei lists NumPy after 2.1 for Python 3.13, and there is no NumPy 1 for it; 2.2 is the last for
+# this glibc.
+NUMPY_OF = {"3.13": "numpy==2.2.*"}
 # The manifest names the package that the workstation has.
 OPENCV_KEYS = ("opencv-python", OPENCV)
 
@@ -61,8 +65,8 @@ def targets_of(pythons: Sequence[str], arches: Sequence[str]) -> tuple[Target, .
     )
 
 
-def requirements_of(manifest: Manifest) -> tuple[str, ...]:
-    """What pip is asked for.
+def requirements_of(manifest: Manifest, python: str) -> tuple[str, ...]:
+    """What pip is asked for, for one of `PYTHONS`.
 
     OpenCV is the release that the bundle was judged with: 4 and 5 warp a picture differently, by
     as much as an NPU's own error, and a self-test on the box must not find that.
@@ -70,21 +74,20 @@ def requirements_of(manifest: Manifest) -> tuple[str, ...]:
     known = (manifest.versions.get(key, "") for key in OPENCV_KEYS)
     release = next((m[0] for v in known if (m := re.match(r"\d+\.\d+\.\d+(?=\.|$)", v))), None)
     opencv = f"=={release}.*" if release else REQUIRES[OPENCV]
-    return NUMPY, f"{OPENCV}{opencv}", f"msgspec{REQUIRES['msgspec']}"
+    return NUMPY_OF.get(python, NUMPY), f"{OPENCV}{opencv}", f"msgspec{REQUIRES['msgspec']}"
 
 
 def fetch(
     folder: Path,
-    targets: Sequence[Target],
-    requirements: Sequence[str],
+    wanted: Mapping[Target, Sequence[str]],
     source: Path | None = None,
 ) -> list[Path]:
-    """Put the wheels for every target into a folder.
+    """Put the wheels for every box into a folder.
 
     Args:
         folder: an empty one.
-        targets: the boxes.
-        requirements: as pip takes them; their own requirements are not followed.
+        wanted: for each box what it needs, as pip takes it; their own requirements are not
+            followed.
         source: a folder of wheels, the only place to look; None asks pip's own index.
 
     Returns:
@@ -102,7 +105,7 @@ def fetch(
             got="a file" if source.exists() else "no such folder",
             action="Name the folder that pip download filled",
         )
-    for target in targets:
+    for target, requirements in wanted.items():
         finished = run(
             _command(folder, target, requirements, source),
             timeout_s=LONGEST_FETCH_S,
@@ -178,9 +181,12 @@ def _advice(python: str) -> str:
     if numbers is None:
         return "Name the box's Python by its first two numbers, as python3 --version says them"
     if tuple(map(int, numbers.groups())) < (3, 10):
-        # pairs of CANN and Python: the compatibility table of Ascend/pytorch
+        # Huawei's lists: 3.7 to 3.10 at first, and 3.11 from 8.0.0 on
         return (
-            "Starmark needs 3.10; CANN 7.0 and later works with 3.10 and 3.11: install one of them"
-            " on the box beside the old one (conda needs no root) and name it here"
+            "Starmark needs 3.10; CANN works with 3.10, and with 3.11 from 8.0.0 on: install one of"
+            " them on the box beside the old one (conda needs no root) and name it here"
         )
-    return "NumPy 1.26, which CANN's own Python parts need, ends at 3.12: install 3.11 on the box"
+    return (
+        f"No NumPy for Python {python} runs with glibc {GLIBC}, as the oldest boxes have it:"
+        " install 3.13 (CANN 8.5.0 and later) or 3.11 on the box"
+    )

@@ -183,6 +183,10 @@ def _duplicate(made: onnx.ModelProto) -> None:
     made.graph.node[1].name = made.graph.node[0].name
 
 
+def _named_as_input(made: onnx.ModelProto) -> None:
+    made.graph.node[0].name = "image"
+
+
 def _damage(made: onnx.ModelProto) -> None:
     made.graph.initializer[0].raw_data = made.graph.initializer[0].raw_data[:-1]
 
@@ -209,7 +213,8 @@ def _models() -> dict[str, list[Planted]]:
     return {
         "opset": [p(model=plain(19)), p(model=plain(9)), p(model=edited(_drop_imports))],
         "domain-versions": [p(model=edited(_import_twice))],
-        "foreign-domain": [p(model=edited(_foreign)), p(model=edited(_foreign_node))],
+        "foreign-domain": [p(model=edited(_foreign_node))],
+        "foreign-import": [p(model=edited(_foreign))],
         "no-input-or-output": [
             p(model=model([conv()], constants=conv_weights(), outputs=[])),
             p(model=model([node("Constant", [], ["y"], value_floats=[1.0])], inputs=[])),
@@ -219,7 +224,9 @@ def _models() -> dict[str, list[Planted]]:
                 model=model(
                     [node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)],
                     inputs=[value("x", [1, 2], kind)],
-                )
+                ),
+                # no crop can be made of it
+                beside=frozenset({"unmeasured"}),
             )
             for kind in (TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL)
         ],
@@ -246,7 +253,7 @@ def _models() -> dict[str, list[Planted]]:
                 ),
             )
         ],
-        "duplicate-node": [p(model=edited(_duplicate))],
+        "duplicate-node": [p(model=edited(_duplicate)), p(model=edited(_named_as_input))],
         "long-name": [
             p(model=_renamed("image", "i" * 128)),
             p(model=_renamed("y", "o" * 128)),
@@ -254,10 +261,10 @@ def _models() -> dict[str, list[Planted]]:
         ],
         "unusable-name": [
             p(model=_renamed("image", "a;b")),
-            p(model=_renamed("image", "a b")),
+            p(model=_renamed("image", " a")),
             p(model=_renamed("y", "a:0")),
         ],
-        "damaged-weight": [p(model=edited(_damage))],
+        "damaged-weight": [p(model=edited(_damage), beside=frozenset({"invalid-graph"}))],
         "fp16-graph": [
             p(
                 model=model(
@@ -306,7 +313,8 @@ def _chips() -> dict[str, list[Planted]]:
 def _operators() -> dict[str, list[Planted]]:
     p = Planted
     return {
-        "unsupported-operator": [p(model=single("Mish")), p(model=single("CenterCropPad"))],
+        "unsupported-operator": [p(model=single("Swish")), p(model=single("CenterCropPad"))],
+        "newer-operator": [p(model=single("Mish", opset=18))],
         "quantized": [
             p(model=single("QuantizeLinear", {"s": _f32(1), "z": np.zeros(1, np.uint8)}))
         ],
@@ -363,7 +371,7 @@ def _operators() -> dict[str, list[Planted]]:
             p(model=model([node("Clip", ["image", "", ""], ["y"])])),
         ],
         "cast-type": [
-            p(model=single("Cast", to=TensorProto.BFLOAT16)),
+            p(model=single("Cast", to=TensorProto.FLOAT8E4M3FN)),
             p(model=single("Cast", to=99)),
             p(model=single("Cast")),
         ],

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs Starmark into ./venv beside this file: no network, no root, nothing outside this folder.
 #
-#   bash install.sh                               with the first fitting Python on PATH
+#   bash install.sh                               with the newest Python that can import CANN's pyACL
 #   PYTHON=/path/to/python3 bash install.sh       with this one
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -9,6 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 PYTHONS="@PYTHONS@"
 ARCHES="@ARCHES@"
 PACKAGES="numpy opencv-python-headless msgspec starmark"
+WHEEL="wheels/@WHEEL@"
 
 fail() {
     local code="$1"
@@ -17,34 +18,51 @@ fail() {
     exit "$code"
 }
 
+warn() {
+    printf 'warning: %s\n' "$*" >&2
+}
+
 # "3.11 aarch64", asked of the interpreter: a shim on PATH may exist and not work
 kind_of() {
     "$1" -I -c 'import platform, sys
 print("%d.%d" % sys.version_info[:2], platform.machine())' 2>/dev/null
 }
 
-fits() {
-    local version arch
-    read -r version arch <<<"$(kind_of "$1")"
-    [[ -n "$version" && " $PYTHONS " == *" $version "* && " $ARCHES " == *" $arch "* ]]
-}
-
-find_python() {
-    local name
-    if [ -n "${PYTHON:-}" ]; then
-        fits "$PYTHON" && printf '%s' "$PYTHON"
-        return
-    fi
-    for name in python3 $(printf 'python%s ' $PYTHONS) python; do
-        if fits "$name"; then
-            printf '%s' "$name"
-            return
+# Fills `here`: for each of the kit's Pythons the interpreter that is there.
+declare -A here=()
+find_pythons() {
+    local name version arch names
+    read -ra names <<<"$(printf 'python%s ' $PYTHONS) python3 python"
+    [ -z "${PYTHON:-}" ] || names=("$PYTHON")
+    for name in "${names[@]}"; do
+        version='' arch=''
+        read -r version arch <<<"$(kind_of "$name")" || true
+        if [[ -n "$version" && " $PYTHONS " == *" $version "* && " $ARCHES " == *" $arch "* ]]; then
+            here[$version]="${here[$version]:-$name}"
         fi
     done
-    return 1
+    [ "${#here[@]}" -gt 0 ]
 }
 
-# Where this Python has no ensurepip (Debian without python3-venv), its own pip fills the folder.
+# Sets cann, script and order. Our own wheel holds the reader of CANN's version files.
+cann='' script='' order="$PYTHONS"
+ask_for_cann() {
+    local line said
+    said=$("$1" -I -c 'import runpy, sys
+sys.path.insert(0, sys.argv.pop(1))
+runpy.run_module("runtime.doctor.acl_python", run_name="__main__")' "$PWD/$WHEEL" "${!here[@]}") ||
+        warn "$WHEEL could not look for CANN, see above: Pythons are tried as they come"
+    while read -r line; do
+        case "$line" in
+        cann=*) cann="${line#cann=}" ;;
+        script=*) script="${line#script=}" ;;
+        order=*) order="${line#order=}" ;;
+        esac
+    done <<<"$said"
+}
+
+# Where this Python has no ensurepip (Debian without python3-venv), its own pip fills the folder;
+# fails where it has no pip either.
 make_venv() {
     rm -rf venv
     if "$1" -I -m venv venv >/dev/null 2>&1; then
@@ -54,19 +72,39 @@ make_venv() {
     rm -rf venv
     if ! { "$1" -I -m pip --version && "$1" -I -m venv --without-pip venv; } >/dev/null 2>&1; then
         rm -rf venv
-        fail 3 "$1: expected a Python with venv and with ensurepip or pip, got one without." \
-            "Install python3-venv or python3-pip, or set PYTHON to another one."
+        return 1
     fi
     base="$1"
     packages=$(venv/bin/python -I -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
     install() { "$base" -I -m pip --isolated install --target "$packages" "$@"; }
 }
 
+fill_venv() {
+    make_venv "$1" || return 1
+    # no-deps: OpenCV's wheel asks for NumPy 2 but runs with the 1.26 that CANN's Python parts need
+    # shellcheck disable=SC2086  # PACKAGES is a list
+    install --quiet --disable-pip-version-check --no-index --no-deps --find-links wheels $PACKAGES ||
+        fail 4 "pip: expected to install $PACKAGES from wheels/, got the error above." \
+            "These wheels need glibc @GLIBC@ or later: see ldd --version."
+}
+
+# Prints the last line of the failure, and fails with it. CANN's settings stay in here.
+import_acl() (
+    set +eu
+    # shellcheck disable=SC1090  # found on this box
+    [ -z "$script" ] || source "$script" >/dev/null 2>&1
+    said=$(timeout 120 venv/bin/python -c 'import acl' 2>&1)
+    status=$?
+    [ "$status" -ne 124 ] || said="no end within 120 s"
+    [ "$status" -eq 0 ] || printf '%s\n' "${said:-exit status $status}" | tail -n 1
+    exit "$status"
+)
+
 sha256sum -c --quiet --strict SHA256SUMS >&2 ||
     fail 2 "SHA256SUMS: expected the files it lists, got the ones named above." \
         "Copy the kit again and unpack it into an empty folder."
 
-python=$(find_python) ||
+find_pythons ||
     fail 3 "${PYTHON:-PATH}: expected Python ${PYTHONS// / or } on ${ARCHES// / or }," \
         "got $(kind_of "${PYTHON:-python3}" || echo none). Set PYTHON=/path/to/python, or make a kit" \
         "for this box with python -m export.kit --python VERSION --arch $(uname -m)."
@@ -74,12 +112,42 @@ python=$(find_python) ||
 if [ -e venv ] && [ ! -f venv/pyvenv.cfg ]; then
     fail 2 "venv: expected none, or one that this script made, got something else. Move it away."
 fi
-make_venv "$python"
-# no-deps: OpenCV's wheel asks for NumPy 2 but runs with the 1.26 that CANN's Python parts need
-# shellcheck disable=SC2086  # PACKAGES is a list
-install --quiet --disable-pip-version-check --no-index --no-deps --find-links wheels $PACKAGES ||
-    fail 4 "pip: expected to install $PACKAGES from wheels/, got the error above." \
-        "These wheels need glibc @GLIBC@ or later: see ldd --version."
+
+for any in "${here[@]}"; do break; done
+ask_for_cann "$any"
+found=()
+for version in $order; do
+    [ -z "${here[$version]:-}" ] || found+=("$version")
+done
+printf '%s. Pythons of this kit on this box, in the order to try: %s\n' \
+    "${cann:-No CANN found}" "${found[*]}"
+chosen='' fallback=''
+for version in "${found[@]}"; do
+    python="${here[$version]}"
+    if ! fill_venv "$python"; then
+        printf 'Python %s (%s): it has neither ensurepip nor pip\n' "$version" "$python"
+        continue
+    fi
+    fallback="${fallback:-$version}"
+    if [ -z "$cann" ]; then
+        printf 'Python %s (%s): taken; without CANN pyACL cannot be tried\n' "$version" "$python"
+    elif said=$(import_acl); then
+        printf 'Python %s (%s): taken, it imports acl\n' "$version" "$python"
+    else
+        printf 'Python %s (%s): import acl fails: %s\n' "$version" "$python" "$said"
+        continue
+    fi
+    chosen="$version"
+    break
+done
+if [ -z "$fallback" ]; then
+    fail 3 "${PYTHON:-PATH}: expected a Python with venv and with ensurepip or pip, got none." \
+        "Install python3-venv or python3-pip, or set PYTHON to another one."
+elif [ -z "$chosen" ]; then
+    [ "$fallback" = "$version" ] || fill_venv "${here[$fallback]}"
+    warn "no Python here imports acl, see above; Python $fallback is taken. An NPU cannot be used" \
+        "before that is mended: ask python -m runtime.doctor"
+fi
 
 # not isolated, as the next commands are not: PYTHONPATH comes before what was just installed
 venv/bin/python - <<'PYTHON_END' || exit 4
@@ -95,9 +163,13 @@ for name in ("numpy", "cv2", "msgspec", "runtime", "parity"):
         )
 PYTHON_END
 
+echo "Installed. Next, in this folder:"
+if [ -n "$script" ]; then
+    printf '  source %q\n' "$script"
+elif [ -z "$cann" ]; then
+    echo "  source /usr/local/Ascend/ascend-toolkit/set_env.sh    # CANN 8.5 and later: .../Ascend/cann"
+fi
 cat <<'NEXT'
-Installed. Next, in this folder (CANN 8.5 and later: source /usr/local/Ascend/cann/set_env.sh):
-  source /usr/local/Ascend/ascend-toolkit/set_env.sh
   . venv/bin/activate
   python -m parity.selftest bundle/@NAME@ --device npu:0 --output box.npz
 NEXT

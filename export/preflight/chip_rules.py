@@ -47,7 +47,7 @@ def wide_arithmetic(graph: Graph) -> Iterator[Hit]:
 def no_fp32_cube(graph: Graph) -> Iterator[Hit]:
     """fp32 asked of a chip whose cube unit has none."""
     soc = graph.plan.soc
-    if soc is not None and graph.plan.precision.missing_on(soc) == "fp32":
+    if soc is not None and graph.plan.precision.doubtful_on(soc):
         count = sum(node.op_type in CUBE_OPERATORS for node in graph.nodes)
         if count:
             yield Hit(-1, GRAPH, f"{count} convolutions or products in fp32 on {soc.name}")
@@ -62,7 +62,7 @@ def no_fp32_cube(graph: Graph) -> Iterator[Hit]:
 def mode_without_chip(graph: Graph) -> Iterator[Hit]:
     """A precision mode of other chips."""
     plan = graph.plan
-    if plan.soc is not None and plan.precision.missing_on(plan.soc) in ("bf16", "hif8"):
+    if plan.soc is not None and plan.precision.missing_on(plan.soc):
         yield Hit(-1, GRAPH, f"{plan.option}={plan.mode} on {plan.soc.name}")
 
 

@@ -177,7 +177,7 @@ def type_name(number: int) -> str:
 
 
 def label(node: onnx.NodeProto, position: int) -> str:
-    """A node's name; ATC names those without one after their type and place."""
+    """A node's name; those without one are called by their type and place."""
     return node.name or f"{node.op_type}_{position}"
 
 

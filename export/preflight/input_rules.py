@@ -9,8 +9,10 @@ import onnx
 from export.preflight.finding import GRAPH, Hit, rule
 from export.preflight.graph import Graph, dims_of, label, type_name
 
-# acl keeps 128 bytes for a tensor's name, its end included.
+# acl keeps 128 bytes for a tensor's name, its end included, and replaces one that does not fit by
+# acl_modelId_N_output_I [V: ge acl_mdl.h:26, model_common.cpp:404].
 LONGEST_NAME = 127
+INPUTS_DOC = "[V: ge docs, general_restrictions.md]"
 FLOAT_TYPES = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
 BYTE_TYPES = (onnx.TensorProto.UINT8, onnx.TensorProto.INT8)
 
@@ -35,12 +37,12 @@ def no_end(graph: Graph) -> Iterator[Hit]:
 
 @rule(
     "input-type",
-    "refused",
-    source="[V: ge docs, --framework]",
+    "risk",
+    source=f"not documented: {INPUTS_DOC}; the parser takes any: [V: ge onnx_data_parser.cc]",
     remedy="Export with a float32 input",
 )
 def input_type(graph: Graph) -> Iterator[Hit]:
-    """Inputs of another type than ATC takes."""
+    """Inputs of another type than is documented."""
     for value in graph.inputs:
         found = value.type.tensor_type.elem_type
         if found not in (*FLOAT_TYPES, *BYTE_TYPES):
@@ -50,7 +52,7 @@ def input_type(graph: Graph) -> Iterator[Hit]:
 @rule(
     "byte-input",
     "refused",
-    source="[V: ge docs, --framework]; uint8 through AIPP alone",
+    source=f"uint8 through AIPP alone: {INPUTS_DOC}",
     remedy="Convert the float graph; AIPP makes its input of uint8 (--insert_op_conf)",
 )
 def byte_input(graph: Graph) -> Iterator[Hit]:
@@ -85,7 +87,7 @@ def dynamic_dimension(graph: Graph) -> Iterator[Hit]:
 @rule(
     "empty-dimension",
     "refused",
-    source="[V: ge docs, --framework]",
+    source=INPUTS_DOC,
     remedy="Export with an input that holds something",
 )
 def empty_dimension(graph: Graph) -> Iterator[Hit]:
@@ -99,22 +101,31 @@ def empty_dimension(graph: Graph) -> Iterator[Hit]:
 @rule(
     "duplicate-node",
     "refused",
-    source="[I] a rename would hide which node an option means",
+    source="E13009: [V: ge parser/common/pre_checker.cc:95, CheckName; inputs are nodes, too]",
     remedy="Give each node its own name",
 )
 def duplicate_node(graph: Graph) -> Iterator[Hit]:
-    """Two nodes of one name."""
-    seen: set[str] = set()
-    for position, node in enumerate(graph.nodes):
-        if node.name and node.name in seen:
+    """Two nodes of one name in one graph, or a node that bears an input's."""
+    taken = {value.name for value in graph.inputs}
+    yield from _repeated(graph.model.graph, taken, iter(range(len(graph.nodes))))
+
+
+def _repeated(proto: onnx.GraphProto, taken: set[str], positions: Iterator[int]) -> Iterator[Hit]:
+    for node in proto.node:
+        position = next(positions, -1)
+        if node.name and node.name in taken:
             yield Hit(position, node.name, f"a second node of that name ({node.op_type})")
-        seen.add(node.name)
+        taken.add(node.name)
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _repeated(attribute.g, set(), positions)
 
 
 @rule(
     "long-name",
     "changed",
-    source="127 letters, with outputs as node:index:name: [V: ge api/atc/omg.cc]",
+    source="127 letters: [V: ge acl model_common.cpp:404]; outputs are node:index:name:"
+    " [V: ge api/atc/omg.cc:517]",
     remedy="Choose shorter names for inputs, outputs and the nodes that make them",
 )
 def long_name(graph: Graph) -> Iterator[Hit]:
@@ -137,16 +148,17 @@ def long_name(graph: Graph) -> Iterator[Hit]:
 @rule(
     "unusable-name",
     "refused",
-    source="[V: ge option_utils.cc, --input_shape; omg.cc, output names]",
+    source="--input_shape is cut at every ; and its names are trimmed: [V: ge option_utils.cc:846];"
+    " outputs are node:index:name: [V: ge api/atc/omg.cc:517]",
     remedy="Use letters, digits, _ - . and /",
 )
 def unusable_name(graph: Graph) -> Iterator[Hit]:
     """Names that cannot be told apart in ATC's options, or in a converted model's outputs."""
     for value in graph.inputs:
-        if not value.name or any(sign in ";,\"'" or sign.isspace() for sign in value.name):
+        if not value.name or ";" in value.name or value.name != value.name.strip():
             yield Hit(-1, repr(value.name), "an input's name that does not fit name:1,3,256,256")
     for value in graph.model.graph.output:
-        if not value.name or ":" in value.name or any(sign.isspace() for sign in value.name):
+        if not value.name or ":" in value.name:
             yield Hit(-1, repr(value.name), "an output's name that does not fit node:0:name")
 
 

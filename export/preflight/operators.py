@@ -28,6 +28,13 @@ SUPPORTED = _names(
     TfIdfVectorizer ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze Where Xor
     """
 )
+# ONNX's, with a parser in the open plugins of CANN 8.5 to 9.1, and not on the list of 8.0.
+NEWER = _names(
+    """
+    Bernoulli CastLike Col2Im ConcatFromSequence Mish SequenceAt SequenceConstruct SequenceEmpty
+    SequenceErase SequenceInsert SequenceLength SplitToSequence Unique Upsample
+    """
+)
 # Ascend's own, in the default domain: a graph quantised by AMCT holds the first three.
 ASCEND_OWN = _names(
     """

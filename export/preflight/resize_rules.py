@@ -9,7 +9,7 @@ from export.preflight.finding import Hit, rule
 from export.preflight.graph import Graph, given, integer, integers, nodes_of, text
 
 PLUGIN = "[V: ops-nn resize_onnx_plugin.cpp]"
-KERNEL = "[V: ops-cv resize_nearest_neighbor_v2/op_kernel]"
+KERNEL = "[V: ops-cv resize_nearest_neighbor_v2/op_kernel, of Ascend950; of other chips: I]"
 DOCS = "[V: hiascend.com, ONNX operator Resize, CANN 8.0 to 9.1]"
 
 

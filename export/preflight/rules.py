@@ -35,8 +35,8 @@ RULES: tuple[Rule, ...] = (
 
 @rule(
     "invalid-graph",
-    "refused",
-    source="[I] the ONNX checker refuses it",
+    "risk",
+    source="[I] the ONNX checker refuses it; ATC does not ask it",
     remedy="Export the model again",
 )
 def invalid_graph(graph: Graph) -> Iterator[Hit]:

@@ -13,11 +13,13 @@ from export.preflight.operators import (
     BRANCH,
     DATA_SHAPED,
     LOOPS,
+    NEWER,
     QUANTIZED,
     SUPPORTED,
 )
 
 LISTED = "[V: hiascend.com, CANN 8.0.0, list of supported ONNX operators]"
+PLUGINS = "[V: ops-nn, ops-cv, ops-math, *_onnx_plugin.cpp]"
 PARSED = "[V: ge docs, --framework]"
 
 
@@ -36,7 +38,7 @@ def opset(graph: Graph) -> Iterator[Hit]:
 @rule(
     "domain-versions",
     "refused",
-    source="E16005: [V: ge docs, error codes]",
+    source="E16005: [V: ge docs, error codes]; newer CANN takes the last: [V: onnx_parser.cc]",
     remedy="Keep one opset_import of each domain",
 )
 def several_versions(graph: Graph) -> Iterator[Hit]:
@@ -50,31 +52,54 @@ def several_versions(graph: Graph) -> Iterator[Hit]:
 @rule(
     "foreign-domain",
     "refused",
-    source="[V: mmdeploy backend/ascend/onnx2ascend.py, which strips them]",
-    remedy="Export with ONNX's own operators, and drop imports that no node needs",
+    source="E16002, as DOMAIN::VERSION::TYPE: [V: ge parser/onnx/onnx_parser.cc, AdapterOpType]",
+    remedy="Export with ONNX's own operators",
 )
 def foreign_domain(graph: Graph) -> Iterator[Hit]:
-    """Imports and nodes of other domains than ONNX's own."""
-    for entry in graph.model.opset_import:
-        if entry.domain not in DEFAULT_DOMAINS:
-            yield Hit(-1, GRAPH, f"an import of the domain {entry.domain}")
+    """Nodes of other domains than ONNX's own."""
     for position, node in enumerate(graph.nodes):
         if node.domain not in DEFAULT_DOMAINS:
             yield Hit(position, label(node, position), f"operator {node.domain}::{node.op_type}")
 
 
 @rule(
+    "foreign-import",
+    "risk",
+    source="E16005 of CANN before 7: [V: ge docs, error codes]; today's parser takes it:"
+    " [V: ge parser/onnx/onnx_parser.cc]",
+    remedy="Drop imports that no node needs",
+)
+def foreign_import(graph: Graph) -> Iterator[Hit]:
+    """Imports of other domains than ONNX's own, which older parsers refuse beside it."""
+    for entry in graph.model.opset_import:
+        if entry.domain not in DEFAULT_DOMAINS:
+            yield Hit(-1, GRAPH, f"an import of the domain {entry.domain}")
+
+
+@rule(
     "unsupported-operator",
     "refused",
-    source=f"E16002 (older: E19010): {LISTED}",
+    source=f"E16002 (older: E19010): {LISTED}, and no plugin: {PLUGINS}",
     remedy="Write it with other operators, or keep it outside the graph",
 )
 def unsupported(graph: Graph) -> Iterator[Hit]:
     """Operators without a parser."""
-    known = SUPPORTED | ASCEND_OWN | QUANTIZED | BRANCH | LOOPS
+    known = SUPPORTED | NEWER | ASCEND_OWN | QUANTIZED | BRANCH | LOOPS
     for position, node in enumerate(graph.nodes):
         if node.domain in DEFAULT_DOMAINS and node.op_type not in known:
             yield Hit(position, label(node, position), f"operator {node.op_type}")
+
+
+@rule(
+    "newer-operator",
+    "risk",
+    source=f"not in CANN 8.0: {LISTED}; in its successors: {PLUGINS}",
+    remedy="Convert with a newer CANN, or write it with other operators",
+)
+def newer(graph: Graph) -> Iterator[Hit]:
+    """Operators that only newer CANN has a parser for."""
+    for position, name, node in nodes_of(graph, *sorted(NEWER)):
+        yield Hit(position, name, f"operator {node.op_type}")
 
 
 @rule(
@@ -132,7 +157,9 @@ RULES = (
     opset,
     several_versions,
     foreign_domain,
+    foreign_import,
     unsupported,
+    newer,
     quantized,
     loop,
     branch,

@@ -47,12 +47,12 @@ def conv_attributes(graph: Graph) -> Iterator[Hit]:
 
 @rule(
     "batch-norm-training",
-    "changed",
-    source="[V: ops-nn batch_normalization_plugin.cpp]",
+    "risk",
+    source="today's plugin passes it on: [V: ops-nn batch_normalization_onnx_plugin.cpp]",
     remedy="Export the model in eval mode",
 )
 def batch_norm_training(graph: Graph) -> Iterator[Hit]:
-    """Normalisation by the batch's own statistics, for which the running ones are taken."""
+    """Normalisation by the batch's own statistics: a face's points depend on its neighbours."""
     for position, name, node in nodes_of(graph, "BatchNormalization"):
         if integer(node, "training_mode", 0):
             yield Hit(position, name, "training_mode 1")
@@ -146,7 +146,7 @@ def pool_slow_edges(graph: Graph) -> Iterator[Hit]:
 def _large_pools(graph: Graph) -> Iterator[tuple[int, str, str, str]]:
     """Position, name, window, and what is said about the edges in vain."""
     soc = graph.plan.soc
-    if soc is not None and soc.family == UNLIMITED_POOL_FAMILY:
+    if soc is not None and (soc.family == UNLIMITED_POOL_FAMILY or not soc.is_known):
         return
     for position, name, node in nodes_of(graph, "MaxPool"):
         kernel = integers(node, "kernel_shape") or ()

@@ -15,7 +15,7 @@ import onnx
 from cann.atc_simulator.command import main
 from cann.atc_simulator.model_info import attributes_of, partitions_of
 
-CODE = re.compile(r"\b([EW][A-Z0-9]\d{4})\b[:)]")
+CODE = re.compile(r"\b([EW][A-Z0-9]\d{4})\b(?:[:)]|\[PID)")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 from cann import graphs
 from cann.atc_driver import conversion, description, run
@@ -41,7 +43,7 @@ def test_without_a_mode_every_chip_computes_in_fp16(folder: Path, soc: str) -> N
         ("Ascend910_9391", {"precision_mode_v2": "origin"}, "hf32"),
         ("Ascend910A", {"precision_mode_v2": "origin"}, "fp32"),
         ("Ascend910B", {"precision_mode_v2": "origin"}, "fp32"),  # the old one
-        ("Ascend310B4", {"precision_mode_v2": "origin"}, "fp32"),
+        ("Ascend310B4", {"precision_mode_v2": "origin"}, "hf32"),
         ("Ascend910B3", {"precision_mode": "force_fp32"}, "mixed"),
         ("Ascend310P3", {"precision_mode_v2": "cube_fp16in_fp32out"}, "mixed"),
         ("Ascend310P3", {"precision_mode": "allow_fp32_to_fp16"}, "mixed"),
@@ -100,26 +102,69 @@ def test_full_fp32_must_be_asked_for_where_hf32_is_the_default(
 
 
 @pytest.mark.parametrize(
-    "text", ["Conv2D=high_precision\n", "[ByOp]\nConv2D=high_precision\n", "[ByOpType]\nConv2D=1\n",
-             "[ByOpType]\nConv2D\n"]
-)  # fmt: skip
-def test_wrong_op_precision_files_are_refused(folder: Path, text: str) -> None:
+    ("text", "arithmetic"),
+    [
+        ("Conv2D=enable_float_32_execution\n", "fp32"),  # of types, until a section is named
+        ("# a remark\n\nConv2D = enable_float_32_execution\n", "fp32"),
+        ("[ByOp]\nConv2D=enable_float_32_execution\n", "fp32"),
+        ("[ByNodeName]\n[ByType]\nConv2D=enable_float_32_execution\n", "hf32"),
+        ("[ByOpType]\nConv2D=fp32\n", "hf32"),
+        ("[ByOpType]\nConv2D\n", "hf32"),
+    ],
+)
+def test_op_precision_files_are_read_line_by_line(folder: Path, text: str, arithmetic: str) -> None:
+    """What is not understood is passed over: hicann/ge op_impl_mode_config_parser.cc."""
     (folder / "modes.ini").write_text(text)
-    assert run(*conversion(op_precision_mode="modes.ini")).code == "E10001"
+    done = run(*conversion(precision_mode_v2="origin", op_precision_mode="modes.ini"))
+    assert done.status == 0, done.out
+    assert description(folder / "net.om")["precision"] == arithmetic
 
 
-def test_kept_nodes_are_told_and_unknown_ones_warn(folder: Path) -> None:
+def test_kept_nodes_are_told_and_unknown_ones_passed_over(folder: Path) -> None:
     (folder / "keep.txt").write_text("conv\ngone\n\n")
     done = run(*conversion(keep_dtype="keep.txt"))
 
     assert done.status == 0
     assert description(folder / "net.om")["keep_fp32"] == ["conv"]
-    assert done.warnings == ["W11002"]
-    assert "gone" in done.out
+    assert done.warnings == []
 
     (folder / "keep.txt").write_text("OpType::Conv2D\n")
     assert run(*conversion(keep_dtype="keep.txt")).warnings == []
     assert description(folder / "net.om")["keep_fp32"] == ["conv"]
+
+
+def resize_graph() -> onnx.ModelProto:
+    """A Resize, which the parser expands, before a Relu, which it does not."""
+    nodes = [
+        onnx.helper.make_node("Resize", ["image", "", "s"], ["up"], name="up", mode="nearest"),
+        onnx.helper.make_node("Relu", ["up"], ["y"], name="relu"),
+    ]
+    scales = graphs.constant("s", np.array([1, 1, 2, 2], np.float32))
+    return graphs.model(nodes, constants=[scales])
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "kept"),
+    [
+        ("keep_dtype", "up\nrelu\n", ["up", "relu"]),
+        ("customize_dtypes", "up::InputDtype:float32,OutputDtype:float32\n", []),
+        ("customize_dtypes", "relu::OutputDtype:float\n", ["relu"]),
+        (
+            "customize_dtypes",
+            "OpType::ResizeNearestNeighborV2:InputDtype:float32,OutputDtype:float32\n",
+            ["up"],
+        ),
+    ],
+)
+def test_an_expanded_node_is_found_by_keep_dtype_alone(
+    folder: Path, option: str, text: str, kept: list[str]
+) -> None:
+    """Its name is gone: hicann/ge parser_utils.cc, format_dtype_setter.cc, keep_dtype_option.cc."""
+    graphs.save(folder, resize_graph())
+    (folder / "setting.txt").write_text(text)
+    done = run(*conversion(**{option: "setting.txt"}))
+    assert done.status == 0, done.out
+    assert description(folder / "net.om")["keep_fp32"] == kept
 
 
 def test_keeping_has_no_effect_under_origin(folder: Path) -> None:
@@ -147,20 +192,28 @@ def test_custom_dtypes_win_over_kept_ones(folder: Path) -> None:
     assert description(folder / "net.om")["keep_fp32"] == ["conv"]
 
 
-@pytest.mark.parametrize("text", ["conv:float32", "conv::InputDtype:fp32,OutputDtype:fp32"])
-def test_wrong_custom_dtypes_are_refused(folder: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("conv:float32", "E20101"),
+        ("conv::OutputDtype:float32\n\n", "E20101"),  # a line without anything
+        ("conv::InputDtype:fp32,OutputDtype:fp32", "E20003"),
+    ],
+)
+def test_wrong_custom_dtypes_are_refused(folder: Path, text: str, code: str) -> None:
     (folder / "types.txt").write_text(text)
-    assert run(*conversion(customize_dtypes="types.txt")).code == "E10001"
+    assert run(*conversion(customize_dtypes="types.txt")).code == code
 
 
 @pytest.mark.parametrize(
     ("document", "code"),
     [
         ({"black-list": {"to-add": ["Conv2D"]}, "white-list": {"to-remove": []}}, ""),
-        ({"blacklist": {}}, "E10001"),
-        ({"black-list": {"add": []}}, "E10001"),
-        ({"black-list": {"to-add": "Conv2D"}}, "E10001"),
-        ([], "E10001"),
+        ({"gray-list": {"to-add": ["Relu"]}, "black-list": {"to-add": ["Conv2D"]}}, ""),
+        ({"blacklist": {}}, "E21002"),
+        ({"black-list": {"add": []}}, "E21002"),
+        ({"black-list": {"to-add": "Conv2D"}}, "E21002"),
+        ([], "E21002"),
     ],
     ids=str,
 )

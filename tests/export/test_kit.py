@@ -174,15 +174,15 @@ def test_a_bundle_that_will_disappoint_is_warned_about(
 def test_without_a_box_the_kit_serves_every_box(
     tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Three Pythons on two processors: a forgotten option must not cost a second walk."""
+    """Four Pythons on two processors: a forgotten option must not cost a second walk."""
     wheels = tmp_path / "wheels"
-    for python in ("3.10", "3.11", "3.12"):
+    for python in ("3.10", "3.11", "3.12", "3.13"):
         for arch in ("aarch64", "x86_64"):
             wheels_folder(wheels, python=python, arch=arch)
 
     assert main([str(bundle), "--output", str(tmp_path / "k.tar"), "--wheels", str(wheels)]) == 0
 
-    assert len(capsys.readouterr().out.split(" on aarch64")) == 4
+    assert len(capsys.readouterr().out.split(" on aarch64")) == 5
     with tarfile.open(tmp_path / "k.tar") as archive:
         inside = {Path(name).name for name in archive.getnames() if name.endswith(".whl")}
     assert inside == {path.name for path in wheels.iterdir()} | {wheel_name()}

@@ -13,7 +13,7 @@ import planted_graphs
 import pytest
 import torch
 from builders import STARTER
-from onnx import helper
+from onnx import TensorProto, helper
 from planted_graphs import PLANTED, Planted, clean, model, node, pool, single
 
 from export.config import OnnxTable
@@ -118,7 +118,7 @@ def test_all_faults_are_listed_at_once_and_in_order() -> None:
         [
             node("MaxPool", ["image"], ["pooled"], kernel_shape=[2, 2], dilations=[2, 2]),
             node("Clip", ["pooled"], ["clipped"]),
-            node("Mish", ["clipped"], ["y"]),
+            node("Swish", ["clipped"], ["y"]),
         ],
         opset=19,
     )
@@ -138,7 +138,7 @@ def test_all_faults_are_listed_at_once_and_in_order() -> None:
 
 
 def test_node_without_a_name_is_named_by_type_and_place() -> None:
-    """As ATC names it."""
+    """So that it can be found in the graph."""
     graph = single("Clip")
     graph.graph.node[0].name = ""
 
@@ -316,3 +316,39 @@ def test_changed_bytes_never_end_in_a_traceback(tmp_path: Path) -> None:
         outcomes.add(outcome(path))
 
     assert outcomes == {"findings", "nothing", "ArtifactError"}
+
+
+def test_a_branch_may_repeat_a_name_of_the_graph_around_it() -> None:
+    """Names are looked at in each graph by itself: hicann/ge onnx_parser.cc, Prechecker."""
+    graph = PLANTED["branch"][0].model
+    made = onnx.ModelProto()
+    made.CopyFrom(graph)
+    (branching,) = made.graph.node
+    for attribute in branching.attribute:
+        attribute.g.node[0].name = branching.name
+    assert "duplicate-node" not in rules_of(preflight(made))
+    attribute.g.node.append(node("Relu", ["image"], ["again"]))
+    attribute.g.node[1].name = branching.name
+    assert "duplicate-node" in rules_of(preflight(made))
+
+
+@pytest.mark.parametrize("name", ["a,b", "a:b", "a b", "it's"])
+def test_names_that_input_shape_can_hold_are_usable(name: str) -> None:
+    """It is cut at ; and at the last colon: hicann/ge option_utils.cc, ParseInputShape."""
+    made = clean()
+    made.graph.input[0].name = name
+    made.graph.node[0].input[0] = name
+    assert "unusable-name" not in rules_of(preflight(made))
+
+
+@pytest.mark.parametrize("kind", [TensorProto.BFLOAT16, TensorProto.COMPLEX64, TensorProto.STRING])
+def test_casts_that_atc_has_a_number_for_are_no_finding(kind: int) -> None:
+    """onnx_common.h, onnx2om_dtype_map."""
+    assert "cast-type" not in rules_of(preflight(single("Cast", to=kind)))
+
+
+def test_an_inferred_rule_stops_no_conversion() -> None:
+    """Unless it is for the numbers: [I] alone is a risk."""
+    for rule in (*RULES, *LAST_RULES):
+        if "[V: " not in rule.source:
+            assert rule.severity == "risk", rule.name

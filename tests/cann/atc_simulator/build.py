@@ -90,7 +90,10 @@ def _model(flags: Flags, chip: Chip, plan: shape_options.ShapePlan, journal: Jou
     shapes = network.effective_shapes(model.graph, plan.shapes, may_be_unknown=flexible)
     terminals.choose_outputs(model.graph, flags["out_nodes"])
     terminals.check_output_type(flags["output_type"], flags["out_nodes"])
-    precision = precisions.resolve(flags, chip, list(onnx_parser.every_node(model.graph)), journal)
+    opset = next(e.version for e in model.opset_import if e.domain in ("", "ai.onnx"))
+    nodes = list(onnx_parser.every_node(model.graph))
+    renamed = {node.name for node in nodes if plugins.expands(node, opset)}
+    precision = precisions.resolve(flags, chip, nodes, renamed)
     aipp = _aipp(flags, shapes, half)
     gears = _gears(flags, plan, shapes)
     plugins.rewrite(model.graph, journal)
@@ -122,7 +125,7 @@ def _model(flags: Flags, chip: Chip, plan: shape_options.ShapePlan, journal: Jou
             "precision": precision.arithmetic,
             "keep_fp32": precision.keep_fp32,
             "aipp": aipp.payload() if aipp else None,
-            "opset": next(e.version for e in model.opset_import if e.domain in ("", "ai.onnx")),
+            "opset": opset,
         },
     )
 

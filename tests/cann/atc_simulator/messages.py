@@ -1,4 +1,4 @@
-"""The errors and warnings atc prints: codes, titles, texts, and the three looks of a block.
+"""The errors and warnings atc prints: codes, titles, texts, and the looks of a block.
 
 Source: hicann/ge base/common/error_registry (codes, titles and texts), hicann/runtime
 src/dfx/error_manager (how several errors become one block).
@@ -78,24 +78,33 @@ def block(messages: tuple[Message, ...], release: Release) -> str:
     outer = [one for one in messages if not one.code.endswith("9999")]
     first = outer[0] if outer else messages[0]
     others = [one for one in messages if one is not first]
-    lines = [f"{first.code}: Inner Error!"] if first.code.endswith("9999") else []
+    lines = []
+    if first.code.endswith("9999"):
+        kind = "Internal error!" if release.flush_traceback else "Inner Error!"
+        lines.append(f"{first.code}: {kind}")
     lines.append(headline(first, release))
     if solution := CATALOGUE.get(first.code, {}).get("solution"):
         lines.append(f"        Solution: {solution} {MARK}")
-    lines.append("        TraceBack (most recent call last):")
-    lines += [f"        {one.text} {MARK}" for one in others]
-    lines.append(f"        atc ran on a simulator: no CANN was involved {MARK}")
+    traceback = "TraceBack (most recent call last):"
+    lines.append(traceback if release.flush_traceback else f"        {traceback}")
+    # one space less under an inner error of the newer looks [V: AssembleInnerErrorMessage]
+    indent = 7 if first.code.endswith("9999") and release.bracketed_codes else 8
+    lines += [f"{' ' * indent}{one.text} {MARK}" for one in others]
+    lines.append(f"{' ' * indent}atc ran on a simulator: no CANN was involved {MARK}")
     return "\n".join(lines)
 
 
 def headline(one: Message, release: Release) -> str:
     """Code and text in the look of the release."""
+    inner = one.code.endswith("9999")
     if release.plain_errors:
-        return f"{one.code}: {one.text} {MARK}"
-    title = CATALOGUE.get(one.code, {}).get("title") or "Unknown_Error"
+        return f"{one.code}{'  ' if inner else ': '}{one.text} {MARK}"
     now = datetime.now(tz=timezone.utc)
     stamp = f"{now:%Y-%m-%d-%H:%M:%S}.{now.microsecond // 1000:03d}.{now.microsecond % 1000:03d}"
     head = f"[PID: {os.getpid()}] {stamp}"
-    if release.bracketed_codes:
-        return f"{head} {title}({one.code}): {one.text} {MARK}"
-    return f"{one.code}: {head} {title}: {one.text} {MARK}"
+    if not release.bracketed_codes:
+        return f"{one.code}: {head} {one.text} {MARK}"
+    if inner:
+        return f"{one.code}{head} ({one.code}):  {one.text} {MARK}"
+    title = CATALOGUE.get(one.code, {}).get("title") or "Unknown_Error"
+    return f"{head} {title}({one.code}): {one.text} {MARK}"

@@ -122,7 +122,7 @@ def _unknown_operators(
         optype = f"{domain}::{version}::{node.op_type}"
         if release.plain_errors:
             yield message("E19010", opname=node.name, optype=optype)
-        elif release.bracketed_codes:
+        elif release.checks_types_first:
             yield message("E13010", opname=node.name, optype=optype)
         else:
             yield message("E16002", optype=optype)

@@ -1,5 +1,6 @@
 """Paths as atc takes them: a restricted alphabet, files that are there, folders that it makes.
 
+Of a file that is read the real path counts, of one that is written the path as it was given.
 Source: hicann/ge base/common/util.cc CheckInputPathValid and CheckOutputPathValid.
 """
 
@@ -12,12 +13,8 @@ from pathlib import Path
 from cann.atc_simulator.messages import bad, fail
 
 LONGEST = 4096
-_FOLDERS = r"(/+|\./+|(\.\./+)+|)((\.\./)|([.]?[\u4e00-\u9fa5A-Za-z0-9_.-]+)/+)*"
-_INPUT = re.compile(_FOLDERS + r"[\u4e00-\u9fa5A-Za-z0-9_+.-]+")
-_ALPHABET = (
-    "The path can contain only 'a-z' 'A-Z' '0-9' '-' '.' '_' and Chinese characters, the file's "
-    "name also '+'."
-)
+_PATH = re.compile(r"[\u4e00-\u9fa5A-Za-z0-9/_.-]+")
+_ALPHABET = "The path takes letters, digits, '-', '.', '_' and Chinese characters alone."
 
 
 def check_input(path: str, parameter: str) -> None:
@@ -30,7 +27,7 @@ def check_input(path: str, parameter: str) -> None:
         raise fail("E10004", parameter=parameter)
     if len(os.fsencode(path)) > LONGEST or "\0" in path or not Path(path).exists():
         raise bad(parameter, path, "realpath error, errmsg:No such file or directory")
-    if not _INPUT.fullmatch(path):
+    if not _PATH.fullmatch(str(Path(path).resolve())):
         raise bad(parameter, path, _ALPHABET)
     if not os.access(path, os.R_OK):
         raise bad(parameter, path, "cannot access, errmsg:Permission denied")
@@ -47,7 +44,7 @@ def check_output(path: str, parameter: str) -> None:
         raise fail("E10021", parameter=name, size=LONGEST)
     if path.endswith(("/", "\\")):
         raise fail("E10022", parameter=name, filename=path)
-    if not _INPUT.fullmatch(path):
+    if not _PATH.fullmatch(path):
         raise bad(parameter, path, _ALPHABET)
     folder = Path(path).parent
     try:

@@ -29,6 +29,9 @@ CASTABLE = {
         "UINT32",
         "UINT64",
         "BOOL",
+        "STRING",
+        "COMPLEX64",
+        "COMPLEX128",
     ]
 }
 LARGEST_KERNEL_AREA = 255
@@ -37,6 +40,7 @@ _INPUTS_OF_RESIZE = 3
 _INPUTS_OF_SLICE = 3
 _CLIP_WITH_INPUTS = 11
 _RESIZE_WITH_ROI = 11
+_AXES_AS_INPUT = 13
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
@@ -60,6 +64,16 @@ def rewrite(graph: onnx.GraphProto, journal: Journal) -> None:
             _rewrite_max_pool(node, journal)
         elif node.op_type == "Resize":
             _rewrite_resize(node, journal)
+
+
+def expands(node: onnx.NodeProto, opset: int) -> bool:
+    """Whether the parser replaces it by several nodes, none of which keeps its name.
+
+    Source: hicann/ge parser/common/parser_utils.cc, HasOneNonDataNode; the operators' plugins.
+    """
+    if node.op_type in ("Resize", "Split"):
+        return True
+    return node.op_type in ("ReduceSum", "ReduceMean") and opset < _AXES_AS_INPUT
 
 
 def _conv(node: onnx.NodeProto, given: dict[str, Any], opset: int) -> str:  # noqa: ARG001
@@ -133,12 +147,6 @@ def _concat(node: onnx.NodeProto, given: dict[str, Any], opset: int) -> str:  # 
     return "" if "axis" in given else "attr axis is required"
 
 
-def _batch_normalization(node: onnx.NodeProto, given: dict[str, Any], opset: int) -> str:  # noqa: ARG001
-    if given.get("training_mode", 0) or len([name for name in node.output if name]) > 1:
-        return "training outputs are not supported"
-    return ""
-
-
 _CHECKS: dict[str, Callable[[onnx.NodeProto, dict[str, Any], int], str]] = {
     "Conv": _conv,
     "MaxPool": _max_pool,
@@ -147,7 +155,6 @@ _CHECKS: dict[str, Callable[[onnx.NodeProto, dict[str, Any], int], str]] = {
     "Cast": _cast,
     "Slice": _slice,
     "Concat": _concat,
-    "BatchNormalization": _batch_normalization,
 }
 
 

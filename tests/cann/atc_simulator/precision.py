@@ -2,21 +2,21 @@
 
 Source: ATC manual --precision_mode, --precision_mode_v2, --op_precision_mode, --modify_mixlist,
 --keep_dtype, --customize_dtypes; default force_fp16 for inference: hicann/ge nn_engine
-fe_context_utils.cc. The grammar of wrong files is inferred to be refused with E10001.
+fe_context_utils.cc. The files: hicann/ge nn_engine utils/common/config_parser (three parsers),
+keep_dtype_option.cc. A name that nothing bears is passed over, and only the log has it.
 """
 
 from __future__ import annotations
 
-import configparser
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from cann.atc_simulator.flags import Flags
-from cann.atc_simulator.messages import Journal, bad, fail
+from cann.atc_simulator.messages import AtcError, bad, fail
 from cann.atc_simulator.socs import Chip
 
 V1_TO_V2 = {
@@ -40,8 +40,10 @@ OP_VALUES = {
     "support_out_of_bound_index",
     "keep_fp16",
     "super_performance",
+    "norm_class",
 }
-DTYPES = {"float16", "float32", "bfloat16", "int8", "uint8", "int32", "int64", "bool"}
+# float32: so the manual's examples; GE's own names are float and bf16
+DTYPES = {"float16", "float32", "float", "bf16", "int8", "uint8", "int32", "int64", "bool", ""}
 # Ascend's operator types, where their names differ from ONNX's
 ASCEND_TYPES = {
     "Conv2D": ("Conv",),
@@ -64,7 +66,8 @@ ASCEND_TYPES = {
 }
 MATRIX_TYPES = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 _CUSTOM_LINE = re.compile(
-    r"(?:OpType::(?P<type>\w+):|(?P<name>.+?)::)InputDtype:(?P<in>[\w,]*),OutputDtype:(?P<out>[\w,]+)"
+    r"(?:OpType::(?P<type>\w+):|(?P<name>[^:]+)::?)"
+    r"(?:InputDtype:(?P<in>[\w,]*?))?(?:,?OutputDtype:(?P<out>[\w,]*))?"
 )
 
 
@@ -118,19 +121,29 @@ def mode_of(flags: Flags, chip: Chip) -> str:
     return mode
 
 
-def resolve(flags: Flags, chip: Chip, nodes: Iterable[NamedNode], journal: Journal) -> Precision:
+def resolve(
+    flags: Flags, chip: Chip, nodes: Iterable[NamedNode], renamed: Collection[str]
+) -> Precision:
     """Decide the arithmetic for a graph.
 
+    Args:
+        flags: the command line.
+        chip: what it is for.
+        nodes: of the ONNX graph.
+        renamed: those that bear other names after parsing.
+
     Raises:
-        AtcError: E10001 or E10032 for a wrong file; EZ3002 where the cube unit lacks fp32.
+        AtcError: E10001, E20003, E20101 or E21002 for a wrong file; EZ3002 where the cube unit
+            lacks fp32.
     """
     nodes = list(nodes)
+    own = {node.name for node in nodes} - set(renamed)
     mode = mode_of(flags, chip)
-    modes_of_ops = _op_modes(flags["op_precision_mode"], nodes, journal)
+    modes_of_ops = _op_modes(flags["op_precision_mode"], nodes, own)
     black = _black_listed(flags["modify_mixlist"])
     kept = _of_types(nodes, black)
-    kept |= _kept(flags["keep_dtype"], nodes, journal)
-    forced_up, forced_down = _customized(flags["customize_dtypes"], nodes, journal)
+    kept |= _kept(flags["keep_dtype"], nodes)
+    forced_up, forced_down = _customized(flags["customize_dtypes"], nodes, own)
     kept = (kept | forced_up) - forced_down
     ordered = [node.name for node in nodes if node.name in kept]
     if mode == "origin":
@@ -167,32 +180,26 @@ def _refuse_fp32_cube(chip: Chip, nodes: list[NamedNode]) -> None:
             )
 
 
-def _op_modes(path: str, nodes: list[NamedNode], journal: Journal) -> dict[str, str]:
-    """Node name -> value of --op_precision_mode's file; names win over types."""
-    if not path:
-        return {}
-    parser = configparser.RawConfigParser(delimiters=("=",), strict=False, allow_no_value=False)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]  # names keep their case
-    try:
-        parser.read_string(Path(path).read_text(encoding="utf-8"))
-    except (configparser.Error, UnicodeDecodeError) as error:
-        raise bad("--op_precision_mode", path, f"no valid ini file: {error!r}") from None
+def _op_modes(path: str, nodes: list[NamedNode], own: set[str]) -> dict[str, str]:
+    """Node name -> value of --op_precision_mode's file; names win over types.
+
+    Lines are of types until [ByNodeName]; other sections and unknown values are passed over.
+    """
+    by_type: dict[str, str] = {}
+    by_name: dict[str, str] = {}
+    current = by_type
+    for line in _lines(path, "--op_precision_mode"):
+        name, equals, value = (part.strip() for part in line.partition("="))
+        if line.startswith("#"):
+            continue
+        if not equals:
+            current = {"[ByOpType]": by_type, "[ByNodeName]": by_name}.get(name, current)
+        elif value in OP_VALUES:
+            current.setdefault(name, value)
     modes: dict[str, str] = {}
-    for section in sorted(parser.sections(), key=lambda name: name == "ByNodeName"):
-        if section not in ("ByOpType", "ByNodeName"):
-            raise bad("--op_precision_mode", path, f"unknown section [{section}]")
-        for key, value in parser.items(section):
-            if value not in OP_VALUES:
-                raise bad("--op_precision_mode", path, f"unknown mode {value} of {key}")
-            names = (
-                _of_types(nodes, {key})
-                if section == "ByOpType"
-                else {node.name for node in nodes if node.name == key}
-            )
-            if not names:
-                journal.warn("W11002", filename=path, opnames=key)
-            modes.update(dict.fromkeys(names, value))
-    return modes
+    for name, value in by_type.items():
+        modes.update(dict.fromkeys(_of_types(nodes, {name}), value))
+    return modes | {name: value for name, value in by_name.items() if name in own}
 
 
 def _of_types(nodes: list[NamedNode], types: Iterable[str]) -> set[str]:
@@ -204,71 +211,64 @@ def _of_types(nodes: list[NamedNode], types: Iterable[str]) -> set[str]:
 def _black_listed(path: str) -> set[str]:
     if not path:
         return set()
+
+    def unreadable(reason: str) -> AtcError:
+        return fail("E21002", file=path, reason=reason)
+
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise fail("E10032", file_name=path, reason=str(error)) from None
+        raise unreadable(str(error)) from None
     lists = {"black-list", "white-list", "gray-list"}
     if not isinstance(document, dict) or not set(document) <= lists:
-        raise bad("--modify_mixlist", path, "only black-list, white-list and gray-list are known")
+        raise unreadable("only black-list, white-list and gray-list are known")
     for changes in document.values():
         if not isinstance(changes, dict) or not set(changes) <= {"to-add", "to-remove"}:
-            raise bad("--modify_mixlist", path, "only to-add and to-remove are known")
+            raise unreadable("only to-add and to-remove are known")
         for types in changes.values():
             if not isinstance(types, list) or not all(isinstance(one, str) for one in types):
-                raise bad("--modify_mixlist", path, "to-add and to-remove are lists of types")
+                raise unreadable("to-add and to-remove are lists of types")
     return set(document.get("black-list", {}).get("to-add", []))
 
 
-def _kept(path: str, nodes: list[NamedNode], journal: Journal) -> set[str]:
-    """--keep_dtype: one node name or OpType::Type a line."""
+def _kept(path: str, nodes: list[NamedNode]) -> set[str]:
+    """--keep_dtype: one node name or OpType::Type a line; names are ONNX's, too."""
     kept: set[str] = set()
-    missing = []
     for line in _lines(path, "--keep_dtype"):
         kind, _, rest = line.partition("::")
-        found = (
+        kept |= (
             _of_types(nodes, {rest})
             if kind == "OpType"
             else {node.name for node in nodes if node.name == line}
         )
-        if not found:
-            missing.append(line)
-        kept |= found
-    if missing:
-        journal.warn("W11002", filename=path, opnames=", ".join(missing))
     return kept
 
 
-def _customized(path: str, nodes: list[NamedNode], journal: Journal) -> tuple[set[str], set[str]]:
+def _customized(path: str, nodes: list[NamedNode], own: set[str]) -> tuple[set[str], set[str]]:
     """--customize_dtypes: the nodes put into fp32, and those taken out of it."""
     up: set[str] = set()
     down: set[str] = set()
-    for line in _lines(path, "--customize_dtypes"):
+    for line in _lines(path, "--customize_dtypes", blanks=True):
         parts = _CUSTOM_LINE.fullmatch(line)
-        if not parts:
-            raise bad("--customize_dtypes", path, f"the line {line!r} has another format")
-        dtypes = [one for one in f"{parts['in']},{parts['out']}".split(",") if one]
+        if not parts or (parts["in"] is None and parts["out"] is None):
+            reason = "The content format of the file is incorrect"
+            raise fail("E20101", value=path, parameter="--customize_dtypes", reason=reason)
+        dtypes = [one for one in f"{parts['in'] or ''},{parts['out'] or ''}".split(",") if one]
         if unknown := set(dtypes) - DTYPES:
-            raise bad("--customize_dtypes", path, f"unknown data type {min(unknown)}")
-        found = (
-            _of_types(nodes, {parts["type"]})
-            if parts["type"]
-            else {node.name for node in nodes if node.name == parts["name"]}
-        )
-        if not found:
-            journal.warn("W11002", filename=path, opnames=line)
-        if set(dtypes) == {"float32"}:
+            raise fail("E20003", file=path, parameter="customize_dtypes", reason=min(unknown))
+        found = _of_types(nodes, {parts["type"]}) if parts["type"] else {parts["name"]} & own
+        if set(dtypes) <= {"float32", "float"}:
             up |= found
         else:
             down |= found
     return up - down, down
 
 
-def _lines(path: str, option: str) -> list[str]:
+def _lines(path: str, option: str, *, blanks: bool = False) -> list[str]:
     if not path:
         return []
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise bad(option, path, f"the file cannot be read: {error!r}") from None
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    return [line.strip() for line in text.splitlines() if blanks or line.strip()]

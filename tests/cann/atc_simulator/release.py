@@ -1,13 +1,21 @@
 """What differs between CANN's releases, as far as a caller of atc can see it.
 
-CANNSIM_CANN chooses one; the default is 8.5.0. Three looks of the same error:
+CANNSIM_CANN chooses one; the default is 8.5.0. Four looks of an error, and of one inside CANN:
 
-    6.0     E10054: The required parameter ...
-    8.5.0   E10054: [PID: 7] 2026-03-24-12:14:45.885.234 Invalid_Argument: The required ...
-    9.0.0   [PID: 7] 2026-03-24-12:14:45.885.234 Invalid_Argument(E10054): The required ...
+    6.0     E10054: The required ...
+            EZ9999: Inner Error!
+            EZ9999  cause
+    8.0     E10054: [PID: 7] 2026-03-24-12:14:45.885.234 The required ...
+            EZ9999: Inner Error!
+            EZ9999: [PID: 7] 2026-03-24-12:14:45.885.234 cause
+    8.5     [PID: 7] 2026-03-24-12:14:45.885.234 Invalid_Argument(E10054): The required ...
+            EZ9999: Inner Error!
+            EZ9999[PID: 7] 2026-03-24-12:14:45.885.234 (EZ9999):  cause
+    9.1     as 8.5, but "Internal error!", and TraceBack begins its line
 
-Sources: hicann/runtime src/dfx/error_manager/error_manager.cc (the newest look), the threads
-Ascend/ModelZoo-PyTorch#6 (the oldest) and hw-native-sys/PTOAS#341 (the newest, 2026-03).
+Sources: hicann/runtime src/dfx/error_manager/error_manager.cc, AssembleInnerErrorMessage and
+GetErrorMessage, for the newest; outputs that users of CANN 7.0, 8.0, 8.1, 8.3, 8.5 and 9.0 posted
+for the others. tests/cann/test_atc_referee.py holds both to it.
 """
 
 from __future__ import annotations
@@ -32,7 +40,17 @@ class Release:
 
     @property
     def bracketed_codes(self) -> bool:
-        """The newest look: the code stands in brackets after the title."""
+        """The code stands in brackets after the title."""
+        return self.number >= (8, 5)
+
+    @property
+    def flush_traceback(self) -> bool:
+        """The newest look: "TraceBack" begins its line, and an inner error is an internal one."""
+        return self.number >= (9, 1)
+
+    @property
+    def checks_types_first(self) -> bool:
+        """An operator without a plugin is found before the graph is parsed."""
         return self.number >= (9, 0)
 
     @property
