@@ -197,6 +197,10 @@ class Pipeline:
                 for job in jobs:
                     self._run(detector, [job])
                 return
+            # another stream may have lost the device meanwhile: that is what ends this one, too
+            cause = detector.backend.lost_to
+            if cause is not None and cause.args != error.args:
+                error = cause
             for job in jobs:
                 job.device, job.lost_device = detector.device, lost
                 job.fail(error)

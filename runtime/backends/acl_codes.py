@@ -1,6 +1,7 @@
 """Return codes of pyACL: their names, what they mean, what to do, and which kind of error each is.
 
-Source: CANN's acl_base.h and rt_external_base.h, as the open runtime publishes them.
+Source: the open runtime's acl_base_rt.h and error_codes/{rt,ge}_error_codes.h, and the meanings in
+its docs/zh/api_ref/25-01_aclError.md.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ class AclCode:
         meaning: in a few words.
         remedy: the next action.
         kind: unavailable (device, driver or CANN), artifact (the .om file), or failed.
-        loses_device: nothing more can be done in this context.
+        loses_device: its context is not used any more. After some codes the runtime refuses every
+            call until the device is reset; after the others the device failed in the middle of its
+            work, and nobody knows what its memory holds.
     """
 
     symbol: str
@@ -31,12 +34,21 @@ class AclCode:
 
 
 REPEAT_INITIALIZE = 100002
+INVALID_DEVICE_ID, NO_DEVICE = 107001, 207004
 
 _REPORT = "Report it with the log under ~/ascend/log/debug/plog"
 _ENVIRONMENT = "Run python -m runtime.doctor; source CANN's set_env.sh and check npu-smi info"
 _CONVERT = "Convert again on a machine with this CANN: python -m export --om require"
 _CHIP = "Convert for this chip: python -m export --om require --soc_version auto"
 _FRESH = "Check npu-smi info for the device's health, then open a new Detector"
+_ANEW = "open a new Detector once all others on the device are closed"
+_ABORTED = f"Find what aborts the device's tasks (aclrtDeviceTaskAbort), then {_ANEW}"
+_DRIVER = (
+    "Check npu-smi info, the driver's version, and that no other container holds the device,"
+    f" then {_ANEW}"
+)
+_ECC = f"Look at its errors with npu-smi info -t ecc -i N, then {_ANEW}"
+_OTHER_DEVICE = "Check npu-smi info for the health of all devices, then open a new Detector"
 _MEMORY = "Close other users of the device (npu-smi info), or take a smaller batch"
 
 CODES: dict[int, AclCode] = {
@@ -130,61 +142,110 @@ CODES: dict[int, AclCode] = {
     500001: AclCode("ACL_ERROR_FAILURE", "a failure", _ENVIRONMENT),
     500002: AclCode("ACL_ERROR_GE_FAILURE", "the graph engine failed", _CONVERT),
     500003: AclCode("ACL_ERROR_RT_FAILURE", "the runtime failed", _ENVIRONMENT),
-    507000: AclCode("ACL_ERROR_RT_INTERNAL_ERROR", "the runtime failed", _FRESH, loses_device=True),
     507007: AclCode(
         "ACL_ERROR_RT_CONTEXT_RELEASE_ERROR", "the context could not be released", _FRESH
     ),
     507008: AclCode("ACL_ERROR_RT_SOC_VERSION", "the model is for another chip", _CHIP, "artifact"),
     507009: AclCode(
         "ACL_ERROR_RT_TASK_TYPE_NOT_SUPPORT",
-        "the device cannot run such tasks; slices of a chip (vNPU) refuse models of CANN 8 and 9",
-        "Convert with an older CANN, or take the whole chip",
+        "the device cannot run such tasks; a slice of a chip (vNPU) needs a model made for slices",
+        "For a slice, convert again with python -m export --om require ... -- --virtual_type=1,"
+        " or name the slice itself with --soc_version; or take the whole chip",
         "artifact",
     ),
     507011: AclCode("ACL_ERROR_RT_MODEL_EXECUTE", "the model failed while running", _FRESH),
-    507014: AclCode("ACL_ERROR_RT_AICORE_TIMEOUT", "an AI Core hung", _FRESH, loses_device=True),
-    507015: AclCode(
-        "ACL_ERROR_RT_AICORE_EXCEPTION", "an AI Core failed", _FRESH, loses_device=True
-    ),
-    507018: AclCode("ACL_ERROR_RT_AICPU_EXCEPTION", "an AI CPU failed", _FRESH, loses_device=True),
-    507033: AclCode(
-        "ACL_ERROR_RT_DEV_SETUP_ERROR",
-        "the device could not be set up, or is lost",
-        "Check npu-smi info and the driver's version, then open a new Detector",
-        "unavailable",
-        loses_device=True,
-    ),
-    507034: AclCode(
-        "ACL_ERROR_RT_VECTOR_CORE_TIMEOUT", "a vector core hung", _FRESH, loses_device=True
-    ),
-    507035: AclCode(
-        "ACL_ERROR_RT_VECTOR_CORE_EXCEPTION", "a vector core failed", _FRESH, loses_device=True
-    ),
-    507046: AclCode(
-        "ACL_ERROR_RT_STREAM_SYNC_TIMEOUT",
-        "the stream did not end in time",
-        _FRESH,
-        loses_device=True,
-    ),
     545000: AclCode("ACL_ERROR_GE_INTERNAL_ERROR", "the graph engine failed", _CONVERT),
     545001: AclCode(
         "ACL_ERROR_GE_LOAD_MODEL", "the model could not be loaded", _CONVERT, "artifact"
     ),
     545009: AclCode("ACL_ERROR_GE_UNLOAD_MODEL", "the model could not be unloaded", _FRESH),
     545601: AclCode(
-        "ACL_ERROR_GE_EXEC_TIMEOUT", "the model did not end in time", _FRESH, loses_device=True
+        "ACL_ERROR_GE_MODEL_EXECUTE_TIMEOUT",
+        "the model did not end in time",
+        _FRESH,
+        loses_device=True,
     ),
 }
 for _number, _part in ((545002, "MODEL"), (545003, "WEIGHT"), (545004, "TASK"), (545005, "KERNEL")):
     CODES[_number] = AclCode(
-        f"ACL_ERROR_GE_LOAD_{_part}_PARTITION",
+        f"ACL_ERROR_GE_EXEC_LOAD_{_part}_PARTITION_FAILED",
         "a part of the model could not be loaded",
         _CONVERT,
         "artifact",
     )
 
+_LOST: tuple[tuple[int, str, str, str, Kind], ...] = (
+    # 107022, 507010, 507053, 507054 and 507901 become the status of the device, which every call
+    # in any of its contexts returns until it is reset [V: hicann/runtime src/runtime/core/src,
+    # context/context.cc Context::CheckStatus; set in context/context_manage.cc DeviceAbort,
+    # engine/engine.cc, device/device_error_core_proc.cc, runtime.cc]
+    (107022, "DEVICE_TASK_ABORT", "the device's tasks were aborted", _ABORTED, "failed"),
+    (507010, "LOST_HEARTBEAT", "the device's scheduler is dead", _DRIVER, "unavailable"),
+    (507053, "DEVICE_MEM_ERROR", "its memory has an uncorrectable error", _ECC, "failed"),
+    (507054, "HBM_MULTI_BIT_ECC_ERROR", "its HBM has a multi-bit ECC error", _ECC, "failed"),
+    (507901, "SOCKET_CLOSE", "host and device are disconnected", _DRIVER, "unavailable"),
+    # after most of the others the runtime would go on with a stream of create_stream's [V: docs/zh/
+    # api_ref/06_stream_management.md, ACL_CONTINUE_ON_FAILURE], but nobody knows by then what the
+    # device's memory holds [I]
+    (507000, "INTERNAL_ERROR", "the runtime failed", _FRESH, "failed"),
+    (507001, "TS_ERROR", "the device's scheduler failed", _FRESH, "failed"),
+    (507014, "AICORE_TIMEOUT", "an AI Core hung", _FRESH, "failed"),
+    (507015, "AICORE_EXCEPTION", "an AI Core failed", _FRESH, "failed"),
+    (507016, "AICORE_TRAP_EXCEPTION", "an AI Core trapped", _FRESH, "failed"),
+    (507017, "AICPU_TIMEOUT", "an AI CPU hung", _FRESH, "failed"),
+    (507018, "AICPU_EXCEPTION", "an AI CPU failed", _FRESH, "failed"),
+    (507033, "DEV_SETUP_ERROR", "the device could not be set up", _DRIVER, "unavailable"),
+    (507034, "VECTOR_CORE_TIMEOUT", "a vector core hung", _FRESH, "failed"),
+    (507035, "VECTOR_CORE_EXCEPTION", "a vector core failed", _FRESH, "failed"),
+    (507036, "VECTOR_CORE_TRAP_EXCEPTION", "a vector core trapped", _FRESH, "failed"),
+    (507042, "AICORE_TRAP_READ_OVERFLOW", "an AI Core read out of bounds", _FRESH, "failed"),
+    (507043, "AICORE_TRAP_WRITE_OVERFLOW", "an AI Core wrote out of bounds", _FRESH, "failed"),
+    (
+        507044,
+        "VECTOR_CORE_TRAP_READ_OVERFLOW",
+        "a vector core read out of bounds",
+        _FRESH,
+        "failed",
+    ),
+    (
+        507045,
+        "VECTOR_CORE_TRAP_WRITE_OVERFLOW",
+        "a vector core wrote out of bounds",
+        _FRESH,
+        "failed",
+    ),
+    (507046, "STREAM_SYNC_TIMEOUT", "the stream did not end in time", _FRESH, "failed"),
+    (507047, "EVENT_SYNC_TIMEOUT", "an event did not come in time", _FRESH, "failed"),
+    (507048, "FFTS_PLUS_TIMEOUT", "a task of the chip's scheduler hung", _FRESH, "failed"),
+    (507049, "FFTS_PLUS_EXCEPTION", "a task of the chip's scheduler failed", _FRESH, "failed"),
+    (
+        507050,
+        "FFTS_PLUS_TRAP_EXCEPTION",
+        "a task of the chip's scheduler trapped",
+        _FRESH,
+        "failed",
+    ),
+    (507055, "SUSPECT_DEVICE_MEM_ERROR", "some device's memory is bad", _OTHER_DEVICE, "failed"),
+    (507056, "LINK_ERROR", "the link between two devices is down", _OTHER_DEVICE, "failed"),
+    (507057, "SUSPECT_REMOTE_ERROR", "some device's memory is bad", _OTHER_DEVICE, "failed"),
+    (507899, "DRV_INTERNAL_ERROR", "the driver failed", _DRIVER, "unavailable"),
+)
+CODES |= {
+    number: AclCode(f"ACL_ERROR_RT_{symbol}", meaning, remedy, kind, loses_device=True)
+    for number, symbol, meaning, remedy, kind in _LOST
+}
+
 
 def acl_code(number: int) -> AclCode:
-    """What a return code means; one that is not listed says so."""
+    """What a return code means.
+
+    One that is not listed counts as a lost device where it is a fault of device or runtime, 507xxx:
+    opening a new Detector takes seconds, whereas a stream over a device that is lost would fail
+    once for each picture that is left.
+    """
     found = CODES.get(number)
-    return found or AclCode("an unlisted code", "see CANN's aclError list", _ENVIRONMENT)
+    if found is not None:
+        return found
+    lost = 507000 <= number <= 507999
+    remedy = _FRESH if lost else _ENVIRONMENT
+    return AclCode("an unlisted code", "see CANN's aclError list", remedy, loses_device=lost)

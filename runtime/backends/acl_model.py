@@ -1,8 +1,10 @@
 """One loaded .om with its buffers: made once, used for every run.
 
-The order of a run is the one CANN documents for a steady loop: pinned host memory, copy in,
-execute_async, copy out, synchronise. It synchronises twice, so that computing and copying can be
-told apart; that costs microseconds.
+The order of a run: copy in, execute_async, synchronise, copy out. Copies are synchronous. Those of
+memcpy_async want addresses that are multiples of 64, which malloc_host gives everywhere but on a
+310B that is its own host (RC mode) [V: hicann/runtime docs/zh/api_ref/11-02], and no process may be
+forked while one is under way [V: pyACL guide, aclpythondevg_0141]. ACLLite, mmdeploy and users of a
+310B copy so, too.
 """
 
 from __future__ import annotations
@@ -59,7 +61,8 @@ class LoadedModel:
     Attributes:
         inputs, outputs: as the file describes them, a hidden gear input last.
         gears: the batches it serves, ascending; empty where it is static.
-        stuck: a run failed and its stream did not come to rest: the model is of no more use.
+        stuck: why its stream did not come to rest after a run that failed: the model is of no more
+            use. None where it did.
 
     Raises:
         AclFailure: a call failed; everything made so far is released.
@@ -67,7 +70,7 @@ class LoadedModel:
 
     def __init__(self, device: Device, path: Path) -> None:
         self._acl = device.acl
-        self.stuck = False
+        self.stuck: AclFailure | None = None
         self._owner = Owner(device.acl)
         try:
             self._stream = self._owner.make("rt.destroy_stream", "rt.create_stream")
@@ -129,7 +132,9 @@ class LoadedModel:
             fetched = clock()
         except BaseException:
             # also after Ctrl-C: queued work must not meet the next run's data
-            self.stuck = self._acl.ask("rt.synchronize_stream", self._stream) != 0
+            code: int = self._acl.ask("rt.synchronize_stream", self._stream)
+            if code != 0:
+                self.stuck = AclFailure("rt.synchronize_stream", code, self._acl.said())
             raise
         stages = {"h2d": sent - start, "compute": computed - sent, "d2h": fetched - computed}
         return outputs, stages
@@ -149,25 +154,13 @@ class LoadedModel:
         )
 
     def _fetch(self, rows: int, size: int) -> dict[str, NDArray[np.float32]]:
-        counts: list[int] = []
-        for index, fact in enumerate(self.outputs):
-            counts.append(fact.row_bytes * size)
-            self._acl.do(
-                "rt.memcpy_async",
-                self._out_host[index],
-                fact.bytes,
-                self._out_device[index],
-                counts[-1],
-                DEVICE_TO_HOST,
-                self._stream,
-            )
-        self._acl.do("rt.synchronize_stream", self._stream)
-        return {
-            fact.name: _host_view(host, count, fact.dtype)
-            .reshape(size, *fact.dims[1:])[:rows]
-            .astype(np.float32)  # copies: the buffer is the next run's
-            for fact, host, count in zip(self.outputs, self._out_host, counts, strict=True)
-        }
+        outputs: dict[str, NDArray[np.float32]] = {}
+        for fact, host, device in zip(self.outputs, self._out_host, self._out_device, strict=True):
+            count = fact.row_bytes * size
+            self._acl.do("rt.memcpy", host, fact.bytes, device, count, DEVICE_TO_HOST)
+            whole = _host_view(host, count, fact.dtype).reshape(size, *fact.dims[1:])
+            outputs[fact.name] = whole[:rows].astype(np.float32)  # copies: the buffer is reused
+        return outputs
 
     def _buffer(self, dataset: int, size: int) -> int:
         device = self._owner.make("rt.free", "rt.malloc", size, HUGE_FIRST)

@@ -166,7 +166,9 @@ def shut_down() -> None:
         if acl is None or _process.pid != os.getpid():
             return
         if "torch_npu" in sys.modules and not _process.with_torch_npu:
-            return  # it came later, so it has finalised ACL already: no call may follow
+            # it came later, has reset the device by now, and perhaps finalised ACL: newer releases
+            # finalise their own only [V: torch_npu npu_sys_ctrl.cpp:387], of older ones none knows
+            return
         releases = _process.live[::-1]
     # without the lock: a run that is failing in another thread may want it, and holds its own
     for release in releases:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import ConfigError, InferenceError, InputError
+from runtime.errors import ConfigError, InferenceError, InputError, StarmarkError
 from runtime.manifest import Manifest
 from runtime.spec import ModelSpec
 
@@ -120,6 +121,7 @@ class Backend(ABC):
     reasons: tuple[str, ...] = ()
 
     _closed = False
+    _lost_to: StarmarkError | None = None
 
     def __new__(cls, *_: Any) -> Backend:
         """Note the process, which no subclass can then forget."""
@@ -139,6 +141,7 @@ class Backend(ABC):
         Raises:
             InputError: another shape or dtype.
             InferenceError: closed, the engine failed, or its outputs are not what they must be.
+            StarmarkError: the device was lost in an earlier call; what that call raised.
         """
         self._check_call(batch)
         said = self._run(batch)
@@ -158,11 +161,26 @@ class Backend(ABC):
         """Whether it was closed, or closed itself because its device was lost."""
         return self._closed
 
+    @property
+    def lost_to(self) -> StarmarkError | None:
+        """The failure that lost its device, the first one; None where it was not lost.
+
+        A new error at each call: one that is raised by several threads must not be shared, and the
+        frames of the first would keep its batch alive.
+        """
+        return copy.copy(self._lost_to)
+
     def close(self) -> None:
         """Release the engine; a second call does nothing."""
         if not self._closed:
             self._closed = True
             self._close()
+
+    def _lose_device(self, cause: StarmarkError) -> None:
+        """Close, and raise this failure at every later call, unless an earlier one did so."""
+        if self._lost_to is None:
+            self._lost_to = copy.copy(cause)
+        self.close()
 
     def __enter__(self) -> Backend:
         return self
@@ -197,6 +215,10 @@ class Backend(ABC):
             )
 
     def _check_open(self) -> None:
+        # before the question whether it is closed: that is a consequence, or came afterwards
+        lost_to = self.lost_to
+        if lost_to is not None:
+            raise lost_to
         if self._closed:
             raise InferenceError(
                 self.name, expected="an open backend", got="a closed one", action="Open a new one"

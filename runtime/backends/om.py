@@ -74,29 +74,35 @@ class OmBackend(Backend):
         at_exit(self._session.release_loudly)
 
     def _run(self, batch: NDArray[Any]) -> Outputs:
-        session = self._session
+        session, where = self._session, f"{self.name} {self.device}"
         with session.lock:
+            self._check_open()  # what another call did while this one waited for its turn
             try:
                 return session.run(batch)
-            except AclFailure as failure:
-                raise failure.translated(f"{self.name} {self.device}") from failure
-            finally:
-                if session.lost:
-                    self.close()
+            except BaseException as error:
+                if session.lost is not None:
+                    self._lose_device(session.lost.translated(where))
+                if isinstance(error, AclFailure):
+                    raise error.translated(where) from error
+                raise
 
     def _close(self) -> None:
         self._collected.detach()
         failures = self._session.release()
-        if failures and not self._session.lost:
+        if failures and self._session.lost is None:
             raise failures[0].translated(f"{self.name} {self.device}: closing") from failures[0]
 
 
 class _Session:
-    """A device, and the models loaded on it so far. Released once, from wherever."""
+    """A device, and the models loaded on it so far. Released once, from wherever.
+
+    Attributes:
+        lost: the failure after which the device is of no more use; None while it is.
+    """
 
     def __init__(self, folder: Path, oms: tuple[OmFact, ...], spec: ModelSpec, index: int) -> None:
         self.lock = threading.RLock()
-        self.lost = False
+        self.lost: AclFailure | None = None
         self._folder, self._spec = folder, spec
         self._by_size = {size: om for om in oms for size in om.batches}
         self._models: dict[str, LoadedModel] = {}
@@ -110,8 +116,7 @@ class _Session:
             with self._device.current():
                 self._model_for(min(self._by_size))  # what cannot be loaded is found now
         except AclFailure as failure:
-            self.lost = failure.loses_device
-            if self.lost and self._device is not None:
+            if failure.loses_device and self._device is not None:
                 forget_device(self._device)
             self.release()
             raise failure.translated(f"npu:{index}") from failure
@@ -141,9 +146,8 @@ class _Session:
                     for stage, value in seconds.items():
                         timings[stage] += value
         except BaseException as error:
-            gone = isinstance(error, AclFailure) and error.loses_device
-            self.lost = gone or any(model.stuck for model in self._models.values())
-            if self.lost:
+            self.lost = self._loss_in(error)
+            if self.lost is not None:
                 forget_device(device)
             raise
         joined = {
@@ -176,6 +180,13 @@ class _Session:
     def release_loudly(self) -> None:
         """Release where nobody waits for an error: when collected, or when the process ends."""
         warn(self.release())
+
+    def _loss_in(self, error: BaseException) -> AclFailure | None:
+        """The failure that lost the device, where a run that ended so has lost it."""
+        stuck = next((m.stuck for m in self._models.values() if m.stuck is not None), None)
+        if isinstance(error, AclFailure) and (error.loses_device or stuck is not None):
+            return AclFailure(*error.args)  # without its frames, which hold the batch
+        return stuck
 
     def _model_for(self, size: int) -> LoadedModel:
         om = self._by_size[size]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
 from pathlib import Path
 
 import pytest
+from cann import version_files
 
 HERE = Path(__file__).resolve().parent
-PACKAGES = ("toolkit", "runtime", "compiler", "opp")
 
 
 class Cann:
@@ -63,15 +62,7 @@ class Cann:
     def set_version(self, version: str) -> None:
         """The release: it decides atc's flags, opsets and the look of its errors."""
         self.set("CANNSIM_CANN", version)
-        text = f"package_name=Ascend-cann-toolkit\nversion={version}\ninnerversion=simulated\n"
-        host = self.prefix / f"{platform.machine()}-linux"
-        host.mkdir(parents=True, exist_ok=True)
-        (host / "ascend_toolkit_install.info").write_text(text)
-        lines = [f"{name}_running_version=[{version}:{version}]\n" for name in PACKAGES]
-        (self.prefix / "version.cfg").write_text("".join(["# simulated\n", *lines]))
-        for name in PACKAGES:
-            (self.prefix / name).mkdir(exist_ok=True)
-            (self.prefix / name / "version.info").write_text(f"Version={version}\n")
+        version_files.write_cann(self.prefix, version)
 
     def _source(self) -> None:
         """What `source set_env.sh` does."""

@@ -97,21 +97,30 @@ def test_gears_that_were_never_chosen_are_the_largest(
 
 
 def test_choosing_a_gear_has_its_codes(npu: Control, tmp_path: Path) -> None:
-    """0, not a gear, not the hidden input, no memory, too little memory, no gears at all."""
+    """0, not a gear, no such input, no memory, too little memory, no gears at all."""
     acl = npu.acl
     with Cycle(acl, write_small(tmp_path / "g.om", gears=(1, 2))) as cycle:
         choose, inputs = acl.mdl.set_dynamic_batch_size, cycle.datasets[0]
         assert choose(cycle.model, inputs, 1, 0) == 100000
         assert choose(cycle.model, inputs, 1, 3) == 145013
-        assert choose(cycle.model, inputs, 0, 2) == 100000
+        assert choose(cycle.model, inputs, 2, 2) == 100000
         buffer, pointer, _, nbytes = cycle.buffers[0][1]
         good(acl.update_data_buffer(buffer, pointer, 2))
-        assert choose(cycle.model, inputs, 1, 2) == 145012
+        assert choose(cycle.model, inputs, 1, 3) == 145012
         good(acl.update_data_buffer(buffer, 0, nbytes))
-        assert choose(cycle.model, inputs, 1, 2) == 145011
+        assert choose(cycle.model, inputs, 1, 2) == 100000
         good(acl.update_data_buffer(buffer, pointer, nbytes))
     with Cycle(acl, write_small(tmp_path / "s.om")) as cycle:
-        assert choose(cycle.model, cycle.datasets[0], 0, 1) == 100019
+        assert choose(cycle.model, cycle.datasets[0], 0, 1) == 145013
+
+
+def test_a_gear_written_over_the_pixels_is_seen(npu: Control, tmp_path: Path) -> None:
+    """The real thing does not look which input it is."""
+    npu.expect_violations()
+    with Cycle(npu.acl, write_small(tmp_path / "g.om", gears=(1, 2))) as cycle:
+        choose = npu.acl.mdl.set_dynamic_batch_size
+        assert choose(cycle.model, cycle.datasets[0], 0, 2) == 100000
+    assert "over input 0's pixels" in npu.violations()[0]
 
 
 def test_a_gear_belongs_to_its_dataset(npu: Control, tmp_path: Path) -> None:

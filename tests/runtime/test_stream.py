@@ -481,20 +481,6 @@ def test_two_simulated_npus_behind_one_stream(
     assert npu.leaks() == {}
 
 
-def test_a_lost_npu_is_raised_even_where_rows_may_fail(
-    npu: Control, tiny_om: Path, rng: np.random.Generator
-) -> None:
-    """A million rows of the same error would help nobody."""
-    pictures = (rng.integers(0, 256, (90, 80, 3), dtype=np.uint8) for _ in range(200))
-    stream = Stream(tiny_om, pictures, devices=["npu:0"], on_error="yield")
-    assert all(row.error is None for row in itertools.islice(stream, 4))
-    npu.inject("mdl.execute_async", 507015)
-    with pytest.raises(InferenceError, match="507015"):
-        list(itertools.takewhile(lambda row: row.error is None, stream))
-
-    assert next(stream, None) is None
-
-
 def test_a_row_that_failed_lets_its_picture_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,8 +43,6 @@ def init(config: str = "") -> int:
     if config and not Path(config).is_file():
         raise Refused(100003, f"no file {config!r}")
     if state.initialised:
-        if config != state.config and not state.torch_npu:
-            raise Refused(100000, f"acl is initialised with the configuration {state.config!r}")
         raise Refused(100002, "acl is initialised already")
     state.initialised, state.config = True, config
     return 0
@@ -65,7 +63,7 @@ def finalize() -> int:
     return 0
 
 
-@api("get_soc_name", _no_text)
+@api("get_soc_name", _no_text, context=False)
 def get_soc_name() -> str | None:
     """The exact name of the chip."""
     return state.settings.soc

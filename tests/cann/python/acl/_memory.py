@@ -13,7 +13,7 @@ from ._objects import U8, Allocation, HostBlock
 from ._state import DEVICE_BASE, Refused, state
 
 DEVICE_END = 0x0013_0000_0000_0000
-ALIGNMENT = 64
+ALIGNMENT, ORDINARY_ALIGNMENT = 64, 16
 # Of what was freed, this much is remembered, so that a late use is told from a wild one.
 KEPT_ALLOCATIONS = 4096
 KEPT_HOST_BYTES, KEPT_HOST_BLOCKS = 64 << 20, 64
@@ -86,12 +86,13 @@ def release(address: int) -> None:
 
 
 def allocate_host(size: int, device: int) -> int:
-    """Pinned host memory, full of noise too."""
+    """Pinned host memory, full of noise too. In RC mode it is ordinary memory of the host."""
     if size <= 0:
         raise Refused(100000, f"a size of {size} bytes")
-    # numpy's own blocks need not be aligned
-    whole = noise(size + ALIGNMENT)
-    skip = -whole.ctypes.data % ALIGNMENT
+    # numpy's own blocks need not be aligned; ordinary ones are to 16 bytes
+    odd = ORDINARY_ALIGNMENT if state.settings.rc else 0
+    whole = noise(size + ALIGNMENT + odd)
+    skip = -whole.ctypes.data % ALIGNMENT + odd
     data = whole[skip : skip + size]
     block = HostBlock(data.ctypes.data, size, device, data)
     state.host_blocks[block.address] = block

@@ -107,23 +107,27 @@ def enqueue(number: int, inputs: int, outputs: int, stream: Stream) -> None:
 
 
 def set_batch(number: int, dataset: int, index: int, batch: int) -> None:
-    """Choose a gear: it is written into the hidden input's buffer."""
+    """Choose a gear: it is written into the hidden input's buffer.
+
+    Source: hicann/ge, api/acl/acl_model/model/model.cpp:1839 and
+    runtime/v1/executor/ge_executor.cc:375, in their order.
+    """
     model = find(number)
     gears = model.artifact.gears
     found = dataset_of(dataset)
-    if not gears:
-        raise Refused(100019, f"model {number} has no gears")
     if batch <= 0:
         raise Refused(100000, f"a batch of {batch}")
-    if batch not in gears:
-        raise Refused(145013, f"a batch of {batch}; the gears are {gears}")
-    if not 0 <= index < len(found.buffers) or model.artifact.inputs[index].name != GEARS_INPUT:
-        raise Refused(100000, f"input {index} is not {GEARS_INPUT}")
-    buffer = state.buffers.get(found.buffers[index])
+    buffers = found.buffers[index : index + 1] if index >= 0 else []
+    buffer = state.buffers.get(buffers[0]) if buffers else None
     if buffer is None or not buffer.address:
-        raise Refused(145011, f"{GEARS_INPUT} has no memory")
+        raise Refused(100000, f"input {index} of the dataset has no memory")
     if buffer.size < 4:
         raise Refused(145012, f"{GEARS_INPUT} has {buffer.size} bytes, at least 4 are written")
+    if batch not in gears:
+        raise Refused(145013, f"a batch of {batch}; the gears are {gears}")
+    if model.artifact.inputs[index].name != GEARS_INPUT:
+        state.violate(f"mdl.set_dynamic_batch_size: would write over input {index}'s pixels")
+        raise Refused(100000, f"input {index} is not {GEARS_INPUT}")
     size = 8 if buffer.size >= 8 else 4
     data = _memory.device_bytes(buffer.address, size, "mdl.set_dynamic_batch_size")
     data[:] = np.frombuffer(batch.to_bytes(size, "little"), np.uint8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 
 
@@ -11,8 +12,10 @@ class Settings:
     """The box.
 
     Attributes:
-        soc: what acl.get_soc_name() says.
+        soc: what acl.get_soc_name() says; `CANNSIM_SOC` may be a slice of it.
         devices: how many there are.
+        visible: as `ASCEND_RT_VISIBLE_DEVICES` lists them; None where it is not set.
+        rc: the box is its own host (a 310B board in RC mode): host memory is not aligned there.
         memory_bytes: of each device.
         latency_s: that one execution takes besides the arithmetic.
         cann: version of the simulated runtime.
@@ -22,6 +25,8 @@ class Settings:
 
     soc: str = "Ascend910B3"
     devices: int = 1
+    visible: str | None = None
+    rc: bool = False
     memory_bytes: int = 16 << 30
     latency_s: float = 0.0
     cann: str = "8.5.0"
@@ -33,8 +38,10 @@ class Settings:
         """Read `CANNSIM_*`; what is not set keeps its default."""
         default = Settings()
         return Settings(
-            soc=os.environ.get("CANNSIM_SOC", default.soc),
+            soc=_whole_chip(os.environ.get("CANNSIM_SOC", default.soc)),
             devices=int(os.environ.get("CANNSIM_DEVICES", default.devices)),
+            visible=os.environ.get("ASCEND_RT_VISIBLE_DEVICES"),
+            rc=os.environ.get("CANNSIM_RC", "") == "1",
             memory_bytes=int(os.environ.get("CANNSIM_MEMORY", default.memory_bytes)),
             latency_s=float(os.environ.get("CANNSIM_LATENCY_MS", "0")) / 1e3,
             cann=os.environ.get("CANNSIM_CANN", default.cann),
@@ -43,6 +50,32 @@ class Settings:
         )
 
     @property
+    def usable(self) -> int:
+        """How many devices this process may use, counted from 0.
+
+        Source: hicann/runtime, src/runtime/core/src/runtime.cc:4952 Runtime::GetVisibleDevices.
+        """
+        if self.visible is None:
+            return self.devices
+        listed: list[int] = []
+        for token in self.visible.split(","):
+            if not token.isdigit() or int(token) >= self.devices:
+                break
+            if listed and int(token) <= listed[-1]:
+                return 0
+            listed.append(int(token))
+        return len(listed)
+
+    @property
     def has_hbm(self) -> bool:
         """The 910 and 950 families carry HBM, the 310 family DDR."""
         return not self.soc.startswith("Ascend310")
+
+
+def _whole_chip(name: str) -> str:
+    """A slice's chip, by whose name the runtime calls it.
+
+    Source: hicann/runtime, src/runtime/core/src/runtime.cc:797 Init310PSocType.
+    """
+    chip = re.sub(r"vir\w*$", "", name, flags=re.IGNORECASE)
+    return "Ascend310P3" if chip == "Ascend310P" else chip

@@ -96,7 +96,7 @@ class State:
         self.hangs_end = threading.Event()
         self.handles = itertools.count(0x0A00_0000_0040, 0x40)
         self.model_ids = itertools.count(1)
-        self.devices = {i: Device(i) for i in range(settings.devices)}
+        self.devices = {i: Device(i) for i in range(settings.usable)}
         self.contexts: dict[int, Context] = {}
         self.streams: dict[int, Stream] = {}
         self.allocations: list[Allocation] = []  # by rising address, freed ones too

@@ -13,6 +13,8 @@ SIDES = {H2H: (False, False), H2D: (True, False), D2H: (False, True), D2D: (True
 @api("rt.get_device_count", with_zero, context=False)
 def get_device_count() -> tuple[int, int]:
     """(count, ret)."""
+    if state.settings.visible is not None and not state.devices:
+        raise Refused(207004, "no device; see ASCEND_RT_VISIBLE_DEVICES")
     return len(state.devices), 0
 
 
@@ -38,8 +40,8 @@ def get_device() -> tuple[int, int]:
 
 @api("rt.get_run_mode", with_zero)
 def get_run_mode() -> tuple[int, int]:
-    """(mode, ret): 1, a card in a host."""
-    return 1, 0
+    """(mode, ret): 1, a card in a host; 0, a board that is its own host."""
+    return 0 if state.settings.rc else 1, 0
 
 
 @api("rt.create_context", with_zero, context=False)
@@ -59,7 +61,7 @@ def set_context(context: int) -> int:
     """Make a context the calling thread's."""
     if context not in state.contexts:
         state.violate(f"rt.set_context({context:#x}): no such context")
-        raise Refused(107002 if not context else 107000, f"no context {context:#x}")
+        raise Refused(107000, f"no context {context:#x}")
     state.context = context
     return 0
 
@@ -131,7 +133,8 @@ def memset(address: int, room: int, value: int, count: int) -> int:
 @api("rt.memcpy", code_alone)
 def memcpy(target: int, room: int, source: int, count: int, kind: int) -> int:
     """Copy now; it waits for no stream."""
-    _copy("rt.memcpy", target, room, source, count, kind)
+    if count:
+        _copy("rt.memcpy", target, room, source, count, kind)
     return 0
 
 
@@ -139,9 +142,15 @@ def memcpy(target: int, room: int, source: int, count: int, kind: int) -> int:
 def memcpy_async(target: int, room: int, source: int, count: int, kind: int, stream: int) -> int:
     """Queue a copy: what it reads is read, and what it writes written, at synchronisation."""
     found = _streams.find(stream)
+    if not count:
+        return 0
     spaces = _copy("rt.memcpy_async", target, room, source, count, kind, dry=True)
     if "pageable" in spaces:
         state.violate("rt.memcpy_async: host memory that malloc_host did not give is not pinned")
+    elif odd := [f"{a:#x}" for a in (target, source) if a % _memory.ALIGNMENT]:
+        # every product [V: pyACL reference of CANN 8.0, memcpy_async]; which code, nobody says
+        state.violate(f"rt.memcpy_async: {' and '.join(odd)} not a multiple of 64")
+        raise Refused(107008, f"the address {odd[0]} is not aligned to 64 bytes")
 
     def perform() -> None:
         with state.lock:
@@ -166,10 +175,10 @@ def _copy(
     what: str, target: int, room: int, source: int, count: int, kind: int, *, dry: bool = False
 ) -> tuple[str, str]:
     """Copy, or only check that it could be done; says which spaces it touches."""
-    if kind not in (*SIDES, DEFAULT) or count <= 0:
-        raise Refused(100000, f"{count} bytes, kind {kind}")
+    if kind not in (*SIDES, DEFAULT) or count < 0 or not (target and source):
+        raise Refused(100000, f"{count} bytes from {source:#x} to {target:#x}, kind {kind}")
     if count > room:
-        raise Refused(100000, f"{count} bytes into {room}")
+        raise Refused(107000, f"{count} bytes into {room}")
     sides = _memory.is_device(target), _memory.is_device(source)
     if kind != DEFAULT and sides != SIDES[kind]:
         names = " from ".join("device" if side else "host" for side in sides)

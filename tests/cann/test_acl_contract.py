@@ -1,0 +1,404 @@
+"""The simulated acl and the product's use of acl, both held to pyACL as it is published.
+
+Neither wrote the table they are held to: see `acl_contract`.
+"""
+
+from __future__ import annotations
+
+import ast
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from builders import ROOT
+from cann.acl_contract import CALLS, CONSTANTS, Kind, Published
+from cann.control import Control
+from cann.small_models import FLOAT16, SIZE, write_small
+
+from runtime.backends import acl_codes, acl_model
+from runtime.backends.acl import Acl, AclFailure, Owner
+
+GEARS_INPUT = "ascend_mbatch_shape_data"
+H2D = CONSTANTS["aclrtMemcpyKind.ACL_MEMCPY_HOST_TO_DEVICE"]
+D2H = CONSTANTS["aclrtMemcpyKind.ACL_MEMCPY_DEVICE_TO_HOST"]
+HUGE_FIRST = CONSTANTS["aclrtMemMallocPolicy.ACL_MEM_MALLOC_HUGE_FIRST"]
+
+
+# the simulated acl
+
+
+def is_of(kind: Kind, found: Any) -> bool:
+    """Whether a result is what the table promises; never zero, so that a code is no handle."""
+    if kind == "text":
+        return type(found) is str and found != ""
+    if kind == "dims":
+        return (
+            set(found) == {"name", "dimCount", "dims"}
+            and found["dimCount"] == len(found["dims"]) > 0
+            and all(type(one) is int for one in found["dims"])
+        )
+    if kind == "gears":
+        return set(found) == {"batchCount", "batch"} and found["batchCount"] == len(found["batch"])
+    return type(found) is int and (found == 0) == (kind == "ret")
+
+
+class Referee:
+    """Calls of a module, each held to the table."""
+
+    def __init__(self, acl: Any) -> None:
+        self.acl = acl
+        self.called: set[str] = set()
+
+    def __call__(self, name: str, *arguments: Any) -> Any:
+        """Make a call that must succeed, and give its value; None where it has none."""
+        published = CALLS[name]
+        assert published.fewest <= len(arguments) <= len(published.arguments)
+        function = self.acl
+        for part in name.split("."):
+            function = getattr(function, part)
+        given = function(*arguments)
+        found = given if len(published.returns) > 1 else (given,)
+        assert type(found) is tuple, name
+        assert len(found) == len(published.returns), (name, given)
+        for kind, one in zip(published.returns, found, strict=True):
+            assert is_of(kind, one), (name, given)
+        self.called.add(name)
+        return None if published.returns == ("ret",) else found[0]
+
+
+def live(call: Referee, path: Path) -> None:
+    """Every call once, in an order that is right, with numbers that differ from each other."""
+    call("init")
+    assert call("rt.get_device_count") == 3
+    call("rt.set_device", 2)
+    assert call("get_soc_name") == "Ascend310P3"
+    context = call("rt.create_context", 2)
+    assert call("rt.get_context") == context
+    call("rt.set_context", context)
+    stream = call("rt.create_stream")
+    desc = call("mdl.create_desc")
+    model = call("mdl.load_from_file", str(path))
+    call("mdl.get_desc", desc, model)
+    pixels, points = describe(call, desc)
+    host, device, datasets, buffers = call("rt.malloc_host", pixels), [], [], []
+    for sizes in ((pixels, 8), points):
+        datasets.append(call("mdl.create_dataset"))
+        for size in sizes:
+            device.append(call("rt.malloc", size, HUGE_FIRST))
+            buffers.append(call("create_data_buffer", device[-1], size))
+            assert call("mdl.add_dataset_buffer", datasets[-1], buffers[-1]) == datasets[-1]
+    call("rt.memcpy", device[0], pixels, host, pixels - 4, H2D)
+    gear = call("mdl.get_input_index_by_name", desc, GEARS_INPUT)
+    call("mdl.set_dynamic_batch_size", model, datasets[0], gear, 2)
+    call("mdl.execute_async", model, *datasets, stream)
+    call("rt.synchronize_stream", stream)
+    call("rt.memcpy", host, pixels, device[2], points[0], D2H)
+    for buffer in buffers:
+        call("destroy_data_buffer", buffer)
+    for address in device:
+        call("rt.free", address)
+    for dataset in datasets:
+        call("mdl.destroy_dataset", dataset)
+    call("rt.free_host", host)
+    call("mdl.unload", model)
+    call("mdl.destroy_desc", desc)
+    call("rt.destroy_stream", stream)
+    call("rt.destroy_context", context)
+    call("rt.reset_device", 2)
+    assert call.acl.rt.set_device(9) != 0
+    assert "rt.set_device" in call("get_recent_err_msg")
+    call("finalize")
+
+
+def describe(call: Referee, desc: int) -> tuple[int, tuple[int, int]]:
+    """Bytes of the pixels and of both outputs, by what the description must be."""
+    assert (call("mdl.get_num_inputs", desc), call("mdl.get_num_outputs", desc)) == (2, 2)
+    assert call("mdl.get_dynamic_batch", desc) == {"batchCount": 2, "batch": [2, 5]}
+    assert call("mdl.get_input_name_by_index", desc, 1) == GEARS_INPUT
+    # node:index:name [V: pyACL get_output_name_by_index]
+    assert call("mdl.get_output_name_by_index", desc, 1).split(":")[1:] == ["0", "mean"]
+    assert call("mdl.get_input_dims", desc, 0)["dims"] == [-1, 3, SIZE, SIZE]
+    assert call("mdl.get_output_dims", desc, 1)["dims"] == [5, 2, 1, 1]
+    pixels = call("mdl.get_input_size_by_index", desc, 0)
+    outputs = tuple(call("mdl.get_output_size_by_index", desc, index) for index in (0, 1))
+    assert (pixels, outputs) == (5 * 3 * SIZE * SIZE * 2, (5 * 2 * SIZE * SIZE * 2, 5 * 2 * 2))
+    half = CONSTANTS["aclDataType.ACL_FLOAT16"]
+    assert call("mdl.get_input_data_type", desc, 0) == half
+    assert call("mdl.get_output_data_type", desc, 1) == half
+    return pixels, outputs
+
+
+def test_the_simulated_acl_is_that_of_the_table(npu: Control, tmp_path: Path) -> None:
+    """Arguments, number and order of results, and their types, for all calls of the product."""
+    npu.reset(new_process=True, soc="Ascend310P3", devices=3)
+    path = write_small(tmp_path / "g.om", soc="Ascend310P3", gears=(2, 5), dtype=FLOAT16)
+    call = Referee(npu.acl)
+    live(call, path)
+    assert call.called == CALLS.keys()
+
+
+@pytest.mark.parametrize("name", sorted(CALLS))
+def test_the_simulated_acl_takes_as_many_arguments(npu: Control, name: str) -> None:
+    """One more, one less, or by their names: TypeError, as a C extension raises."""
+    function = npu.acl
+    for part in name.split("."):
+        function = getattr(function, part)
+    published = CALLS[name]
+    for count in (published.fewest - 1, len(published.arguments) + 1):
+        if count >= 0:
+            with pytest.raises(TypeError):
+                function(*[1] * count)
+    if published.arguments:
+        with pytest.raises(TypeError):
+            function(**{name.strip("[]"): 1 for name in published.arguments})
+
+
+# what comes of wrong use: call, what is given, what comes back, and where it is written.
+# "D" is device memory of 64 bytes, "H" host memory of 64, "G" a model with gears 2 and 5, "S" one
+# without, and so on: see `Wrong`
+MISUSE: list[tuple[str, tuple[Any, ...], Any, str]] = [
+    ("init", ("",), 100002, "rt acl.cpp:391, before the configuration is looked at"),
+    ("rt.set_device", (3,), 107001, "rt runtime.cc:4806 and errcode_manage.cc:39"),
+    ("rt.create_context", (3,), (0, 107001), "rt api_error.cc:3622"),
+    ("rt.set_context", (0,), 107000, "rt api_error.cc:3645 and errcode_manage.cc:314"),
+    ("rt.malloc", (0, HUGE_FIRST), (0, 100000), "rt memory.cpp:376, ACL_REQUIRES_POSITIVE"),
+    ("rt.malloc_host", (0,), (0, 100000), "rt memory.cpp:584"),
+    ("rt.memcpy", ("D", 8, "H", 9, H2D), 107000, "rt api_error.cc:2139"),
+    ("rt.memcpy", ("D", 8, "H", 8, 9), 100000, "rt memory.cpp:162 MemcpyKindTranslate"),
+    ("rt.memcpy", (0, 8, "H", 8, H2D), 100000, "rt memory.cpp:657"),
+    ("rt.memcpy", ("D", 8, "H", 0, H2D), 0, "rt memory.cpp:653"),
+    ("mdl.load_from_file", ("none.om",), (0, 145002), "ge model_parser_base.cc:42"),
+    ("mdl.get_input_size_by_index", ("desc", 7), 0, "ge model_om2.cpp:877"),
+    ("mdl.get_output_size_by_index", ("desc", 7), 0, "ge model_om2.cpp:887"),
+    ("mdl.get_input_name_by_index", ("desc", 7), "", "ge model_om2.cpp:545"),
+    ("mdl.get_output_name_by_index", ("desc", 7), "", "ge model_om2.cpp:545"),
+    ("mdl.get_input_data_type", ("desc", 7), -1, "ge model_om2.cpp:572, ACL_DT_UNDEFINED"),
+    ("mdl.get_output_data_type", ("desc", 7), -1, "ge model_om2.cpp:572"),
+    ("mdl.get_input_index_by_name", ("desc", "none"), (0, 100000), "ge model_om2.cpp:584"),
+    ("mdl.set_dynamic_batch_size", ("G", "in", 1, 0), 100000, "ge model.cpp:1845"),
+    ("mdl.set_dynamic_batch_size", ("G", "in", 9, 2), 100000, "ge model.cpp:1851"),
+    ("mdl.set_dynamic_batch_size", ("G", "in", 1, 3), 145013, "ge ge_executor.cc:411"),
+    ("mdl.set_dynamic_batch_size", ("G", "short", 0, 2), 145012, "ge ge_executor.cc:384"),
+    ("mdl.set_dynamic_batch_size", ("S", "in", 0, 2), 145013, "ge ge_executor.cc:139"),
+    ("mdl.execute_async", ("G", "empty", "empty", "stream"), 145000, "ge davinci_model.cc:7039"),
+]
+
+
+@pytest.mark.parametrize(("name", "given", "expected", "_source"), MISUSE)
+def test_the_simulated_acl_refuses_as_the_sources_do(
+    npu: Control, tmp_path: Path, name: str, given: tuple[Any, ...], expected: Any, _source: str
+) -> None:
+    """The code of each wrong use, in the place where the table has it."""
+    npu.reset(new_process=True, devices=3)
+    npu.expect_violations()
+    acl = npu.acl
+    things = wrong_things(acl, tmp_path)
+    function = acl
+    for part in name.split("."):
+        function = getattr(function, part)
+    assert function(*(things.get(one, one) if one != "" else one for one in given)) == expected
+
+
+def wrong_things(acl: Any, folder: Path) -> dict[Any, Any]:
+    """What `MISUSE` names by a letter or a word."""
+    acl.init()
+    acl.rt.set_device(1)
+    things: dict[Any, Any] = {"D": acl.rt.malloc(64, 0)[0], "H": acl.rt.malloc_host(64)[0]}
+    for letter, gears in (("G", (2, 5)), ("S", ())):
+        path = write_small(folder / f"{letter}.om", gears=gears)
+        things[letter] = acl.mdl.load_from_file(str(path))[0]
+    things["desc"], things["stream"] = acl.mdl.create_desc(), acl.rt.create_stream()[0]
+    acl.mdl.get_desc(things["desc"], things["G"])
+    for word, sizes in (("in", (64, 8)), ("short", (3,)), ("empty", ())):
+        things[word] = acl.mdl.create_dataset()
+        for size in sizes:
+            acl.mdl.add_dataset_buffer(things[word], acl.create_data_buffer(things["D"], size))
+    return things
+
+
+# the product
+
+
+@dataclass(frozen=True)
+class Use:
+    """One place where the product calls acl.
+
+    Attributes:
+        how: what it takes the result for: "ret", "value" or "value, ret" in that order, "handle"
+            with or without a code; "alone" is whatever is no tuple.
+    """
+
+    name: str
+    count: int
+    how: str
+    where: str
+
+
+WRAPPED = {"do": "ret", "get": "value, ret", "make": "handle", "ask": "", "owe": "ret"}
+CODE_NAMES = {"code", "ret"}
+
+
+def names_in(node: ast.expr, where: str) -> list[str]:
+    """The calls that a text names; an f-string's {kind} is input and output."""
+    texts: list[str] = []
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        texts = [node.value]
+    if isinstance(node, ast.JoinedStr):
+        texts = [
+            "".join(str(p.value) if isinstance(p, ast.Constant) else kind for p in node.values)
+            for kind in ("input", "output")
+        ]
+    # whoever else has a `get` names other things
+    about_acl = where.startswith(("runtime/backends/acl", "line"))
+    return [text for text in texts if about_acl or text.startswith(("rt.", "mdl.", "util."))]
+
+
+def taken_as(parent: ast.AST) -> str:
+    """What a raw result is taken for, by what it is bound to."""
+    targets = parent.targets if isinstance(parent, ast.Assign) else []
+    if isinstance(parent, ast.AnnAssign):
+        targets = [parent.target]
+    for target in targets:
+        if isinstance(target, ast.Tuple):
+            codes = [ast.unparse(one) in CODE_NAMES for one in target.elts]
+            return ", ".join("ret" if code else "value" for code in codes)
+        return "ret" if ast.unparse(target) in CODE_NAMES else "value"
+    return "alone"
+
+
+def uses_in(source: str, where: str) -> Iterator[Use]:
+    """Every call of acl in a module's text."""
+    tree = ast.parse(source)
+    parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        place = f"{where}:{node.lineno}"
+        called = ast.unparse(node.func)
+        verb = called.rpartition(".")[2]
+        if called.startswith("acl.") and verb not in {*WRAPPED, "said"}:
+            yield Use(called.removeprefix("acl."), len(node.args), taken_as(parents[node]), place)
+        if called == "getattr" and len(node.args) > 1:
+            found = names_in(node.args[1], where)
+            yield from (Use(name, 0, "alone", place) for name in found if name in CALLS)
+        if verb not in WRAPPED or not node.args:
+            continue
+        texts = [names_in(argument, where) for argument in node.args]
+        arguments, how = node.args[1:], WRAPPED[verb] or taken_as(parents[node])
+        if verb == "make" and len(texts) > 1 and texts[1]:  # an owner's: what releases it is first
+            yield from (Use(name, 1, "ret", place) for name in texts[0])
+            texts, arguments = texts[1:], node.args[2:]
+        for name in texts[0]:
+            starred = any(isinstance(one, ast.Starred) for one in arguments)
+            assert not starred, f"{place}: cannot be counted"
+            yield Use(name, len(arguments), how, place)
+
+
+def uses() -> list[Use]:
+    return [
+        use
+        for path in sorted((ROOT / "runtime").rglob("*.py"))
+        for use in uses_in(path.read_text(), path.relative_to(ROOT).as_posix())
+    ]
+
+
+def fits(use: Use, published: Published) -> bool:
+    """Whether the product calls as the table has it."""
+    shape = ", ".join("ret" if kind == "ret" else "value" for kind in published.returns)
+    taken = {
+        "handle": shape in ("value", "value, ret"),
+        "alone": "," not in shape,
+    }.get(use.how, use.how == shape)
+    return taken and published.fewest <= use.count <= len(published.arguments)
+
+
+def test_the_product_calls_what_the_table_has() -> None:
+    """Each of its calls stands there, and nothing stands there that it does not call."""
+    assert {use.name for use in uses()} == CALLS.keys()
+
+
+def test_the_product_calls_as_the_table_has_it() -> None:
+    """The number of arguments, and what it takes the result for."""
+    wrong = [use for use in uses() if not fits(use, CALLS[use.name])]
+    assert wrong == []
+    assert len(uses()) > 50
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "acl.do('rt.memcpy', a, b, c, d)",
+        "acl.get('rt.synchronize_stream', stream)",
+        "acl.do('rt.create_stream')",
+        "code, context = acl.ask('rt.get_context')",
+        "context = acl.ask('rt.get_context')",
+        "code = acl.ask('mdl.get_num_inputs', desc)",
+        "self._owner.make('rt.free', 'rt.malloc', size)",
+        "make('mdl.get_desc', 'mdl.create_desc')",
+        "code, devices = acl.rt.get_device_count()",
+        "if acl.rt.get_device_count(): pass",
+        "facts = ask(f'mdl.get_{kind}_dims', desc, index)",
+    ],
+)
+def test_a_wrong_call_would_be_seen(line: str) -> None:
+    """The walk over the sources is worth what it finds."""
+    found = list(uses_in(line, "line"))
+    assert found
+    assert not all(fits(use, CALLS[use.name]) for use in found)
+
+
+def published_module(given: Callable[[Published], tuple[Any, ...]]) -> Any:
+    """A module of the table's calls, each of which gives what a function says of its returns."""
+    module = types.SimpleNamespace(rt=types.SimpleNamespace(), mdl=types.SimpleNamespace())
+    for name, published in CALLS.items():
+        results = given(published)
+        result = results if len(results) > 1 else results[0]
+        room, _, call = name.rpartition(".")
+        setattr(getattr(module, room) if room else module, call, lambda *_, r=result: r)
+    return module
+
+
+def test_the_product_takes_values_from_where_the_table_has_them() -> None:
+    """`do`, `get` and `make` on results as the table orders them."""
+    acl = Acl(published_module(lambda p: tuple(0 if k == "ret" else 0x40 for k in p.returns)))
+    for name, published in CALLS.items():
+        if published.returns == ("ret",):
+            acl.do(name)
+        elif published.returns[-1] == "ret":
+            assert (acl.get(name), acl.make(name)) == (0x40, 0x40)
+        elif published.returns == ("handle",):
+            assert acl.make(name) == 0x40
+
+
+def test_the_product_sees_a_code_where_the_table_has_it() -> None:
+    """Any code but 0 is a failure of that call; no handle is one, too."""
+    acl = Acl(published_module(lambda p: tuple(507011 if k == "ret" else 0 for k in p.returns)))
+    acl.module.get_recent_err_msg = lambda: "EE9999: a text"
+    for name, published in CALLS.items():
+        ways: list[Callable[..., Any]] = []
+        if published.returns == ("ret",):
+            ways = [acl.do]
+        elif published.returns[-1] == "ret":
+            ways = [acl.get, acl.make, lambda name: Owner(acl).make("finalize", name)]
+        elif published.returns == ("handle",):
+            ways = [acl.make]
+        for way in ways:
+            with pytest.raises(AclFailure) as told:
+                way(name)
+            code = 0 if published.returns == ("handle",) else 507011
+            assert told.value.args == (name, code, "EE9999: a text")
+
+
+def test_the_product_s_numbers_are_those_of_the_headers() -> None:
+    """Types, kinds of copies, the policy, and the one code that it looks for."""
+    types_of = {np.dtype(np.float32): "ACL_FLOAT", np.dtype(np.float16): "ACL_FLOAT16"}
+    types_of[np.dtype(np.uint8)] = "ACL_UINT8"
+    for number, dtype in acl_model.DTYPES.items():
+        assert number == CONSTANTS[f"aclDataType.{types_of[dtype]}"]
+    assert (acl_model.HOST_TO_DEVICE, acl_model.DEVICE_TO_HOST) == (H2D, D2H)
+    assert acl_model.HUGE_FIRST == HUGE_FIRST
+    assert CONSTANTS["ACL_ERROR_REPEAT_INITIALIZE"] == acl_codes.REPEAT_INITIALIZE
