@@ -33,7 +33,10 @@ pytest_plugins = ["cann.plugin", "cann.npu_plugin"]
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees a terminal's width or colours, or the machine's Ascend settings."""
-    for name in ("COLUMNS", "FORCE_COLOR", "ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME"):
+    for name in (
+        *("COLUMNS", "FORCE_COLOR", "ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME"),
+        "ASCEND_RT_VISIBLE_DEVICES",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(ROOT)
 
@@ -104,6 +107,7 @@ def torch_npu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     installed = distribution(tmp_path / "site", "torch_npu", f"{torch_release()}.post2")
     monkeypatch.syspath_prepend(str(installed))
     monkeypatch.setattr("runtime.backends.npu_import._outcome", None)
+    monkeypatch.setattr("runtime.backends.npu_device._lost", {})
     fake = importlib.import_module("torch_npu")
     yield fake.npu
     fake.uninstall()

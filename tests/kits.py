@@ -101,7 +101,7 @@ def wheels_folder(
     own = f"cp{python.replace('.', '')}"
     system = f"manylinux_2_17_{arch}.manylinux2014_{arch}"
     for name, version, tag, module in (
-        ("numpy", "1.26.4", f"{own}-{own}-{system}", "numpy"),
+        ("numpy", "2.2.6" if python == "3.13" else "1.26.4", f"{own}-{own}-{system}", "numpy"),
         ("opencv_python_headless", "5.0.0.93", f"cp37-abi3-{system}", "cv2"),
         ("msgspec", "0.22.0", f"{own}-{own}-{system}", "msgspec"),
     ):

@@ -4,20 +4,25 @@ How torch_npu computes is a setting of the process, and its current device one o
 are set before every run, by one thread at a time (`NpuDevice.turn`): whoever else uses torch_npu
 in this process, and in whatever order, a run has the precision its Detector was opened with.
 
+A device that is lost stays lost for the process, for every backend on it: torch_npu's queue, once
+an operator has failed in it, drops all others silently, and a run would end with the numbers of
+unwritten memory [V: Ascend/pytorch, NPUQueue.cpp, Repository::Enqueue and MakeSureQueueEmpty].
+
 Source: torch_npu, npu/__init__.py, npu/npu_config.py, npu/streams.py [V].
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 from runtime.backends.base import Settings
-from runtime.backends.npu_failures import CHECK_DRIVER, Refusal, refusal_of
+from runtime.backends.npu_failures import CHECK_DRIVER, Refusal, explain, refusal_of
 from runtime.backends.npu_import import import_torch_npu
-from runtime.errors import BackendUnavailable, ConfigError
+from runtime.errors import BackendError, BackendUnavailable, ConfigError, InferenceError, one_line
 from runtime.soc import FP16_CUBE_FAMILIES, soc_of
 
 # HF32 off, and this mode: KEEP_DTYPE. HF32 on, and this mode: USE_HF32. HF32 off, and the other
@@ -27,7 +32,11 @@ PRECISION = "ACL_PRECISION_MODE"
 KEEP_FP32 = "must_keep_origin_dtype"
 LOWER_TO_FP16 = "allow_fp32_to_fp16"
 
+SAME_ON_CPU = "Run the same source with @cpu to see whether the device is at fault"
+
 _turn = threading.Lock()
+# device -> the failure that this process lost it to
+_lost: dict[str, BackendError] = {}
 
 
 class NpuDevice:
@@ -52,6 +61,9 @@ class NpuDevice:
         if refused:
             raise self.unavailable(refused)
         with _turn:
+            lost = self.lost_to
+            if lost is not None:
+                raise self.unavailable(Refusal(lost.got, lost.action))
             self.chip = self._start()
             fp16 = _has_fp16_cube(self.chip)
             if fp16 and not self._allow_hf32:
@@ -76,13 +88,46 @@ class NpuDevice:
         which may read the settings later than they were set.
 
         Raises:
-            BackendUnavailable: torch_npu does not take the settings.
-            RuntimeError: torch_npu's, from setting the device.
+            BackendError: the device was lost before, or torch_npu does not take the settings.
+            RuntimeError: torch_npu's, from setting the device; and what the turn itself raises.
         """
         with _turn:
-            self._npu.set_device(self.device)
-            self._set_precision()
-            yield
+            lost = self.lost_to
+            if lost is not None:
+                raise lost
+            try:
+                self._npu.set_device(self.device)
+                self._set_precision()
+                yield
+            except RuntimeError as error:
+                self._note_loss(error)  # before the next one has its turn
+                raise
+
+    @property
+    def lost_to(self) -> BackendError | None:
+        """The failure that this process lost the device to, the first one; None where it works."""
+        return copy.copy(_lost.get(self.device))
+
+    def failure(self, where: str, error: Exception) -> BackendError:
+        """Translate what torch_npu raised while it worked."""
+        known = explain(str(error))
+        kind = BackendUnavailable if known is not None and known.unavailable else InferenceError
+        said = one_line(error, 300 if known is None else 160)
+        return kind(
+            where,
+            expected="a run without an error",
+            got=said if known is None else f"{known.meaning}: {said}",
+            action=SAME_ON_CPU if known is None else known.action,
+        )
+
+    def lose(self, cause: BackendError) -> None:
+        """Refuse the device to this process from now on; only within a turn."""
+        _lost.setdefault(self.device, copy.copy(cause))
+
+    def _note_loss(self, error: Exception) -> None:
+        known = explain(str(error))
+        if known is not None and known.loses_device:
+            self.lose(self.failure(f"device {self.device!r}", error))
 
     def stopwatch(self) -> Stopwatch:
         """Time stages by events in the device's own stream; only within a turn."""
@@ -119,6 +164,7 @@ class NpuDevice:
             self._npu.conv.allow_hf32 = self._allow_hf32
             self._npu.set_option({PRECISION: self._mode})
         except (ValueError, TypeError, RuntimeError) as error:
+            self._note_loss(error)
             refused = refusal_of(
                 error,
                 otherwise=f"it does not take {PRECISION}={self._mode}",

@@ -1,16 +1,25 @@
 """What torch_npu's error texts mean, and what mends them.
 
-Sources: the texts are those of torch_npu (`__init__.py`, `utils/_error_code.py`, its table of ACL
-return codes) and of the issues that users filed with them: Ascend/pytorch 7, 35, 67, 73;
-vllm-project/vllm-ascend 262, 564, 692, 800, 13647; opendatalab/MinerU 2258.
+A run that fails on the device surfaces where it is waited for, most often in `.cpu()`. An operator
+that fails in torch_npu's own queue surfaces at the next operator or wait, once: after that the
+queue drops every operator silently, and `.cpu()` returns what lies in memory.
+
+Sources: Ascend/pytorch, torch_npu/csrc: core/npu/NPUException.h and .cpp, core/npu/NPUQueue.cpp,
+aten/common/CopyKernel.cpp, aten/ops/op_api/CopyKernelOpApi.cpp, framework/utils/CalcuOpUtil.h,
+core/npu/NPUCachingAllocator.cpp, at tags v2.1.0-5.0.0 to v2.9.0-7.3.0 and in August 2026 [V]; the
+wheel torch_npu 2.13.0, driven by an ACL of ours whose calls fail [V]; and issues: Ascend/pytorch 7,
+35, 67, 73; vllm-project/vllm-ascend 262, 564, 692, 800, 13647; opendatalab/MinerU 2258.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from typing import NamedTuple
 
+from runtime.backends.acl_codes import CODES, acl_code
 from runtime.errors import one_line
+from runtime.npu_pair import CPU_INDEX
 
 SOURCE_CANN = (
     "Run source /usr/local/Ascend/ascend-toolkit/set_env.sh (CANN 8.5 and newer:"
@@ -22,9 +31,15 @@ CHECK_DRIVER = (
     " /usr/local/Ascend/driver and pass /dev/davinci*, /dev/davinci_manager, /dev/devmm_svm and"
     " /dev/hisi_hdc), and the user must be in the group HwHiAiUser"
 )
-READ_PLOG = (
-    "Start a new process, this one has lost the device; the newest plog under"
-    " $HOME/ascend/log/debug/plog says which operator failed"
+_PLOG = "look for the operator that failed in the newest plog under $HOME/ascend/log/debug/plog"
+NEW_PROCESS = f"Start a new process, this one has lost the device; {_PLOG}"
+READ_PLOG = f"Run it again, and where it fails again report it; {_PLOG}"
+SMALLER = "Use smaller batches, or another device: npu-smi info shows who holds its memory"
+# CANN 8.0's compiler fails with NumPy 2 (`np.float_`), and no NumPy 1 is built for Python 3.13
+# [V: Huawei's lists, which allow NumPy 2 from Python 3.13 on]
+_NUMPY = "'numpy<2'" if sys.version_info < (3, 13) else "numpy"
+INSTALL_COMPILER_PACKAGES = (
+    f"Run pip install {_NUMPY} decorator attrs psutil scipy sympy cffi in this environment"
 )
 
 
@@ -42,11 +57,13 @@ class Explanation(NamedTuple):
         meaning: what happened.
         action: what to do next, as a sentence without its full stop.
         unavailable: something is missing; otherwise the engine failed at its work.
+        loses_device: nothing that this process asks of the device from now on can be trusted.
     """
 
     meaning: str
     action: str
     unavailable: bool = False
+    loses_device: bool = False
 
 
 # At import, and in the host's own checks; the first that matches is the cause.
@@ -64,7 +81,8 @@ TEXTS: tuple[tuple[str, Explanation], ...] = (
         r"Two accelerators cannot be used at the same time",
         Explanation(
             "this torch is built for another accelerator, and torch_npu needs the CPU build",
-            "Install torch's CPU build of the same version, or name @cuda:N",
+            "Run pip uninstall -y torch, then install torch's CPU build of the same version with"
+            f" pip install 'torch==VERSION' --index-url {CPU_INDEX}; or name @cuda:N",
             unavailable=True,
         ),
     ),
@@ -107,9 +125,13 @@ TEXTS: tuple[tuple[str, Explanation], ...] = (
         r"EC0010|Failed to import Python module|No module named '(attrs?|decorator|psutil|te)'",
         Explanation(
             "the operator compiler misses its Python packages",
-            "Run pip install 'numpy<2' decorator attrs psutil scipy sympy cffi in this environment",
+            INSTALL_COMPILER_PACKAGES,
             unavailable=True,
         ),
+    ),
+    (
+        r"No module named 'yaml'",  # [V: torch_npu 2.13.0's requirements; older ones name none]
+        Explanation("torch_npu misses a package", "Run pip install pyyaml", unavailable=True),
     ),
     (
         r"init runtime platform info failed",
@@ -120,62 +142,76 @@ TEXTS: tuple[tuple[str, Explanation], ...] = (
         ),
     ),
     (
+        r"Unsupported soc version",  # [V: NpuVariables.cpp, SetSocVersion]
+        Explanation(
+            "this torch_npu does not support the chip",
+            "Install the torch_npu that pairs with this CANN: see python -m runtime.doctor",
+            unavailable=True,
+        ),
+    ),
+    (
         r"AclSetCompileopt\(.*error code is 500001",
         Explanation(
             "the operator compiler does not start, most often for want of its Python packages",
-            "Run pip install 'numpy<2' decorator attrs psutil scipy sympy cffi, and check that the"
-            " ops package for this chip is installed",
+            f"{INSTALL_COMPILER_PACKAGES}, and check that the ops package for this chip is"
+            " installed",
             unavailable=True,
         ),
     ),
     (
         r"under keep type mode",
         Explanation(
-            "this chip's cube unit has no fp32",
-            "Pass --allow-hf32 (allow_hf32=True) to let it compute in fp16",
+            "this chip's convolutions have no fp32",
+            "Pass --allow-hf32 (allow_hf32=True) to let it compute in HF32 or fp16",
             unavailable=True,
         ),
     ),
     (
-        r"NPU out of memory",
+        # torch_npu's own allocator, or the words by which it knows CANN's [V: isCannOOM]
+        r"NPU out of memory|EL0004|Failed to allocate",
+        Explanation("the device's memory is used up", SMALLER),
+    ),
+    (
+        r"^CANN error: CANN Inner Error",  # [V: NPUException.cpp, c10_npu_get_error_message]
         Explanation(
-            "the device's memory is used up",
-            "Use smaller batches, or another device: npu-smi info shows who holds its memory",
+            "CANN failed, and TORCH_NPU_COMPACT_ERROR_OUTPUT hides why",
+            "Unset TORCH_NPU_COMPACT_ERROR_OUTPUT and run it again in a new process",
         ),
     ),
 )
 
-# ACL return codes, by name and meaning [V: torch_npu's table of return codes].
-CODES: dict[int, Explanation] = {
-    107001: Explanation(
-        "invalid device ID",
-        "Name a device that npu-smi info lists; ASCEND_RT_VISIBLE_DEVICES renumbers them from 0",
-        unavailable=True,
-    ),
-    107002: Explanation(
-        "the context is empty: this thread has set no device",
-        "Report this: every run sets its thread's device first",
-    ),
-    107003: Explanation(
-        "the stream belongs to another context",
-        "Let no other code in this process reset the device (acl.rt.reset_device, acl.finalize)",
-    ),
-    207001: Explanation("the device's memory is used up", "Use smaller batches"),
-    207004: Explanation("no device", CHECK_DRIVER, unavailable=True),
-    207018: Explanation("the device's memory is used up", "Use smaller batches"),
-    507008: Explanation(
-        "the chip's name could not be read", f"{CHECK_DRIVER}; driver and CANN must match"
-    ),
-    507010: Explanation("the device's scheduler gives no sign of life", READ_PLOG),
-    507011: Explanation("the model failed on the device", READ_PLOG),
-    507014: Explanation("an AI Core ran out of time", READ_PLOG),
-    507015: Explanation("an AI Core met an exception", READ_PLOG),
-    507018: Explanation("an AI CPU met an exception", READ_PLOG),
-    507033: Explanation("the device does not start", CHECK_DRIVER, unavailable=True),
-    507034: Explanation("a vector core ran out of time", READ_PLOG),
-    507035: Explanation("a vector core met an exception", READ_PLOG),
-    507046: Explanation("the stream ran out of time", READ_PLOG),
+# What its queue throws for a device at fault, also without a code: [V: NPUQueue.cpp,
+# deviceErrorMap; NPUException.cpp, handleDeviceError]
+DEVICE_FAULTS: dict[str, int] = {
+    "FORCE STOP": 107022,
+    "UCE ERROR": 507053,
+    "HBM MULTI BIT ECC ERROR": 507054,
+    "SUSPECT MEM ERROR": 507055,
+    "HCCS LINK ERROR": 507056,
+    "UB LINK ERROR": 507056,
+    "SUSPECT REMOTE ERROR": 507057,
 }
+# The codes' meanings have one home, acl_codes; what to do differs where no .om is at fault.
+ACTIONS: dict[int, str] = {
+    107001: "Name a device that npu-smi info lists; ASCEND_RT_VISIBLE_DEVICES renumbers them"
+    " from 0",
+    107002: "Report this: every run sets its thread's device first",
+    107003: "Let no other code in this process reset the device (acl.rt.reset_device,"
+    " acl.finalize)",
+    207001: SMALLER,
+    207004: CHECK_DRIVER,
+    207018: SMALLER,
+    507008: f"{CHECK_DRIVER}; driver and CANN must match",
+    507033: CHECK_DRIVER,
+}
+# In torch_npu's table 507008 is the failure to read the chip's name: no .om is for another chip.
+MEANINGS = {507008: "the chip's name could not be read"}
+
+# NPU_CHECK_ERROR, OPS_CHECK_ERROR and older macros; the copies; NPU_LOGE
+_CODE = re.compile(r"error code(?: is)?:? ?(\d{6})\b")
+# only where torch_npu gives none: CANN's own words, which name the consequences, too
+_CANN_CODE = re.compile(r"(?:runtime result|ret(?:Code|code)?|result) ?[=:] ?(\d{6})\b")
+_QUEUE_STOPPED = "The Inner error is reported as above"
 
 
 def explain(text: str) -> Explanation | None:
@@ -184,12 +220,42 @@ def explain(text: str) -> Explanation | None:
     Args:
         text: of the exception, with everything behind its first line.
     """
+    known = _known(text)
+    if _QUEUE_STOPPED not in text:
+        return known
+    if known is None:
+        known = Explanation("an operator failed, and torch_npu's queue has stopped", READ_PLOG)
+    # whatever the cause: from now on this process's operators are dropped
+    mended = known.action not in (READ_PLOG, NEW_PROCESS)
+    action = f"{known.action}; then start a new process" if mended else NEW_PROCESS
+    return known._replace(action=action, loses_device=True)
+
+
+def _known(text: str) -> Explanation | None:
     for pattern, explanation in TEXTS:
         if re.search(pattern, text):
             return explanation
     # the trace behind the first code names codes of its own, which are consequences
-    found = re.search(r"error code is (\d{6})\b", text)
-    return CODES.get(int(found[1])) if found else None
+    found = _CODE.search(text)
+    if found is None:
+        fault = next((code for words, code in DEVICE_FAULTS.items() if words in text), None)
+        if fault is not None:
+            return _of_code(fault)
+        found = _CANN_CODE.search(text)
+    return _of_code(int(found[1])) if found else None
+
+
+def _of_code(number: int) -> Explanation | None:
+    code = acl_code(number)
+    if number not in CODES and not code.loses_device:
+        return None
+    otherwise = NEW_PROCESS if code.loses_device else READ_PLOG
+    return Explanation(
+        MEANINGS.get(number, code.meaning),
+        ACTIONS.get(number, otherwise),
+        unavailable=code.kind == "unavailable",
+        loses_device=code.loses_device,
+    )
 
 
 def refusal_of(error: BaseException, *, otherwise: str, action: str, printed: str = "") -> Refusal:

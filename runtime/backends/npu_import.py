@@ -13,7 +13,6 @@ import importlib.util
 import io
 import logging
 import os
-import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -22,12 +21,16 @@ from typing import Any
 
 from runtime.backends.npu_failures import CHECK_DRIVER, SOURCE_CANN, Refusal, refusal_of
 from runtime.errors import one_line
+from runtime.npu_pair import install_commands, release_of
 
 logger = logging.getLogger("starmark")
 
 AUTOLOAD = "TORCH_DEVICE_BACKEND_AUTOLOAD"
 VISIBLE = "ASCEND_RT_VISIBLE_DEVICES"
-INSTALL = "Install torch_npu with pip install '.[npu]', or name another device"
+INSTALL = (
+    "Run python -m runtime.doctor for the commands that install the pair of torch and torch_npu for"
+    " this CANN; or name another device"
+)
 
 _importing = threading.Lock()
 _outcome: tuple[Any, Refusal | None] | None = None
@@ -110,20 +113,13 @@ def _unpaired(torch_version: str) -> Refusal | None:
         version = metadata.version("torch_npu")
     except metadata.PackageNotFoundError:
         return None  # on the path without an installation: nothing says what it was built for
-    if _release(version) == _release(torch_version):
+    if release_of(version) == release_of(torch_version):
         return None
-    wanted = ".".join(map(str, _release(version)))
+    wanted = ".".join(map(str, release_of(version)))
     return Refusal(
         f"torch_npu {version}, built for torch {wanted}, beside torch {torch_version}",
-        f"Install the pair with pip install torch=={wanted} torch_npu=={version}",
+        f"Install the pair: {install_commands(version)}",
     )
-
-
-def _release(version: str) -> tuple[int, int, int]:
-    """2.1, 2.1.0.post8, 2.1.0rc1 and 2.1.0+cpu are all of release (2, 1, 0)."""
-    found = re.match(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?", version)
-    major, minor, patch = found.groups("0") if found else ("0", "0", "0")
-    return int(major), int(minor), int(patch)
 
 
 @contextlib.contextmanager

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
+from runtime.backends import ort_cann
 from runtime.backends.base import Backend, Outputs, Settings
 from runtime.backends.graph_spec import GraphTensor, check_same, spec_in_graph
-from runtime.errors import ArtifactError, BackendUnavailable, InferenceError, one_line
+from runtime.backends.npu_failures import Refusal
+from runtime.errors import (
+    ArtifactError,
+    BackendError,
+    BackendUnavailable,
+    InferenceError,
+    one_line,
+)
 from runtime.source import Artifact, is_index
 from runtime.spec import CHECKPOINT_KEY
+
+try:
+    import onnxruntime
+except ImportError as error:
+    failure = ort_cann.import_failure(error)
+    if failure is not None:
+        raise failure from error
+    raise
 
 # device -> (provider, its option for the device's index)
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
-    "npu": "CANNExecutionProvider",
+    "npu": ort_cann.PROVIDER,
 }
 # onnxruntime's own names of the two input types
 DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
@@ -54,12 +71,7 @@ class OnnxRuntimeBackend(Backend):
             )
         # onnxruntime raises its own classes, which it does not export, and RuntimeError
         except Exception as error:
-            raise InferenceError(
-                self.name,
-                expected="a run without an error",
-                got=one_line(f"{type(error).__name__}: {error}", 300),
-                action="Run the same source with @cpu to see whether the device is at fault",
-            ) from error
+            raise self._failure(error) from error
         # the session copies to and from its device inside run(), where nobody can time it
         return Outputs(
             landmarks=np.asarray(landmarks),
@@ -67,6 +79,22 @@ class OnnxRuntimeBackend(Backend):
             timings={"compute": time.perf_counter() - start},
             taps=dict(zip(self.spec.taps, map(np.asarray, taps), strict=True)),
         )
+
+    def _failure(self, error: Exception) -> BackendError:
+        said = one_line(f"{type(error).__name__}: {error}", 300)
+        code = ort_cann.code_in(str(error))
+        kind = BackendUnavailable if code and code.kind == "unavailable" else InferenceError
+        failure = kind(
+            self.name,
+            expected="a run without an error",
+            got=f"{code.meaning}: {said}" if code else said,
+            action=code.remedy
+            if code
+            else "Run the same source with @cpu to see whether the device is at fault",
+        )
+        if code and code.loses_device:
+            self._lose_device(failure)
+        return failure
 
     def _close(self) -> None:
         self._session = None
@@ -102,7 +130,8 @@ def _provider_of(device: str) -> tuple[str, dict[str, Any], str]:
             f"device {device!r}",
             expected=f"a provider of onnxruntime {onnxruntime.__version__}: {', '.join(available)}",
             got=provider,
-            action="Choose @cpu, or install the onnxruntime build that has this provider",
+            action=(ort_cann.overwritten() if provider == ort_cann.PROVIDER else "")
+            or "Choose @cpu, or install the onnxruntime build that has this provider",
         )
     options: dict[str, Any] = {"device_id": int(index)} if index and kind != "cpu" else {}
     if kind in ("cuda", "npu"):
@@ -128,13 +157,17 @@ def _open(
         settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         # slices are many, and the threads of each would wait for work by turning in circles
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if provider != PROVIDERS["cpu"]:
+    on_cpu = provider == PROVIDERS["cpu"]
+    if not on_cpu:
         # a node the provider cannot run would silently go to the CPU
         settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    # releases before 1.24 print to stdout what failed, and take the CPU instead
+    apart = contextlib.nullcontext() if on_cpu else contextlib.redirect_stdout(sys.stderr)
     try:
-        session = onnxruntime.InferenceSession(
-            graph or where, settings, providers=[(provider, options)], enable_fallback=0
-        )
+        with apart:
+            session = onnxruntime.InferenceSession(
+                graph or where, settings, providers=[(provider, options)], enable_fallback=0
+            )
     # as above: onnxruntime's classes are not exported
     except Exception as error:
         if "fallback to CPU EP has been explicitly disabled" in str(error):
@@ -144,17 +177,27 @@ def _open(
                 got="nodes that only the CPU would run",
                 action="Choose @cpu, or another provider",
             ) from error
+        refused = ort_cann.start_refusal(error) if provider == ort_cann.PROVIDER else None
+        if refused is not None:
+            raise _not_started(where, provider, refused) from error
         raise _not_a_graph(where, f"{type(error).__name__}: {error}") from error
+    # those releases pass over `enable_fallback`, also where a run fails later
+    session.disable_fallback()
     if session.get_providers()[0] != provider:
         # onnxruntime takes the CPU when a provider cannot start; a comparison would then compare
         # the CPU with itself and pass
-        raise BackendUnavailable(
-            where,
-            expected=f"a session on {provider}",
-            got=f"one on {session.get_providers()[0]}",
-            action="Repair the provider's driver, or choose @cpu",
+        refused = ort_cann.start_refusal() if provider == ort_cann.PROVIDER else None
+        taken = Refusal(
+            f"one on {session.get_providers()[0]}", "Repair the provider's driver, or choose @cpu"
         )
+        raise _not_started(where, provider, refused or taken)
     return session
+
+
+def _not_started(where: str, provider: str, refused: Refusal) -> BackendUnavailable:
+    return BackendUnavailable(
+        where, expected=f"a session on {provider}", got=refused.got, action=refused.action
+    )
 
 
 def _not_a_graph(where: str, got: str) -> ArtifactError:

@@ -18,9 +18,9 @@ import torch
 
 from runtime.backends import npu_import
 from runtime.backends.base import F32, Backend, Outputs, Settings
-from runtime.backends.npu_device import NpuDevice
+from runtime.backends.npu_device import SAME_ON_CPU, NpuDevice
 from runtime.backends.npu_device import Stopwatch as NpuStopwatch
-from runtime.backends.npu_failures import Refusal, explain, refusal_of
+from runtime.backends.npu_failures import NEW_PROCESS, Refusal, refusal_of
 from runtime.errors import BackendError, BackendUnavailable, InferenceError, InputError, one_line
 from runtime.network.checkpoint import build_network, load_checkpoint, parameter_count
 from runtime.network.forms import Form, in_form
@@ -33,7 +33,9 @@ ACCELERATORS = ("npu", "cuda")
 STAGES = ("h2d", "compute", "d2h")
 # what the process began with: another backend's number must not become this one's
 DEFAULT_THREADS = torch.get_num_threads()
-SAME_ON_CPU = "Run the same source with @cpu to see whether the device is at fault"
+
+# numbers that float32 holds exactly, and plenty between two that are equal
+MOST_RUNS_TOLD_APART = 1 << 20
 
 logger = logging.getLogger("starmark")
 
@@ -58,6 +60,7 @@ class TorchBackend(Backend):
         self._called: Any = self._network
         self._threads = settings.threads
         self._warm: set[tuple[int, ...]] = set()
+        self._runs = 0
 
     def _placed(self, network: torch.nn.Module) -> torch.nn.Module:
         turn = self._npu.turn() if self._npu is not None else contextlib.nullcontext()
@@ -167,9 +170,40 @@ class TorchBackend(Backend):
         turn = self._npu.turn() if self._npu is not None else contextlib.nullcontext()
         try:
             with turn, torch.inference_mode():
-                return work()
+                answer = work()
+                if self._npu is not None:
+                    self._check_queue(self._npu)
+                return answer
         except RuntimeError as error:
-            raise self._failure(error) from error
+            failure = self._failure(error)
+            self._close_where_lost(failure)
+            raise failure from error
+        except BackendError as failure:  # another backend lost the device, or it was found here
+            self._close_where_lost(failure)
+            raise
+
+    def _check_queue(self, npu: NpuDevice) -> None:
+        """Have the device add 1 to a number that no earlier run had.
+
+        Where other code in this process made torch_npu's queue stop, and swallowed that error, the
+        operators of this run were dropped without one: its outputs are those of an earlier run.
+        """
+        self._runs = (self._runs + 1) % MOST_RUNS_TOLD_APART
+        got = (self._sent(np.full(1, self._runs, np.float32)) + 1).cpu().item()
+        if got != self._runs + 1:
+            cause = InferenceError(
+                self.name,
+                expected=f"{self._runs + 1} from {self._runs} + 1 on the device",
+                got=f"{got:g}: torch_npu's queue has stopped after an earlier error in this"
+                " process, and drops what it is given",
+                action=NEW_PROCESS,
+            )
+            npu.lose(cause)
+            raise cause
+
+    def _close_where_lost(self, cause: BackendError) -> None:
+        if self._npu is not None and self._npu.lost_to is not None:
+            self._lose_device(cause)
 
     def _timed(self, batch: NDArray[Any]) -> Outputs:
         if self._npu is None:
@@ -208,14 +242,13 @@ class TorchBackend(Backend):
         )
 
     def _failure(self, error: RuntimeError) -> BackendError:
-        known = explain(str(error)) if self._npu is not None else None
-        kind = BackendUnavailable if known is not None and known.unavailable else InferenceError
-        said = one_line(error, 300 if known is None else 160)
-        return kind(
+        if self._npu is not None:
+            return self._npu.failure(self.name, error)
+        return InferenceError(
             self.name,
             expected="a run without an error",
-            got=said if known is None else f"{known.meaning}: {said}",
-            action=SAME_ON_CPU if known is None else known.action,
+            got=one_line(error, 300),
+            action=SAME_ON_CPU,
         )
 
     def _close(self) -> None:

@@ -7,25 +7,28 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from torch_npu import texts
+
 FIRST_OF_SHAPE_MS = 60_000.0  # a compilation, on the device's own clock
 KERNEL_MS = 1.0
-CODES = {
-    107001: "Invalid device ID.\n        Check whether the device ID is valid.",
-    107002: "The context is empty.\n"
-    "        Check whether acl.rt.set_context or acl.rt.set_device is called.",
-}
-
 chips = os.environ.get("FAKE_NPU_CHIPS", "Ascend910B3,Ascend910B3").split(",")
 # (what, thread, detail): in the order in which the fake was called
 diary: list[tuple[str, int, Any]] = []
 options: dict[str, str] = {}
 # what to raise at the next call of this name
 faults: dict[str, Exception] = {}
+# operator -> the code its kernel fails with, on the device: whoever waits for it learns of it
+kernel_faults: dict[str, int] = {}
+# operator -> what CANN says of it: it fails on its way to the device, in torch_npu's own queue
+queue_faults: dict[str, str] = {}
 
 _thread = threading.local()
 _diary_lock = threading.Lock()
 _clock_ms: dict[int, float] = {}
 _compiled: set[tuple[Any, ...]] = set()
+_failed: dict[int, int] = {}  # device -> the code of the kernel that failed
+_stopping: dict[int, str] = {}  # device -> the error that its queue will raise, once
+_stopped: set[int] = set()  # devices whose queue drops what it is given
 
 
 def note(what: str, detail: Any = None) -> None:
@@ -38,13 +41,8 @@ def note(what: str, detail: Any = None) -> None:
 
 
 def acl_error(function: str, code: int) -> RuntimeError:
-    """The text of a failed ACL call, in the form the real package gives it."""
-    return RuntimeError(
-        f"{function}:build/CMakeFiles/torch_npu.dir/compiler_depend.ts:60 NPU function error:"
-        f" {function}, error code is {code}\n"
-        "[ERROR] 2025-05-09-08:06:34 (PID:207, Device:0, RankID:-1) ERR00100 PTA call acl api"
-        f" failed\n[Error]: {CODES[code]}"
-    )
+    """A failed ACL call."""
+    return RuntimeError(texts.function_failed(function, code))
 
 
 def current_index(function: str) -> int:
@@ -55,14 +53,45 @@ def current_index(function: str) -> int:
     return int(index)
 
 
-def launch(function: str, index: int, shapes: tuple[Any, ...]) -> None:
-    """Count an operator's time on its device's clock; its first shape is compiled."""
+def launch(function: str, index: int, shapes: tuple[Any, ...]) -> bool:
+    """Queue an operator, and count its time on its device's clock; its first shape is compiled.
+
+    Returns:
+        Whether it runs: a queue that has stopped drops it in silence, as the real one does.
+    """
     if current_index(function) != index:
         raise AssertionError(f"{function}: npu:{index} while the thread is at another device")
+    _flush(index)
+    if index in _stopped:
+        return False
+    if function in queue_faults:
+        _stopping[index] = texts.queue_stopped(function, queue_faults.pop(function))
+    if function in kernel_faults:
+        _failed.setdefault(index, kernel_faults.pop(function))
     key = (index, function, shapes)
     first = key not in _compiled
     _compiled.add(key)
     _clock_ms[index] = _clock_ms.get(index, 0) + (FIRST_OF_SHAPE_MS if first else KERNEL_MS)
+    return True
+
+
+def _flush(index: int) -> None:
+    if index in _stopping:
+        _stopped.add(index)
+        raise RuntimeError(_stopping.pop(index))
+
+
+def wait_to_copy(index: int) -> None:
+    """Wait for the device, as every copy between it and the host does first."""
+    _flush(index)
+    if index in _failed:
+        raise RuntimeError(texts.copy_failed(_failed[index]))
+
+
+def _wait(function: str, index: int) -> None:
+    _flush(index)
+    if index in _failed:
+        raise acl_error(function, _failed[index])
 
 
 def is_available() -> bool:
@@ -89,7 +118,7 @@ def set_device(device: str) -> None:
 
 def synchronize() -> None:
     note("synchronize")
-    current_index("synchronize")
+    _wait("AclrtSynchronizeDeviceWithTimeout", current_index("synchronize"))
 
 
 def set_compile_mode(*, jit_compile: bool) -> None:
@@ -162,7 +191,7 @@ class Event:
 
     def synchronize(self) -> None:
         note("event.synchronize")
-        current_index("event.synchronize")
+        _wait("aclrtSynchronizeEvent", current_index("event.synchronize"))
         self.synchronised = True
 
     def elapsed_time(self, end: Event) -> float:

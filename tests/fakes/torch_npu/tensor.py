@@ -37,9 +37,10 @@ def _run(func: Callable[..., Any], index: int, args: Any, kwargs: Any, tensors: 
     name = func.__name__
     if name == "numpy":
         raise TypeError(f"can't convert npu:{index} device type tensor to numpy.")
-    npu.launch(name, index, tuple(tuple(one.shape) for one in tensors))
+    runs = npu.launch(name, index, tuple(tuple(one.shape) for one in tensors))
     if name == "cpu":
         npu.note("cpu", index)
+        npu.wait_to_copy(index)
         return args[0].as_subclass(torch.Tensor).clone()
     if name == "conv2d":
         if not all(isinstance(one, NpuTensor) for one in tensors):
@@ -47,7 +48,17 @@ def _run(func: Callable[..., Any], index: int, args: Any, kwargs: Any, tensors: 
         bits = npu.conv_bits()
         npu.note("conv2d", (index, bits))
         args = [rounded(args[0], bits), rounded(args[1], bits), *args[2:]]
-    return _placed(func(*args, **kwargs), index)
+    result = func(*args, **kwargs)
+    return _placed(result if runs else _unwritten(result), index)
+
+
+def _unwritten(result: Any) -> Any:
+    """What an operator that never ran leaves behind: whatever lay in that memory."""
+    if isinstance(result, (tuple, list)):
+        return type(result)(_unwritten(one) for one in result)
+    if not isinstance(result, torch.Tensor) or not result.is_floating_point():
+        return result
+    return torch.linspace(-0.9, 0.9, result.numel()).reshape(result.shape)
 
 
 def rounded(x: torch.Tensor, bits: int) -> torch.Tensor:
@@ -87,6 +98,7 @@ def _tensor_to(self: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         return _to(self, *args, **kwargs)
     npu.note("to", index)
     npu.launch("to", index, tuple(self.shape))
+    npu.wait_to_copy(index)
     return _placed(self.detach().clone(), index)
 
 

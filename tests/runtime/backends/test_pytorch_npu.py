@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -11,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from runtime.backends import Backend, Settings, open_backend
+from runtime.backends.acl_codes import CODES, acl_code
 from runtime.detector import Detector, FaceLandmarkDetector
-from runtime.errors import BackendUnavailable, InferenceError, StarmarkError
+from runtime.errors import BackendError, BackendUnavailable, InferenceError, StarmarkError
 
 F32 = NDArray[np.float32]
 FAST = Settings(allow_hf32=True)
@@ -247,7 +250,7 @@ def test_switch_that_does_not_switch_is_an_error(torch_npu: Any, tiny: Path) -> 
     ("error", "says"),
     [
         (ValueError("value of ACL_PRECISION_MODE should be in [...]"), "Install a newer torch_npu"),
-        (RuntimeError(f"NPU function error: {NO_COMPILER}"), "pip install 'numpy<2' decorator"),
+        (RuntimeError(f"NPU function error: {NO_COMPILER}"), "decorator attrs psutil"),
     ],
 )
 def test_precision_that_is_not_taken_is_an_error(
@@ -260,50 +263,153 @@ def test_precision_that_is_not_taken_is_an_error(
     assert says in str(raised.value)
 
 
-ACL = "SetDevice:torch_npu/csrc/core/npu/sys_ctrl/npu_sys_ctrl.cpp:146 NPU function error: {}\n"
+def test_chip_that_torch_npu_does_not_know_is_an_error(torch_npu: Any, tiny: Path) -> None:
+    """It raises for the name as soon as a device is set, but for Ascend950's."""
+    torch_npu.faults["set_device"] = RuntimeError("Unsupported soc version: Ascend999")
+    with pytest.raises(BackendUnavailable, match="does not support the chip.*runtime.doctor"):
+        open_backend(f"{tiny}@npu:0")
 
 
 @pytest.mark.parametrize(
-    ("call", "code", "kind", "says"),
+    ("call", "code", "says"),
     [
-        ("set_device", 507033, BackendUnavailable, "the device does not start.*npu-smi info"),
-        ("set_device", 107001, BackendUnavailable, "invalid device ID.*npu-smi info lists"),
-        ("module.to", 207018, BackendUnavailable, "memory is used up.*smaller batches"),
+        ("set_device", 507033, "could not be set up.*npu-smi info"),
+        ("set_device", 107001, "no such device.*npu-smi info lists"),
+        ("module.to", 207018, "no memory left.*smaller batches"),
     ],
 )
 def test_device_that_does_not_open_says_why(
-    torch_npu: Any, tiny: Path, call: str, code: int, kind: type[StarmarkError], says: str
+    torch_npu: Any, tiny: Path, call: str, code: int, says: str
 ) -> None:
-    """Exit code 3, with what to do."""
-    torch_npu.faults[call] = RuntimeError(ACL.format(f"error code is {code}"))
-    with pytest.raises(kind, match=says) as raised:
+    """Exit code 3, with what to do; and it may be tried again."""
+    torch_npu.faults[call] = torch_npu.acl_error("SetDevice", code)
+    with pytest.raises(BackendUnavailable, match=says) as raised:
         open_backend(f"{tiny}@npu:0")
     assert raised.value.exit_code == 3
+    with open_backend(f"{tiny}@npu:0") as backend:
+        assert backend.run(batch()).landmarks.shape == (1, 68, 2)
 
 
 @pytest.mark.parametrize(
     ("text", "kind", "says"),
     [
-        ("error code is 507015\n[Error]: ... ret = 507008", InferenceError, "AI Core met an exc"),
-        ("error code is 507014", InferenceError, "ran out of time.*Start a new process"),
-        ("error code is 507018", InferenceError, "AI CPU met an exception"),
-        ("error code is 507034", InferenceError, "vector core ran out of time"),
-        ("error code is 507035", InferenceError, "vector core met an exception"),
-        ("error code is 107002\n[Error]: The context is empty.", InferenceError, "set no device"),
+        (
+            "error code is 107002\n[Error]: The context is empty.",
+            InferenceError,
+            "no context is set",
+        ),
         ("NPU out of memory. Tried to allocate 5.03 GiB (NPU 0)", InferenceError, "smaller batch"),
-        ("error code is 507033", BackendUnavailable, "does not start.*npu-smi info"),
-        (NO_NUMPY_1, BackendUnavailable, "misses its Python packages.*pip install 'numpy<2' decor"),
+        (NO_NUMPY_1, BackendUnavailable, "misses its Python packages.*pip install .*decorator"),
         ("something new", InferenceError, "something new.*with @cpu"),
     ],
 )
-def test_failed_run_says_what_it_means(
+def test_failed_call_says_what_it_means(
     torch_npu: Any, on_npu: Backend, text: str, kind: type[StarmarkError], says: str
 ) -> None:
     """Device, meaning, remedy; and a run that can work does, afterwards."""
-    torch_npu.faults["conv2d"] = RuntimeError(ACL.format(text))
+    torch_npu.faults["conv2d"] = RuntimeError(text)
     with pytest.raises(kind, match=rf"torch \S+ npu:0: expected .*{says}"):
         on_npu.run(batch())
     assert on_npu.run(batch()).landmarks.shape == (1, 68, 2)
+
+
+def codes_that_lose_the_device() -> list[int]:
+    """Of today's table, from which no code may fall out unnoticed."""
+    lost = [number for number, code in CODES.items() if code.loses_device and number != 545601]
+    # the reference's list: after these nothing more runs, whoever called
+    assert {507010, 507014, 507015, 507035, 507048, 507053, 507057, 507899, 507901} <= set(lost)
+    return [*lost, 507777]  # and one of its kind that no table has
+
+
+@pytest.mark.parametrize("code", codes_that_lose_the_device())
+def test_device_lost_in_a_run_is_found_where_it_is_waited_for(
+    torch_npu: Any, on_npu: Backend, code: int
+) -> None:
+    """In `.cpu()`, as in the real one: the backend is closed, and its first cause stands."""
+    torch_npu.kernel_faults["conv2d"] = code
+    with pytest.raises(BackendError, match=rf"error code:{code}\. ") as raised:
+        on_npu.run(batch())
+    meant = acl_code(code).meaning
+    assert raised.value.got.startswith(meant)
+    assert torch_npu.diary[-1][0] == "cpu"
+    assert on_npu.closed
+    for _ in range(2):
+        with pytest.raises(type(raised.value)) as again:
+            on_npu.run(batch())
+        assert str(again.value) == str(raised.value)
+
+
+@pytest.mark.parametrize("call", ["synchronize", "event.synchronize"])
+def test_device_lost_by_somebody_else_is_found_in_the_first_wait(
+    torch_npu: Any, on_npu: Backend, call: str
+) -> None:
+    """A wait of another form, whose text has another form, too."""
+    torch_npu.faults[call] = torch_npu.acl_error(call, 507014)
+    with pytest.raises(InferenceError, match="an AI Core hung.*Start a new process"):
+        on_npu.run(batch())
+    assert on_npu.closed
+
+
+def test_lost_device_is_lost_for_every_backend_and_no_other_device(
+    torch_npu: Any, tiny: Path
+) -> None:
+    """Also for one that is opened afterwards; `auto` says why it takes the CPU."""
+    first, second = open_backend(f"{tiny}@npu:0"), open_backend(f"{tiny}@npu:0")
+    other = open_backend(f"{tiny}@npu:1")
+    torch_npu.kernel_faults["conv2d"] = 507035
+    with pytest.raises(InferenceError):
+        first.run(batch())
+
+    with pytest.raises(InferenceError, match="a vector core failed.*error code:507035"):
+        second.run(batch())
+    assert second.closed
+    with pytest.raises(BackendUnavailable, match="a vector core failed.*Start a new process"):
+        open_backend(f"{tiny}@npu:0")
+    with open_backend(tiny) as backend:
+        assert backend.device == "cpu"
+        assert "a vector core failed" in backend.reasons[0]
+    assert other.run(batch()).landmarks.shape == (1, 68, 2)
+
+
+def test_threads_that_wait_for_a_lost_device_get_its_cause(
+    torch_npu: Any, on_npu: Backend, tiny: Path
+) -> None:
+    """Eight runs at once on two backends: no run on the device that was lost ends with numbers."""
+    backends = (on_npu, open_backend(f"{tiny}@npu:0"))
+    torch_npu.kernel_faults["conv2d"] = 507015
+
+    def attempt(number: int) -> StarmarkError:
+        with pytest.raises(InferenceError) as raised:
+            backends[number % 2].run(batch())
+        return raised.value
+
+    assert {error.got for error in in_threads(8, attempt)} == {
+        "an AI Core failed: ACL stream synchronize failed, error code:507015"
+    }
+
+
+def test_queue_that_stops_loses_the_device(torch_npu: Any, on_npu: Backend) -> None:
+    """The real queue raises once, then drops every operator and `.cpu()` gives stale memory."""
+    torch_npu.queue_faults["conv2d"] = "EZ1001: weight's dtype is not supported"
+    with pytest.raises(InferenceError, match="queue has stopped.*Start a new process"):
+        on_npu.run(batch())
+    with pytest.raises(InferenceError, match="queue has stopped"):
+        on_npu.run(batch())
+    assert on_npu.closed
+
+
+def test_queue_that_other_code_stopped_is_noticed(torch_npu: Any, on_npu: Backend) -> None:
+    """The host process swallowed the one error that there was: nothing but numbers can tell."""
+    on_npu.run(batch())
+    torch_npu.set_device("npu:0")
+    torch_npu.queue_faults["abs"] = "EZ9999: Inner Error!"
+    crop = torch.zeros(1).to("npu:0")
+    with contextlib.suppress(RuntimeError):
+        crop.abs().cpu()
+
+    with pytest.raises(InferenceError, match="drops what it is given.*Start a new process"):
+        on_npu.run(batch())
+    assert on_npu.closed
 
 
 def test_thread_without_a_device_is_refused_by_the_fake(torch_npu: Any) -> None:

@@ -1,0 +1,148 @@
+"""onnxruntime's CANN provider: why it does not start, what its errors mean, what mends them.
+
+onnxruntime writes the cause to stderr and raises another error, or falls back to the CPU. What it
+does not raise is found by loading the library once more.
+
+Sources: onnxruntime-cann 1.22.1 and 1.24.4, installed without CANN, with empty libraries in CANN's
+place, and with ones whose calls fail; microsoft/onnxruntime, onnxruntime/core/providers/cann:
+cann_call.cc, cann_execution_provider_info.cc [V].
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import re
+from importlib import metadata
+from pathlib import Path
+
+from runtime.backends.acl_codes import AclCode, acl_code
+from runtime.backends.npu_failures import CHECK_DRIVER, SOURCE_CANN, Refusal
+from runtime.errors import BackendUnavailable, one_line
+
+PROVIDER = "CANNExecutionProvider"
+PACKAGE = "onnxruntime-cann"
+LIBRARY = Path("capi/libonnxruntime_providers_cann.so")
+# What onnxruntime itself gives to the library before it loads it: all else was found by then.
+_HOST_SYMBOL = "Provider_GetHost"
+
+# The provider was not made; anything else is a fault of the graph.
+_NOT_STARTED = re.compile(
+    r"create \w+ ExecutionProvider fail|Failed to load library|CANN failure \d+"
+    r"|Failed to parse provider option|aclrtGet\w+ return"
+)
+_CODE = re.compile(r"CANN failure (\d{6}):")
+
+
+def start_refusal(error: BaseException | None = None) -> Refusal | None:
+    """Find out why the provider did not start; None where the graph is at fault.
+
+    Args:
+        error: what onnxruntime raised; None where it fell back to the CPU silently.
+    """
+    text = "\n".join(map(str, _chain(error)))
+    if error is not None and not _NOT_STARTED.search(text):
+        return None
+    missing = loader_error()
+    if missing:
+        return _refusal_of_loader(missing)
+    code = code_in(text)
+    if code is not None:
+        return Refusal(f"{code.meaning}: {_cause(text)}", code.remedy)
+    if "Invalid device ID" in text:
+        return Refusal(
+            _cause(text),
+            "Name a device that npu-smi info lists; ASCEND_RT_VISIBLE_DEVICES renumbers them"
+            " from 0",
+        )
+    got = _cause(text) if text else "another one, in its place"
+    return Refusal(got, f"{CHECK_DRIVER}; then run python -m runtime.doctor")
+
+
+def code_in(text: str) -> AclCode | None:
+    """The ACL code that an error of the provider names; None where there is none."""
+    found = _CODE.search(text)
+    return acl_code(int(found[1])) if found else None
+
+
+def loader_error() -> str:
+    """What the provider's library misses, in the loader's words; empty where nothing is missing.
+
+    Nothing in the library runs: without onnxruntime's own part it is refused in the end, too.
+    """
+    spec = importlib.util.find_spec("onnxruntime")
+    if spec is None or spec.origin is None:
+        return ""
+    try:
+        ctypes.CDLL(str(Path(spec.origin).parent / LIBRARY))
+    except OSError as error:
+        return "" if _HOST_SYMBOL in str(error) else str(error)
+    return ""
+
+
+def overwritten() -> str:
+    """What to do where the package is there and its provider is not; empty where neither is.
+
+    All builds of onnxruntime install into one folder without declaring a conflict: the one that
+    was installed last runs.
+    """
+    try:
+        version = metadata.version(PACKAGE)
+    except metadata.PackageNotFoundError:
+        return ""
+    return (
+        f"Another build was installed over {PACKAGE}. Run pip uninstall -y onnxruntime {PACKAGE},"
+        f" then pip install {PACKAGE}=={version}"
+    )
+
+
+def import_failure(error: ImportError) -> BackendUnavailable | None:
+    """Explain an onnxruntime that does not import beside NumPy 2; None where that is not it.
+
+    The wheels of onnxruntime-cann for x86_64 are built for NumPy 1, and do not declare it.
+    """
+    try:
+        version = metadata.version(PACKAGE)
+        numpy = metadata.version("numpy")
+    except metadata.PackageNotFoundError:
+        return None
+    if int(numpy.partition(".")[0]) < 2:
+        return None
+    return BackendUnavailable(
+        f"{PACKAGE} {version}",
+        expected="NumPy 1, which it is built for",
+        got=f"NumPy {numpy}, beside which it does not import ({one_line(error) or 'no reason'})",
+        action="Run pip install 'numpy<2' in this environment",
+    )
+
+
+def _refusal_of_loader(said: str) -> Refusal:
+    said = one_line(said, 200)
+    if LIBRARY.name in said and "cannot open" in said:
+        reinstall = overwritten() or f"Run pip install --force-reinstall {PACKAGE}"
+        return Refusal(f"{PACKAGE}'s own library is missing: {said}", reinstall)
+    if "undefined symbol" in said:
+        return Refusal(
+            f"{PACKAGE} and CANN are not of one release: {said}",
+            f"Source the CANN that this {PACKAGE} was built for, and only that",
+        )
+    if "libascend_hal" in said or "libdrvdsmi_host" in said:
+        return Refusal(f"the Ascend driver's libraries are not found: {said}", CHECK_DRIVER)
+    return Refusal(f"CANN is missing or not sourced: {said}", SOURCE_CANN)
+
+
+def _cause(text: str) -> str:
+    """The end of the first line that has one: before it stand files and functions of C++."""
+    first = next(line for line in text.splitlines() if line.strip())
+    words = re.search(r"(CANN failure|Invalid device ID|create CANN|aclrtGet\w+)\b.*", first)
+    # the host's name is nobody's business
+    return one_line(re.sub(r"hostname=\S+ ; ", "", words[0] if words else first), 200).rstrip(".; ")
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    """From the first failure to the last: 1.22 tries the CPU next, which the session forbids."""
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.insert(0, error)
+        error = error.__cause__ or error.__context__
+    return found
