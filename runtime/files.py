@@ -12,8 +12,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from runtime.errors import ConfigError
 
 CHUNK_BYTES = 1 << 20
@@ -113,6 +111,8 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 def json_text(record: Any) -> str:
     """A record as indented JSON with a final line break, in the order of its fields."""
+    import msgspec  # here: the doctor writes files where nothing is installed
+
     return msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n"
 
 

@@ -107,7 +107,8 @@ class OmFile:
         name: of the graph.
         soc_version: the chip it was converted for; empty where the file names none, as those of
             CANN before 8.0 do.
-        atc_version: of the converter, CANN's internal number; empty where the file has none.
+        atc_version: of the converter: CANN's internal number, since 8.5 its release; empty where
+            the file has none.
         atc_cmdline: the converter's command line; likewise.
         framework_type: "Onnx" and the like; likewise.
         memory_size: bytes of memory it works in; None where the file does not give it.

@@ -15,7 +15,7 @@ from builders import ROOT, run_python
 SOURCES = sorted(
     p for room in ("runtime", "parity", "export", "scripts") for p in (ROOT / room).rglob("*.py")
 )
-LONGEST_FILE = 300
+LONGEST_FILE = 500
 LONGEST_FUNCTION = 60
 BARRED_NAMES = {"utils", "helpers", "common", "core", "types"}
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from runtime import command_line
-from runtime.doctor import cann, devices, packages, pytorch
+from runtime.doctor import cann, collect, devices, onnxruntime_builds, packages, pytorch
 from runtime.doctor.findings import Examination, Finding, Route
 from runtime.errors import EXIT_OK, EXIT_UNAVAILABLE
-from runtime.soc import soc_of
 
 CHECKPOINTS = "checkpoints (.pkl .pth .safetensors)"
 GRAPHS = "graphs and bundles (.onnx)"
@@ -26,36 +28,70 @@ def main(argv: list[str] | None = None) -> int:
         "runtime.doctor",
         "Say what this machine has for running and converting models, what it lacks, and the\n"
         "command that mends it. Nothing is changed. Exit code 0: an engine can run; 3: none can.",
-        "python -m runtime.doctor --json",
+        "python -m runtime.doctor --json\n"
+        "  python -m runtime.doctor --collect box.tar.gz build/star68 --selftest",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add = parser.add_argument
+    add("--json", action="store_true", help="print JSON")
+    add(
+        "--collect",
+        type=Path,
+        metavar="BOX.tar.gz",
+        help="write what we need to mend a fault into a new archive: this report, the answers of"
+        " npu-smi, versions, packages, settings of CANN, the newest logs, and of each SOURCE how"
+        " it was made. No pictures, no weights; host, user, home folder, addresses and serial"
+        " numbers are replaced. The contents are listed before they are written",
+    )
+    add(
+        "sources",
+        nargs="*",
+        type=Path,
+        metavar="SOURCE",
+        help="with --collect: bundle's folder, .om, recording (.npz), .json, .txt or .log",
+    )
+    add("--selftest", action="store_true", help="with --collect: run each bundle's self-test")
     arguments = parser.parse_args(argv)
-    return command_line.run(lambda: _doctor(as_json=arguments.json))
+    if arguments.collect is None and (arguments.sources or arguments.selftest):
+        parser.error("SOURCE and --selftest belong to --collect BOX.tar.gz")
+    return command_line.run(lambda: _doctor(arguments))
 
 
-def _doctor(*, as_json: bool) -> int:
+def _doctor(arguments: argparse.Namespace) -> int:
     command_line.log_to_stderr()
+    if arguments.collect is not None:
+        collect.check_archive(arguments.collect)
     found = examine()
-    print(found.json() if as_json else found.text())
-    return EXIT_OK if found.usable else EXIT_UNAVAILABLE
+    code = EXIT_OK if found.usable else EXIT_UNAVAILABLE
+    if arguments.collect is None:
+        print(found.json() if arguments.json else found.text())
+        return code
+    collected = collect.gather(
+        found, arguments.sources, exit_code=code, selftest=arguments.selftest
+    )
+    # before it is written: whoever reads it can still stop it
+    text = collected.text() + "\n\n" + "\n".join(found.summary())
+    print(json.dumps(collected.contents, indent=2) if arguments.json else text, flush=True)
+    collect.write(arguments.collect, collected)
+    return code
 
 
 def examine() -> Examination:
     """Look at everything, one thing after the other; nothing here raises for what it finds."""
     base = [packages.needed(module) for module in packages.NEEDED]
-    ort, providers = packages.onnxruntime()
     installation = cann.find()
+    ort, provider = onnxruntime_builds.examine(installation)
     openvino = packages.openvino()
     torch, torch_npu = pytorch.examine(installation)
     driver = devices.driver()
     chips = devices.chips(driver_there=driver.works)
-    families = {soc_of(one.soc_version).family for one in chips.devices}
     acl = devices.acl(installation, chips.devices)
-    on_cann = cann.examine(installation, families=families)
+    families = devices.families(chips.devices)
+    on_cann = cann.examine(installation, families=families, acl_opens=acl.works)
     findings = (
         packages.python(),
         *base,
-        *(ort, openvino, torch, torch_npu, packages.safetensors()),
+        *(ort, *([provider] if provider.mend else [])),
+        *(openvino, torch, torch_npu, packages.safetensors()),
         *on_cann,
         *(driver, *chips.findings, acl),
     )
@@ -68,7 +104,7 @@ def examine() -> Examination:
             _route("torch", "cpu", CHECKPOINTS, [*base, torch]),
             _route("om (pyACL)", "npu", MODELS, [*base, acl]),
             _route("torch", "npu", CHECKPOINTS, [*base, torch, torch_npu]),
-            _route("onnxruntime", "npu", GRAPHS, [*base, ort, packages.provider(providers)]),
+            _route("onnxruntime", "npu", GRAPHS, [*base, ort, provider]),
         ),
     )
 

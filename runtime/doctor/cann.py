@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runtime import process
+from runtime.doctor import atc_python
 from runtime.doctor.findings import Finding
+from runtime.doctor.versions import Version, cann_version
 from runtime.errors import BackendUnavailable, one_line
 
 # Where its installer puts it, for root and for a user. Source: CANN's set_env.sh and manuals.
@@ -20,10 +21,16 @@ PREFIXES = (Path("/usr/local/Ascend"), Path(os.path.expanduser("~/Ascend")))  # 
 # Below a prefix: since 8.5, before it, and the packages that run models but convert none.
 FOLDERS = ("cann", "ascend-toolkit/latest", "cann-*", "nnae/latest", "nnrt/latest")
 HOME_VARIABLES = ("ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME")
-# Without one of these, operators fail to compile in the middle of a conversion.
-ATC_MODULES = ("numpy", "decorator", "attr", "psutil", "scipy", "sympy", "cffi")
 ATC_TIMEOUT_S = 60.0
+# A folder for each family of chips, its short name in lower case.
+# [V: hicann/ge, nn_engine/utils/common/configuration.cc:1041, and its fe.ini]
 OPERATORS = "built-in/op_impl/ai_core/tbe/config"
+# Where pyACL and its library lie below an installation, in one of CANN's layouts.
+LIBRARIES = ("lib64", "runtime/lib64", "acllib/lib64", "fwkacllib/lib64")
+PYTHON_FOLDERS = (
+    *("python/site-packages", "pyACL/python/site-packages"),
+    *("python/site-packages/acl", "pyACL/python/site-packages/acl"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +39,25 @@ class Cann:
 
     Attributes:
         root: its folder, as it was named (links are not followed).
-        version: as its own files say it; empty where none does.
+        installed: its release and internal number, out of its version files.
         set_env: the script that sets its environment, None where there is none.
         unset: the parts of the environment that are not set.
     """
 
     root: Path
-    version: str
+    installed: Version
     set_env: Path | None
     unset: tuple[str, ...]
+
+    @property
+    def version(self) -> str:
+        """The release, by which pairs are listed; empty where it is unknown."""
+        return self.installed.release
+
+    @property
+    def converts(self) -> bool:
+        """Whether it holds atc: the packages that only run models do not."""
+        return (self.root / "bin/atc").exists() or shutil.which("atc") is not None
 
     @property
     def source_command(self) -> str:
@@ -57,7 +74,7 @@ def find(
             scripts = (root / "set_env.sh", root.parent / "set_env.sh", root / "bin/setenv.bash")
             return Cann(
                 root=root,
-                version=_version(root),
+                installed=cann_version(root),
                 set_env=next((one for one in scripts if one.is_file()), None),
                 unset=tuple(_unset(root, environment)),
             )
@@ -69,6 +86,8 @@ def examine(
     prefixes: Iterable[Path] = PREFIXES,
     environment: Mapping[str, str] = os.environ,
     families: Iterable[str] = (),
+    *,
+    acl_opens: bool = False,
 ) -> list[Finding]:
     """All lines about CANN.
 
@@ -77,6 +96,7 @@ def examine(
         prefixes: where it was looked for.
         environment: of this process.
         families: short names of this machine's chips, whose operators are needed.
+        acl_opens: whether pyACL was seen to open, whatever the environment looks like.
     """
     if cann is None:
         named = [f"{name}={environment[name]}" for name in HOME_VARIABLES if name in environment]
@@ -90,13 +110,21 @@ def examine(
             npu_lacks="CANN",
         )
         return [missing, _atc(None)]
+    for_conversion = [_operators(cann, environment, families), atc_python.examine(cann.version)]
+    if not cann.converts:
+        # models that were converted elsewhere run without them
+        for_conversion = [_no_problem(one) for one in for_conversion]
     return [
-        Finding(level="ok", about="CANN", found=f"{cann.version or 'no version'} in {cann.root}"),
-        _environment(cann),
-        _operators(cann, environment, families),
-        _modules(),
+        _installed(cann),
+        _environment(cann, acl_opens=acl_opens),
+        *for_conversion,
         _atc(cann),
     ]
+
+
+def _no_problem(finding: Finding) -> Finding:
+    level = "warning" if finding.level == "problem" else finding.level
+    return replace(finding, level=level, npu_lacks="")
 
 
 def _candidates(prefixes: Iterable[Path], environment: Mapping[str, str]) -> Iterator[Path]:
@@ -104,26 +132,6 @@ def _candidates(prefixes: Iterable[Path], environment: Mapping[str, str]) -> Ite
     for prefix in prefixes:
         for folder in FOLDERS:
             yield from sorted(prefix.glob(folder), reverse=True)
-
-
-def _version(root: Path) -> str:
-    """Source: the files CANN's installation guides tell people to look at."""
-    for pattern in ("*-linux/ascend_*_install.info", "*/version.info", "version.cfg"):
-        for path in sorted(root.glob(pattern)):
-            version = version_in(path)
-            if version:
-                return version
-    return ""
-
-
-def version_in(path: Path) -> str:
-    """The line `version=` of one of CANN's or the driver's files; empty where it cannot be read."""
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""  # many are readable to root alone
-    found = re.search(r"(?im)^version=\[?([\w.]+)", text)
-    return found.group(1) if found else ""
 
 
 def is_dir(path: Path) -> bool:
@@ -135,33 +143,53 @@ def is_dir(path: Path) -> bool:
 
 
 def _unset(root: Path, environment: Mapping[str, str]) -> Iterator[str]:
-    """Source: what CANN's set_env.sh exports."""
+    """Source: what CANN's set_env.sh exports, and the Dockerfiles of older runtime packages."""
     for name in ("ASCEND_HOME_PATH", "ASCEND_OPP_PATH"):
         if not environment.get(name) or not is_dir(Path(environment[name])):
             yield name
-    for name, part in (("LD_LIBRARY_PATH", "lib64"), ("PYTHONPATH", "python/site-packages")):
+    for name, parts in (("LD_LIBRARY_PATH", LIBRARIES), ("PYTHONPATH", PYTHON_FOLDERS)):
         entries = {os.path.realpath(one) for one in environment.get(name, "").split(":") if one}
-        if os.path.realpath(root / part) not in entries:
+        if entries.isdisjoint(os.path.realpath(root / part) for part in parts):
             yield name
 
 
-def _environment(cann: Cann) -> Finding:
-    if cann.unset:
-        return Finding(
-            level="problem",
-            about="CANN environment",
-            found=f"not set for this installation: {', '.join(cann.unset)}",
-            mend=cann.source_command,
-            npu_lacks="CANN's environment (set_env.sh)",
-        )
-    return Finding(level="ok", about="CANN environment", found="set_env.sh was sourced")
+def _installed(cann: Cann) -> Finding:
+    found = f"{cann.installed} in {cann.root}"
+    others = cann.installed.others
+    if not others:
+        return Finding(level="ok", about="CANN", found=found)
+    return Finding(
+        level="warning",
+        about="CANN",
+        found=f"{found}, with packages of other versions: {', '.join(others)}",
+        mend="install toolkit, ops and runtime packages of one release",
+        works_still=True,
+    )
+
+
+def _environment(cann: Cann, *, acl_opens: bool) -> Finding:
+    if not cann.unset:
+        return Finding(level="ok", about="CANN environment", found="set_env.sh was sourced")
+    # Without the paths of libraries and modules nothing can be loaded, unless they are found by
+    # other means. The other two have defaults, and not every package needs them.
+    # [V: hicann/ge, plugin_manager.cc GetOppPath and configuration.cc InitAscendOpsPath]
+    needed = {"LD_LIBRARY_PATH", "PYTHONPATH"}.intersection(cann.unset)
+    problem = bool(needed) and not acl_opens
+    return Finding(
+        level="problem" if problem else "warning",
+        about="CANN environment",
+        found=f"not set for this installation: {', '.join(cann.unset)}"
+        + ("; pyACL opens all the same" if acl_opens else ""),
+        mend=cann.source_command,
+        npu_lacks="CANN's environment (set_env.sh)" if problem else "",
+        works_still=not problem,
+    )
 
 
 def _operators(cann: Cann, environment: Mapping[str, str], families: Iterable[str]) -> Finding:
     """Since 8.5 the operators of each family of chips are a package of their own."""
     opp = Path(environment.get("ASCEND_OPP_PATH") or cann.root / "opp")
-    # one folder for each family, named by its short name in lower case
-    present = sorted({path.parent.name for path in (opp / OPERATORS).glob("*/aic-*.json")})
+    present = sorted(path.name for path in (opp / OPERATORS).glob("*") if is_dir(path))
     lacking = sorted({one for one in families if one.lower() not in present})
     if lacking or not present:
         return Finding(
@@ -174,41 +202,6 @@ def _operators(cann: Cann, environment: Mapping[str, str], families: Iterable[st
             npu_lacks="CANN's ops package",
         )
     return Finding(level="ok", about="CANN operators", found=f"for {', '.join(present)}")
-
-
-def _modules() -> Finding:
-    """Atc compiles operators with the `python3` on PATH, which need not be this Python."""
-    about = "atc's Python"
-    python = shutil.which("python3")
-    code = (
-        "import importlib.util as u; print('@', *[m for m in"
-        f" {ATC_MODULES!r} if u.find_spec(m) is None])"
-    )
-    try:
-        done = process.run([python or "python3", "-c", code], timeout_s=ATC_TIMEOUT_S)
-    except BackendUnavailable as error:
-        return Finding(
-            level="problem", about=about, found=str(error), mend="install Python 3", npu_lacks=about
-        )
-    said = re.search(r"(?m)^@(.*)$", done.output)
-    if said is None or done.timed_out:
-        return Finding(
-            level="problem",
-            about=about,
-            found=f"{python} does not work: {one_line(done.output, 200)}",
-            mend=f"{python} -c ''",
-            npu_lacks=about,
-        )
-    missing = ["attrs" if one == "attr" else one for one in said.group(1).split()]
-    if missing:
-        return Finding(
-            level="problem",
-            about=about,
-            found=f"{python} lacks {', '.join(missing)}, which compiling operators needs",
-            mend=f"{python} -m pip install {' '.join(missing)}",
-            npu_lacks=f"{', '.join(missing)} for atc",
-        )
-    return Finding(level="ok", about=about, found=f"{python} has what compiling operators needs")
 
 
 def _atc(cann: Cann | None) -> Finding:
@@ -232,10 +225,12 @@ def _atc(cann: Cann | None) -> Finding:
             return Finding(level="ok", about="atc", found=found)
         how = "hangs" if done.timed_out else f"exits with {done.returncode}"
         fault = f"{found} --help {how}: {one_line(done.output, 200) or 'nothing said'}"
+    mend = cann.source_command if cann else "install the CANN toolkit (see CANN)"
+    if "libascend_hal.so" in fault:
+        # the driver's library; where there is none, the toolkit's stub is enough to convert
+        # [V: hicann/ge, docs atc_tools/overview/environment_setup.md]
+        devlib = (cann.root if cann else Path("<CANN>")) / f"{platform.machine()}-linux/devlib"
+        mend = f'on a machine without an NPU: export LD_LIBRARY_PATH="$LD_LIBRARY_PATH:{devlib}"'
     return Finding(
-        level="problem",
-        about="atc",
-        found=fault,
-        mend=cann.source_command if cann else "install the CANN toolkit (see CANN)",
-        npu_lacks="an atc that runs",
+        level="problem", about="atc", found=fault, mend=mend, npu_lacks="an atc that runs"
     )

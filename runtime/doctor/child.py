@@ -5,6 +5,7 @@ Run as a file and not as a module: the packages it tries may be all that can be 
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
@@ -50,7 +51,20 @@ def _plain(module: Any) -> dict[str, Any]:
 
 
 def _onnxruntime(module: Any) -> dict[str, Any]:
-    return _plain(module) | {"providers": list(module.get_available_providers())}
+    facts = _plain(module) | {"providers": list(module.get_available_providers())}
+    library = Path(module.__file__ or "").parent / "capi/libonnxruntime_providers_cann.so"
+    if library.exists():
+        facts["cann_refused"] = _refused(library)
+    return facts
+
+
+def _refused(library: Path) -> str:
+    """What the loader misses; nothing of the library runs, for onnxruntime's part is not there."""
+    try:
+        ctypes.CDLL(str(library))
+    except OSError as error:
+        return "" if "Provider_GetHost" in str(error) else str(error)
+    return ""
 
 
 def _openvino(module: Any) -> dict[str, Any]:

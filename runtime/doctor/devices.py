@@ -2,37 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.doctor.cann import PREFIXES, Cann, version_in
+from runtime.doctor.cann import PREFIXES, Cann
 from runtime.doctor.findings import Finding
 from runtime.doctor.probe import ask, installed
-from runtime.errors import StarmarkError
+from runtime.doctor.versions import driver_version, entries
+from runtime.errors import ConfigError, StarmarkError
 from runtime.npu_smi import NpuDevice, list_devices
+from runtime.soc import Soc, soc_of
 
 DEV = Path("/dev")
-
-# What the codes of ACL's first calls mean. Source: the public headers of CANN's runtime.
-CODES = {
-    100000: "invalid parameter",
-    100039: "a stub library for compiling, no driver",
-    107001: "no such device, or no driver",
-    207004: "no device",
-    500000: "internal error",
-    507008: "this CANN does not know the chip",
-    507033: "the device cannot be set up",
-}
+# Where the driver's installer notes its folder. [V: hicann/runtime, acl.cpp GetPkgPath]
+INSTALL_INFO = Path("/etc/ascend_install.info")
+DRIVER_KEY = "driver_install_path_param"
+VISIBLE = "ASCEND_RT_VISIBLE_DEVICES"
+# What the runtime gives where that variable is wrong or leaves nothing.
+# [V: hicann/runtime, api_impl.cc GetDeviceCount and runtime.cc ChgUserDevIdToDeviceId]
+NO_SUCH_DEVICE = (107001, 207004)
 
 
-def driver(prefixes: Iterable[Path] = PREFIXES, dev: Path = DEV) -> Finding:
+def driver_folders(
+    prefixes: Iterable[Path] = PREFIXES, install_info: Path = INSTALL_INFO
+) -> list[Path]:
+    """The driver's folders: the one its installer noted, and the usual ones."""
+    noted = [Path(value) for key, value in entries(install_info) if key == DRIVER_KEY and value]
+    return list(dict.fromkeys(one / "driver" for one in (*noted, *prefixes)))
+
+
+def driver(
+    prefixes: Iterable[Path] = PREFIXES, dev: Path = DEV, install_info: Path = INSTALL_INFO
+) -> Finding:
     """The driver's own version file, and the device nodes it makes."""
-    versions = [path for one in prefixes for path in one.glob("driver/version.info")]
+    folders = driver_folders(prefixes, install_info)
+    files = [path for one in folders for path in one.glob("version.info")]
     nodes = sorted(path.name for path in dev.glob("davinci[0-9]*"))
-    version = (version_in(versions[0]) or "of unknown version") if versions else ""
-    if nodes and version:
-        return Finding(level="ok", about="driver", found=f"{version}, {', '.join(nodes)}")
+    version = driver_version(files[0]) if files else None
+    known = ", ".join((f"version {version}", *version.others)) if version else ""
+    if nodes and known:
+        return Finding(level="ok", about="driver", found=f"{known}, {', '.join(nodes)}")
     if nodes:
         return Finding(
             level="warning",
@@ -41,11 +52,11 @@ def driver(prefixes: Iterable[Path] = PREFIXES, dev: Path = DEV) -> Finding:
             mend="in a container: docker run -v /usr/local/Ascend/driver:/usr/local/Ascend/driver",
             npu_lacks="the driver's libraries",
         )
-    if version:
+    if known:
         return Finding(
             level="problem",
             about="driver",
-            found=f"{version} is installed, but there is no {dev}/davinci<N>",
+            found=f"{known} is installed, but there is no {dev}/davinci<N>",
             mend="in a container: docker run --device /dev/davinci0 --device /dev/davinci_manager"
             " --device /dev/devmm_svm --device /dev/hisi_hdc; else look at dmesg and restart",
             npu_lacks="device nodes",
@@ -100,21 +111,42 @@ def _chip(device: NpuDevice) -> Finding:
     where = f"NPU {device.npu_id} chip {device.chip_id}"
     memory = ""
     if device.memory_total_mb is not None:
-        memory = f", {device.memory_used_mb} of {device.memory_total_mb} MB used"
+        used = "?" if device.memory_used_mb is None else device.memory_used_mb
+        memory = f", {used} of {device.memory_total_mb} MB used"
+    part = f", slice {device.slice} (convert for it with --virtual_type=1)" if device.slice else ""
     return Finding(
         level="ok" if device.health == "OK" else "warning",
         about=where,
-        found=f"{device.soc_version}, health {device.health}{memory}",
+        found=f"{device.soc_version}{part}, health {device.health}{memory}",
         mend="" if device.health == "OK" else f"npu-smi info -t health -i {device.npu_id}",
     )
 
 
-def acl(cann: Cann | None, devices: Iterable[NpuDevice] = ()) -> Finding:
+def families(devices: Iterable[NpuDevice]) -> set[str]:
+    """Short names of the chips' families; a chip that is not known here has none."""
+    socs = (_soc(device.soc_version) for device in devices)
+    return {soc.family for soc in socs if soc is not None and soc.is_known}
+
+
+def _soc(name: str) -> Soc | None:
+    """What a tool printed, whether or not this version has heard of the chip; None for no name."""
+    try:
+        return soc_of(name, printed=True)
+    except ConfigError:
+        return None
+
+
+def acl(
+    cann: Cann | None,
+    devices: Iterable[NpuDevice] = (),
+    environment: Mapping[str, str] = os.environ,
+) -> Finding:
     """Open ACL in a child Python, step by step.
 
     Args:
         cann: the installation it should come from.
         devices: what npu-smi lists; ACL must name the same chip.
+        environment: of this process.
     """
     source = cann.source_command if cann else "install CANN (see above) and source its set_env.sh"
     if not installed("acl"):
@@ -135,34 +167,64 @@ def acl(cann: Cann | None, devices: Iterable[NpuDevice] = ()) -> Finding:
             npu_lacks="an acl that can be imported",
         )
     failed = [(call, code) for call, code in answer.facts["steps"] if code]
+    count, soc = int(answer.facts["devices"]), str(answer.facts["soc_version"])
     if failed:
         call, code = failed[0]
-        return Finding(
-            level="problem",
-            about="ACL",
-            found=f"{call} gives {code}{f' ({CODES[code]})' if code in CODES else ''}",
-            mend=f"{source}; look at ~/ascend/log/debug/plog for the reason",
-            npu_lacks="an ACL that opens",
-        )
-    return _opened(int(answer.facts["devices"]), str(answer.facts["soc_version"]), devices)
+        return _failed(call, code, source, environment)
+    if not count:
+        return _failed("acl.rt.get_device_count()", 0, source, environment)
+    return _opened(count, soc, devices)
+
+
+def _failed(call: str, code: int, source: str, environment: Mapping[str, str]) -> Finding:
+    """The first call that fails, with its code; without one where no device is left."""
+    meaning = _meaning(code) if code else ""
+    found = f"{call} gives {code}{f' ({meaning})' if meaning else ''}"
+    mend = f"{source}; look at ~/ascend/log/debug/plog for the reason"
+    if not code:
+        found, mend = "opens, and sees no device", "npu-smi info"
+    visible = environment.get(VISIBLE)
+    if visible is not None and (not code or code in NO_SUCH_DEVICE):
+        found += f"; {VISIBLE}={visible!r}{_fault(visible)}"
+        mend = f"unset {VISIBLE}; npu-smi info -m lists the devices' numbers"
+    lacks = "an ACL that opens" if code else "a device that ACL sees"
+    return Finding(level="problem", about="ACL", found=found, mend=mend, npu_lacks=lacks)
+
+
+def _meaning(code: int) -> str:
+    try:
+        from runtime.backends.acl_codes import CODES
+    except ImportError:
+        return ""  # the engines' package needs numpy, whose absence has a line of its own
+    return CODES[code].meaning if code in CODES else ""
+
+
+def _fault(visible: str) -> str:
+    """What is wrong with a list of visible devices, read as the runtime does.
+
+    [V: hicann/runtime, runtime.cc GetVisibleDevices, docs env_vars/ASCEND_RT_VISIBLE_DEVICES.md]
+    """
+    rule = "numbers in ascending order, with commas and nothing else between them"
+    parts = visible.split(",")
+    read = [int(one) for one in parts if one.isascii() and one.isdigit()]
+    if len(read) < len(parts):
+        return f", which must be {rule}: what follows the first other sign is not read"
+    if read != sorted(set(read)):
+        return f", which must be {rule}, each once"
+    return f", which must be {rule}, of devices that are there; they count from 0 inside it"
 
 
 def _opened(count: int, soc: str, devices: Iterable[NpuDevice]) -> Finding:
+    # for a slice, too, both name the whole chip
     names = {device.soc_version for device in devices}
-    if not count:
-        return Finding(
-            level="problem",
-            about="ACL",
-            found="opens, and sees no device",
-            mend="unset ASCEND_RT_VISIBLE_DEVICES; npu-smi info",
-            npu_lacks="a device that ACL sees",
-        )
     if names and soc not in names:
+        named = _soc(soc)
+        option = named.as_option if named else soc
         return Finding(
             level="warning",
             about="ACL",
             found=f"opens {count} device(s) and calls the first {soc}, npu-smi {', '.join(names)}",
-            mend=f"convert with --soc_version {soc}: the runtime goes by its own name",
+            mend=f"convert with --soc_version {option}: the runtime goes by its own name",
             works_still=True,
         )
     return Finding(level="ok", about="ACL", found=f"opens {count} device(s), the first is {soc}")

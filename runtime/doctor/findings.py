@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from runtime.errors import one_line
 from runtime.npu_smi import NpuDevice
@@ -96,10 +96,13 @@ class Examination:
 
     def json(self) -> str:
         """Everything in the text, for machines."""
-        record = {
+        return json.dumps(self.record(), indent=2)
+
+    def record(self) -> dict[str, Any]:
+        """What `json` holds."""
+        return {
             "findings": [asdict(one) for one in self.findings],
             "routes": [asdict(one) | {"usable": not one.refused} for one in self.routes],
             "npu_lacks": list(self.npu_lacks),
             "devices": [asdict(one) for one in self.devices],
         }
-        return json.dumps(record, indent=2)

@@ -19,7 +19,6 @@ NEEDED = {
 }
 ONNXRUNTIME = ("onnxruntime", "onnxruntime", "1.17")
 OPENVINO = ("OpenVINO", "openvino", "2024.4")
-CANN_PROVIDER = "CANNExecutionProvider"
 
 
 def python() -> Finding:
@@ -42,24 +41,7 @@ def needed(module: str) -> Finding:
             mend=f"pip install '{pip}>={lowest}'",
         )
     answer = ask(module)
-    return _judge(about, pip, lowest, answer, answer.version)
-
-
-def onnxruntime() -> tuple[Finding, tuple[str, ...]]:
-    """onnxruntime, and the providers it has."""
-    about, pip, lowest = ONNXRUNTIME
-    if not installed("onnxruntime"):
-        missing = Finding(
-            level="warning",
-            about=about,
-            found="not installed: no .onnx file can run",
-            mend=f"pip install '{pip}>={lowest}'",
-        )
-        return missing, ()
-    answer = ask("onnxruntime")
-    providers = tuple(answer.facts.get("providers", ()))
-    shown = f"{answer.version} ({', '.join(providers)})"
-    return _judge(about, pip, lowest, answer, shown), providers
+    return judge(about, pip, lowest, answer, answer.version)
 
 
 def openvino() -> Finding:
@@ -78,7 +60,7 @@ def openvino() -> Finding:
     has_bf16 = bool(answer.facts.get("bf16")) and processor.has_bf16() is not False
     devices = ", ".join(answer.facts.get("devices", ()))
     shown = f"{version} ({devices}; bf16 {'available' if has_bf16 else 'not on this processor'})"
-    finding = _judge(about, pip, lowest, answer, shown)
+    finding = judge(about, pip, lowest, answer, shown)
     # a broken one stops nobody: onnxruntime opens what it opens
     return replace(finding, level="warning") if finding.level == "problem" else finding
 
@@ -93,21 +75,11 @@ def safetensors() -> Finding:
             mend="pip install 'safetensors>=0.4.3'",
         )
     answer = ask("safetensors")
-    return _judge("safetensors", "safetensors", "0.4.3", answer, answer.version)
+    return judge("safetensors", "safetensors", "0.4.3", answer, answer.version)
 
 
-def provider(providers: tuple[str, ...]) -> Finding:
-    """Whether this onnxruntime can use an NPU; few can, and no other way needs it."""
-    if CANN_PROVIDER in providers:
-        return Finding(level="ok", about="its provider", found=CANN_PROVIDER)
-    return Finding(
-        level="warning",
-        about="its provider",
-        found=f"this onnxruntime has no {CANN_PROVIDER}; onnxruntime-cann has, for some CANN",
-    )
-
-
-def _judge(about: str, pip: str, lowest: str, answer: Answer, shown: str) -> Finding:
+def judge(about: str, pip: str, lowest: str, answer: Answer, shown: str) -> Finding:
+    """What a package's own words come to: broken, too old, or sound."""
     if answer.errors:
         mend = f"pip install --force-reinstall '{pip}>={lowest}'"
         if "libGL" in answer.cause or "libgthread" in answer.cause:

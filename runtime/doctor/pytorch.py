@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import platform
+import sys
 from importlib import metadata
 
 from runtime.doctor.cann import Cann
 from runtime.doctor.findings import Finding
 from runtime.doctor.packages import numbers
 from runtime.doctor.probe import Answer, ask, installed
+from runtime.npu_pair import install_commands, release_of
 
 # torch loads installed device backends by itself, and where that fails, `import torch` fails.
 AUTOLOAD_OFF = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
 LOWEST = "2.1"
 
-# CANN -> the releases of torch_npu that go with it.
-# Source: COMPATIBILITY.en.md of Ascend's torch_npu.
+# CANN -> the releases of torch_npu that go with it, from torch 2.1 on, ascending.
+# [V: Ascend/pytorch, COMPATIBILITY.en.md of August 2026, all rows]
 PAIRS = {
+    "7.0.RC1": ("2.1.0rc1",),
     "7.0.0": ("2.1.0",),
     "8.0.RC1": ("2.1.0.post4", "2.2.0"),
     "8.0.RC2": ("2.1.0.post6", "2.2.0.post2", "2.3.1"),
@@ -28,6 +32,19 @@ PAIRS = {
     "9.0.0": ("2.7.1.post4", "2.8.0.post4", "2.9.0.post2"),
     "9.1.0": ("2.7.1.post8", "2.9.0.post6", "2.10.0.post4", "2.11.0", "2.12.0"),
 }
+# torch -> the newest Python that torch_npu has wheels for. [V: the same, its second table]
+NEWEST_PYTHON = {
+    (2, 1): (3, 11),
+    (2, 2): (3, 10),
+    (2, 3): (3, 11),
+    (2, 4): (3, 11),
+    (2, 5): (3, 11),
+    (2, 6): (3, 11),
+    (2, 7): (3, 13),
+    (2, 8): (3, 13),
+    (2, 9): (3, 13),
+    (2, 10): (3, 13),
+}
 
 
 def examine(cann: Cann | None) -> tuple[Finding, Finding]:
@@ -37,23 +54,28 @@ def examine(cann: Cann | None) -> tuple[Finding, Finding]:
             level="warning",
             about="torch",
             found="not installed: no checkpoint can run",
-            mend="pip install '.[torch]'",
+            mend="pip install '.[torch]'"
+            + (f"; for the NPU, before it: {_pair_for(cann, '')}" if cann else ""),
         )
-        return torch, _npu_alone()
+        return torch, _npu_alone(cann, "")
     plain = ask("torch")
     npu = installed("torch_npu")
     held = ask("torch", **AUTOLOAD_OFF) if plain.errors else plain
     backend = "torch_npu" if npu else "the device backend's package"
-    return _torch(plain, held, backend, cann), _torch_npu(held, cann) if npu else _npu_alone()
+    on_npu = _torch_npu(held, cann) if npu else _npu_alone(cann, held.version)
+    return _torch(plain, held, backend, cann), on_npu
 
 
 def _torch(plain: Answer, held: Answer, backend: str, cann: Cann | None) -> Finding:
     if held.errors:
+        npu = _installed_version("torch_npu")
         return Finding(
             level="problem",
             about="torch",
             found=f"cannot be imported: {held.cause}",
-            mend="pip install --force-reinstall torch",
+            mend=f"pip uninstall -y torch && {install_commands(npu)}"
+            if numbers(npu)
+            else "pip install --force-reinstall torch",
         )
     if plain.errors:
         # held back, it loads: it was the backend, not torch
@@ -76,12 +98,13 @@ def _torch(plain: Answer, held: Answer, backend: str, cann: Cann | None) -> Find
     return Finding(level="ok", about="torch", found=held.version)
 
 
-def _npu_alone() -> Finding:
+def _npu_alone(cann: Cann | None, torch: str) -> Finding:
+    there = "on the machine with the NPU: python -m runtime.doctor, for the pair with its CANN"
     return Finding(
         level="warning",
         about="torch_npu",
         found="not installed",
-        mend="on the machine with the NPU: pip install '.[npu]'",
+        mend=there if cann is None else _pair_for(cann, torch),
         npu_lacks="torch_npu",
     )
 
@@ -90,13 +113,14 @@ def _torch_npu(torch: Answer, cann: Cann | None) -> Finding:
     version = _installed_version("torch_npu")
     other = torch.version or _installed_version("torch")
     row = _row(cann)
-    fitting = _fitting(other, cann)
+    pair = _pair_for(cann, other) if cann and row else install_commands(version)
     if numbers(version) and numbers(other)[:3] != numbers(version)[:3]:
         return Finding(
             level="problem",
             about="torch_npu",
-            found=f"{version} needs torch {_base(version)}, and torch is {other}",
-            mend=_pair(fitting or version.partition("+")[0]),
+            found=f"{version} needs torch {'.'.join(map(str, release_of(version)))},"
+            f" and torch is {other}",
+            mend=pair,
             npu_lacks="a torch_npu that pairs with torch",
         )
     # a local version ("+git1234") says nothing about the release
@@ -107,7 +131,7 @@ def _torch_npu(torch: Answer, cann: Cann | None) -> Finding:
             level="problem",
             about="torch_npu",
             found=f"{version} cannot be imported: {answer.cause}",
-            mend=_environment(cann) if listed else _pair(fitting or row[-1]),
+            mend=_environment(cann) if listed else pair,
             npu_lacks="a torch_npu that can be imported",
         )
     if not answer.facts.get("available"):
@@ -126,22 +150,31 @@ def _torch_npu(torch: Answer, cann: Cann | None) -> Finding:
         level="warning",
         about="torch_npu",
         found=f"{sees}; known to go with this CANN: {', '.join(row)}",
-        mend=_pair(fitting or row[-1]),
+        mend=pair,
         works_still=True,
     )
 
 
-def _fitting(torch: str, cann: Cann | None) -> str:
-    """The release of torch_npu for this torch and this CANN; empty where none is known."""
-    return next((one for one in _row(cann) if numbers(one)[:3] == numbers(torch)[:3]), "")
+def _pair_for(cann: Cann, torch: str) -> str:
+    """The commands that install the torch_npu for this CANN: for this torch, or the newest."""
+    row = _row(cann)
+    if not row:
+        named = f"CANN {cann.version}" if cann.version else "this CANN, whose release is not known,"
+        return f"install the torch_npu that Ascend/pytorch's COMPATIBILITY.md lists for {named}"
+    built = [one for one in row if _newest_python(one) >= sys.version_info[:2]]
+    if not built:
+        newest = max(map(_newest_python, row))
+        return (
+            f"torch_npu for CANN {cann.version} ends at Python {newest[0]}.{newest[1]}, and this is"
+            f" {platform.python_version()}: make an environment with that, and run this there"
+        )
+    same = (one for one in built if torch and release_of(one) == release_of(torch))
+    return install_commands(next(same, built[-1]))
 
 
-def _pair(torch_npu: str) -> str:
-    return f"pip install 'torch=={_base(torch_npu)}' 'torch_npu=={torch_npu}'"
-
-
-def _base(version: str) -> str:
-    return ".".join(map(str, numbers(version)[:3]))
+def _newest_python(torch_npu: str) -> tuple[int, int]:
+    major, minor, _ = release_of(torch_npu)
+    return NEWEST_PYTHON.get((major, minor), (3, 14))
 
 
 def _row(cann: Cann | None) -> tuple[str, ...]:

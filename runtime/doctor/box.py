@@ -1,0 +1,147 @@
+"""The archive that a machine sends back: parts gathered, made anonymous, listed, then written."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import re
+import stat
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runtime.doctor.redaction import Redactor
+from runtime.errors import StarmarkError, one_line
+
+FOLDER = "starmark-box"
+CONTENTS = "collected.json"
+MODE = 0o644
+# The end of a log is where its failure stands; version files are far shorter.
+LONGEST_TEXT_BYTES = 256 << 10
+LONGEST_NAME = 80
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One file of the archive, as it is written."""
+
+    name: str
+    data: bytes
+
+
+@dataclass
+class Box:
+    """What was gathered so far, still with every name in it, and what could not be.
+
+    Attributes:
+        parts: name in the archive -> text, bytes of a model's head, or a JSON value.
+        failed: (what, reason) of each part that is missing.
+    """
+
+    parts: dict[str, str | bytes | list[Any] | dict[str, Any]] = field(default_factory=dict)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+    @contextmanager
+    def attempt(self, what: str) -> Iterator[None]:
+        """Gather a part; one that fails becomes a line of its own, whatever went wrong."""
+        try:
+            yield
+        except StarmarkError as error:
+            reason = f"expected {error.expected}, got {error.got}. {error.action}"
+            self.failed.append((what, one_line(reason, 500)))
+        except Exception as error:  # noqa: BLE001  # a broken box must still be reported
+            self.failed.append((what, one_line(f"{type(error).__name__}: {error}", 500)))
+
+    def text_file(self, name: str, path: Path) -> None:
+        """Add the end of a text file.
+
+        Raises:
+            OSError: it cannot be read.
+            ValueError: no plain file, or not text.
+        """
+        self.parts[name] = read_tail(path)
+
+    def members(self, redactor: Redactor) -> list[Member]:
+        """All files without anybody's names, under names that any system can hold."""
+        for part in self.parts.values():
+            redactor.learn(part if isinstance(part, str) else "")
+        members = []
+        taken: set[str] = set()
+        for name, part in sorted(self.parts.items()):
+            if isinstance(part, bytes):
+                data = redactor.head(part)
+            elif isinstance(part, str):
+                data = redactor.text(_COLOURS.sub("", part)).encode("utf-8", "replace")
+            else:
+                data = as_json(redactor.value(part))
+            plain = _unique(_plain_name(redactor.text(name)), taken)
+            members.append(Member(name=plain, data=data))
+        return members
+
+
+def read_tail(path: Path) -> str:
+    """The last part of a text file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: no plain file, or not text.
+    """
+    # not blocking: a pipe in its place would be waited for without end
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(handle, "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError(f"{path}: not a plain file")
+        left_out = max(0, found.st_size - LONGEST_TEXT_BYTES)
+        file.seek(left_out)
+        data = file.read(LONGEST_TEXT_BYTES)
+    if b"\0" in data:
+        raise ValueError(f"{path}: not text")
+    text = data.decode("utf-8", "replace")
+    return f"[the first {left_out:,} bytes were left out]\n{text}" if left_out else text
+
+
+def as_json(value: Any) -> bytes:
+    """A JSON value as people read it."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    return (text + "\n").encode("utf-8", "replace")
+
+
+def write_box(file: Path, members: list[Member], created_s: int) -> None:
+    """Write a .tar.gz with one folder in it, which names neither its writer nor its place.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with (
+        file.open("wb") as raw,
+        # the stream's own head would hold the temporary file's name
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=created_s) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for member in members:
+            entry = tarfile.TarInfo(f"{FOLDER}/{member.name}")
+            entry.size, entry.mtime, entry.mode = len(member.data), created_s, MODE
+            archive.addfile(entry, io.BytesIO(member.data))
+
+
+def _plain_name(name: str) -> str:
+    # a leading dot would hide the file, and two of them lead out of the folder
+    parts = [re.sub(r"[^A-Za-z0-9._+-]|^\.+", "_", one) for one in name.split("/")]
+    return "/".join(one[-LONGEST_NAME:] or "_" for one in parts)
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    stem, dot, suffix = name.rpartition(".")
+    number, found = 1, name
+    while found in taken:
+        number += 1
+        found = f"{stem}-{number}{dot}{suffix}"
+    taken.add(found)
+    return found

@@ -1,0 +1,173 @@
+"""What of the machine itself belongs in the box: tools' answers, versions, packages, settings."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+
+from runtime import npu_smi, process
+from runtime.doctor import devices
+from runtime.doctor.box import LONGEST_TEXT_BYTES, Box
+from runtime.doctor.cann import Cann
+from runtime.doctor.versions import INSTALL_INFO, VERSION_CFG, VERSION_INFO, driver_version
+
+VARIABLES = re.compile(r"(ASCEND|TORCH|OMP)_.*|(LD_LIBRARY_)?PATH|PYTHONPATH")
+# The first chips of a large machine stand for the others.
+MOST_BOARD_QUERIES = 16
+MOST_VERSION_FILES = 100
+# What installers note of where they put things, and the system's own name.
+SYSTEM_FILES = (
+    Path("/etc/ascend_install.info"),
+    Path("/etc/Ascend/ascend_cann_install.info"),
+    Path("/etc/os-release"),
+)
+
+
+def tool_output(command: Sequence[str | Path], timeout_s: float) -> tuple[str, bool]:
+    """Run a tool; give its command, exit status and output, and whether it was ended.
+
+    Raises:
+        BackendUnavailable: it cannot be started.
+    """
+    done = process.run(command, timeout_s=timeout_s)
+    how = f"no end within {timeout_s:g} s" if done.timed_out else f"exit status {done.returncode}"
+    shown = " ".join([Path(command[0]).name, *map(str, command[1:])])
+    return f"$ {shown}\n[{how}]\n{done.output[-LONGEST_TEXT_BYTES:]}", done.timed_out
+
+
+def npu_smi_answers(box: Box) -> None:
+    """The table, the list, the map, and the board of each chip they name."""
+    tool = shutil.which(npu_smi.TOOL)
+    tool = tool or shutil.which(npu_smi.TOOL, path=os.pathsep.join(npu_smi.PLACES))
+    if tool is None:
+        box.failed.append((npu_smi.TOOL, "not on PATH, and not in " + ", ".join(npu_smi.PLACES)))
+        return
+    answers = ""
+    for name, options in (("info", []), ("info-l", ["-l"]), ("info-m", ["-m"])):
+        text, hangs = _asked(box, tool, name, options)
+        answers += text
+        if hangs:
+            box.failed.append((f"{npu_smi.TOOL} {name}", "it hangs; no further query was made"))
+            return
+    queries = board_queries(answers)
+    for options in queries[:MOST_BOARD_QUERIES]:
+        name = "board-" + "-".join(options[3::2])
+        _, hangs = _asked(box, tool, name, options)
+        if hangs:
+            box.failed.append((f"{npu_smi.TOOL} {name}", "it hangs; no further query was made"))
+            return
+    if len(queries) > MOST_BOARD_QUERIES:
+        left = len(queries) - MOST_BOARD_QUERIES
+        box.failed.append((f"{npu_smi.TOOL} board queries", f"the last {left} were left out"))
+
+
+def _asked(box: Box, tool: str, name: str, options: list[str]) -> tuple[str, bool]:
+    text, hangs = "", False
+    with box.attempt(f"{npu_smi.TOOL} {name}"):
+        text, hangs = tool_output([tool, "info", *options], npu_smi.TIMEOUT_S)
+        box.parts[f"npu-smi/{name}.txt"] = text
+    return text, hangs
+
+
+def board_queries(answers: str) -> list[list[str]]:
+    """The options of a board query for each card and each chip that a list or a map names.
+
+    Both forms, with and without a chip: which of them works depends on the chip's family. Without
+    `runtime.npu_smi`, because this archive matters most where that cannot read the answers.
+    """
+    cards = dict.fromkeys(re.findall(r"(?m)^\s*NPU ID\s*:\s*(\d+)\s*$", answers))
+    chips: dict[tuple[str, str], None] = {}
+    chip_column = 0
+    for line in answers.splitlines():
+        columns = re.split(r"\s{2,}", line.strip())
+        if columns[0] == "NPU ID" and "Chip ID" in columns:
+            # second of four, or third of five where a slot stands before it
+            chip_column = columns.index("Chip ID")
+        cells = line.split()
+        if chip_column and len(cells) > chip_column and cells[0].isdigit():
+            chips |= {(cells[0], cells[chip_column]): None} if cells[chip_column].isdigit() else {}
+    cards |= dict.fromkeys(card for card, _ in chips)
+    queries = [["-t", "board", "-i", card] for card in cards]
+    return queries + [["-t", "board", "-i", card, "-c", chip] for card, chip in chips]
+
+
+def version_files(box: Box, cann: Cann | None) -> None:
+    """The files that hold versions as they are, and what this version of Starmark reads in them."""
+    of_cann: list[Path] = []
+    if cann is not None:
+        patterns = (*INSTALL_INFO, VERSION_CFG, *VERSION_INFO)
+        of_cann = [path for each in patterns for path in sorted(cann.root.glob(each))]
+        of_cann = list(dict.fromkeys(of_cann))[:MOST_VERSION_FILES]
+    of_driver = [
+        path
+        for folder in devices.driver_folders()
+        for path in (folder / "version.info", folder.with_name("firmware") / "version.info")
+        if path.exists()
+    ]
+    files = {f"driver-{i}-{path.parent.name}.info": path for i, path in enumerate(of_driver)}
+    if cann is not None:
+        files |= {f"cann/{path.relative_to(cann.root)}": path for path in of_cann}
+    files |= {f"etc/{path.name}": path for path in SYSTEM_FILES if path.exists()}
+    for name, path in files.items():
+        with box.attempt(str(path)):
+            box.text_file(f"versions/{name}", path)
+    box.parts["versions/read.json"] = {
+        "cann": cann and {"root": str(cann.root), **asdict(cann.installed)},
+        "driver": {str(path): asdict(driver_version(path)) for path in of_driver},
+    }
+
+
+def python(box: Box) -> None:
+    """This Python, its packages, and what it runs on."""
+    packages = {
+        f"{one.metadata['Name']}=={one.version}"
+        for one in metadata.distributions()
+        if one.metadata["Name"]
+    }
+    box.parts["python.json"] = {
+        "python": sys.version,
+        "executable": sys.executable,
+        "platform": platform.platform(),
+        "libc": " ".join(platform.libc_ver()),
+        "cores": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "path": sys.path,
+        "packages": sorted(packages, key=str.casefold),
+    }
+
+
+def settings(box: Box, environment: Mapping[str, str] = os.environ) -> None:
+    """The variables that CANN, torch and OpenMP go by."""
+    box.parts["environment.json"] = {
+        name: value for name, value in sorted(environment.items()) if VARIABLES.fullmatch(name)
+    }
+
+
+def newest_logs(box: Box, environment: Mapping[str, str] = os.environ) -> None:
+    """The end of CANN's newest log of each kind."""
+    for kind, path in plogs(environment):
+        name = f"plog/{kind}-{path.name}"
+        with box.attempt(name):
+            box.text_file(name, path)
+
+
+def plogs(environment: Mapping[str, str]) -> Iterable[tuple[str, Path]]:
+    """The newest log of each kind, where CANN writes them.
+
+    [V: hicann/runtime, plog_file_mgr.c PlogGetEnvPath, docs env_vars/ASCEND_PROCESS_LOG_PATH.md]
+    """
+    root = Path(environment.get("HOME") or os.path.expanduser("~")) / "ascend/log"  # noqa: PTH111
+    if environment.get("ASCEND_WORK_PATH"):
+        root = Path(environment["ASCEND_WORK_PATH"]) / "log"
+    root = Path(environment.get("ASCEND_PROCESS_LOG_PATH") or root)
+    for kind in ("debug", "run"):
+        found = [path for path in (root / kind / "plog").glob("plog-*.log") if path.is_file()]
+        if found:
+            yield kind, max(found, key=lambda one: one.stat().st_mtime)

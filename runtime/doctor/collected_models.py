@@ -1,0 +1,188 @@
+"""What of models and bundles belongs in the box: how they were made, never what they hold."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from runtime.doctor.box import Box
+from runtime.doctor.collected_machine import tool_output
+from runtime.errors import BackendUnavailable, InputError
+from runtime.om_file import HEADER_BYTES, MAGIC, read_om
+
+MANIFEST = "manifest.json"
+# The crops a bundle is held to; its outcome on a machine is another file.
+REFERENCE = "selftest.npz"
+OUTCOMES = ("selftest*.npz", "selftest*.json", "selftest*.txt", "selftest*.log")
+TEXTS = (".json", ".txt", ".log")
+# Header, table of partitions and the beginning of the graph; of a file that cannot be read, its
+# header and table alone, because its weights may begin anywhere.
+HEAD_BYTES = 4096
+MOST_ENTRIES_UNREAD = 31
+WEIGHTS = "WEIGHTS_DATA"
+LARGEST_MANIFEST_BYTES = 4 << 20
+# What is shown of one value or list of an .om.
+LONGEST_LIST = 1000
+LONGEST_VALUE = 4000
+MODE_6_TIMEOUT_S = 120.0
+SELFTEST_TIMEOUT_S = 1800.0
+NPY_MAGIC = b"\x93NUMPY"
+LARGEST_HEADER_BYTES = 16 << 20
+
+
+def source(box: Box, index: int, path: Path, *, selftest: bool) -> None:
+    """One bundle, .om, recording or log that was named.
+
+    Args:
+        box: where to.
+        index: of it among the sources, which keeps names apart.
+        path: of it.
+        selftest: whether a bundle is to run its self-test now.
+    """
+    folder = f"models/{index}-{path.resolve().name}"
+    if path.is_dir():
+        _bundle(box, folder, path)
+        if selftest:
+            _run_selftest(box, folder, path)
+        return
+    if selftest:
+        box.failed.append((f"self-test of {path}", "only a bundle's folder has one"))
+    # an export that failed leaves its log, and no bundle
+    log = path.with_name(f"{path.name}.atc.log")
+    if log.is_file():
+        with box.attempt(str(log)):
+            box.text_file(f"{folder}/{log.name}", log)
+    suffix = path.suffix.lower()
+    with box.attempt(str(path)):
+        if suffix == ".om":
+            _om(box, folder, path)
+        elif suffix == ".npz":
+            box.parts[f"{folder}.json"] = recording_header(path)
+        elif suffix in TEXTS:
+            box.text_file(folder, path)
+        else:
+            got = "a file of another kind" if path.exists() else "no such file or folder"
+            raise InputError(
+                str(path),
+                expected="a bundle's folder, an .om, a recording (.npz), a .json, .txt or .log",
+                got=got,
+                action="Name one of these",
+            )
+
+
+def _bundle(box: Box, folder: str, path: Path) -> None:
+    with box.attempt(str(path / MANIFEST)), (path / MANIFEST).open("rb") as file:
+        box.parts[f"{folder}/{MANIFEST}"] = json.loads(file.read(LARGEST_MANIFEST_BYTES))
+    for log in (*sorted(path.glob("*.log")), path.with_name(f"{path.name}.atc.log")):
+        if log.exists():
+            with box.attempt(str(log)):
+                box.text_file(f"{folder}/{log.name}", log)
+    for om in sorted(path.glob("*.om")):
+        with box.attempt(str(om)):
+            _om(box, f"{folder}/{om.stem}", om)
+    _outcomes(box, path)
+
+
+def _om(box: Box, folder: str, path: Path) -> None:
+    if not path.is_file():
+        raise InputError(
+            str(path), expected="an .om file", got="none of that name", action="Name the file"
+        )
+    end = 0
+    with box.attempt(f"{path}: what it holds"):
+        found = read_om(path)
+        parts = [one for model in found.models for one in model.partitions]
+        end = min([HEAD_BYTES, *(one.offset for one in parts if one.type == WEIGHTS)])
+        box.parts[f"{folder}/om.json"] = _plain(asdict(found))
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    head = head[: end or _table_end(head)]
+    if head.startswith(MAGIC):
+        box.parts[f"{folder}/head.bin"] = head
+    else:
+        # whatever it is, it may be somebody's picture
+        box.failed.append((f"the head of {path}", "it is no .om"))
+    with box.attempt(f"atc --mode=6 of {path}"):
+        _mode_6(box, folder, path)
+
+
+def _table_end(head: bytes) -> int:
+    """Where the table of an unreadable file ends, by the number of entries in it."""
+    count = int.from_bytes(head[HEADER_BYTES : HEADER_BYTES + 4], "little")
+    return HEADER_BYTES + 8 + 24 * min(count, MOST_ENTRIES_UNREAD)
+
+
+def _mode_6(box: Box, folder: str, path: Path) -> None:
+    """Atc's description of the file; in a folder of its own, because atc writes into it."""
+    atc = shutil.which("atc")
+    if atc is None:
+        raise BackendUnavailable(
+            "atc", expected="it on PATH", got="none", action="Source CANN's set_env.sh"
+        )
+    with tempfile.TemporaryDirectory() as scratch:
+        # atc accepts few characters in a path
+        link = Path(scratch) / "model.om"
+        link.symlink_to(path.resolve())
+        text, _ = tool_output([atc, "--mode=6", f"--om={link}"], MODE_6_TIMEOUT_S)
+    box.parts[f"{folder}/atc_mode6.txt"] = text
+
+
+def _outcomes(box: Box, path: Path) -> None:
+    """Recordings and reports of the self-test that lie where people leave them."""
+    places = dict.fromkeys(one.resolve() for one in (path, path.parent, Path.cwd()))
+    for file in (one for place in places for pattern in OUTCOMES for one in place.glob(pattern)):
+        if file.name == REFERENCE or not file.is_file():
+            continue
+        name = f"selftest/{file.parent.name}-{file.name}"
+        with box.attempt(str(file)):
+            if file.suffix == ".npz":
+                box.parts[f"{name}.json"] = recording_header(file)
+            else:
+                box.text_file(name, file)
+
+
+def _run_selftest(box: Box, folder: str, path: Path) -> None:
+    with box.attempt(f"self-test of {path}"), tempfile.TemporaryDirectory() as scratch:
+        recording = Path(scratch) / "selftest.npz"
+        command = [sys.executable, "-m", "parity.selftest", str(path), "--json"]
+        text, _ = tool_output([*command, "--output", recording], SELFTEST_TIMEOUT_S)
+        box.parts[f"{folder}/selftest.txt"] = text
+
+
+def recording_header(path: Path) -> dict[str, Any]:
+    """The header of a recording, with the number of its pictures in the place of their names.
+
+    Read without numpy: the member is a one-dimensional array of bytes behind a short head.
+
+    Raises:
+        OSError, ValueError, zipfile.BadZipFile, KeyError: not a recording.
+    """
+    with zipfile.ZipFile(path) as archive, archive.open("header.npy") as file:
+        head = file.read(10)
+        if head[:6] != NPY_MAGIC or head[6] != 1:
+            raise ValueError(f"{path}: its header is no array that this version reads")
+        file.read(int.from_bytes(head[8:10], "little"))
+        header = json.loads(file.read(LARGEST_HEADER_BYTES))
+    if not isinstance(header, dict):
+        raise ValueError(f"{path}: its header is no record")
+    for name in ("pictures", "unreadable"):
+        if isinstance(header.get(name), list):
+            header[name] = len(header[name])
+    return header
+
+
+def _plain(value: Any) -> Any:
+    """A record's fields as JSON has them, long lists and texts cut."""
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value[:LONGEST_LIST]]
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return str(value)[:LONGEST_VALUE]

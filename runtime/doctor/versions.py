@@ -1,0 +1,150 @@
+"""Versions of CANN and of the driver, out of the files that their installers leave behind.
+
+CANN has two numbers that are never compared with each other: the release that people install and
+that pairing tables list (8.0.0, 8.1.RC1, 9.2.0-beta.2), and the internal number of its packages
+(7.6.0.1.220, 7.6.T9.0.B057), which until 8.3 stood in every version.info and so in each .om's
+`atc_version`. Since 8.5 a version.info holds the release, beside `version_dir=cann`.
+
+Source: the open CANN runtime (acl.cpp GetVersionStringInternal and the values in its tests, docs
+of aclsysGetVersionStr), ops-nn's generate_version_info.py, the driver's build.sh and itf_ver.conf;
+version.cfg and install.info as users have posted them, 6.0.1 to 9.2.0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+# In the order of trust: what was installed, what of it runs, then one package after the other.
+INSTALL_INFO = ("*-linux/ascend_*_install.info", "ascend_*_install.info")
+VERSION_CFG = "version.cfg"
+VERSION_INFO = ("*/version.info", "share/info/*/version.info")
+# Others (tools, compilers of third parties) count in numbers of their own.
+CORE = (
+    *("toolkit", "nnae", "nnrt", "runtime", "npu_runtime", "compiler", "ge_compiler"),
+    *("ge_executor", "opp", "opp_kernel", "ops", "ops_legacy"),
+)
+# A release has at most four parts: 8.5.0.alpha001; an internal number five: 8.3.0.1.200.
+MOST_RELEASE_PARTS = 4
+# They are some hundred bytes long.
+LONGEST_FILE_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """What is installed.
+
+    Attributes:
+        release: as people name it; empty where no file holds it.
+        internal: number of the packages; empty where no file holds it.
+        others: packages of another version than these two, each with its own.
+    """
+
+    release: str = ""
+    internal: str = ""
+    others: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Both numbers, each by its kind."""
+        if not self.internal:
+            return self.release or "of unknown version"
+        return f"{self.release or 'of unknown release'} (internal number {self.internal})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Reading:
+    """The numbers of one package in one file."""
+
+    package: str
+    release: str = ""
+    internal: str = ""
+
+    @property
+    def rank(self) -> int:
+        return CORE.index(self.package)
+
+
+def cann_version(root: Path) -> Version:
+    """Read every version file of an installation; one that cannot be read counts for nothing."""
+    readings = [one for one in _readings(root) if one.package in CORE]
+    # sorted keeps the order of files among readings of one package
+    by_trust = sorted(readings, key=lambda one: one.rank)
+    release = next((one.release for one in by_trust if one.release), "")
+    internal = next((one.internal for one in by_trust if one.internal), "")
+    others = {
+        f"{one.package} {Version(release=one.release, internal=one.internal)}"
+        for one in readings
+        if _differs(one.release, release) or _differs(one.internal, internal)
+    }
+    return Version(release=release, internal=internal, others=tuple(sorted(others)))
+
+
+def driver_version(path: Path) -> Version:
+    """Read a driver's or firmware's version.info, whose keys come in either case."""
+    lines = entries(path)
+    versions = [value for key, value in lines if key in ("version", "package_version")]
+    first = versions[0] if versions else ""
+    others = dict.fromkeys(one for one in versions[1:] if _differs(one, first))
+    return Version(release=first, others=tuple(f"package {one}" for one in others))
+
+
+def entries(path: Path) -> list[tuple[str, str]]:
+    """The lines `key=value` of a file, keys in lower case; none where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(LONGEST_FILE_BYTES).decode("utf-8-sig", "replace")
+    except OSError:
+        return []  # many are readable to root alone
+    pairs = (line.split("=", 1) for line in text.splitlines() if not line.lstrip().startswith("#"))
+    return [(pair[0].strip().lower(), pair[1].strip(" \t\"'")) for pair in pairs if len(pair) == 2]
+
+
+def _readings(root: Path) -> Iterator[_Reading]:
+    for path in _glob(root, INSTALL_INFO):
+        package = path.name.removeprefix("ascend_").removesuffix("_install.info")
+        for key, value in entries(path):
+            if key == "version":
+                internal, release = _pair(value)
+                yield _Reading(package=package, release=release, internal=internal)
+    for key, value in entries(root / VERSION_CFG):
+        if key.endswith("_running_version"):
+            internal, release = _pair(value)
+            yield _Reading(
+                package=key.removesuffix("_running_version"), release=release, internal=internal
+            )
+    for path in _glob(root, VERSION_INFO):
+        lines = entries(path)
+        # before 8.5 this was CANN-7.6, and the number the internal one whatever it looks like
+        old = any(k == "version_dir" and v.upper().startswith("CANN-") for k, v in lines)
+        package = path.parent.name.replace("-", "_")
+        for number in [value for key, value in lines if key == "version"]:
+            if old or not is_release(number):
+                yield _Reading(package=package, internal=number)
+            else:
+                yield _Reading(package=package, release=number)
+
+
+def _glob(root: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
+    for pattern in patterns:
+        yield from sorted(root.glob(pattern))
+
+
+def _pair(value: str) -> tuple[str, str]:
+    """The two numbers of "[internal:release]", in this order; brackets may be missing."""
+    number = value.partition("]")[0].lstrip("[").strip()
+    internal, colon, release = (part.strip() for part in number.partition(":"))
+    if colon:
+        return internal, release
+    return ("", number) if is_release(number) else (number, "")
+
+
+def is_release(number: str) -> bool:
+    """Whether a number that comes without its kind is a release, and not an internal one."""
+    return len(re.findall(r"[^.]+", number)) <= MOST_RELEASE_PARTS
+
+
+def _differs(one: str, other: str) -> bool:
+    """Whether two known numbers of one kind differ."""
+    return bool(one and other) and one.casefold() != other.casefold()

@@ -1,0 +1,284 @@
+"""Version files in every form that installers leave behind, and never one kind for another.
+
+The texts below are put together by hand, with numbers of our own, in the forms that users have
+posted publicly (CANN 6.0.1 to 9.2.0-beta.2, driver 24.1.rc3 and 25.x) and of the open sources:
+hicann/runtime tests/ut/acl/testcase/acl_common_unittest.cpp:656 (`Version=7.6.T9.0.B057`, then
+`version_dir=CANN-7.6`), hicann/ops-nn scripts/generate_version_info.py:25 (`version_dir=cann`),
+hicann/runtime docs/zh/api_ref/24_other_APIs.md (9.0.0-beta.2), hicann/driver build.sh:232
+(`version=`, in lower case) and its conf/itf_ver.conf.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from cann.plugin import Cann
+from cann.version_files import internal_number, write_cann, write_driver
+
+from runtime.doctor.versions import (
+    LONGEST_FILE_BYTES,
+    Version,
+    cann_version,
+    driver_version,
+    is_release,
+)
+
+INSTALL_INFO = """\
+package_name=Ascend-cann-toolkit
+version=8.1.RC1
+innerversion=V100R001C77SPC003B901
+compatible_version=[V100R001C71],[V100R001C77]
+arch=aarch64
+os=linux
+path=/opt/Ascend/ascend-toolkit/8.1.RC1/aarch64-linux
+"""
+VERSION_CFG = """\
+# version: 1.0
+runtime_running_version=[7.6.0.3.917:8.0.0]
+compiler_running_version=[7.6.0.3.917:8.0.0]
+opp_running_version=[7.6.0.3.917:8.0.0]
+toolkit_running_version=[7.6.0.3.917:8.0.0]
+ncs_running_version=[7.6.0.3.917:8.0.0]
+runtime_upgrade_version=[7.6.0.3.917:8.0.0]
+runtime_installed_version=[7.0.0.5.811:7.0.RC1][7.1.0.3.620:7.0.0][7.6.0.3.917:8.0.0]
+"""
+OLD_INFO = "Version=7.7.T9.0.B613\nversion_dir=CANN-7.7\ntimestamp=20250102_030405678\n"
+NEW_INFO = (
+    "Version=9.2.0-beta.3\nversion_dir=cann\n"
+    'required_package_metadef_version=">=9.2"\ntimestamp=20260102_030405678\n'
+)
+DRIVER = """\
+Version=24.1.rc7
+ascendhal_version=7.35.91
+aicpu_version=1.0
+tsfw_version=1.0
+Innerversion=V100R001C79SPC001B444
+compatible_version=[V100R001C71],[V100R001C77]
+compatible_version_fw=[7.0.0,7.5.99]
+package_version=24.1.rc7
+"""
+
+
+def root_with(folder: Path, **files: str) -> Path:
+    """An installation of nothing but version files; `__` in a name stands for a slash."""
+    for name, text in files.items():
+        path = folder / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode())
+    return folder
+
+
+def installed(folder: Path, files: dict[str, str]) -> Version:
+    return cann_version(root_with(folder, **files))
+
+
+@pytest.mark.parametrize(
+    ("files", "release", "internal"),
+    [
+        ({"aarch64-linux__ascend_toolkit_install.info": INSTALL_INFO}, "8.1.RC1", ""),
+        # the runtime packages: one with a folder for its processor, one without
+        ({"x86_64-linux__ascend_nnrt_install.info": INSTALL_INFO}, "8.1.RC1", ""),
+        ({"ascend_nnae_install.info": INSTALL_INFO}, "8.1.RC1", ""),
+        ({"version.cfg": VERSION_CFG}, "8.0.0", "7.6.0.3.917"),
+        ({"compiler__version.info": OLD_INFO}, "", "7.7.T9.0.B613"),
+        ({"runtime__version.info": "Version=1.84.15.9.310\n"}, "", "1.84.15.9.310"),
+        # looks like a release, and is the number of a package of CANN 8.3
+        ({"opp__version.info": "Version=8.3.0.9.200\nversion_dir=cann\n"}, "", "8.3.0.9.200"),
+        # looks like one in every part; its folder's name tells
+        ({"opp__version.info": "Version=7.1.0\nversion_dir=CANN-7.1\n"}, "", "7.1.0"),
+        ({"share__info__runtime__version.info": NEW_INFO}, "9.2.0-beta.3", ""),
+        ({"share__info__ge-compiler__version.info": NEW_INFO}, "9.2.0-beta.3", ""),
+        (
+            {
+                "aarch64-linux__ascend_toolkit_install.info": INSTALL_INFO,
+                "opp__version.info": "Version=7.7.0.9.238\n",
+            },
+            "8.1.RC1",
+            "7.7.0.9.238",
+        ),
+    ],
+)
+def test_each_file_gives_the_number_of_its_kind(
+    tmp_path: Path, files: dict[str, str], release: str, internal: str
+) -> None:
+    """Release and internal number are told apart, whichever file they are in."""
+    assert installed(tmp_path, files) == Version(release=release, internal=internal)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.upper(),
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace("=", " = "),
+        lambda text: text.rstrip("\n"),
+        lambda text: text.replace("[", "").replace("]", ""),
+        lambda text: "#toolkit_running_version=[1.2.3.4.5:6.7.8]\n\n\n" + text,
+        lambda text: "nonsense without a sign\n=\n==\n" + text,
+    ],
+    ids=["crlf", "upper", "bom", "spaces", "no last newline", "no brackets", "comment", "noise"],
+)
+def test_the_same_file_as_others_would_write_it(tmp_path: Path, change: object) -> None:
+    """Line ends, case, brackets, comments and noise change nothing."""
+    assert callable(change)
+    found = installed(tmp_path, {"version.cfg": change(VERSION_CFG)})
+
+    assert (found.release, found.internal) == ("8.0.0", "7.6.0.3.917")
+
+
+def test_what_runs_counts_and_not_what_was_installed_once(tmp_path: Path) -> None:
+    """An upgraded box lists every release it had."""
+    found = installed(tmp_path, {"version.cfg": VERSION_CFG})
+
+    assert found.others == ()
+    assert "7.0.0" not in str(found)
+
+
+def test_packages_of_another_version_are_named(tmp_path: Path) -> None:
+    """Each with its own number; kinds are not compared with each other."""
+    mixed = VERSION_CFG.replace("opp_running_version=[7.6.0.3.917:8.0.0]", "OPP_RUNNING")
+    mixed = mixed.replace("OPP_RUNNING", "opp_running_version=[7.5.0.1.999:8.0.RC3]")
+    found = installed(
+        tmp_path,
+        {
+            "version.cfg": mixed,
+            "x86_64-linux__ascend_toolkit_install.info": "version=8.0.0\n",
+            "x86_64-linux__ascend_ops_install.info": "version=8.0.RC2\n",
+            "compiler__version.info": "Version=7.6.0.3.917\n",
+        },
+    )
+
+    assert (found.release, found.internal) == ("8.0.0", "7.6.0.3.917")
+    assert found.others == (
+        "opp 8.0.RC3 (internal number 7.5.0.1.999)",
+        "ops 8.0.RC2",
+    )
+
+
+def test_tools_that_count_for_themselves_are_not_held_against_it(tmp_path: Path) -> None:
+    """Debuggers and compilers beside CANN have numbers of their own."""
+    found = installed(
+        tmp_path,
+        {
+            "share__info__runtime__version.info": NEW_INFO,
+            "share__info__mindstudio-opprof__version.info": "Version=26.3.0\n",
+            "share__info__ascendnpu-ir__version.info": "Version=1.2.9\n",
+        },
+    )
+
+    assert found == Version(release="9.2.0-beta.3")
+
+
+def test_a_file_with_two_versions_is_reported_with_both(tmp_path: Path) -> None:
+    """The first counts, as it does for the runtime."""
+    found = installed(tmp_path, {"runtime__version.info": "Version=9.1.0\nVersion=9.2.0\n"})
+
+    assert (found.release, found.others) == ("9.1.0", ("runtime 9.2.0",))
+
+
+def test_what_cannot_be_read_counts_for_nothing(tmp_path: Path) -> None:
+    """A folder in a file's place, bytes that are no text, a file without end, no file at all."""
+    (tmp_path / "opp/version.info").mkdir(parents=True)
+    (tmp_path / "runtime").mkdir()
+    (tmp_path / "runtime/version.info").write_bytes(b"\xff\xfe\x00Version=\xff\n")
+    (tmp_path / "toolkit").mkdir()
+    late = "x" * LONGEST_FILE_BYTES + "\nVersion=8.5.0\n"
+    (tmp_path / "toolkit/version.info").write_text(late)
+    found = cann_version(tmp_path)
+
+    assert found.release == ""
+    assert cann_version(tmp_path / "nowhere") == Version()
+
+
+@pytest.mark.parametrize(
+    ("number", "release"),
+    [
+        *[(one, True) for one in ("6.0.1", "8.0.RC2", "8.5.0.alpha001", "9.2.0-beta.2", "8.0.T63")],
+        *[(one, False) for one in ("7.6.0.1.220", "7.6.T9.0.B057", "1.84.15.1.310")],
+        ("8.2.0.0.201.", False),  # GE's own hccl_engine/version.info ends so
+    ],
+)
+def test_a_number_without_its_kind_is_told_by_its_form(number: str, release: bool) -> None:
+    """Releases have at most four parts, internal numbers five."""
+    assert is_release(number) is release
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "others"),
+    [
+        (DRIVER, "24.1.rc7", ()),
+        ("version=25.2.7\n", "25.2.7", ()),
+        ("ascendhal_version=7.35.91\npackage_version=25.3.rc9\n", "25.3.rc9", ()),
+        (DRIVER.replace("\n", "\r\n"), "24.1.rc7", ()),
+        ("Version=24.1.rc7\npackage_version=24.1.rc6\n", "24.1.rc7", ("package 24.1.rc6",)),
+        ("Version=24.1.RC7\npackage_version=24.1.rc7\n", "24.1.RC7", ()),
+        ("Innerversion=V100R001C79\n", "of unknown version", ()),
+    ],
+)
+def test_a_drivers_file_in_its_forms(
+    tmp_path: Path, text: str, shown: str, others: tuple[str, ...]
+) -> None:
+    """Keys in either case, some missing, two that disagree."""
+    path = tmp_path / "version.info"
+    path.write_bytes(text.encode())
+    found = driver_version(path)
+
+    assert (str(found), found.others) == (shown, others)
+
+
+@pytest.mark.parametrize("release", ["6.0", "7.0.0", "8.0.RC2", "8.1.RC1", "8.3.RC1"])
+def test_the_simulators_files_before_8_5_have_the_real_form(tmp_path: Path, release: str) -> None:
+    """The keys and brackets of the fixtures above, line by line, with another internal number."""
+    write_cann(tmp_path, release)
+    cfg = (tmp_path / "version.cfg").read_text().splitlines()
+    real = VERSION_CFG.splitlines()
+    info = dict(line.split("=", 1) for line in OLD_INFO.splitlines())
+    written = dict(
+        line.split("=", 1) for line in (tmp_path / "compiler/version.info").read_text().splitlines()
+    )
+
+    assert cfg[0] == real[0]
+    assert real[1].replace("7.6.0.3.917:8.0.0", f"{internal_number(release)}:{release}") in cfg
+    assert set(written) == set(info)
+    assert written["version_dir"].startswith("CANN-")
+    assert not is_release(written["Version"])
+    assert cann_version(tmp_path) == Version(release=release, internal=internal_number(release))
+
+
+@pytest.mark.parametrize("release", ["8.5.0", "8.5.0.alpha001", "9.2.0-beta.3"])
+def test_the_simulators_files_since_8_5_have_the_real_form(tmp_path: Path, release: str) -> None:
+    """The release itself in each package's file, and no version.cfg."""
+    write_cann(tmp_path, release)
+    written = (tmp_path / "share/info/runtime/version.info").read_text().splitlines()
+    (host,) = tmp_path.glob("*-linux")
+    keys = [line.partition("=")[0] for line in INSTALL_INFO.splitlines()]
+    install = (host / "ascend_toolkit_install.info").read_text().splitlines()
+
+    assert written[:2] == [f"Version={release}", NEW_INFO.splitlines()[1]]
+    assert [line.partition("=")[0] for line in install] == keys
+    assert not (tmp_path / "version.cfg").exists()
+    assert cann_version(tmp_path) == Version(release=release)
+
+
+def test_the_simulators_driver_file_has_the_real_form(tmp_path: Path) -> None:
+    """Its keys are those of a driver's."""
+    write_driver(tmp_path, "25.9.rc8")
+    written = (tmp_path / "version.info").read_text().splitlines()
+    keys = [line.partition("=")[0] for line in written]
+
+    assert set(keys) <= {line.partition("=")[0] for line in DRIVER.splitlines()}
+    assert str(driver_version(tmp_path / "version.info")) == "25.9.rc8"
+
+
+def test_the_fixture_changes_its_files_with_its_release(cann: Cann) -> None:
+    """Nothing of the former release stays."""
+    cann.set_version("8.0.0")
+    older = cann_version(cann.prefix)
+    cann.set_version("9.1.0")
+
+    assert (older.release, older.internal) == ("8.0.0", internal_number("8.0.0"))
+    assert cann_version(cann.prefix) == Version(release="9.1.0")
+    assert os.environ["CANNSIM_CANN"] == "9.1.0"
