@@ -47,8 +47,8 @@ def main(argv: list[str] | None = None) -> int:
     """Say what a file is.
 
     Returns:
-        0; 1 where a file differs from its manifest, or one that belongs to it is missing; or as
-        `runtime.errors` lists.
+        0; 1 where a file differs from its manifest, one that belongs to it is missing, or a part of
+        an .om could not be read; or as `runtime.errors` lists.
     """
     return command_line.run(lambda: _info(_parse(argv)))
 
@@ -58,7 +58,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "runtime.info",
         "Say what a model file or a bundle holds, and check its hashes. No engine, chip or CANN\n"
         "is needed; only what is inside a pickled checkpoint needs torch. Exit code 1: a file\n"
-        "differs from its manifest, or one that belongs to it is missing.",
+        "differs from its manifest, one that belongs to it is missing, or a part of an .om could\n"
+        "not be read.",
         "python -m runtime.info build/starter68/model.onnx",
     )
     parser.add_argument(
@@ -182,8 +183,9 @@ def _om(om: OmFile) -> Facts:
             {"name": one.name, "partitions": [f"{p.type} {p.size}" for p in one.partitions]}
             for one in om.models[1:]
         ]
-    if om.unread:
-        facts["unread"] = list(om.unread)
+    for name in ("unread", "remarks"):
+        if getattr(om, name):
+            facts[name] = list(getattr(om, name))
     return facts
 
 

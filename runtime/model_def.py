@@ -18,10 +18,11 @@ Value = Scalar | tuple[str, ...] | tuple[int, ...]
 
 # Far above what a converter writes; what has more is there to cost time or memory.
 MOST_ATTRIBUTES = 4096
-LONGEST_KEY = 1024
-LONGEST_TEXT = 1 << 20
-LONGEST_TEXTS = 1 << 24
-LONGEST_LIST = 1 << 16
+LONGEST_KEY_BYTES = 1024
+LONGEST_TEXT_BYTES = 1 << 20
+MOST_ATTRIBUTE_BYTES = 1 << 24
+LONGEST_LIST_BYTES = 1 << 16
+MOST_COMPLAINTS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +34,14 @@ class ModelDef:
         values: the attributes that are one text or number, or a list of texts or whole numbers.
         others: names of those that are tensors, other lists, or very long.
         graph: where the main graph lies in the file; None where there is none.
+        unread: which attributes could not be read, a sentence each.
     """
 
     name: str
     values: dict[str, Value]
     others: tuple[str, ...]
     graph: Field | None = None
+    unread: tuple[str, ...] = ()
 
     @property
     def scalars(self) -> dict[str, Scalar]:
@@ -49,11 +52,14 @@ class ModelDef:
 def read_model_def(data: FileBytes, start: int, size: int) -> ModelDef:
     """Walk ge.proto.ModelDef {1 name, 7 graph, 11 attr}; the graph is stepped over.
 
+    An attribute that cannot be read is one of `others`, and named in `unread`; the rest stands.
+
     Raises:
         WireError: not such a message, or more in it than a converter writes.
     """
     name, graph = "", None
     values: dict[str, Value | None] = {}
+    unread: list[str] = []
     spent = 0
     for field in data.fields(start, start + size):
         if field.number == 1:
@@ -61,16 +67,24 @@ def read_model_def(data: FileBytes, start: int, size: int) -> ModelDef:
         elif field.number == 7:
             graph = graph or field.expect(BYTES)  # the first is the main graph
         elif field.number == 11:
-            key, value = read_attribute(data, field.expect(BYTES))
+            spent += min(field.expect(BYTES).size, LONGEST_TEXT_BYTES)
+            if len(values) >= MOST_ATTRIBUTES or spent > MOST_ATTRIBUTE_BYTES:
+                unread.append(
+                    f"more than {MOST_ATTRIBUTES} attributes, or {MOST_ATTRIBUTE_BYTES} bytes"
+                )
+                break
+            try:
+                key, value = read_attribute(data, field)
+            except WireError as error:
+                unread.append(f"an attribute at byte {field.start}: {error}")
+                continue
             values[key] = value  # the last of equal keys counts, as in any protobuf map
-            spent += field.size if value is not None else 0
-            if len(values) > MOST_ATTRIBUTES or spent > LONGEST_TEXTS:
-                raise WireError(f"more than {MOST_ATTRIBUTES} attributes or {LONGEST_TEXTS} bytes")
     return ModelDef(
         name=name,
         values={key: value for key, value in values.items() if value is not None},
         others=tuple(key for key, value in values.items() if value is None),
         graph=graph,
+        unread=tuple(unread[:MOST_COMPLAINTS]),
     )
 
 
@@ -95,8 +109,8 @@ def bounded_text(data: FileBytes, field: Field) -> str:
     Raises:
         WireError: too long, or a number.
     """
-    if field.size > LONGEST_KEY:
-        raise WireError(f"a name of {field.size} bytes, where {LONGEST_KEY} are possible")
+    if field.size > LONGEST_KEY_BYTES:
+        raise WireError(f"a name of {field.size} bytes, where {LONGEST_KEY_BYTES} are possible")
     return data.text(field)
 
 
@@ -109,8 +123,8 @@ def whole_numbers(data: FileBytes, field: Field) -> Iterator[int]:
     if field.wire == VARINT:
         yield field.signed
         return
-    if field.expect(BYTES).size > LONGEST_LIST:
-        raise WireError(f"a list of {field.size} bytes, where {LONGEST_LIST} are possible")
+    if field.expect(BYTES).size > LONGEST_LIST_BYTES:
+        raise WireError(f"a list of {field.size} bytes, where {LONGEST_LIST_BYTES} are possible")
     yield from data.varints(field.start, field.end)
 
 
@@ -123,7 +137,7 @@ def _read_value(data: FileBytes, attribute: Field) -> Value | None:
             value = _read_list(data, field.expect(BYTES))
         elif field.number == 2:
             field.expect(BYTES)
-            value = data.text(field) if field.size <= LONGEST_TEXT else None
+            value = data.text(field) if field.size <= LONGEST_TEXT_BYTES else None
         elif field.number == 3:
             value = field.expect(VARINT).signed
         elif field.number == 4:
@@ -138,7 +152,7 @@ def _read_list(data: FileBytes, listed: Field) -> Value | None:
     """AttrDef.ListValue {2 s, 3 i, 20 val_type, and others}; None for lists of anything else."""
     texts: list[str] = []
     numbers: list[int] = []
-    if listed.size > LONGEST_TEXT:
+    if listed.size > LONGEST_TEXT_BYTES:
         return None
     for field in data.fields(listed.start, listed.end):
         if field.number == 2:

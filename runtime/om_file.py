@@ -123,7 +123,8 @@ class OmFile:
         kind: see `MODEL_TYPES`.
         tensors: inputs, outputs and gears; empty where the file does not describe them.
         models: each model that could be read, the first included.
-        unread: what could not be read, or contradicts the rest, a sentence each.
+        unread: what could not be read, a sentence each.
+        remarks: what is unusual and changes nothing: the loader passes over it, or it only informs.
     """
 
     path: Path
@@ -147,6 +148,7 @@ class OmFile:
     tensors: OmTensors
     models: tuple[OmModel, ...]
     unread: tuple[str, ...]
+    remarks: tuple[str, ...]
 
     @property
     def partitions(self) -> tuple[Partition, ...]:
@@ -208,10 +210,11 @@ def read_om_from(path: Path, file: BinaryIO, size: int) -> OmFile:
     """
     data = FileBytes(file, size)
     unread: list[str] = []
-    header = _read_header(path, data, unread)
-    models, definitions = _read_models(data, header, unread)
+    remarks: list[str] = []
+    header = _read_header(path, data, remarks)
+    models, definitions = _read_models(data, header, unread, remarks)
     first = definitions[0] if definitions else ModelDef(name="", values={}, others=())
-    facts = _Facts(first.scalars, unread)
+    facts = _Facts(first.scalars, remarks)
     return OmFile(
         path=path,
         bytes=size,
@@ -234,6 +237,7 @@ def read_om_from(path: Path, file: BinaryIO, size: int) -> OmFile:
         tensors=_tensors(data, models, first, unread),
         models=models,
         unread=tuple(unread),
+        remarks=tuple(remarks),
     )
 
 
@@ -250,8 +254,8 @@ def refused(path: Path, got: str, expected: str = "", action: str = "") -> Artif
 class _Facts:
     """The attributes that are facts of their own; one of another type than atc's is unknown."""
 
-    def __init__(self, scalars: dict[str, Scalar], unread: list[str]) -> None:
-        self._scalars, self._unread = scalars, unread
+    def __init__(self, scalars: dict[str, Scalar], remarks: list[str]) -> None:
+        self._scalars, self._remarks = scalars, remarks
 
     def text(self, key: str) -> str:
         value = self._scalars.get(key, "")
@@ -271,11 +275,11 @@ class _Facts:
         return self.text("framework_type")
 
     def _unknown(self, key: str, value: Scalar) -> str:
-        self._unread.append(f"attribute {key} is {value!r:.60}, of another type than atc writes")
+        self._remarks.append(f"attribute {key} is {value!r:.60}, of another type than atc writes")
         return ""
 
 
-def _read_header(path: Path, data: FileBytes, unread: list[str]) -> _Header:
+def _read_header(path: Path, data: FileBytes, remarks: list[str]) -> _Header:
     head = data.read(0, min(HEAD_BYTES, data.size))
     if head[: len(MAGIC)] != MAGIC:
         raise refused(path, seems_to_be(head), action="Name the .om file itself")
@@ -298,9 +302,11 @@ def _read_header(path: Path, data: FileBytes, unread: list[str]) -> _Header:
         how = "it is truncated" if data.size < declared else "something was appended"
         raise refused(path, f"{data.size}: {how}", f"{declared} bytes, as its header says")
     if headsize != HEADER_BYTES:
-        unread.append(f"the header gives its own size as {headsize}, not {HEADER_BYTES}")
+        remarks.append(f"the header gives its own size as {headsize}, not {HEADER_BYTES}")
     if modeltype not in MODEL_TYPES:
-        unread.append(f"model type {modeltype} is unknown; {max(MODEL_TYPES)} is the highest known")
+        remarks.append(
+            f"model type {modeltype} is unknown; {max(MODEL_TYPES)} is the highest known"
+        )
     return _Header(
         name=_c_string(name),
         kind=MODEL_TYPES.get(modeltype, f"type {modeltype}"),
@@ -315,7 +321,7 @@ def _read_header(path: Path, data: FileBytes, unread: list[str]) -> _Header:
 
 
 def _read_models(
-    data: FileBytes, header: _Header, unread: list[str]
+    data: FileBytes, header: _Header, unread: list[str], remarks: list[str]
 ) -> tuple[tuple[OmModel, ...], list[ModelDef]]:
     """Every model's table, and its MODEL_DEF; the tables follow one another as the loader has it.
 
@@ -331,7 +337,7 @@ def _read_models(
             unread.append(f"the header counts {header.model_num:,} models; {index:,} were read")
             break
         try:
-            partitions, at = _read_table(data, at, wide, unread, which)
+            partitions, at = _read_table(data, at, wide, remarks, which)
         except WireError as error:
             unread.append(f"{which}{error}")
             return tuple(models), definitions
@@ -354,7 +360,7 @@ def _read_models(
 
 
 def _read_table(
-    data: FileBytes, start: int, wide: bool, unread: list[str], which: str
+    data: FileBytes, start: int, wide: bool, remarks: list[str], which: str
 ) -> tuple[tuple[Partition, ...], int]:
     """One model's table; gives its partitions and where the last one ends."""
     entry, begin = (_ENTRY, start + 8) if wide else (_OLD_ENTRY, start + 4)
@@ -376,7 +382,7 @@ def _read_table(
         partitions.append(Partition(type=name, offset=at, size=size))
         at += size
     if moved:
-        unread.append(f"{which}the table's offsets are not where its sizes put the partitions")
+        remarks.append(f"{which}the table's offsets are not where its sizes put the partitions")
     return tuple(partitions), at
 
 
@@ -387,10 +393,12 @@ def _read_definition(
     try:
         if len(found) != 1:
             raise WireError(f"{len(found)} partitions {MODEL_DEF} where there must be 1")
-        return read_model_def(data, found[0].offset, found[0].size)
+        definition = read_model_def(data, found[0].offset, found[0].size)
     except WireError as error:
         unread.append(f"{which}{MODEL_DEF}: {error}")
         return ModelDef(name="", values={}, others=())
+    unread += [f"{which}{MODEL_DEF}: {one}" for one in definition.unread]
+    return definition
 
 
 def _tensors(

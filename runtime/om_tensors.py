@@ -67,7 +67,7 @@ _INPUTS, _OUTPUTS, _BATCHES = 0, 1, 2
 _TENSOR = struct.Struct("<QiiIIII")
 # Far above what a network has.
 MOST_TENSORS = 4096
-LARGEST_PARTITION = 1 << 22
+LARGEST_PARTITION_BYTES = 1 << 22
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,7 @@ def read_inout_info(data: FileBytes, start: int, size: int) -> OmTensors:
     Raises:
         WireError: a block or a tensor ends outside the partition, or there are absurdly many.
     """
-    if size > LARGEST_PARTITION:
+    if size > LARGEST_PARTITION_BYTES:
         raise WireError(f"a partition MODEL_INOUT_INFO of {size} bytes")
     inside = data.read(start, size)
     found: dict[int, bytes] = {}

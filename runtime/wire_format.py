@@ -115,9 +115,7 @@ class FileBytes:
         """
         at = start
         while at < end:
-            if self._fields_left == 0:
-                raise WireError(f"more than {self._most_fields:,} protobuf fields")
-            self._fields_left -= 1
+            self._count_field()
             key, at = self._varint(at, end)
             number, wire = key >> 3, key & 7
             if not 1 <= number <= LARGEST_FIELD_NUMBER:
@@ -141,14 +139,20 @@ class FileBytes:
             yield Field(number, wire, value, at, size)
             at += size
 
+    def _count_field(self) -> None:
+        if self._fields_left == 0:
+            raise WireError(f"more than {self._most_fields:,} protobuf fields")
+        self._fields_left -= 1
+
     def varints(self, start: int, end: int) -> Iterator[int]:
-        """Packed varints, as protobuf's int64.
+        """Packed varints, as protobuf's int64; each counts as a field.
 
         Raises:
-            WireError: one is cut off, or of more than 64 bits.
+            WireError: one is cut off, or of more than 64 bits, or there are too many.
         """
         at = start
         while at < end:
+            self._count_field()
             value, at = self._varint(at, end)
             yield as_signed(value)
 

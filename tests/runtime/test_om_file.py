@@ -191,7 +191,7 @@ def test_unknown_framework_is_unknown(value: Scalar) -> None:
     om = read(with_model_def(model_def("m", {"framework_type": value, "stream_num": 3})))
 
     assert (om.framework_type, om.stream_num) == ("", 3)
-    assert len(om.unread) == 1
+    assert (om.unread, len(om.remarks)) == ((), 1)
 
 
 def test_every_model_of_a_file_is_read(tmp_path: Path) -> None:
@@ -276,13 +276,9 @@ def test_file_of_another_length_is_refused(tmp_path: Path, name: str) -> None:
 
 # what the loader does not look at, or reads otherwise than we do, refuses nothing
 UNREAD: dict[str, tuple[Callable[[bytes], bytes], str]] = {
-    "header size": (lambda c: patched(c, 4, "<I", 255), "its own size as 255, not 256"),
-    "model type": (lambda c: patched(c, 82, "B", 9), "model type 9"),
     "no entries": (lambda c: patched(c, 256, "<I", 0), "a table of 0 partitions"),
     "many entries": (lambda c: patched(c, 256, "<I", 2**32 - 1), "a table of 4294967295"),
     "long table": (lambda c: patched(c, 256, "<I", 1000), "that ends after the file"),
-    "overlap": (lambda c: patched(c, 264 + 24 + 8, "<Q", 3), "offsets are not where"),
-    "gap": (lambda c: patched(c, 264 + 8, "<Q", 1), "offsets are not where"),
     "size": (
         lambda c: patched(c, 264 + 16, "<Q", 2**64 - 1),
         "of 18446744073709551615 bytes",
@@ -307,6 +303,25 @@ def test_what_cannot_be_read_is_named_and_refuses_nothing(tmp_path: Path, name: 
         assert (om.soc_version, om.stream_num) == ("", None)
 
 
+UNUSUAL: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "header size": (lambda c: patched(c, 4, "<I", 255), "its own size as 255, not 256"),
+    "model type": (lambda c: patched(c, 82, "B", 9), "model type 9"),
+    "overlap": (lambda c: patched(c, 264 + 24 + 8, "<Q", 3), "offsets are not where"),
+    "gap": (lambda c: patched(c, 264 + 8, "<Q", 1), "offsets are not where"),
+}
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_what_the_loader_passes_over_is_a_remark(tmp_path: Path, name: str) -> None:
+    """All of the file is read."""
+    change, says = UNUSUAL[name]
+    om = read(change(om_bytes(tmp_path)))
+
+    assert (om.unread, len(om.remarks)) == ((), 1)
+    assert says in om.remarks[0]
+    assert (om.soc_version, om.stream_num, len(om.partitions)) == ("Ascend910B3", 1, 3)
+
+
 def test_encryption_mark_is_a_fact(tmp_path: Path) -> None:
     """GE's loader does not look at it; the content may be plain."""
     om = read(om_bytes(tmp_path, encrypted=True))
@@ -323,9 +338,8 @@ def test_encryption_mark_is_a_fact(tmp_path: Path) -> None:
         (delimited(11, delimited(2, varint(2 << 3) + b"\x00")), "for 2 in protobuf field 2"),
         (delimited(11, delimited(2, delimited(3, b"5"))), "for 0 in protobuf field 3"),
         (delimited(1, b"n" * 1025), "a name of 1025 bytes, where 1024 are possible"),
-        (model_def("m", {"soc_version": 7}), "attribute soc_version is 7"),
+        (model_def("m", {"soc_version": 7, "event_num": True}), "attribute soc_version is 7"),
         (model_def("m", {"stream_num": "1"}), "attribute stream_num is '1'"),
-        (model_def("m", {"event_num": True}), "attribute event_num is True"),
         (model_def("m", {str(i): i for i in range(4097)}), "more than 4096 attributes"),
         (model_def("m", {str(i): "x" * 2**20 for i in range(17)}), "16777216 bytes"),
     ],
@@ -334,8 +348,29 @@ def test_damaged_model_definition_is_unknown(definition: bytes, says: str) -> No
     """Groups, wrong wire types, names and numbers of attributes beyond reason."""
     om = read(with_model_def(definition))
 
-    assert any(says in one for one in om.unread)
+    assert any(says in one for one in (*om.unread, *om.remarks))
     assert (om.soc_version, om.stream_num, om.event_num) == ("", None, None)
+
+
+def test_one_bad_attribute_hides_no_other() -> None:
+    """The chip is still there to be compared, wherever the bad one stands."""
+    bad = delimited(11, delimited(1, b"k" * 1025) + delimited(2, delimited(2, b"v")))
+    definition = model_def("m", {"soc_version": "Ascend310P3"}) + bad
+    for whole in (definition, bad + definition):
+        om = read(with_model_def(whole))
+        assert (om.soc_version, om.name) == ("Ascend310P3", "m")
+        assert "a name of 1025 bytes" in om.unread[0]
+
+
+def test_packed_numbers_cost_what_fields_cost() -> None:
+    """Three megabytes of one-byte numbers are refused before they take seconds."""
+    packed = b"".join(delimited(3, b"\x01" * 65_536) for _ in range(15))
+    entry = delimited(11, delimited(1, b"k") + delimited(2, delimited(1, packed)))
+    start = time.process_time()
+    om = read(with_model_def(entry * 3))
+
+    assert time.process_time() - start < SLOWEST_S
+    assert "protobuf fields" in om.unread[0]
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
