@@ -112,7 +112,8 @@ def _serve(there: Connection, make: Callable[..., Any], arguments: tuple[Any, ..
     """In the process: make the object, then answer until the pipe ends."""
     # what a row has to say goes home as its reason; a worker a row would say it ten times over
     logging.getLogger("starmark").setLevel(logging.ERROR)
-    with suppress(EOFError, BrokenPipeError), there:
+    # closed with an answer unread, a socket is reset and not just at its end
+    with suppress(EOFError, ConnectionError), there:
         try:
             served = make(*arguments)
         except Exception as error:  # noqa: BLE001  # goes home
