@@ -12,12 +12,10 @@ import sys
 from dataclasses import dataclass
 
 from export.atc_codes import SET_ENV
+from runtime.cann_python import BELOW_2, MODULES, PIP, install_command
+from runtime.doctor.cann import find
 from runtime.process import Finished
 
-# CANN before 9.0 does not run with NumPy 2; 8.5 on Python 3.13, for which there is no older one,
-# is the exception [V: Huawei's lists of supported Pythons; its own FAQ on np.float_].
-NUMPY_PIN = "'numpy<2'"
-COMPILER_NEEDS = f"pip install {NUMPY_PIN} decorator attrs psutil scipy sympy cffi"
 WHICH_PYTHON = "the python3 that is first on PATH"
 # as docs/ascend.md has it
 DEVLIB = 'export LD_LIBRARY_PATH="$LD_LIBRARY_PATH:$ASCEND_HOME_PATH/$(uname -m)-linux/devlib"'
@@ -114,10 +112,13 @@ def _module(output: str) -> Missing | None:
         )
     if top in CANN_MODULES:
         return Missing(what=f"no module {name}, which is CANN's own", action=SET_ENV)
-    needs = COMPILER_NEEDS if top in (*COMPILER_NEEDS.split(), "numpy", "attr") else ""
+    cann = find()
+    more = () if top in (*MODULES, *PIP.values()) else (top,)
+    # that Python is another than this one
+    command = install_command(None, cann.version if cann else "", *more)
     return Missing(
         what=f"CANN's compiler lacks the Python module {name}",
-        action=f"Install what it needs into {WHICH_PYTHON}: {needs or f'{COMPILER_NEEDS} {top}'}",
+        action=f"Install what it needs into {WHICH_PYTHON}: {command}",
     )
 
 
@@ -126,8 +127,8 @@ def _numpy(output: str) -> Missing | None:
         return None
     return Missing(
         what="CANN's compiler does not run with this NumPy",
-        action=f"Before CANN 9.0 (but for 8.5 on Python 3.13) install NumPy 1 into {WHICH_PYTHON}:"
-        f" {COMPILER_NEEDS}",
+        action=f"Install NumPy 1 into {WHICH_PYTHON}: pip install {BELOW_2}. Python 3.13 has none:"
+        " put an older python3 first there",
     )
 
 

@@ -34,7 +34,7 @@ OP_PRECISIONS = (
 # ONNX operators and Ascend types that the cube unit computes.
 CUBE_TYPES = CUBE_OPERATORS | {"Conv2D", "MatMulV2"}
 BY_TYPE, BY_NAME = SECTIONS = ("[ByOpType]", "[ByNodeName]")
-# a dtype may be left out, and ATC knows which there are [V: ge op_cust_dtypes_config_parser.cc]
+# a dtype may be left out; ATC checks the names of dtypes [V: ge op_cust_dtypes_config_parser.cc]
 CUSTOM = re.compile(r"(InputDtype|OutputDtype):\s*\w*(\s*,\s*\w*)*")
 
 

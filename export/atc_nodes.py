@@ -16,8 +16,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import onnx
-
 DEFAULT_DOMAINS = ("", "ai.onnx")
 # ONNX operator -> Ascend's type of the node that computes it, and the opset that ended it.
 # Resize: sizes are computed by nodes of its own [V: ops-nn resize_onnx_plugin.cpp]. Split and, with
@@ -42,6 +40,8 @@ class Expanded:
 
 def expanded_nodes(graph: bytes) -> dict[str, Expanded]:
     """The nodes whose names ATC's own graph does not have, by their names in the ONNX graph."""
+    import onnx  # only where it is needed: an export that is up to date reads no graph
+
     model = onnx.load_model_from_string(graph)
     opset = max((o.version for o in model.opset_import if o.domain in DEFAULT_DOMAINS), default=0)
     found = {}

@@ -18,7 +18,7 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Options of ATC's that this version has heard of, and leaves to it.
+# ATC's other options; a misspelt one is found by its distance from these.
 KNOWN = _names(
     """
     ac_parallel_enable aicore_num allow_hf32 atomic_clean_policy auto_tune_mode buffer_optimize
@@ -39,8 +39,8 @@ KNOWN = _names(
 REFUSED = {
     "model": "it is always the bundle's model.onnx",
     "framework": "it is always 5, ONNX",
-    "output": "the file's name says batch and chip; choose the folder with python -m export's own"
-    " --output",
+    "output": "the file is named after its batch and chip; choose the folder with --output of"
+    " python -m export",
     "mode": "only mode 0 makes an .om",
     "om": "only mode 0 makes an .om",
     "json": "only mode 0 makes an .om",
@@ -81,10 +81,9 @@ def passed_on(tokens: Sequence[str]) -> dict[str, str]:
 
 
 def unknown_options(tokens: Sequence[str]) -> tuple[str, ...]:
-    """A warning for each option that this version has not heard of; ATC may well have."""
+    """A warning for each option that is not in the lists here; a newer ATC may have it."""
     return tuple(
-        f"after --: this version does not know ATC's option --{name}, and passes it on"
-        + _near(name)
+        f"after --: --{name} is in no list of ATC's options here; it is passed on" + _near(name)
         for name in passed_on(tokens)
         if name not in KNOWN
     )
@@ -98,7 +97,7 @@ def _check_ours(name: str, value: str) -> None:
         raise refused(where, "it before the --", "it after", f"Write --{name} {value} before --")
     ours = [one for one in (*REFUSED, *AtcTable.__struct_fields__) if one.startswith(name)]
     if name not in KNOWN and ours:
-        # ATC takes the beginning of a name for the whole
+        # ATC accepts the beginning of a name for the whole
         raise refused(where, "an option's whole name", f"the beginning of {ours[0]}", "Write it")
 
 

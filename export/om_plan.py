@@ -11,7 +11,8 @@ from typing import Literal
 from export.atc_files import check_setting_files
 from export.atc_options import AtcTable, among, check_for_chip
 from export.atc_passed_on import unknown_options
-from export.to_om import check_tool, conversions, find_atc
+from export.atc_tool import check_tool, find_atc
+from export.to_om import conversions
 from runtime.errors import BackendUnavailable, ConfigError
 from runtime.npu_smi import soc_version_of_this_machine
 from runtime.soc import Soc, is_old_generation, soc_of
@@ -76,7 +77,7 @@ class OmPlan:
         return self.soc is not None and self.atc is not None
 
     def facts(self) -> object:
-        """What preflight is told of the conversion."""
+        """The conversion as preflight sees it: chip, batches, precision."""
         batches = self.table.gears or self.table.batch_sizes
         return self.soc.name if self.soc else "", batches, self.table.precision
 
@@ -106,9 +107,10 @@ def plan_om(table: AtcTable, policy: Policy, *, takes: str = "float32") -> OmPla
 
     Raises:
         ConfigError: no chip named where an .om is required, a wrong name, or options that this
-            chip or this atc does not take; or a graph that atc does not read: one that takes
+            chip or this atc does not have; or a graph that atc does not read: one that takes
             uint8, or a quantised one.
         BackendUnavailable: an .om is required and atc is not there, or npu-smi does not answer.
+        ExportError: atc is there and does not start.
     """
     if policy == "never":
         return OmPlan(table=table, soc=None, atc=None, why_not="--om never")
@@ -136,7 +138,7 @@ def plan_om(table: AtcTable, policy: Policy, *, takes: str = "float32") -> OmPla
 
 
 def _not_for_atc(table: AtcTable, policy: Policy, graph: NotForAtc) -> OmPlan:
-    """No conversion; whoever asks for one is told how to get it."""
+    """No conversion; an error with the remedy where one is required."""
     if policy == "require" or table.soc_version:
         asked = "--om require" if policy == "require" else f"--soc_version {table.soc_version}"
         raise ConfigError(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from export.aipp import aipp_error
 from export.atc_files import check_setting_files
+from export.atc_nodes import expanded_nodes
 from export.freshness import carried_over
 from export.job import Job
 from export.om_plan import OmPlan
@@ -66,8 +67,7 @@ def commands(plan: OmPlan, spec: InputSpec) -> list[str]:
 
 def _check_files(plan: OmPlan, soc: Soc, staging: Path) -> None:
     """Hold the files of the [atc] table to the graph; what was said of the chip is not repeated."""
-    from export.atc_nodes import expanded_nodes  # reads with onnx: only where it is needed
-    from parity.rehearse_graph import types_by_node
+    from parity.rehearse_graph import types_by_node  # imports onnx: only where it is needed
 
     graph = (staging / ONNX_NAME).read_bytes()
     nodes, expanded = types_by_node(graph), expanded_nodes(graph)

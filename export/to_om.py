@@ -13,7 +13,7 @@ from export.atc_errors import FAILURE, Explained, explain, warnings_in
 from export.atc_options import AtcTable, wants_float32
 from export.atc_passed_on import passed_on
 from runtime.command_line import step
-from runtime.errors import ArtifactError, ConfigError, ExportError
+from runtime.errors import ArtifactError, ExportError
 from runtime.files import write_text_whole
 from runtime.manifest import ONNX_NAME, ErrorFact, OmFact
 from runtime.om_file import OmFile, read_om
@@ -33,21 +33,7 @@ PRECISION_NAME = "op_precision.ini"
 # op_impl_mode_config_parser.cc:36]. Conv2D is what the parser makes of Conv [V: ops-nn
 # conv_onnx_plugin.cpp].
 FLOAT32_CONVOLUTIONS = "[ByOpType]\nConv2D=enable_float_32_execution\n"
-HELP_TIMEOUT_S = 60.0
 FULL_DISK_BYTES = 1 << 20
-# In every CANN that reads ONNX.
-ALWAYS_KNOWN = (
-    "model",
-    "framework",
-    "output",
-    "soc_version",
-    "input_format",
-    "input_shape",
-    "dynamic_batch_size",
-    "precision_mode",
-    "insert_op_conf",
-    "log",
-)
 TEXT_FILES = {"keep_dtype": "keep_dtype.txt", "customize_dtypes": "customize_dtypes.txt"}
 SETTING_FILES = {
     "op_precision_mode": PRECISION_NAME,
@@ -146,51 +132,6 @@ def command_text(conversion: Conversion) -> str:
     return shlex.join([ATC, *atc_arguments(conversion)])
 
 
-def find_atc() -> Path | None:
-    """CANN's converter, if it is on PATH."""
-    found = shutil.which(ATC)
-    return Path(found) if found else None
-
-
-def check_tool(atc: Path, conversion: Conversion) -> tuple[str, ...]:
-    """Find out whether this atc has the options that not every CANN has.
-
-    Its --help names all it has [V: ge api/atc/main_impl.cc, SetUsageMessage].
-
-    Returns:
-        Warnings: options that were passed on, and that its --help does not name.
-
-    Raises:
-        ConfigError: one of this project's own is asked for and not there.
-        ExportError: atc does not answer.
-    """
-    names = [argument[2:].partition("=")[0] for argument in atc_arguments(conversion)]
-    asked = [name for name in names if name not in ALWAYS_KNOWN]
-    if not asked:
-        return ()
-    answer = run([atc, "--help"], timeout_s=HELP_TIMEOUT_S)
-    if answer.timed_out or answer.returncode != 0:
-        raise _failed(answer, "--help", explain(answer), None)
-    unknown = [name for name in asked if f"--{name}" not in answer.output.split()]
-    given = passed_on(conversion.table.passed_on)
-    ours = [name for name in unknown if name not in given]
-    if ours:
-        old = {"origin": "must_keep_origin_dtype", "fp16": "force_fp16"}
-        mode = old.get(conversion.table.precision_mode_v2, "allow_mix_precision")
-        raise ConfigError(
-            f"atc --{ours[0]}",
-            expected="an option that this atc has",
-            got=f"{atc}, whose --help does not name it: another CANN",
-            action=f"Take precision_mode = {mode}"
-            if ours[0] == "precision_mode_v2"
-            else "Leave it out, or convert with a newer CANN",
-        )
-    return tuple(
-        f"after --: the --help of {atc} does not name --{name}: it may refuse it"
-        for name in unknown
-    )
-
-
 def convert(
     conversion: Conversion, atc: Path, graph: Path, scratch: Path, log: Path
 ) -> tuple[Path, OmFile]:
@@ -287,12 +228,12 @@ def _without_blanks(text: str) -> str:
     return "".join(f"{line}\n" for line in text.splitlines() if line.strip())
 
 
-def _failed(done: Finished, what: str, why: Explained, log: Path | None) -> ExportError:
+def _failed(done: Finished, what: str, why: Explained, log: Path) -> ExportError:
     how = "was ended" if done.timed_out else f"exited {done.returncode}"
     limit = " (its --atc_timeout)" if done.timed_out else ""
     return ExportError(
         f"atc {what}",
         expected=f"{SUCCESS!r} and a whole .om file",
         got=f"it {how} after {done.seconds:.0f} s{limit}: {why.said}",
-        action=f"{why.action}. Log: {log}" if log else why.action,
+        action=f"{why.action}. Log: {log}",
     )

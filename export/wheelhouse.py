@@ -66,7 +66,7 @@ def targets_of(pythons: Sequence[str], arches: Sequence[str]) -> tuple[Target, .
 
 
 def requirements_of(manifest: Manifest, python: str) -> tuple[str, ...]:
-    """What pip is asked for, for one of `PYTHONS`.
+    """The requirements to download with pip, for one of `PYTHONS`.
 
     OpenCV is the release that the bundle was judged with: 4 and 5 warp a picture differently, by
     as much as an NPU's own error, and a self-test on the box must not find that.
@@ -88,7 +88,7 @@ def fetch(
         folder: an empty one.
         wanted: for each box what it needs, as pip takes it; their own requirements are not
             followed.
-        source: a folder of wheels, the only place to look; None asks pip's own index.
+        source: a folder of wheels, the only place to look; None for pip's own index.
 
     Returns:
         The wheels, sorted by name.

@@ -2,7 +2,7 @@
 
 Most chips stand in its table under Name, without their "Ascend". Atlas A3 and Ascend 950 show no
 more than a family there ("Ascend910", "Ascend950PR"); the exact name is then "Chip Name"_"NPU Name"
-of the board query, which wants a chip's number on A3 and refuses one on 950. Drivers of some
+of the board query, which needs a chip's number on A3 and allows none on 950. Drivers of some
 markets rename chips: A2Gx is a 910Bx, and I2 any 310P.
 
 Source: hicann/ge, docs, --soc_version; hicann/driver, src/custom/dev_prod/user/npucli and
@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from runtime import process
 from runtime.errors import BackendUnavailable, ConfigError, one_line
@@ -26,8 +26,10 @@ from runtime.soc import Soc, advice_on_family, soc_of
 TOOL = "npu-smi"
 # Where drivers put it; /usr/local/sbin is on few users' PATH.
 PLACES = ("/usr/local/bin", "/usr/local/sbin")
-# It asks every chip in turn: 5 s were seen for eight of them.
+# All chips are queried in turn for the table: 5 s were seen for eight of them.
 TIMEOUT_S = 30.0
+# A board query concerns one chip; where many hang, each of them costs this much.
+BOARD_TIMEOUT_S = 10.0
 NAME_THE_CHIP = "or name the chip yourself, for example --soc_version Ascend910B3"
 # Printed by some versions on the way to exit status 0 [V: npu_smi.c, npu_card_info.c, npu_info.c].
 _REFUSALS = re.compile(
@@ -65,11 +67,12 @@ class NpuDevice:
 def list_devices(timeout_s: float = TIMEOUT_S) -> tuple[NpuDevice, ...]:
     """Ask npu-smi for the chips of this machine; empty where its table is.
 
-    A chip whose lines cannot be read, or that has no exact name, is warned of and left out where
-    others can be listed.
+    A chip whose lines cannot be read, that has no exact name, or whose board query hangs is warned
+    of and left out where others can be listed.
 
     Args:
-        timeout_s: for each question; A3 and 950 need one per chip besides the table.
+        timeout_s: for the table, and for each board query, which has BOARD_TIMEOUT_S at most; A3
+            and 950 need one per chip.
 
     Raises:
         BackendUnavailable: no npu-smi, no answer in time, an error, or an answer with no chip
@@ -98,11 +101,10 @@ def list_devices(timeout_s: float = TIMEOUT_S) -> tuple[NpuDevice, ...]:
     failures = [_bad_line(one) for one in table.bad_lines]
     devices = []
     for row in table.chips:
-        soc = _identify(row, timeout_s)
-        if isinstance(soc, BackendUnavailable):
-            failures.append(soc)
-        else:
-            devices.append(_device(row, soc))
+        try:
+            devices.append(_device(row, _identify(row, timeout_s)))
+        except BackendUnavailable as error:
+            failures.append(error)
     if failures and not devices:
         raise failures[0]
     for failure in failures:
@@ -115,27 +117,30 @@ def soc_version_of_this_machine() -> Soc:
 
     Raises:
         BackendUnavailable: as `list_devices`, or there is no chip.
-        ConfigError: chips of different names.
+        ConfigError: chips of different names, or whole ones beside slices.
     """
-    devices = list_devices()
-    counts = Counter(device.soc_version for device in devices)
-    if not counts:
+    socs = [
+        soc_of(f"Ascend{one.slice}" if one.slice else one.soc_version, f"{TOOL} info", printed=True)
+        for one in list_devices()
+    ]
+    if not socs:
         raise BackendUnavailable(
             "--soc_version auto",
             expected="an NPU in npu-smi's table",
             got="an empty table",
             action=f"Run this on the machine with the NPU, {NAME_THE_CHIP}",
         )
-    if len(counts) > 1:
+    # a model for slices serves every size; some operators run on one core in it, and a whole
+    # chip's model does not run on slices [V: hicann/ge, docs, --virtual_type]
+    if len({(soc.name, bool(soc.slice)) for soc in socs}) > 1:
+        counts = Counter(soc.as_option for soc in socs)
         raise ConfigError(
             "--soc_version auto",
-            expected="chips of one name in this machine",
+            expected="chips of one name in this machine, all whole or all sliced",
             got=", ".join(f"{number} x {name}" for name, number in sorted(counts.items())),
             action="Name the one to convert for with --soc_version",
         )
-    soc = soc_of(next(iter(counts)), f"{TOOL} info", printed=True)
-    # one model serves slices of every size [V: hicann/ge, docs, --virtual_type]
-    return replace(soc, slice=max(device.slice for device in devices))
+    return max(socs, key=lambda soc: soc.slice)
 
 
 def _device(row: ChipRow, soc: Soc) -> NpuDevice:
@@ -150,9 +155,14 @@ def _device(row: ChipRow, soc: Soc) -> NpuDevice:
     )
 
 
+def find_tool() -> str | None:
+    """Where npu-smi lies: on PATH, else where drivers put it; None where it is not there."""
+    return shutil.which(TOOL) or shutil.which(TOOL, path=os.pathsep.join(PLACES))
+
+
 def _run(timeout_s: float, *arguments: str) -> process.Finished:
     asked = " ".join((TOOL, "info", *arguments))
-    found = shutil.which(TOOL) or shutil.which(TOOL, path=os.pathsep.join(PLACES))
+    found = find_tool()
     if found is None:
         raise BackendUnavailable(
             TOOL,
@@ -180,16 +190,20 @@ def _refusal(done: process.Finished) -> str:
     return f"{done.returncode}: {one_line(words, 200) or 'no output'}"
 
 
-def _identify(row: ChipRow, timeout_s: float) -> Soc | BackendUnavailable:
-    """Find a chip's exact name: in the table, else on its board."""
+def _identify(row: ChipRow, timeout_s: float) -> Soc:
+    """Find a chip's exact name: in the table, else on its board.
+
+    Raises:
+        BackendUnavailable: neither shows it, or the board query hangs.
+    """
     where = f"{TOOL} info, NPU {row.npu_id} chip {row.chip_id}"
     in_table = _named(_spelt(row.name), where)
     if in_table is not None and in_table.is_known:
         return in_table
-    on_board, answer = _ask_board(row, where, timeout_s)
+    on_board, answer = _ask_board(row, where, min(timeout_s, BOARD_TIMEOUT_S))
     soc = on_board or in_table
     if soc is None:
-        return _nameless(row, where, answer)
+        raise _nameless(row, where, answer)
     if not soc.is_known:
         logger.warning(
             "WARNING: %s: %s is not in this version's table of chips; its name is taken as it is.",
@@ -202,7 +216,8 @@ def _identify(row: ChipRow, timeout_s: float) -> Soc | BackendUnavailable:
 def _ask_board(row: ChipRow, where: str, timeout_s: float) -> tuple[Soc | None, str]:
     """The chip that the board query names, and its last answer.
 
-    A3 wants the chip's number, 950 refuses it; both forms are tried, the likelier first.
+    On A3 the chip's number is needed, on 950 it is an error; both forms are tried, the likelier
+    first.
     """
     card = ("-t", "board", "-i", str(row.npu_id))
     forms = [(*card, "-c", str(row.chip_id)), card]

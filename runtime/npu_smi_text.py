@@ -23,7 +23,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-_COLOUR = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\(B)")
+COLOUR = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\(B)")
 _BUS = re.compile(r"[0-9A-Fa-f]{2,8}:[0-9A-Fa-f]{1,2}:[0-9A-Fa-f]{1,2}\.[0-9A-Fa-f]+")
 # [V: npu_common.c npu_common_get_health_state_str]
 _HEALTHS = ("ok", "warning", "alarm", "critical", "unknown")
@@ -111,7 +111,7 @@ def read_board(text: str) -> dict[str, str]:
     """
     fields: dict[str, str] = {}
     for raw in text.splitlines():
-        label, *rest = re.split(r"[:\uff1a]", re.sub(_COLOUR, "", raw), maxsplit=1)
+        label, *rest = re.split(r"[:\uff1a]", re.sub(COLOUR, "", raw), maxsplit=1)
         value, *_ = [*"".join(rest).split(), ""]
         if value.lower() not in _NOT_AVAILABLE:
             fields.setdefault(" ".join(label.lower().split()), value)
@@ -141,7 +141,7 @@ class _Line:
 def _lines(text: str) -> Iterator[_Line]:
     """The lines that have cells; rulers and what others print in between have none."""
     for number, raw in enumerate(text.splitlines(), 1):
-        line = re.sub(_COLOUR, "", raw).strip()
+        line = re.sub(COLOUR, "", raw).strip()
         if line.startswith("|"):
             cells = line.removeprefix("|").removesuffix("|").split("|")
             yield _Line(number=number, text=line, cells=[cell.strip() for cell in cells])

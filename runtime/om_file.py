@@ -66,8 +66,9 @@ Age = Literal["today", "2021", "2020"]
 _FIXED = struct.Struct("<4sII64sI4B32sI32sI")
 _MODEL_NUM_AT, _LENGTH_AT, _DYNAMIC_AT = 156, 184, 193
 _VERSION_BYTES = 20
-_ENTRY = struct.Struct("<I4xQQ")
-_OLD_ENTRY = struct.Struct("<III")
+# of a partition table: type, offset, size; the old one in files without a model_length
+ENTRY = struct.Struct("<I4xQQ")
+OLD_ENTRY = struct.Struct("<III")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -363,7 +364,7 @@ def _read_table(
     data: FileBytes, start: int, wide: bool, remarks: list[str], which: str
 ) -> tuple[tuple[Partition, ...], int]:
     """One model's table; gives its partitions and where the last one ends."""
-    entry, begin = (_ENTRY, start + 8) if wide else (_OLD_ENTRY, start + 4)
+    entry, begin = (ENTRY, start + 8) if wide else (OLD_ENTRY, start + 4)
     (count,) = struct.unpack("<I", data.read(start, 4))
     if not 1 <= count <= MOST_PARTITIONS:
         raise WireError(f"a table of {count} partitions, where 1 to {MOST_PARTITIONS} are possible")

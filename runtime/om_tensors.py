@@ -23,7 +23,8 @@ from runtime.model_def import (
 )
 from runtime.wire_format import BYTES, Field, FileBytes, WireError
 
-# ge::DataType, as ACL numbers it [V: ge, inc/external/graph/types.h]
+# ge::DataType, and aclDataType with the same numbers [V: hicann/ge, inc/framework/executor_c/
+# types.h:156; hicann/runtime, include/external/acl/acl_base_rt.h:140]
 DTYPES = {
     0: "float32",
     1: "float16",

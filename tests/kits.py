@@ -1,14 +1,20 @@
-"""Bundles and wheels with nothing inside, for tests of the kit that need no network."""
+"""Bundles, wheels and kits with nothing inside, for tests that need no network."""
 
 from __future__ import annotations
 
 import io
+import platform
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import pytest
 from builders import TINY
 
+from export import kit
+from export.wheelhouse import ARCHES, PYTHONS
 from runtime.manifest import (
     CheckpointFact,
     GraphCost,
@@ -20,6 +26,16 @@ from runtime.manifest import (
     save_manifest,
 )
 from runtime.spec import InputSpec, spec_of
+
+HERE_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+HERE_ARCH = platform.machine()
+
+real_ascend = pytest.mark.skipif(
+    Path("/usr/local/Ascend").exists(), reason="this machine has CANN itself"
+)
+installs = pytest.mark.skipif(
+    HERE_PYTHON not in PYTHONS or HERE_ARCH not in ARCHES, reason="a kit cannot be for this machine"
+)
 
 GOOD_FILES = ("model.onnx", "parity.json", "selftest.npz", "model_bs1_Ascend910B3.om")
 OM = OmFact(
@@ -109,3 +125,34 @@ def wheels_folder(
             file, content = empty_wheel(name, version, tag, [module])
             (folder / file).write_bytes(content)
     return folder
+
+
+def kit_for(folder: Path, pythons: list[str]) -> Path:
+    """A kit for this machine and these Pythons; every package but ours is empty."""
+    wheels = folder / "wheels"
+    for python in pythons:
+        wheels_folder(wheels, python=python, arch=HERE_ARCH)
+    command = [str(empty_bundle(folder / "b")), "--output", str(folder / "kit.tar")]
+    box = ["--arch", HERE_ARCH, "--wheels", str(wheels), "--python", *pythons]
+    assert kit.main([*command, *box]) == 0
+    return folder / "kit.tar"
+
+
+def unpack(packed: Path, folder: Path) -> Path:
+    """The kit as it lies on the box, in a folder with a space in its name."""
+    place = folder / "a box"
+    place.mkdir()
+    subprocess.run(["tar", "-xf", packed], cwd=place, check=True)
+    return place / "tiny-kit"
+
+
+def install(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the installer from elsewhere, as on a box: no settings but these."""
+    return subprocess.run(
+        ["bash", folder / "install.sh"],
+        cwd="/",
+        env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )

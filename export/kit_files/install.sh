@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 PYTHONS="@PYTHONS@"
 ARCHES="@ARCHES@"
-PACKAGES="numpy opencv-python-headless msgspec starmark"
+PACKAGES=(numpy opencv-python-headless msgspec starmark)
 WHEEL="wheels/@WHEEL@"
 
 fail() {
@@ -22,7 +22,7 @@ warn() {
     printf 'warning: %s\n' "$*" >&2
 }
 
-# "3.11 aarch64", asked of the interpreter: a shim on PATH may exist and not work
+# "3.11 aarch64", printed by the interpreter itself: a shim on PATH may exist and not work
 kind_of() {
     "$1" -I -c 'import platform, sys
 print("%d.%d" % sys.version_info[:2], platform.machine())' 2>/dev/null
@@ -46,7 +46,7 @@ find_pythons() {
 
 # Sets cann, script and order. Our own wheel holds the reader of CANN's version files.
 cann='' script='' order="$PYTHONS"
-ask_for_cann() {
+find_cann() {
     local line said
     said=$("$1" -I -c 'import runpy, sys
 sys.path.insert(0, sys.argv.pop(1))
@@ -70,22 +70,27 @@ make_venv() {
         return
     fi
     rm -rf venv
-    if ! { "$1" -I -m pip --version && "$1" -I -m venv --without-pip venv; } >/dev/null 2>&1; then
-        rm -rf venv
-        return 1
-    fi
+    { "$1" -I -m pip --version && "$1" -I -m venv --without-pip venv; } >/dev/null 2>&1 || return 1
     base="$1"
-    packages=$(venv/bin/python -I -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    packages=$(venv/bin/python -I -c 'import sysconfig; print(sysconfig.get_path("purelib"))') ||
+        return 1
     install() { "$base" -I -m pip --isolated install --target "$packages" "$@"; }
 }
 
+# Fails with `reason`, and leaves no environment then.
+reason='' pip_failed=''
 fill_venv() {
-    make_venv "$1" || return 1
+    if ! make_venv "$1"; then
+        reason='it has neither ensurepip nor pip'
     # no-deps: OpenCV's wheel asks for NumPy 2 but runs with the 1.26 that CANN's Python parts need
-    # shellcheck disable=SC2086  # PACKAGES is a list
-    install --quiet --disable-pip-version-check --no-index --no-deps --find-links wheels $PACKAGES ||
-        fail 4 "pip: expected to install $PACKAGES from wheels/, got the error above." \
-            "These wheels need glibc @GLIBC@ or later: see ldd --version."
+    elif install --quiet --disable-pip-version-check --no-index --no-deps --find-links wheels \
+        "${PACKAGES[@]}"; then
+        return 0
+    else
+        reason='pip failed, see above' pip_failed=1
+    fi
+    rm -rf venv
+    return 1
 }
 
 # Prints the last line of the failure, and fails with it. CANN's settings stay in here.
@@ -114,7 +119,7 @@ if [ -e venv ] && [ ! -f venv/pyvenv.cfg ]; then
 fi
 
 for any in "${here[@]}"; do break; done
-ask_for_cann "$any"
+find_cann "$any"
 found=()
 for version in $order; do
     [ -z "${here[$version]:-}" ] || found+=("$version")
@@ -125,7 +130,7 @@ chosen='' fallback=''
 for version in "${found[@]}"; do
     python="${here[$version]}"
     if ! fill_venv "$python"; then
-        printf 'Python %s (%s): it has neither ensurepip nor pip\n' "$version" "$python"
+        printf 'Python %s (%s): %s\n' "$version" "$python" "$reason"
         continue
     fi
     fallback="${fallback:-$version}"
@@ -140,13 +145,19 @@ for version in "${found[@]}"; do
     chosen="$version"
     break
 done
-if [ -z "$fallback" ]; then
+if [ -z "$fallback" ] && [ -n "$pip_failed" ]; then
+    fail 4 "pip: expected to install ${PACKAGES[*]} from wheels/, got the error above." \
+        "These wheels need glibc @GLIBC@ or later: see ldd --version."
+elif [ -z "$fallback" ]; then
     fail 3 "${PYTHON:-PATH}: expected a Python with venv and with ensurepip or pip, got none." \
         "Install python3-venv or python3-pip, or set PYTHON to another one."
 elif [ -z "$chosen" ]; then
-    [ "$fallback" = "$version" ] || fill_venv "${here[$fallback]}"
+    # the last one that was tried lies in venv/, or none where that failed
+    [ "$fallback" = "$version" ] || fill_venv "${here[$fallback]}" ||
+        fail 4 "venv: expected Python $fallback again, which could be installed before," \
+            "got: $reason. Free disk space, and run this again."
     warn "no Python here imports acl, see above; Python $fallback is taken. An NPU cannot be used" \
-        "before that is mended: ask python -m runtime.doctor"
+        "before that is mended: run python -m runtime.doctor"
 fi
 
 # not isolated, as the next commands are not: PYTHONPATH comes before what was just installed

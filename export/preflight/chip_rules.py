@@ -45,7 +45,7 @@ def wide_arithmetic(graph: Graph) -> Iterator[Hit]:
     remedy="Take precision_mode_v2=fp16, or expect slow or failing convolutions",
 )
 def no_fp32_cube(graph: Graph) -> Iterator[Hit]:
-    """fp32 asked of a chip whose cube unit has none."""
+    """fp32 on a chip whose cube unit has none."""
     soc = graph.plan.soc
     if soc is not None and graph.plan.precision.doubtful_on(soc):
         count = sum(node.op_type in CUBE_OPERATORS for node in graph.nodes)

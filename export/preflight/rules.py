@@ -36,13 +36,13 @@ RULES: tuple[Rule, ...] = (
 @rule(
     "invalid-graph",
     "risk",
-    source="[I] the ONNX checker refuses it; ATC does not ask it",
+    source="[I] the ONNX checker refuses it; ATC does not use it",
     remedy="Export the model again",
 )
 def invalid_graph(graph: Graph) -> Iterator[Hit]:
     """A graph that is none by ONNX's own rules."""
     if any(node.op_type in ASCEND_OWN for node in graph.nodes):
-        return  # ONNX does not know them, ATC does
+        return  # ATC has them, ONNX has not
     try:
         # by path where there is one: external data lies beside it
         onnx.checker.check_model(graph.model if graph.path is None else str(graph.path))

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 from typing import Any
 
-from runtime.backends.acl_codes import INVALID_DEVICE_ID, NO_DEVICE, acl_code
+from runtime import visible_devices
+from runtime.backends.acl_codes import acl_code
 from runtime.errors import (
     ArtifactError,
     BackendUnavailable,
@@ -20,8 +20,6 @@ from runtime.errors import (
 )
 
 logger = logging.getLogger("starmark")
-
-VISIBLE_DEVICES = "ASCEND_RT_VISIBLE_DEVICES"
 
 
 class AclFailure(Exception):  # noqa: N818  # never seen outside the backends: translated there
@@ -49,24 +47,8 @@ class AclFailure(Exception):  # noqa: N818  # never seen outside the backends: t
             f"{where}: acl.{self.call}",
             expected="0, success",
             got=f"{got} ({one_line(self.said, 160)})" if self.said else got,
-            action=_visible_devices(self.code) or known.remedy,
+            action=visible_devices.advice_on(self.code) or known.remedy,
         )
-
-
-def _visible_devices(code: int) -> str:
-    """What to do about a device that is missing where a variable hides some; else empty.
-
-    Source: hicann/runtime, docs/zh/env_vars/ASCEND_RT_VISIBLE_DEVICES.md, and
-    Runtime::GetVisibleDevices: devices count from 0 among those that are listed, the list ends at
-    its first entry that is no device, and one that does not ascend leaves no device at all.
-    """
-    visible = os.environ.get(VISIBLE_DEVICES)
-    if visible is None or code not in (INVALID_DEVICE_ID, NO_DEVICE):
-        return ""
-    return (
-        f"{VISIBLE_DEVICES} is {one_line(repr(visible), 80)}: npu:0 is the first device in it, and"
-        " its numbers must ascend, with commas and no spaces. Choose among these, or unset it"
-    )
 
 
 class Acl:

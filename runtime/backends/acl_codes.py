@@ -34,7 +34,6 @@ class AclCode:
 
 
 REPEAT_INITIALIZE = 100002
-INVALID_DEVICE_ID, NO_DEVICE = 107001, 207004
 
 _REPORT = "Report it with the log under ~/ascend/log/debug/plog"
 _ENVIRONMENT = "Run python -m runtime.doctor; source CANN's set_env.sh and check npu-smi info"

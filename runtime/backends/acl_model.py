@@ -20,14 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime import om_tensors
 from runtime.backends.acl import AclFailure, Owner
 from runtime.backends.acl_process import Device
 
-# aclDataType -> numpy's
+# aclDataType -> NumPy's, which has no bfloat16
 DTYPES: dict[int, np.dtype[Any]] = {
-    0: np.dtype(np.float32),
-    1: np.dtype(np.float16),
-    4: np.dtype(np.uint8),
+    number: np.dtype(name) for number, name in om_tensors.DTYPES.items() if name != "bfloat16"
 }
 HIDDEN_GEAR_INPUT = "ascend_mbatch_shape_data"
 HUGE_FIRST = 0
@@ -40,7 +39,7 @@ class TensorFact:
 
     Attributes:
         name: of an output without ATC's prefix: "node:0:landmarks" is "landmarks".
-        dtype: None for a type this project does not use.
+        dtype: None for a type that NumPy does not have.
         bytes: of its buffer.
     """
 
@@ -88,7 +87,7 @@ class LoadedModel:
             raise
 
     def prepare(self) -> None:
-        """Make the buffers, once what the file says of itself has been checked.
+        """Make the buffers, once the file's own description has been checked.
 
         Raises:
             AclFailure: no memory.

@@ -29,7 +29,7 @@ class Device:
 
     Attributes:
         users: how many share it.
-        soc_version: its exact chip, as ACL says it.
+        soc_version: its exact chip, as ACL names it.
         context: its handle.
     """
 
@@ -167,7 +167,7 @@ def shut_down() -> None:
             return
         if "torch_npu" in sys.modules and not _process.with_torch_npu:
             # it came later, has reset the device by now, and perhaps finalised ACL: newer releases
-            # finalise their own only [V: torch_npu npu_sys_ctrl.cpp:387], of older ones none knows
+            # finalise their own only [V: torch_npu npu_sys_ctrl.cpp:387], older ones ours, too [I]
             return
         releases = _process.live[::-1]
     # without the lock: a run that is failing in another thread may want it, and holds its own

@@ -17,7 +17,9 @@ import re
 import sys
 from typing import NamedTuple
 
+from runtime import visible_devices
 from runtime.backends.acl_codes import CODES, acl_code
+from runtime.cann_python import install_command
 from runtime.errors import one_line
 from runtime.npu_pair import CPU_INDEX
 
@@ -35,11 +37,10 @@ _PLOG = "look for the operator that failed in the newest plog under $HOME/ascend
 NEW_PROCESS = f"Start a new process, this one has lost the device; {_PLOG}"
 READ_PLOG = f"Run it again, and where it fails again report it; {_PLOG}"
 SMALLER = "Use smaller batches, or another device: npu-smi info shows who holds its memory"
-# CANN 8.0's compiler fails with NumPy 2 (`np.float_`), and no NumPy 1 is built for Python 3.13
-# [V: Huawei's lists, which allow NumPy 2 from Python 3.13 on]
-_NUMPY = "'numpy<2'" if sys.version_info < (3, 13) else "numpy"
+# the release of CANN is not known here
 INSTALL_COMPILER_PACKAGES = (
-    f"Run pip install {_NUMPY} decorator attrs psutil scipy sympy cffi in this environment"
+    f"Run {install_command(sys.version_info[:2])} in this environment; CANN 9.0 and newer run with"
+    " NumPy 2, too"
 )
 
 
@@ -193,8 +194,7 @@ DEVICE_FAULTS: dict[str, int] = {
 }
 # The codes' meanings have one home, acl_codes; what to do differs where no .om is at fault.
 ACTIONS: dict[int, str] = {
-    107001: "Name a device that npu-smi info lists; ASCEND_RT_VISIBLE_DEVICES renumbers them"
-    " from 0",
+    107001: "Name a device that npu-smi info lists",
     107002: "Report this: every run sets its thread's device first",
     107003: "Let no other code in this process reset the device (acl.rt.reset_device,"
     " acl.finalize)",
@@ -220,21 +220,20 @@ def explain(text: str) -> Explanation | None:
     Args:
         text: of the exception, with everything behind its first line.
     """
-    known = _known(text)
-    if _QUEUE_STOPPED not in text:
+    by_code = _by_code(text)
+    known = next((known for pattern, known in TEXTS if re.search(pattern, text)), by_code)
+    # whatever words were found: they may stand in the trace of a code that loses the device
+    if _QUEUE_STOPPED not in text and (by_code is None or not by_code.loses_device):
         return known
     if known is None:
         known = Explanation("an operator failed, and torch_npu's queue has stopped", READ_PLOG)
-    # whatever the cause: from now on this process's operators are dropped
+    # whatever the cause: from now on this process's operators fail or are dropped
     mended = known.action not in (READ_PLOG, NEW_PROCESS)
     action = f"{known.action}; then start a new process" if mended else NEW_PROCESS
     return known._replace(action=action, loses_device=True)
 
 
-def _known(text: str) -> Explanation | None:
-    for pattern, explanation in TEXTS:
-        if re.search(pattern, text):
-            return explanation
+def _by_code(text: str) -> Explanation | None:
     # the trace behind the first code names codes of its own, which are consequences
     found = _CODE.search(text)
     if found is None:
@@ -252,7 +251,7 @@ def _of_code(number: int) -> Explanation | None:
     otherwise = NEW_PROCESS if code.loses_device else READ_PLOG
     return Explanation(
         MEANINGS.get(number, code.meaning),
-        ACTIONS.get(number, otherwise),
+        visible_devices.advice_on(number) or ACTIONS.get(number, otherwise),
         unavailable=code.kind == "unavailable",
         loses_device=code.loses_device,
     )

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
+from runtime import visible_devices
 from runtime.backends.npu_failures import CHECK_DRIVER, SOURCE_CANN, Refusal, refusal_of
 from runtime.errors import one_line
 from runtime.npu_pair import install_commands, release_of
@@ -26,7 +27,6 @@ from runtime.npu_pair import install_commands, release_of
 logger = logging.getLogger("starmark")
 
 AUTOLOAD = "TORCH_DEVICE_BACKEND_AUTOLOAD"
-VISIBLE = "ASCEND_RT_VISIBLE_DEVICES"
 INSTALL = (
     "Run python -m runtime.doctor for the commands that install the pair of torch and torch_npu for"
     " this CANN; or name another device"
@@ -56,17 +56,11 @@ def refusal(index: str, torch_version: str) -> Refusal | None:
             count = int(npu.device_count()) if npu.is_available() else 0
     except RuntimeError as error:
         return refusal_of(error, otherwise="its devices cannot be counted", action=CHECK_DRIVER)
-    visible = os.environ.get(VISIBLE)
-    if count == 0 and visible is not None:
-        return Refusal(
-            f"torch_npu sees no device with {VISIBLE}={visible}",
-            f"Unset {VISIBLE}, or write existing device numbers into it, in ascending order",
-        )
+    hidden = visible_devices.advice()
     if count == 0:
-        return Refusal("torch_npu sees no device", CHECK_DRIVER)
+        return Refusal("torch_npu sees no device", hidden or CHECK_DRIVER)
     if int(index or 0) >= count:
-        shown = f" with {VISIBLE}={visible}" if visible is not None else ""
-        return Refusal(f"{count} npu devices found{shown}", "Name one of them, from npu:0 on")
+        return Refusal(f"{count} npu devices found", hidden or "Name one of them, from npu:0 on")
     return None
 
 

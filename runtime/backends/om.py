@@ -25,7 +25,7 @@ from runtime.backends.acl_process import (
     warn,
 )
 from runtime.backends.base import Backend, Outputs, Settings
-from runtime.errors import ArtifactError, BackendUnavailable, ConfigError, StarmarkError
+from runtime.errors import ArtifactError, BackendUnavailable, ConfigError
 from runtime.files import shown
 from runtime.manifest import MANIFEST_NAME, Manifest, OmFact
 from runtime.om_file import read_om
@@ -251,24 +251,18 @@ def _check_chip(path: Path, om: OmFact, device: Device) -> None:
     # newer CANN would load what another chip of the same architecture was given; it was tiled for
     # another number of cores, and older CANN refuses it with 507008
     if device.soc_version != om.soc_version:
+        where = f"npu:{device.index}"
+        chip = soc_of(device.soc_version, where, printed=True)
         raise ArtifactError(
             str(path),
-            expected=f"an .om for this device, npu:{device.index} {device.soc_version}",
+            expected=f"an .om for this device, {where} {chip.name}",
             got=f"one for {om.soc_version}",
-            action=f"Convert again: python -m export --om require --soc_version"
-            f" {_name_or_auto(device.soc_version)}",
+            action=f"Convert again: python -m export --om require --soc_version {chip.as_option}",
         )
 
 
-def _name_or_auto(name: str) -> str:
-    try:
-        return soc_of(name).name
-    except StarmarkError:
-        return "auto"
-
-
 def _check_model(path: Path, om: OmFact, spec: ModelSpec, model: LoadedModel) -> None:
-    """Hold what ACL says of the loaded file to the manifest."""
+    """Hold ACL's description of the loaded file to the manifest."""
     rows = -1 if om.gears else om.batches[0]
     points, expected = spec.points, spec.input
     first = model.inputs[0] if model.inputs else None

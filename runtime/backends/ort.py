@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime import ort_cann_build
 from runtime.backends import ort_cann
 from runtime.backends.base import Backend, Outputs, Settings
 from runtime.backends.graph_spec import GraphTensor, check_same, spec_in_graph
@@ -37,7 +39,7 @@ except ImportError as error:
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
-    "npu": ort_cann.PROVIDER,
+    "npu": ort_cann_build.PROVIDER,
 }
 # onnxruntime's own names of the two input types
 DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
@@ -62,16 +64,23 @@ class OnnxRuntimeBackend(Backend):
             self.parameters = artifact.manifest.checkpoint.parameters
             check_same(graph, self.spec, where)
         self._session: Any = session
+        self._failing = threading.Lock()
 
     def _run(self, batch: NDArray[Any]) -> Outputs:
+        # bound before the check: what closes the backend in between is found by it, and what does
+        # so afterwards leaves this call its session
+        session = self._session
+        self._check_open()
         start = time.perf_counter()
         try:
-            landmarks, covariance, *taps = self._session.run(
+            landmarks, covariance, *taps = session.run(
                 [*self.spec.outputs, *self.spec.taps], {self.spec.input.name: batch}
             )
         # onnxruntime raises its own classes, which it does not export, and RuntimeError
         except Exception as error:
-            raise self._failure(error) from error
+            with self._failing:  # of calls that fail together one is the first
+                lost_to = self.lost_to
+                raise lost_to or self._failure(error) from error
         # the session copies to and from its device inside run(), where nobody can time it
         return Outputs(
             landmarks=np.asarray(landmarks),
@@ -130,7 +139,7 @@ def _provider_of(device: str) -> tuple[str, dict[str, Any], str]:
             f"device {device!r}",
             expected=f"a provider of onnxruntime {onnxruntime.__version__}: {', '.join(available)}",
             got=provider,
-            action=(ort_cann.overwritten() if provider == ort_cann.PROVIDER else "")
+            action=(ort_cann.overwritten() if provider == ort_cann_build.PROVIDER else "")
             or "Choose @cpu, or install the onnxruntime build that has this provider",
         )
     options: dict[str, Any] = {"device_id": int(index)} if index and kind != "cpu" else {}
@@ -177,7 +186,7 @@ def _open(
                 got="nodes that only the CPU would run",
                 action="Choose @cpu, or another provider",
             ) from error
-        refused = ort_cann.start_refusal(error) if provider == ort_cann.PROVIDER else None
+        refused = ort_cann.start_refusal(error) if provider == ort_cann_build.PROVIDER else None
         if refused is not None:
             raise _not_started(where, provider, refused) from error
         raise _not_a_graph(where, f"{type(error).__name__}: {error}") from error
@@ -186,7 +195,7 @@ def _open(
     if session.get_providers()[0] != provider:
         # onnxruntime takes the CPU when a provider cannot start; a comparison would then compare
         # the CPU with itself and pass
-        refused = ort_cann.start_refusal() if provider == ort_cann.PROVIDER else None
+        refused = ort_cann.start_refusal() if provider == ort_cann_build.PROVIDER else None
         taken = Refusal(
             f"one on {session.get_providers()[0]}", "Repair the provider's driver, or choose @cpu"
         )

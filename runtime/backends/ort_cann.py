@@ -16,15 +16,11 @@ import re
 from importlib import metadata
 from pathlib import Path
 
+from runtime import visible_devices
 from runtime.backends.acl_codes import AclCode, acl_code
 from runtime.backends.npu_failures import CHECK_DRIVER, SOURCE_CANN, Refusal
 from runtime.errors import BackendUnavailable, one_line
-
-PROVIDER = "CANNExecutionProvider"
-PACKAGE = "onnxruntime-cann"
-LIBRARY = Path("capi/libonnxruntime_providers_cann.so")
-# What onnxruntime itself gives to the library before it loads it: all else was found by then.
-_HOST_SYMBOL = "Provider_GetHost"
+from runtime.ort_cann_build import LIBRARY, PACKAGE, beside_numpy_2, missing_in
 
 # The provider was not made; anything else is a fault of the graph.
 _NOT_STARTED = re.compile(
@@ -46,23 +42,26 @@ def start_refusal(error: BaseException | None = None) -> Refusal | None:
     missing = loader_error()
     if missing:
         return _refusal_of_loader(missing)
-    code = code_in(text)
+    number, code = _number_in(text), code_in(text)
     if code is not None:
-        return Refusal(f"{code.meaning}: {_cause(text)}", code.remedy)
+        remedy = visible_devices.advice_on(number) or code.remedy
+        return Refusal(f"{code.meaning}: {_cause(text)}", remedy)
     if "Invalid device ID" in text:
-        return Refusal(
-            _cause(text),
-            "Name a device that npu-smi info lists; ASCEND_RT_VISIBLE_DEVICES renumbers them"
-            " from 0",
-        )
+        named = visible_devices.advice() or "Name a device that npu-smi info lists"
+        return Refusal(_cause(text), named)
     got = _cause(text) if text else "another one, in its place"
     return Refusal(got, f"{CHECK_DRIVER}; then run python -m runtime.doctor")
 
 
 def code_in(text: str) -> AclCode | None:
     """The ACL code that an error of the provider names; None where there is none."""
+    number = _number_in(text)
+    return acl_code(number) if number else None
+
+
+def _number_in(text: str) -> int:
     found = _CODE.search(text)
-    return acl_code(int(found[1])) if found else None
+    return int(found[1]) if found else 0
 
 
 def loader_error() -> str:
@@ -76,7 +75,7 @@ def loader_error() -> str:
     try:
         ctypes.CDLL(str(Path(spec.origin).parent / LIBRARY))
     except OSError as error:
-        return "" if _HOST_SYMBOL in str(error) else str(error)
+        return missing_in(str(error))
     return ""
 
 
@@ -97,28 +96,22 @@ def overwritten() -> str:
 
 
 def import_failure(error: ImportError) -> BackendUnavailable | None:
-    """Explain an onnxruntime that does not import beside NumPy 2; None where that is not it.
-
-    The wheels of onnxruntime-cann for x86_64 are built for NumPy 1, and do not declare it.
-    """
-    try:
-        version = metadata.version(PACKAGE)
-        numpy = metadata.version("numpy")
-    except metadata.PackageNotFoundError:
+    """Explain an onnxruntime that does not import beside NumPy 2; None where that is not it."""
+    found = beside_numpy_2()
+    if found is None:
         return None
-    if int(numpy.partition(".")[0]) < 2:
-        return None
+    reason = one_line(error) or "no reason"
     return BackendUnavailable(
-        f"{PACKAGE} {version}",
+        f"{PACKAGE} {found.version}",
         expected="NumPy 1, which it is built for",
-        got=f"NumPy {numpy}, beside which it does not import ({one_line(error) or 'no reason'})",
-        action="Run pip install 'numpy<2' in this environment",
+        got=f"NumPy {found.numpy}, beside which it does not import ({reason})",
+        action=f"In this environment: {found.mend}",
     )
 
 
 def _refusal_of_loader(said: str) -> Refusal:
     said = one_line(said, 200)
-    if LIBRARY.name in said and "cannot open" in said:
+    if Path(LIBRARY).name in said and "cannot open" in said:
         reinstall = overwritten() or f"Run pip install --force-reinstall {PACKAGE}"
         return Refusal(f"{PACKAGE}'s own library is missing: {said}", reinstall)
     if "undefined symbol" in said:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from runtime.doctor.atc_python import list_for
+from runtime.cann_python import list_for
 from runtime.doctor.cann import PREFIXES, find
 
 # Every list but the oldest holds it: where to begin with a CANN of unknown release.

@@ -1,9 +1,8 @@
 """The Python that atc compiles operators with: which one it is, and whether CANN's lists allow it.
 
 Sources: the open graph engine's py_decouple.cc (LaunchDynamicLib: `python3 -V`, then
-libpython3.N.so.1.0 in `python3-config --prefix`/lib or on the loader's path); Huawei's lists of
-dependencies in the installation guides of CANN 6.2.RC2, 8.0.RC2, 8.0.0, 8.2.RC1, 8.5.0.alpha001,
-8.5.0, 9.0.0-beta.1, 9.0.0 and 9.1.0.
+libpython3.N.so.1.0 in `python3-config --prefix`/lib or on the loader's path) [V]; the lists are
+those of `runtime.cann_python`.
 """
 
 from __future__ import annotations
@@ -13,20 +12,25 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from runtime import process
+from runtime.cann_python import (
+    BELOW_2,
+    FIRST_WITHOUT_NUMPY_1,
+    LISTS,
+    MODULES,
+    OLDEST_PYTHON,
+    PIP,
+    Listed,
+    list_for,
+    pinned,
+)
 from runtime.doctor.findings import Finding
 from runtime.doctor.packages import numbers
 from runtime.errors import BackendUnavailable, one_line
 
 ABOUT = "atc's Python"
-# Without one of these, operators fail to compile in the middle of a conversion.
-MODULES = ("numpy", "decorator", "attr", "psutil", "scipy", "sympy", "cffi")
-# What pip calls them, where that differs.
-PIP = {"attr": "attrs"}
 TIMEOUT_S = 60.0
-BELOW_2 = "'numpy<2'"
 
 # Runs in any Python from 3.7 on; each line of its answer is "@ key words". A Python that is first
 # on PATH without its own library starts all the same, and fails at its first module in C.
@@ -56,33 +60,6 @@ try:
 except Exception:
     show("libpython", name)
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class Listed:
-    """What Huawei lists for a span of releases.
-
-    Attributes:
-        since: first release of the span, as `_order` puts it.
-        newest_python: that the list names.
-        numpy_2: whether it allows NumPy 2; in 8.5 the Python decides.
-    """
-
-    since: tuple[int, ...]
-    newest_python: tuple[int, ...]
-    numpy_2: Literal["fails", "from Python 3.13", "allowed"]
-
-
-OLDEST_PYTHON = (3, 7)
-# The lists name NumPy up to 1.24 before 8.5; public users run 1.26 with 8.0 to 8.2. NumPy 2 fails
-# there: EC0010 (`np.float_`) out of atc 8.0.0, error 500001 out of torch_npu on 8.2.
-LISTS = (
-    Listed(since=(0,), newest_python=(3, 10), numpy_2="fails"),
-    Listed(since=(8, 0, 0), newest_python=(3, 11, 4), numpy_2="fails"),
-    Listed(since=(8, 5, 0), newest_python=(3, 13), numpy_2="from Python 3.13"),
-    Listed(since=(9, 0, 0), newest_python=(3, 13), numpy_2="allowed"),
-    Listed(since=(9, 1, 0), newest_python=(3, 14), numpy_2="allowed"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,24 +111,21 @@ def _read(output: str) -> _Answer:
 
 def _judge(python: str, answer: _Answer, release: str) -> Finding:
     """The first thing that is wrong, the worst first."""
-    if answer.broken:
-        return _problem(
-            f"{python} cannot import {', '.join(answer.broken)} of its own library: the wrong"
-            " python3 is first on PATH",
-            _another(),
-            "a whole Python for atc",
-        )
     listed = list_for(release)
-    # where the release is unknown, what suits all of them
-    numpy_2 = listed.numpy_2 if listed else "from Python 3.13"
-    allowed = numpy_2 == "allowed" or (numpy_2 != "fails" and answer.python >= (3, 13))
-    pinned = "numpy" if allowed else BELOW_2
-    too_new = numbers(answer.numpy) >= (2,) and not allowed
+    numpy = pinned(answer.python, release)
+    needs_numpy_1 = listed is not None and listed.numpy_2 == "fails"
+    has_numpy_2 = numbers(answer.numpy) >= (2,)
+    known = f"CANN {release}" if listed else "a CANN of unknown release"
+    # NumPy 1 that somebody built from source may be there all the same
+    no_numpy_1 = answer.python >= FIRST_WITHOUT_NUMPY_1 and (has_numpy_2 or "numpy" in answer.lacks)
+    if answer.broken or (needs_numpy_1 and no_numpy_1):
+        return _wrong_python(python, answer, known)
+    too_new = has_numpy_2 and numpy != "numpy"
     if answer.lacks:
         names = [PIP.get(one, one) for one in answer.lacks]
-        install = [pinned if one == "numpy" else one for one in names]
+        install = [numpy if one == "numpy" else one for one in names]
         if too_new:
-            install.append(BELOW_2)
+            install.append(numpy)
         return _problem(
             f"{python} lacks {', '.join(names)}, which compiling operators needs",
             f"{python} -m pip install {' '.join(install)}",
@@ -160,15 +134,14 @@ def _judge(python: str, answer: _Answer, release: str) -> Finding:
     if answer.unusable:
         return _problem(
             f"{python} cannot import numpy: {answer.unusable}",
-            f"{python} -m pip install --force-reinstall {pinned}",
+            f"{python} -m pip install --force-reinstall {numpy}",
             "a numpy for atc",
         )
-    known = f"CANN {release}" if listed else "a CANN of unknown release"
-    if too_new and numpy_2 == "fails":
+    if too_new and needs_numpy_1:
         return _problem(
             f"{python} has NumPy {answer.numpy}; atc of {known} needs one before 2"
             " (EC0010: np.float_ was removed)",
-            f"{python} -m pip install {BELOW_2}",
+            f"{python} -m pip install {numpy}",
             "a NumPy before 2 for atc",
         )
     remarks = _remarks(answer, listed, too_new=too_new)
@@ -182,6 +155,23 @@ def _judge(python: str, answer: _Answer, release: str) -> Finding:
             works_still=True,
         )
     return Finding(level="ok", about=ABOUT, found=f"{shown} has what compiling operators needs")
+
+
+def _wrong_python(python: str, answer: _Answer, known: str) -> Finding:
+    """A Python that pip cannot mend: its own modules are missing, or no NumPy suits it and CANN."""
+    if answer.broken:
+        return _problem(
+            f"{python} cannot import {', '.join(answer.broken)} of its own library: the wrong"
+            " python3 is first on PATH",
+            _another(),
+            "a whole Python for atc",
+        )
+    return _problem(
+        f"{python} is Python {_dotted(answer.python)}, for which there is no NumPy 1; atc of"
+        f" {known} needs one (EC0010: np.float_ was removed)",
+        "put a Python before 3.13 first on PATH: which -a python3.11 python3.10",
+        "a Python for atc with a NumPy before 2",
+    )
 
 
 def _remarks(answer: _Answer, listed: Listed | None, *, too_new: bool) -> list[str]:
@@ -212,25 +202,6 @@ def _mend(python: str, answer: _Answer, *, too_new: bool) -> str:
             " python3-config --prefix must name its prefix"
         )
     return "if operators fail to compile, put a listed Python first on PATH"
-
-
-def list_for(release: str) -> Listed | None:
-    """The list for a release; None where it is unknown."""
-    if not numbers(release):
-        return None
-    order = _order(release)
-    return next((one for one in reversed(LISTS) if order >= one.since), None)
-
-
-def _order(release: str) -> tuple[int, ...]:
-    """A release as numbers that sort: previews and candidates come before what they lead to."""
-    early = re.search(r"(?i)(alpha|beta|rc|t)[.\d]", release)
-    head = numbers(release[: early.start()] if early else release)
-    head = (*head, 0, 0)[:3]
-    if not early:
-        return head
-    # 8.0.RC2 is before 8.0.0
-    return (*head[:2], head[2] - 1)
 
 
 def _another() -> str:

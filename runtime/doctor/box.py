@@ -17,6 +17,7 @@ from typing import Any
 
 from runtime.doctor.redaction import Redactor
 from runtime.errors import StarmarkError, one_line
+from runtime.npu_smi_text import COLOUR
 
 FOLDER = "starmark-box"
 CONTENTS = "collected.json"
@@ -24,7 +25,6 @@ MODE = 0o644
 # The end of a log is where its failure stands; version files are far shorter.
 LONGEST_TEXT_BYTES = 256 << 10
 LONGEST_NAME = 80
-_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class Box:
             if isinstance(part, bytes):
                 data = redactor.head(part)
             elif isinstance(part, str):
-                data = redactor.text(_COLOURS.sub("", part)).encode("utf-8", "replace")
+                data = redactor.text(COLOUR.sub("", part)).encode("utf-8", "replace")
             else:
                 data = as_json(redactor.value(part))
             plain = _unique(_plain_name(redactor.text(name)), taken)

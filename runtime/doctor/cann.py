@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runtime import process
-from runtime.doctor import atc_python
+from runtime.doctor import atc_python, paths
 from runtime.doctor.findings import Finding
 from runtime.doctor.versions import Version, cann_version
 from runtime.errors import BackendUnavailable, one_line
@@ -22,6 +22,8 @@ PREFIXES = (Path("/usr/local/Ascend"), Path(os.path.expanduser("~/Ascend")))  # 
 FOLDERS = ("cann", "ascend-toolkit/latest", "cann-*", "nnae/latest", "nnrt/latest")
 HOME_VARIABLES = ("ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME")
 ATC_TIMEOUT_S = 60.0
+# The exit status of a command that a shell or the loader could not start.
+NOT_STARTED = (126, 127)
 # A folder for each family of chips, its short name in lower case.
 # [V: hicann/ge, nn_engine/utils/common/configuration.cc:1041, and its fe.ini]
 OPERATORS = "built-in/op_impl/ai_core/tbe/config"
@@ -57,7 +59,7 @@ class Cann:
     @property
     def converts(self) -> bool:
         """Whether it holds atc: the packages that only run models do not."""
-        return (self.root / "bin/atc").exists() or shutil.which("atc") is not None
+        return paths.exists(self.root / "bin/atc") or shutil.which("atc") is not None
 
     @property
     def source_command(self) -> str:
@@ -70,12 +72,12 @@ def find(
 ) -> Cann | None:
     """The installation that the environment names, or the first under the usual prefixes."""
     for root in _candidates(prefixes, environment):
-        if any(is_dir(root / part) for part in ("opp", "lib64", "python")):
+        if any(paths.is_dir(root / part) for part in ("opp", "lib64", "python")):
             scripts = (root / "set_env.sh", root.parent / "set_env.sh", root / "bin/setenv.bash")
             return Cann(
                 root=root,
                 installed=cann_version(root),
-                set_env=next((one for one in scripts if one.is_file()), None),
+                set_env=next((one for one in scripts if paths.is_file(one)), None),
                 unset=tuple(_unset(root, environment)),
             )
     return None
@@ -134,18 +136,10 @@ def _candidates(prefixes: Iterable[Path], environment: Mapping[str, str]) -> Ite
             yield from sorted(prefix.glob(folder), reverse=True)
 
 
-def is_dir(path: Path) -> bool:
-    """Whether it is a folder that this user may see: root's own home is not, for most."""
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
-
-
 def _unset(root: Path, environment: Mapping[str, str]) -> Iterator[str]:
     """Source: what CANN's set_env.sh exports, and the Dockerfiles of older runtime packages."""
     for name in ("ASCEND_HOME_PATH", "ASCEND_OPP_PATH"):
-        if not environment.get(name) or not is_dir(Path(environment[name])):
+        if not environment.get(name) or not paths.is_dir(environment[name]):
             yield name
     for name, parts in (("LD_LIBRARY_PATH", LIBRARIES), ("PYTHONPATH", PYTHON_FOLDERS)):
         entries = {os.path.realpath(one) for one in environment.get(name, "").split(":") if one}
@@ -189,7 +183,7 @@ def _environment(cann: Cann, *, acl_opens: bool) -> Finding:
 def _operators(cann: Cann, environment: Mapping[str, str], families: Iterable[str]) -> Finding:
     """Since 8.5 the operators of each family of chips are a package of their own."""
     opp = Path(environment.get("ASCEND_OPP_PATH") or cann.root / "opp")
-    present = sorted(path.name for path in (opp / OPERATORS).glob("*") if is_dir(path))
+    present = sorted(path.name for path in (opp / OPERATORS).glob("*") if paths.is_dir(path))
     lacking = sorted({one for one in families if one.lower() not in present})
     if lacking or not present:
         return Finding(
@@ -207,7 +201,7 @@ def _operators(cann: Cann, environment: Mapping[str, str], families: Iterable[st
 def _atc(cann: Cann | None) -> Finding:
     found = shutil.which("atc")
     if found is None:
-        there = cann is not None and (cann.root / "bin/atc").is_file()
+        there = cann is not None and paths.is_file(cann.root / "bin/atc")
         mend = cann.source_command if cann and there else "install the CANN toolkit (see CANN)"
         return Finding(
             level="problem" if there else "warning",
@@ -219,18 +213,27 @@ def _atc(cann: Cann | None) -> Finding:
     try:
         done = process.run([found, "--help"], timeout_s=ATC_TIMEOUT_S)
     except BackendUnavailable as error:
-        fault = str(error)
+        fault, starts = str(error), False
     else:
-        if done.returncode == 0 and not done.timed_out:
+        # The text counts: older releases exit with 1 behind it, as gflags does.
+        # [V: mindspore-ai/graphengine r1.8, ge/offline/main.cc:344]
+        if "--model" in done.output.split():
             return Finding(level="ok", about="atc", found=found)
-        how = "hangs" if done.timed_out else f"exits with {done.returncode}"
-        fault = f"{found} --help {how}: {one_line(done.output, 200) or 'nothing said'}"
+        how = f"no end within {ATC_TIMEOUT_S:g} s" if done.timed_out else f"exit {done.returncode}"
+        fault = f"{found} --help: {how}, without help: {one_line(done.output, 200) or 'no output'}"
+        starts = done.timed_out or done.returncode not in NOT_STARTED
     mend = cann.source_command if cann else "install the CANN toolkit (see CANN)"
     if "libascend_hal.so" in fault:
         # the driver's library; where there is none, the toolkit's stub is enough to convert
         # [V: hicann/ge, docs atc_tools/overview/environment_setup.md]
         devlib = (cann.root if cann else Path("<CANN>")) / f"{platform.machine()}-linux/devlib"
         mend = f'on a machine without an NPU: export LD_LIBRARY_PATH="$LD_LIBRARY_PATH:{devlib}"'
+    # one that starts may be slow, or of another form than ours: a conversion will show it
     return Finding(
-        level="problem", about="atc", found=fault, mend=mend, npu_lacks="an atc that runs"
+        level="warning" if starts else "problem",
+        about="atc",
+        found=fault,
+        mend=mend,
+        npu_lacks="" if starts else "an atc that runs",
+        works_still=starts,
     )

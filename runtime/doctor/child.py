@@ -1,4 +1,4 @@
-"""Tries one package in a Python of its own: `python child.py NAME`.
+"""Tries one package in a Python of its own: `python child.py NAME [LIBRARY]`.
 
 Run as a file and not as a module: the packages it tries may be all that can be imported.
 """
@@ -21,8 +21,13 @@ LONGEST_ERROR = 500
 DEEPEST_CHAIN = 5
 
 
-def main(name: str) -> None:
-    """Import a package, ask it what the doctor wants to know, and print that as JSON."""
+def main(name: str, library: str = "") -> None:
+    """Import a package, and print the facts about it as JSON.
+
+    Args:
+        name: of the package.
+        library: a path in its folder, to be loaded as well.
+    """
     # a file's own folder stands first on the path; whoever runs `python -m` has the current one
     if Path(sys.path[0]) == Path(__file__).parent:
         sys.path[0] = str(Path.cwd())
@@ -30,7 +35,11 @@ def main(name: str) -> None:
         # importing it would report that to a server; barred, it goes by a stub
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     try:
-        facts = ASKED.get(name, _plain)(importlib.import_module(name))
+        module = importlib.import_module(name)
+        facts = ASKED.get(name, _plain)(module)
+        if library:
+            folder = Path(module.__file__ or "").parent
+            facts["loader_error"] = _loader_error(folder / library)
     except BaseException as error:  # noqa: BLE001  # SystemExit is an answer, too
         facts = {"errors": _chain(error)}
     # in one write, on a line of its own, whatever other threads print
@@ -51,19 +60,16 @@ def _plain(module: Any) -> dict[str, Any]:
 
 
 def _onnxruntime(module: Any) -> dict[str, Any]:
-    facts = _plain(module) | {"providers": list(module.get_available_providers())}
-    library = Path(module.__file__ or "").parent / "capi/libonnxruntime_providers_cann.so"
-    if library.exists():
-        facts["cann_refused"] = _refused(library)
-    return facts
+    return _plain(module) | {"providers": list(module.get_available_providers())}
 
 
-def _refused(library: Path) -> str:
-    """What the loader misses; nothing of the library runs, for onnxruntime's part is not there."""
+def _loader_error(library: Path) -> str:
+    """The loader's words where a library cannot be loaded; empty where it can, or is not there."""
     try:
-        ctypes.CDLL(str(library))
+        if library.exists():
+            ctypes.CDLL(str(library))
     except OSError as error:
-        return "" if "Provider_GetHost" in str(error) else str(error)
+        return str(error)
     return ""
 
 
@@ -111,4 +117,4 @@ ASKED: dict[str, Callable[[Any], dict[str, Any]]] = {
 }
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import re
-import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
 from runtime import npu_smi, process
-from runtime.doctor import devices
+from runtime.doctor import devices, paths
 from runtime.doctor.box import LONGEST_TEXT_BYTES, Box
 from runtime.doctor.cann import Cann
 from runtime.doctor.versions import INSTALL_INFO, VERSION_CFG, VERSION_INFO, driver_version
@@ -44,8 +44,7 @@ def tool_output(command: Sequence[str | Path], timeout_s: float) -> tuple[str, b
 
 def npu_smi_answers(box: Box) -> None:
     """The table, the list, the map, and the board of each chip they name."""
-    tool = shutil.which(npu_smi.TOOL)
-    tool = tool or shutil.which(npu_smi.TOOL, path=os.pathsep.join(npu_smi.PLACES))
+    tool = npu_smi.find_tool()
     if tool is None:
         box.failed.append((npu_smi.TOOL, "not on PATH, and not in " + ", ".join(npu_smi.PLACES)))
         return
@@ -109,18 +108,19 @@ def version_files(box: Box, cann: Cann | None) -> None:
         path
         for folder in devices.driver_folders()
         for path in (folder / "version.info", folder.with_name("firmware") / "version.info")
-        if path.exists()
     ]
     files = {f"driver-{i}-{path.parent.name}.info": path for i, path in enumerate(of_driver)}
     if cann is not None:
         files |= {f"cann/{path.relative_to(cann.root)}": path for path in of_cann}
-    files |= {f"etc/{path.name}": path for path in SYSTEM_FILES if path.exists()}
+    files |= {f"etc/{path.name}": path for path in SYSTEM_FILES}
     for name, path in files.items():
-        with box.attempt(str(path)):
+        # most machines lack some of them; one that this user may not read is worth a line
+        with box.attempt(str(path)), suppress(FileNotFoundError):
             box.text_file(f"versions/{name}", path)
+    read = {path: driver_version(path) for path in of_driver}
     box.parts["versions/read.json"] = {
         "cann": cann and {"root": str(cann.root), **asdict(cann.installed)},
-        "driver": {str(path): asdict(driver_version(path)) for path in of_driver},
+        "driver": {str(path): asdict(one) for path, one in read.items() if one.release},
     }
 
 
@@ -168,6 +168,6 @@ def plogs(environment: Mapping[str, str]) -> Iterable[tuple[str, Path]]:
         root = Path(environment["ASCEND_WORK_PATH"]) / "log"
     root = Path(environment.get("ASCEND_PROCESS_LOG_PATH") or root)
     for kind in ("debug", "run"):
-        found = [path for path in (root / kind / "plog").glob("plog-*.log") if path.is_file()]
+        found = [path for path in (root / kind / "plog").glob("plog-*.log") if paths.is_file(path)]
         if found:
             yield kind, max(found, key=lambda one: one.stat().st_mtime)

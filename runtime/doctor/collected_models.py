@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 import sys
 import tempfile
 import zipfile
@@ -14,18 +15,21 @@ from typing import Any
 from runtime.doctor.box import Box
 from runtime.doctor.collected_machine import tool_output
 from runtime.errors import BackendUnavailable, InputError
-from runtime.om_file import HEADER_BYTES, MAGIC, read_om
+from runtime.om_file import ENTRY, HEADER_BYTES, MAGIC, MODEL_DEF, OLD_ENTRY, OmFile, read_om
 
+# runtime.manifest's MANIFEST_NAME, without msgspec, which a bare Python lacks
 MANIFEST = "manifest.json"
 # The crops a bundle is held to; its outcome on a machine is another file.
 REFERENCE = "selftest.npz"
 OUTCOMES = ("selftest*.npz", "selftest*.json", "selftest*.txt", "selftest*.log")
 TEXTS = (".json", ".txt", ".log")
-# Header, table of partitions and the beginning of the graph; of a file that cannot be read, its
-# header and table alone, because its weights may begin anywhere.
+# Header, table of partitions and the beginning of the graph.
 HEAD_BYTES = 4096
+# length, modeltype and model_length of a header. [V: hicann/ge,
+# inc/framework/common/framework_types_internal.h:672; LoadModelPartitionTable for their meaning]
+HEADER = struct.Struct("<76xI2xB101xQ")
+FLOW_MODEL = 3
 MOST_ENTRIES_UNREAD = 31
-WEIGHTS = "WEIGHTS_DATA"
 LARGEST_MANIFEST_BYTES = 4 << 20
 # What is shown of one value or list of an .om.
 LONGEST_LIST = 1000
@@ -97,8 +101,7 @@ def _om(box: Box, folder: str, path: Path) -> None:
     end = 0
     with box.attempt(f"{path}: what it holds"):
         found = read_om(path)
-        parts = [one for model in found.models for one in model.partitions]
-        end = min([HEAD_BYTES, *(one.offset for one in parts if one.type == WEIGHTS)])
+        end = _graph_end(found)
         box.parts[f"{folder}/om.json"] = _plain(asdict(found))
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
@@ -112,10 +115,33 @@ def _om(box: Box, folder: str, path: Path) -> None:
         _mode_6(box, folder, path)
 
 
+def _graph_end(found: OmFile) -> int:
+    """Where the first thing begins that is neither table nor graph; 0 where no table was read."""
+    parts = [one for model in found.models for one in model.partitions]
+    if not parts:
+        return 0
+    # behind the last one, too, weights may lie: of a model whose table could not be read
+    end = parts[-1].offset + parts[-1].size
+    return min(HEAD_BYTES, end, *(one.offset for one in parts if one.type != MODEL_DEF))
+
+
 def _table_end(head: bytes) -> int:
-    """Where the table of an unreadable file ends, by the number of entries in it."""
+    """Where the table of an unreadable file ends; the header's end where there is none to see.
+
+    What else cannot be read may be weights from the first byte on.
+    """
+    if len(head) <= HEADER_BYTES:
+        return HEADER_BYTES
+    length, model_type, model_length = HEADER.unpack_from(head)
+    wide = bool(model_length) or model_type == FLOW_MODEL
+    entry, begin = (ENTRY, HEADER_BYTES + 8) if wide else (OLD_ENTRY, HEADER_BYTES + 4)
     count = int.from_bytes(head[HEADER_BYTES : HEADER_BYTES + 4], "little")
-    return HEADER_BYTES + 8 + 24 * min(count, MOST_ENTRIES_UNREAD)
+    end = begin + count * entry.size
+    if not 1 <= count <= MOST_ENTRIES_UNREAD or len(head) < end:
+        return HEADER_BYTES
+    sizes = sum(size for _, _, size in entry.iter_unpack(head[begin:end]))
+    # a table's partitions fit into the file that the header promises; chance numbers do not
+    return end if end + sizes <= HEADER_BYTES + (model_length or length) else HEADER_BYTES
 
 
 def _mode_6(box: Box, folder: str, path: Path) -> None:
@@ -126,10 +152,11 @@ def _mode_6(box: Box, folder: str, path: Path) -> None:
             "atc", expected="it on PATH", got="none", action="Source CANN's set_env.sh"
         )
     with tempfile.TemporaryDirectory() as scratch:
-        # atc accepts few characters in a path
-        link = Path(scratch) / "model.om"
-        link.symlink_to(path.resolve())
-        text, _ = tool_output([atc, "--mode=6", f"--om={link}"], MODE_6_TIMEOUT_S)
+        # atc accepts few characters in a path, and looks at what a link leads to
+        # [V: hicann/ge, base/common/util.cc:260, CheckInputPathValid]
+        copy = Path(scratch) / "model.om"
+        shutil.copyfile(path, copy)
+        text, _ = tool_output([atc, "--mode=6", f"--om={copy}"], MODE_6_TIMEOUT_S)
     box.parts[f"{folder}/atc_mode6.txt"] = text
 
 

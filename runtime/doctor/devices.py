@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime import visible_devices
 from runtime.doctor.cann import PREFIXES, Cann
 from runtime.doctor.findings import Finding
 from runtime.doctor.probe import ask, installed
@@ -19,10 +20,6 @@ DEV = Path("/dev")
 # Where the driver's installer notes its folder. [V: hicann/runtime, acl.cpp GetPkgPath]
 INSTALL_INFO = Path("/etc/ascend_install.info")
 DRIVER_KEY = "driver_install_path_param"
-VISIBLE = "ASCEND_RT_VISIBLE_DEVICES"
-# What the runtime gives where that variable is wrong or leaves nothing.
-# [V: hicann/runtime, api_impl.cc GetDeviceCount and runtime.cc ChgUserDevIdToDeviceId]
-NO_SUCH_DEVICE = (107001, 207004)
 
 
 def driver_folders(
@@ -129,7 +126,7 @@ def families(devices: Iterable[NpuDevice]) -> set[str]:
 
 
 def _soc(name: str) -> Soc | None:
-    """What a tool printed, whether or not this version has heard of the chip; None for no name."""
+    """The chip of a name that a tool printed, listed here or not; None for what is no name."""
     try:
         return soc_of(name, printed=True)
     except ConfigError:
@@ -183,10 +180,8 @@ def _failed(call: str, code: int, source: str, environment: Mapping[str, str]) -
     mend = f"{source}; look at ~/ascend/log/debug/plog for the reason"
     if not code:
         found, mend = "opens, and sees no device", "npu-smi info"
-    visible = environment.get(VISIBLE)
-    if visible is not None and (not code or code in NO_SUCH_DEVICE):
-        found += f"; {VISIBLE}={visible!r}{_fault(visible)}"
-        mend = f"unset {VISIBLE}; npu-smi info -m lists the devices' numbers"
+    if not code or code in visible_devices.CODES:
+        mend = visible_devices.advice(environment) or mend
     lacks = "an ACL that opens" if code else "a device that ACL sees"
     return Finding(level="problem", about="ACL", found=found, mend=mend, npu_lacks=lacks)
 
@@ -197,21 +192,6 @@ def _meaning(code: int) -> str:
     except ImportError:
         return ""  # the engines' package needs numpy, whose absence has a line of its own
     return CODES[code].meaning if code in CODES else ""
-
-
-def _fault(visible: str) -> str:
-    """What is wrong with a list of visible devices, read as the runtime does.
-
-    [V: hicann/runtime, runtime.cc GetVisibleDevices, docs env_vars/ASCEND_RT_VISIBLE_DEVICES.md]
-    """
-    rule = "numbers in ascending order, with commas and nothing else between them"
-    parts = visible.split(",")
-    read = [int(one) for one in parts if one.isascii() and one.isdigit()]
-    if len(read) < len(parts):
-        return f", which must be {rule}: what follows the first other sign is not read"
-    if read != sorted(set(read)):
-        return f", which must be {rule}, each once"
-    return f", which must be {rule}, of devices that are there; they count from 0 inside it"
 
 
 def _opened(count: int, soc: str, devices: Iterable[NpuDevice]) -> Finding:

@@ -1,4 +1,4 @@
-"""What the doctor says: findings, routes, and both as text or JSON."""
+"""The doctor's report: findings and routes, as text or JSON."""
 
 from __future__ import annotations
 

@@ -56,15 +56,16 @@ def installed(module: str) -> bool:
         return False
 
 
-def ask(module: str, **environment: str) -> Answer:
+def ask(module: str, library: str = "", **environment: str) -> Answer:
     """Import a package in a child Python.
 
     Args:
         module: its name.
+        library: a path in its folder, to be loaded as well; `loader_error` is among the facts then.
         environment: what to change in the child's environment.
     """
     logger.info("trying %s", module)
-    command = [sys.executable, str(CHILD), module]
+    command = [sys.executable, str(CHILD), module, library]
     done = process.run(command, timeout_s=TIMEOUT_S, env={**os.environ, **environment})
     found = re.search(rf"^{re.escape(MARK)}(.*)$", done.output, re.MULTILINE)
     facts = json.loads(found.group(1)) if found else {}

@@ -8,7 +8,6 @@ from importlib import metadata
 
 from runtime.doctor.cann import Cann
 from runtime.doctor.findings import Finding
-from runtime.doctor.packages import numbers
 from runtime.doctor.probe import Answer, ask, installed
 from runtime.npu_pair import install_commands, release_of
 
@@ -74,7 +73,7 @@ def _torch(plain: Answer, held: Answer, backend: str, cann: Cann | None) -> Find
             about="torch",
             found=f"cannot be imported: {held.cause}",
             mend=f"pip uninstall -y torch && {install_commands(npu)}"
-            if numbers(npu)
+            if _is_version(npu)
             else "pip install --force-reinstall torch",
         )
     if plain.errors:
@@ -88,7 +87,7 @@ def _torch(plain: Answer, held: Answer, backend: str, cann: Cann | None) -> Find
             " TORCH_DEVICE_BACKEND_AUTOLOAD=0 (this project's own torch engine does so itself)",
             works_still=True,
         )
-    if numbers(held.version) < numbers(LOWEST):
+    if release_of(held.version) < release_of(LOWEST):
         return Finding(
             level="problem",
             about="torch",
@@ -114,7 +113,7 @@ def _torch_npu(torch: Answer, cann: Cann | None) -> Finding:
     other = torch.version or _installed_version("torch")
     row = _row(cann)
     pair = _pair_for(cann, other) if cann and row else install_commands(version)
-    if numbers(version) and numbers(other)[:3] != numbers(version)[:3]:
+    if _is_version(version) and release_of(other) != release_of(version):
         return Finding(
             level="problem",
             about="torch_npu",
@@ -123,7 +122,7 @@ def _torch_npu(torch: Answer, cann: Cann | None) -> Finding:
             mend=pair,
             npu_lacks="a torch_npu that pairs with torch",
         )
-    # a local version ("+git1234") says nothing about the release
+    # a local version ("+git1234") is no part of the release
     listed = not row or version.partition("+")[0] in row
     answer = ask("torch_npu", **AUTOLOAD_OFF)
     if answer.errors:
@@ -187,6 +186,10 @@ def _installed_version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "(of unknown version)"
+
+
+def _is_version(text: str) -> bool:
+    return text[:1].isdecimal()
 
 
 def _environment(cann: Cann | None) -> str:

@@ -178,7 +178,17 @@ CALLS: dict[str, Published] = {
 CONSTANTS = {
     "aclDataType.ACL_FLOAT": 0,  # rt acl_base_rt.h:142
     "aclDataType.ACL_FLOAT16": 1,  # rt acl_base_rt.h:143
+    "aclDataType.ACL_INT8": 2,  # rt acl_base_rt.h:144
+    "aclDataType.ACL_INT32": 3,  # rt acl_base_rt.h:145
     "aclDataType.ACL_UINT8": 4,  # rt acl_base_rt.h:146
+    "aclDataType.ACL_INT16": 6,  # rt acl_base_rt.h:147
+    "aclDataType.ACL_UINT16": 7,  # rt acl_base_rt.h:148
+    "aclDataType.ACL_UINT32": 8,  # rt acl_base_rt.h:149
+    "aclDataType.ACL_INT64": 9,  # rt acl_base_rt.h:150
+    "aclDataType.ACL_UINT64": 10,  # rt acl_base_rt.h:151
+    "aclDataType.ACL_DOUBLE": 11,  # rt acl_base_rt.h:152
+    "aclDataType.ACL_BOOL": 12,  # rt acl_base_rt.h:153
+    "aclDataType.ACL_BF16": 27,  # rt acl_base_rt.h:157
     "aclrtMemMallocPolicy.ACL_MEM_MALLOC_HUGE_FIRST": 0,  # rt acl_rt.h:178, the first
     "aclrtMemcpyKind.ACL_MEMCPY_HOST_TO_DEVICE": 1,  # rt acl_rt.h:146, the second
     "aclrtMemcpyKind.ACL_MEMCPY_DEVICE_TO_HOST": 2,  # rt acl_rt.h:147

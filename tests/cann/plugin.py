@@ -86,8 +86,9 @@ class Cann:
         self.set("ASCEND_AICPU_PATH", str(self.prefix))
         self.set("ASCEND_OPP_PATH", str(self.prefix / "opp"))
         self.set("HOME", str(self.folder))
-        for name in ("ASCEND_WORK_PATH", "CANNSIM_SUFFIX", "CANNSIM_ATC_SECONDS", "CANNSIM_FAULT"):
-            self.set(name, None)
+        self.set("ASCEND_WORK_PATH", None)
+        for name in ("SUFFIX", "ATC_SECONDS", "FAULT", "PIDS"):
+            self.set(f"CANNSIM_{name}", None)
         self.set_soc("Ascend910B3")
 
 

@@ -6,6 +6,7 @@ Neither wrote the table they are held to: see `acl_contract`.
 from __future__ import annotations
 
 import ast
+import importlib
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,10 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 from builders import ROOT
+from cann import om_writer
 from cann.acl_contract import CALLS, CONSTANTS, Kind, Published
 from cann.control import Control
 from cann.small_models import FLOAT16, SIZE, write_small
 
+from runtime import om_tensors
 from runtime.backends import acl_codes, acl_model
 from runtime.backends.acl import Acl, AclFailure, Owner
 
@@ -393,12 +396,35 @@ def test_the_product_sees_a_code_where_the_table_has_it() -> None:
             assert told.value.args == (name, code, "EE9999: a text")
 
 
+# NumPy's names of the types whose names differ by more than case
+NAMES_OF = {"FLOAT": "float32", "DOUBLE": "float64", "BF16": "bfloat16"}
+TYPES = {
+    number: NAMES_OF.get(name, name.lower())
+    for key, number in CONSTANTS.items()
+    for name in [key.partition("aclDataType.ACL_")[2]]
+    if name
+}
+NUMPY_TYPES = {number: name for number, name in TYPES.items() if name != "bfloat16"}
+
+
+def test_the_product_s_types_are_those_of_the_header() -> None:
+    """Of the .om's description and of the loaded model alike."""
+    assert om_tensors.DTYPES == TYPES
+    assert {number: np.dtype(name) for number, name in NUMPY_TYPES.items()} == acl_model.DTYPES
+
+
+@pytest.mark.usefixtures("npu")
+def test_the_simulator_s_types_are_those_of_the_header() -> None:
+    """Of its arithmetic, its loader and its writer."""
+    sizes = {number: np.dtype(name).itemsize for number, name in NUMPY_TYPES.items()}
+
+    assert importlib.import_module("acl._arithmetic").DTYPES == NUMPY_TYPES
+    assert sizes == importlib.import_module("acl._artifact").ITEM_BYTES
+    assert sizes == om_writer.ITEM_BYTES
+
+
 def test_the_product_s_numbers_are_those_of_the_headers() -> None:
-    """Types, kinds of copies, the policy, and the one code that it looks for."""
-    types_of = {np.dtype(np.float32): "ACL_FLOAT", np.dtype(np.float16): "ACL_FLOAT16"}
-    types_of[np.dtype(np.uint8)] = "ACL_UINT8"
-    for number, dtype in acl_model.DTYPES.items():
-        assert number == CONSTANTS[f"aclDataType.{types_of[dtype]}"]
+    """Kinds of copies, the policy, and the one code that it looks for."""
     assert (acl_model.HOST_TO_DEVICE, acl_model.DEVICE_TO_HOST) == (H2D, D2H)
     assert acl_model.HUGE_FIRST == HUGE_FIRST
     assert CONSTANTS["ACL_ERROR_REPEAT_INITIALIZE"] == acl_codes.REPEAT_INITIALIZE

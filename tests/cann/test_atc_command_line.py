@@ -67,20 +67,30 @@ def test_error_blocks_look_as_the_release_prints_them(monkeypatch: pytest.Monkey
     assert re.search(r"^E10054: \[PID: \d+\] \S+ The required", stamped, re.MULTILINE)
 
 
-def test_help_lists_the_options_and_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_lists_the_options_and_succeeds() -> None:
     for word in ("--help", "-h", "-help", "--hel"):
         done = run(word)
         assert done.status == 0, word
         assert "--precision_mode_v2" in done.out
+
+
+def test_old_releases_print_help_with_gflags_and_exit_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """tests/export/test_atc_tool.py holds its form to the public source."""
     monkeypatch.setenv("CANNSIM_CANN", "6.0")
-    assert "--precision_mode_v2" not in run("--help").out
+    for word in ("--help", "-h", "-help"):
+        done = run(word)
+        assert done.status == 1, word
+        assert "--op_precision_mode" in done.out.split()
+        assert not {"--precision_mode_v2", "--virtual_type"} & set(done.out.split())
+    assert "unknown command line flag 'hel'" in run("--hel").err
 
 
 def test_old_releases_do_not_know_precision_mode_v2(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CANNSIM_CANN", "6.0")
     done = run(*conversion(precision_mode_v2="origin"))
 
-    assert done.status == 255
+    assert done.status == 1
+    assert FAILED not in done.out
     assert "unknown command line flag 'precision_mode_v2'" in done.err
 
 

@@ -8,11 +8,15 @@ simulator to the same forms.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from doctor_machines import installation
 
 from export.atc_codes import CODES, meaning_of
-from export.atc_environment import COMPILER_NEEDS, DEVLIB
+from export.atc_environment import DEVLIB
 from export.atc_errors import explain, warnings_in
+from runtime.cann_python import install_command
 from runtime.process import Finished
 
 STARTS = "ATC start working now, please wait for a moment.\n"
@@ -119,6 +123,8 @@ def test_a_failed_operator_is_named_with_what_the_trace_adds() -> None:
     assert "; begin has 3 axes, x has 4. (likely: an operator could not be compiled)" in said
 
 
+# this CANN is not installed, and its release so unknown; its Python is another than this one
+COMPILER_NEEDS = install_command(None)
 PYTHON = [
     # EC0010 names the module with its class, without, and in the newest look
     (
@@ -150,7 +156,7 @@ PYTHON = [
             " was removed in the NumPy 2.0 release. Use `np.float64` instead.]."
         ),
         "EC0010: CANN's compiler does not run with this NumPy",
-        "Before CANN 9.0 (but for 8.5 on Python 3.13) install NumPy 1",
+        "first on PATH: pip install 'numpy<2'. Python 3.13 has none",
     ),
     (
         "EC0010: [PID: 3] 2025-08-01-07:12:03.2 [module 'numpy' has no attribute 'in1d']",
@@ -190,9 +196,15 @@ def test_a_python_without_its_own_modules_is_the_wrong_one(name: str) -> None:
     assert "pip" not in action
 
 
-def test_pip_is_told_to_stay_before_numpy_2() -> None:
-    """Quoted: a shell takes < for a file."""
-    assert COMPILER_NEEDS.startswith("pip install 'numpy<2' ")
+@pytest.mark.parametrize(("release", "pinned"), [("8.2.RC1", True), ("9.0.0", False)])
+def test_pip_is_told_to_stay_before_numpy_2_where_this_cann_needs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, release: str, pinned: bool
+) -> None:
+    """The one that is sourced: an unneeded pin would replace the NumPy of other packages."""
+    monkeypatch.setenv("ASCEND_HOME_PATH", str(installation(tmp_path, release)))
+    _, action = explained(f"{FAILED}EC0010: [No module named 'decorator']")
+    assert ("numpy<2" in action) == pinned
+    assert action.endswith(install_command(None, release))
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cann.plugin import Cann
 
 from export.atc_options import AtcTable, check_atc, check_for_chip
 from export.atc_passed_on import KNOWN, REFUSED, passed_on, unknown_options
 from export.om_plan import plan_om
-from export.to_om import atc_arguments, check_tool, conversions
+from export.to_om import atc_arguments, conversions
 from runtime.errors import ConfigError
 from runtime.soc import soc_of
 from runtime.spec import InputSpec
@@ -153,13 +152,6 @@ def test_an_unknown_option_is_passed_with_a_warning() -> None:
     assert "did you mean --log?" in warnings[0]
     plan = plan_om(AtcTable(soc_version="Ascend910B3", passed_on=("--new_thing=7",)), "auto")
     assert any("--new_thing" in one for one in plan.warnings)
-
-
-def test_an_option_this_atc_does_not_list_is_passed_with_a_warning(cann: Cann) -> None:
-    """Its own help is asked; ATC itself refuses an unknown one within a second."""
-    table = AtcTable(soc_version="Ascend910B3", passed_on=("--jit_compile=1", "--log=error"))
-    (warning,) = check_tool(cann.atc, conversions(table, soc_of("Ascend910B3"), InputSpec())[0])
-    assert "does not name --jit_compile" in warning
 
 
 def test_a_slice_is_converted_for_its_whole_chip_and_says_so() -> None:

@@ -17,10 +17,9 @@ from typing import Any
 import pytest
 from cann import graphs
 
-from export.atc_environment import DEVLIB
 from export.atc_options import AtcTable
 from export.om_step import ATCS_PATH
-from export.to_om import Conversion, check_tool, conversions, convert
+from export.to_om import Conversion, conversions, convert
 from runtime.errors import ExportError
 from runtime.manifest import ONNX_NAME
 from runtime.om_file import OmFile
@@ -232,19 +231,6 @@ def test_a_failed_run_leaves_nothing(
         bench.convert(output, end=end)
     assert "\n" not in str(told.value)
     assert bench.log.read_text().startswith("$ atc --model=model.onnx")
-
-
-def test_an_atc_that_does_not_start_is_explained(bench: Bench) -> None:
-    """Where its help is asked for, before anything is exported."""
-    bench.atc.write_text(
-        "#!/bin/sh\necho 'atc.bin: error while loading shared libraries: libascend_hal.so: cannot"
-        " open shared object file: No such file or directory' >&2\nexit 127\n"
-    )
-    bench.atc.chmod(0o755)
-    with pytest.raises(ExportError) as told:
-        check_tool(bench.atc, conversion(precision_mode_v2="fp16"))
-    assert "libascend_hal.so was not found" in str(told.value)
-    assert DEVLIB in str(told.value)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -12,22 +11,12 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from kits import empty_bundle, wheels_folder
+from kits import HERE_ARCH, HERE_PYTHON, install, installs, kit_for, unpack
 
-from export import kit
 from export.own_wheel import wheel_name
-from export.wheelhouse import ARCHES, PYTHONS
+from runtime.backends.acl_codes import CODES
 
-HERE_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-HERE_ARCH = platform.machine()
 A_PAGE = 55
-
-real_ascend = pytest.mark.skipif(
-    Path("/usr/local/Ascend").exists(), reason="this machine has CANN itself"
-)
-installs = pytest.mark.skipif(
-    HERE_PYTHON not in PYTHONS or HERE_ARCH not in ARCHES, reason="a kit cannot be for this machine"
-)
 
 
 @pytest.fixture(scope="module")
@@ -36,45 +25,10 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return kit_for(tmp_path_factory.mktemp("packed"), [HERE_PYTHON])
 
 
-@pytest.fixture(scope="module")
-def packed_for_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same for every Python."""
-    return kit_for(tmp_path_factory.mktemp("packed"), list(PYTHONS))
-
-
-def kit_for(folder: Path, pythons: list[str]) -> Path:
-    wheels = folder / "wheels"
-    for python in pythons:
-        wheels_folder(wheels, python=python, arch=HERE_ARCH)
-    command = [str(empty_bundle(folder / "b")), "--output", str(folder / "kit.tar")]
-    box = ["--arch", HERE_ARCH, "--wheels", str(wheels), "--python", *pythons]
-    assert kit.main([*command, *box]) == 0
-    return folder / "kit.tar"
-
-
 @pytest.fixture
 def unpacked(packed: Path, tmp_path: Path) -> Path:
     """The kit as it lies on the box, in a folder with a space in its name."""
     return unpack(packed, tmp_path)
-
-
-def unpack(packed: Path, folder: Path) -> Path:
-    place = folder / "a box"
-    place.mkdir()
-    subprocess.run(["tar", "-xf", packed], cwd=place, check=True)
-    return place / "tiny-kit"
-
-
-def install(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the installer from elsewhere, as on a box: no settings but these."""
-    return subprocess.run(
-        ["bash", folder / "install.sh"],
-        cwd="/",
-        env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def notes_of(packed: Path) -> dict[str, str]:
@@ -123,6 +77,23 @@ def test_every_failure_that_ascend_boxes_are_known_for_is_in_the_note(packed: Pa
     ):
         (row,) = (row for row in rows if known in row)
         assert len([cell for cell in row.split("|") if cell.strip()]) == 3
+
+
+def test_the_note_lists_the_codes_after_which_a_detector_is_closed(packed: Path) -> None:
+    """Those of the table that the detector itself goes by, and no other."""
+    lost = {number for number, code in CODES.items() if code.loses_device}
+    for name, to in (("README.md", " to "), ("README.zh-CN.md", " 至 ")):
+        rows = [line for line in notes_of(packed)[name].splitlines() if line.startswith("| ")]
+        listed: set[int] = set()
+        for row in rows:
+            for first, last in re.findall(rf"\b(\d{{6}})(?:{to}(\d{{6}}))?", row.split("|")[1]):
+                numbers = set(range(int(first), int(last or first) + 1))
+                assert not listed & numbers, "a code has one row"
+                listed |= numbers
+        assert lost <= listed
+        (row,) = (row for row in rows if row.startswith("| 107022"))
+        for first, last in re.findall(rf"(\d{{6}})(?:{to}(\d{{6}}))?", row):
+            assert set(range(int(first), int(last or first) + 1)) <= lost, first
 
 
 @installs
@@ -227,155 +198,6 @@ def test_a_folder_of_somebody_elses_is_not_deleted(unpacked: Path) -> None:
     assert done.returncode == 2
     assert "Move it away" in done.stderr
     assert (unpacked / "venv/notes.txt").read_text() == "mine"
-
-
-# A Python of another version: its environments are this one's, with a mark inside.
-OTHER_PYTHON = """#!/bin/sh
-case "$*" in
-*"sys.version_info[:2], platform"*) echo {version} {arch} ;;
-*"-m venv venv"*) cp -a "{template}" venv && echo {version} > venv/made_by ;;
-*) exec "{python}" "$@" ;;
-esac
-"""
-# CANN's pyACL, one file for every Python, which works in some of them.
-ACL = """
-import pathlib, sys
-made_by = pathlib.Path(sys.prefix, "made_by").read_text().strip()
-if made_by not in {works!r}:
-    raise ImportError(f"acl.so: undefined symbol: _Py{{made_by}}")
-"""
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment to copy: making one takes ten times as long."""
-    folder = tmp_path_factory.mktemp("template") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=300)
-    return folder
-
-
-def box_with(
-    folder: Path, template: Path, *pythons: str, release: str = "", works: str = ""
-) -> dict[str, str]:
-    """Pythons on PATH, and CANN of this release whose pyACL works in some; the environment."""
-    (folder / "bin").mkdir()
-    for name in ("python3", "python", *(f"python{version}" for version in PYTHONS)):
-        version = name.removeprefix("python")
-        text = "#!/bin/sh\nexit 127\n"  # a shim without a Python, before the system's own
-        if version in pythons:
-            text = OTHER_PYTHON.format(
-                version=version, arch=HERE_ARCH, python=sys.executable, template=template
-            )
-        (folder / "bin" / name).write_text(text)
-        (folder / "bin" / name).chmod(0o755)
-    if release:
-        root = folder / "Ascend/cann"
-        info = root / f"{HERE_ARCH}-linux/ascend_toolkit_install.info"
-        for one in (info.parent, root / "opp", root / "python/site-packages"):
-            one.mkdir(parents=True)
-        info.write_text(f"package_name=Ascend-cann-toolkit\nversion={release}\n")
-        (root / "python/site-packages/acl.py").write_text(ACL.format(works=works.split()))
-        (root / "set_env.sh").write_text(
-            f"echo sourced; unset_variable=$NOT_SET_BEFORE\nexport ASCEND_HOME_PATH={root}\n"
-            f"export PYTHONPATH={root}/python/site-packages:$PYTHONPATH\n"
-        )
-    return {"PATH": f"{folder}/bin:/usr/bin:/bin", "HOME": str(folder)}
-
-
-@installs
-@real_ascend
-@pytest.mark.parametrize(
-    ("pythons", "release", "works", "order", "taken"),
-    [
-        # Huawei lists 3.13 from 8.5.0 on
-        ("3.10 3.12 3.13", "8.5.0", "3.10 3.12 3.13", "3.13 3.12 3.10", "3.13"),
-        # 3.11 until then; what is newer comes last, and is not refused
-        ("3.10 3.12 3.13", "8.2.RC1", "3.10 3.12", "3.10 3.12 3.13", "3.10"),
-        ("3.10 3.12 3.13", "8.2.RC1", "3.13", "3.10 3.12 3.13", "3.13"),
-        ("3.10 3.11", "8.0.RC2", "3.11", "3.10 3.11", "3.11"),
-    ],
-)
-def test_newest_listed_python_that_imports_pyacl_is_taken(
-    packed_for_all: Path,
-    template: Path,
-    tmp_path: Path,
-    pythons: str,
-    release: str,
-    works: str,
-    order: str,
-    taken: str,
-) -> None:
-    """With CANN's settings, which stay in there; each that fails is told with its reason."""
-    folder = unpack(packed_for_all, tmp_path)
-    environment = box_with(tmp_path, template, *pythons.split(), release=release, works=works)
-    done = install(folder, **environment)
-
-    assert done.returncode == 0, done.stderr
-    assert f"CANN {release} in {tmp_path}/Ascend/cann. " in done.stdout
-    assert f"in the order to try: {order}\n" in done.stdout
-    tried = order.partition(taken)[0].split()
-    for version in tried:
-        said = f"python{version}): import acl fails: ImportError: acl.so: undefined symbol: _Py"
-        assert f"{said}{version}\n" in done.stdout
-    assert done.stdout.count("import acl fails") == len(tried)
-    assert f"Python {taken} (python{taken}): taken, it imports acl" in done.stdout
-    assert (folder / "venv/made_by").read_text() == f"{taken}\n"
-    assert f"  source {tmp_path}/Ascend/cann/set_env.sh\n" in done.stdout
-
-
-@installs
-@real_ascend
-def test_box_whose_pythons_all_fail_is_installed_with_a_warning(
-    packed_for_all: Path, template: Path, tmp_path: Path
-) -> None:
-    """Everything but the NPU works; the first in the order stays."""
-    folder = unpack(packed_for_all, tmp_path)
-    done = install(folder, **box_with(tmp_path, template, "3.10", "3.13", release="8.5.0"))
-
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("import acl fails") == 2
-    assert "warning: no Python here imports acl, see above; Python 3.13 is taken." in done.stderr
-    assert (folder / "venv/made_by").read_text() == "3.13\n"
-
-
-@installs
-@real_ascend
-def test_box_without_cann_gets_the_python_that_most_cann_list(
-    packed_for_all: Path, template: Path, tmp_path: Path
-) -> None:
-    """CANN may come after the kit."""
-    folder = unpack(packed_for_all, tmp_path)
-    done = install(folder, **box_with(tmp_path, template, "3.10", "3.12", "3.11", "3.13"))
-
-    assert done.returncode == 0, done.stderr
-    assert "No CANN found. " in done.stdout
-    assert "in the order to try: 3.11 3.10 3.12 3.13\n" in done.stdout
-    assert "Python 3.11 (python3.11): taken; without CANN pyACL cannot be tried" in done.stdout
-
-
-@installs
-@real_ascend
-def test_python_that_is_named_is_the_only_one(
-    packed_for_all: Path, template: Path, tmp_path: Path
-) -> None:
-    """It is tried, too; and settings of CANN that are there already are not sourced again."""
-    folder = unpack(packed_for_all, tmp_path)
-    environment = box_with(tmp_path, template, "3.10", "3.13", release="8.5.0", works="3.13")
-    root = tmp_path / "Ascend/cann"
-    environment |= {
-        "PYTHON": f"{tmp_path}/bin/python3.10",
-        "ASCEND_HOME_PATH": str(root),
-        "ASCEND_OPP_PATH": f"{root}/opp",
-        "LD_LIBRARY_PATH": f"{root}/lib64",
-        "PYTHONPATH": f"{root}/python/site-packages",
-    }
-    done = install(folder, **environment)
-
-    assert done.returncode == 0, done.stderr
-    assert "in the order to try: 3.10\n" in done.stdout
-    assert "import acl fails: ImportError: acl.so: undefined symbol: _Py3.10" in done.stdout
-    assert "Python 3.10 is taken" in done.stderr
-    assert "  source " not in done.stdout
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")

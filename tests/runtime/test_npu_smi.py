@@ -6,7 +6,6 @@ import logging
 import os
 import shlex
 import stat
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from builders import ROOT
 from runtime import npu_smi
 from runtime.errors import BackendUnavailable, ConfigError
 from runtime.npu_smi import NpuDevice, list_devices, soc_version_of_this_machine
-from runtime.soc import FAMILIES
+from runtime.soc import FAMILIES, soc_of
 
 SIMULATOR = ROOT / "tests/cann/bin/npu-smi"
 KNOWN = [name for _, names in FAMILIES.values() for name in names]
@@ -123,15 +122,25 @@ def test_a_slice_is_its_chip_with_a_name_of_its_own(
 
 
 def test_slices_of_one_chip_are_one_target(tool: Tool) -> None:
-    """Whatever their sizes; an .om for slices runs on a whole chip, too."""
+    """Whatever their sizes."""
     text = tables.HBM.replace("910B4-1             |", "910B3vir05_1c_16g   |")
     tool.answers(text)
     both = soc_version_of_this_machine()
-    tool.answers(tables.HBM.replace("910B4-1 ", "910B3   "))
-    mixed = soc_version_of_this_machine()
 
     assert (both.name, bool(both.slice)) == ("Ascend910B3", True)
-    assert (mixed.name, mixed.slice) == ("Ascend910B3", "910B3vir10_3c_32g")
+
+
+def test_a_whole_chip_beside_slices_of_its_kind_must_be_chosen_between(tool: Tool) -> None:
+    """An .om for slices would be slow on the whole chip; the names are what the option takes."""
+    row = "".join(tables.HBM.splitlines(keepends=True)[9:12])
+    other = row.replace("| 3 ", "| 5 ").replace("vir10_3c_32g ", "vir05_1c_16g ")
+    tool.answers(tables.HBM.replace("910B4-1 ", "910B3   ").replace(row, row + other))
+
+    with pytest.raises(ConfigError, match="all whole or all sliced") as raised:
+        soc_version_of_this_machine()
+    names = ["Ascend910B3", "Ascend910B3vir05_1c_16g", "Ascend910B3vir10_3c_32g"]
+    assert raised.value.got == ", ".join(f"1 x {name}" for name in names)
+    assert [soc_of(name).as_option for name in names] == names
 
 
 def test_the_facts_of_each_chip_are_kept(tool: Tool) -> None:
@@ -326,7 +335,7 @@ def test_two_kinds_of_chip_must_be_chosen_between(tool: Tool) -> None:
     """Both are named; neither is taken."""
     tool.answers(tables.HBM)
 
-    with pytest.raises(ConfigError, match="1 x Ascend910B3, 1 x Ascend910B4-1"):
+    with pytest.raises(ConfigError, match="1 x Ascend910B3vir10_3c_32g, 1 x Ascend910B4-1"):
         soc_version_of_this_machine()
 
 
@@ -360,18 +369,54 @@ def test_a_hanging_tool_is_ended(simulator: pytest.MonkeyPatch) -> None:
     assert "dmesg" in str(raised.value)
 
 
-def test_a_tool_that_hangs_over_a_board_is_asked_once(
+def put_hanging_tool(monkeypatch: pytest.MonkeyPatch, folder: Path, *answered: str) -> Path:
+    """Put an npu-smi on PATH that knows A3's table, and one board at these numbers.
+
+    Returns:
+        The file that it notes all questions in; it hangs at every other one.
+    """
+    table, board_, asked = (folder / name for name in ("table", "board", "asked"))
+    table.write_text(tables.A3)
+    board_.write_text(tables.BOARD_A3_CHIP)
+    cases = "".join(f"'info -t board {one}') exec cat {board_};;\n" for one in answered)
+    script = f'echo "$*" >> {asked}\ncase "$*" in\ninfo) exec cat {table};;\n{cases}esac'
+    put_tool(monkeypatch, folder, f"{script}\nexec sleep 60")
+    return asked
+
+
+def test_a_tool_that_hangs_over_boards_is_asked_once_for_each_chip(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Not for each chip, in both forms."""
-    (tmp_path / "table").write_text(tables.A3)
-    script = f'[ "$*" = info ] && exec cat {shlex.quote(str(tmp_path / "table"))}\nexec sleep 60'
-    put_tool(monkeypatch, tmp_path, script)
-    start = time.monotonic()
+    """Not in both forms, and not for as long as for the table."""
+    asked = put_hanging_tool(monkeypatch, tmp_path)
+    monkeypatch.setattr(npu_smi, "BOARD_TIMEOUT_S", 1.5)
 
-    with pytest.raises(BackendUnavailable, match="-t board -i 4 -c 0.*the tool hangs"):
-        list_devices(timeout_s=1.5)
-    assert time.monotonic() - start < 2 * 1.5 + 2.5
+    with pytest.raises(BackendUnavailable, match="-t board -i 4 -c 0.*1.5 s.*the tool hangs"):
+        list_devices()
+    assert asked.read_text().splitlines() == [
+        "info",
+        "info -t board -i 4 -c 0",
+        "info -t board -i 4 -c 1",
+    ]
+
+
+@pytest.mark.parametrize(("answering", "hanging"), [(1, 0), (0, 1)])
+def test_a_chip_whose_board_hangs_does_not_hide_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    answering: int,
+    hanging: int,
+) -> None:
+    """It is warned of, wherever it stands."""
+    put_hanging_tool(monkeypatch, tmp_path, f"-i 4 -c {answering}")
+    monkeypatch.setattr(npu_smi, "BOARD_TIMEOUT_S", 1.5)
+    with caplog.at_level(logging.WARNING, "starmark"):
+        found = [(one.chip_id, one.soc_version) for one in list_devices()]
+
+    assert found == [(answering, "Ascend910_9372")]
+    assert f"-t board -i 4 -c {hanging}" in caplog.text
+    assert "the tool hangs" in caplog.text
 
 
 @pytest.mark.parametrize(

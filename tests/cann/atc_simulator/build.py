@@ -198,6 +198,7 @@ def _compile(flags: Flags, fault: frozenset[str]) -> None:
             (cache / "kernel_cache").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise fail("E13004", file=str(error.filename), errmsg=error.strerror) from None
+    injected.show_processes(os.getpid())
     until = time.monotonic() + float(os.environ.get("CANNSIM_ATC_SECONDS") or 0)
     while time.monotonic() < until:
         print(".", end="", flush=True)  # as the operator compiler does: no newline

@@ -1,6 +1,6 @@
 """atc's main: what it prints, in which order it checks, and how it exits.
 
-Source: hicann/ge api/atc/main_impl.cc.
+Source: hicann/ge api/atc/main_impl.cc; for --help and unknown flags before it, gflags.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ STARTS = "ATC start working now, please wait for a moment."
 SUCCEEDED = "ATC run success, welcome to the next use."
 FAILED = "ATC run failed, Please check the detail log, Try 'atc --help' for more information"
 EXIT_FAILED = 255
+EXIT_GFLAGS = 1  # also after help
 ONNX = 5
 FORMATS = ("NCHW", "ND", "NCDHW")
 _SWITCHES = {
@@ -50,9 +51,11 @@ def main(argv: list[str]) -> int:
         flags = parse(argv[1:], this)
     except HelpWanted:
         print(usage(this))
-        return 0
+        return EXIT_GFLAGS if this.parses_with_gflags else 0
     except UsageError as error:
         print(error, file=sys.stderr)
+        if this.parses_with_gflags:
+            return EXIT_GFLAGS
         return _failed(AtcError(*fail("E19999", reason="Unknown error occurred.").messages), this)
     except AtcError as error:
         return _failed(error, this)

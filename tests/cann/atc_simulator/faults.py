@@ -9,6 +9,8 @@ atc:oom                   killed (SIGKILL) while compiling
 atc:E19999                any code, while compiling
 atc:wrong-soc             the OM is for another chip
 atc:partial-then-die      killed (SIGKILL) while writing
+
+CANNSIM_PIDS names a file that holds the process ids of this atc from when it compiles on.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import re
 import signal
 import sys
 import time
+from pathlib import Path
 
 WORDS = (
     "success-without-file",
@@ -67,6 +70,14 @@ def while_compiling(faults: frozenset[str]) -> None:
         hang()
 
 
+def show_processes(*pids: int) -> None:
+    """Write them where CANNSIM_PIDS says, whole or not at all: they wait for it."""
+    if place := os.environ.get("CANNSIM_PIDS"):
+        half = Path(f"{place}.half")
+        half.write_text(" ".join(map(str, pids)), encoding="utf-8")
+        half.replace(place)
+
+
 def die() -> None:
     """As the kernel's out-of-memory killer does it."""
     sys.stdout.flush()
@@ -79,6 +90,7 @@ def hang() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     child = os.fork()
     if child:
+        show_processes(os.getpid(), child)
         print(f"atc hangs as asked: processes {os.getpid()} and {child} (simulated)", flush=True)
     until = time.monotonic() + LONGEST_HANG_S
     while time.monotonic() < until:  # a bound, should a test fail to kill it

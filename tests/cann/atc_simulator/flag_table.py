@@ -91,10 +91,13 @@ TEXT_FLAGS = {
     "enable_attr_compression": "true",
     "deterministic_level": "0",
 }
-# The release that brought a flag; older ones call it unknown. precision_mode_v2: inferred, the
-# manuals of CANN 5 and 6 do not list it. The others are absent from earlier public sources.
+# The release that brought a flag; older ones call it unknown. Those of 7.0 are absent from the
+# public source of 2022 (graphengine r1.11, 910/ge/offline/main.cc); which release brought them is
+# inferred. The others are absent from all earlier public sources.
 SINCE = {
     "precision_mode_v2": (7, 0),
+    "virtual_type": (7, 0),
+    "customize_dtypes": (7, 0),
     "jit_compile": (9, 0),
     "enable_attr_compression": (9, 0),
     "deterministic_level": (9, 0),

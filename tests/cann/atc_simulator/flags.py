@@ -1,6 +1,8 @@
 """atc's command line: the flags, GNU getopt_long's grammar, and the values checked while parsing.
 
 Source: hicann/ge api/atc/cmd_flag_info.cc (grammar, value sets), atc_flags.cc (flags, defaults).
+Old releases parse with gflags: graphengine r1.11, 910/ge/offline/main.cc:341. Of that only this is
+here: names are whole, what is no flag is ignored, and an unknown flag comes before the help.
 """
 
 from __future__ import annotations
@@ -97,6 +99,7 @@ def parse(arguments: list[str], release: Release) -> Flags:
     flags = Flags(release)
     words = [_with_underscores(_with_two_dashes(word)) for word in arguments]
     strays: list[str] = []
+    help_wanted = False
     position = 0
     while position < len(words):
         word = words[position]
@@ -107,8 +110,15 @@ def parse(arguments: list[str], release: Release) -> Flags:
         if not word.startswith("-") or word == "-":
             strays.append(word)  # GNU getopt_long moves them to the end
             continue
-        position += _one_flag(flags, word, words, position)
-    if strays:
+        try:
+            position += _one_flag(flags, word, words, position)
+        except HelpWanted:
+            if not release.parses_with_gflags:
+                raise
+            help_wanted = True
+    if help_wanted:
+        raise HelpWanted
+    if strays and not release.parses_with_gflags:
         raise UsageError("\n".join(f"ERROR: Non-option parameter: {stray}" for stray in strays))
     return flags
 
@@ -148,7 +158,8 @@ def _complete(name: str, flags: Flags) -> str:
     names = [*flags.values, "help", "h"]
     if name in names:
         return name
-    candidates = [one for one in names if one.startswith(name)]
+    whole = flags.release.parses_with_gflags
+    candidates = [] if whole else [one for one in names if one.startswith(name)]
     if len(candidates) != 1:
         raise _unknown(f"--{name}")
     return candidates[0]
@@ -170,13 +181,19 @@ def _with_underscores(word: str) -> str:
 
 
 def usage(release: Release) -> str:
-    """What --help prints: every flag of the release, under atc's headings."""
+    """What --help prints: every flag of the release, under atc's headings.
+
+    gflags puts the program's name before it, and looks in vain for a source file of that name.
+    """
     names = sorted(Flags(release).values)
-    lines = [f"usage: atc <args> {MARK}", "", "===== Basic Functionality =====", "[General]"]
+    old = release.parses_with_gflags
+    head = f"atc.bin: usage: ./atc <args> {MARK}" if old else f"usage: atc <args> {MARK}"
+    lines = [head, "", "===== Basic Functionality =====", "[General]"]
     lines += ["  --h/help            Show this help message", "[Input] [Output] [Target]"]
     basic = {"model", "weight", "om", "framework", "output", "soc_version", "mode", "json"}
     basic |= {"input_format", "input_shape", "dynamic_batch_size", "dynamic_dims"}
     lines += [f"  --{name}" for name in names if name in basic]
     lines += ["===== Advanced Functionality =====", "[Feature] [Model Tuning] [Debug]"]
     lines += [f"  --{name}" for name in names if name not in basic]
+    lines += ["", "  No modules matched: use -help"] if old else []
     return "\n".join(lines)

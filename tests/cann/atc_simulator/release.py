@@ -39,6 +39,15 @@ class Release:
         return self.number < (8, 0)
 
     @property
+    def parses_with_gflags(self) -> bool:
+        """Whether gflags reads the command line, as until 2022; which release changed it is open.
+
+        Whole names alone, an unknown one first of all, and no status 0 for --help: graphengine
+        r1.11, 910/ge/offline/main.cc:341; gflags.cc, ParseCommandLineFlagsInternal.
+        """
+        return self.number < (7, 0)
+
+    @property
     def bracketed_codes(self) -> bool:
         """The code stands in brackets after the title."""
         return self.number >= (8, 5)

@@ -13,6 +13,7 @@ import pytest
 import torch
 from builders import FAKES, ROOT, STARTER, distribution, run_python, torch_release
 
+from runtime import visible_devices
 from runtime.backends import npu_import, open_backend
 from runtime.errors import BackendUnavailable
 
@@ -220,11 +221,17 @@ def test_torch_and_torch_npu_must_be_a_pair(
     assert said.endswith("&& pip install 'torch_npu==2.1.0.post8'.")
 
 
-def test_device_that_is_not_there_is_counted(torch_npu: Any) -> None:
-    """The count is said, and ASCEND_RT_VISIBLE_DEVICES where it is what hides the rest."""
+def test_device_that_is_not_there_is_counted(
+    torch_npu: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ASCEND_RT_VISIBLE_DEVICES where that hides the rest."""
     assert len(torch_npu.chips) == 2
     with pytest.raises(BackendUnavailable, match="2 npu devices found. Name one of them"):
         open_backend(STARTER, "npu:7")
+    monkeypatch.setenv(visible_devices.NAME, "5,6")
+    with pytest.raises(BackendUnavailable, match="2 npu devices found") as told:
+        open_backend(STARTER, "npu:5")
+    assert told.value.action == visible_devices.advice()
 
 
 def test_visible_devices_are_named_where_they_hide_all(
@@ -232,9 +239,10 @@ def test_visible_devices_are_named_where_they_hide_all(
 ) -> None:
     """torch_npu counts none where the numbers do not ascend."""
     torch_npu.chips[:] = []
-    monkeypatch.setenv(npu_import.VISIBLE, "3,1")
-    with pytest.raises(BackendUnavailable, match="no device with ASCEND_RT_VISIBLE_DEVICES=3,1"):
+    monkeypatch.setenv(visible_devices.NAME, "3,1")
+    with pytest.raises(BackendUnavailable, match="torch_npu sees no device") as told:
         open_backend(STARTER, "npu:0")
+    assert told.value.action == visible_devices.advice()
 
 
 def test_count_that_fails_is_explained(torch_npu: Any) -> None:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import pytest
 from builders import FAKES
 
+from runtime import visible_devices
 from runtime.backends.acl_codes import acl_code
 from runtime.backends.npu_failures import NEW_PROCESS, explain
 
@@ -161,6 +162,37 @@ def test_reader_finds_the_code_and_whether_the_device_is_lost(text: Text) -> Non
         assert NEW_PROCESS in found.action
 
 
+# words that are a cause of their own elsewhere, in the frames or in CANN's trace behind a code
+IN_THE_TRACE = {
+    "loader's words in the frames": COPY.format(code=507046)
+    + "\nException raised from copy_between_host_and_device_opapi at x.ts:98 (most recent call"
+    " first):\nframe #0: /opt/y/libtorch_npu.so: undefined symbol: _ZN3c10_6npu4copyEv",
+    "want of memory in the trace": f"{FUNCTION.format(call='aclrtMemcpy', line=9)}, error code is"
+    f" 507018{ACL_API}.\nEL0004: [PID: 31337] Failed to allocate memory.",
+    # NPUQueue.cpp:563, as "memory fault in the queue"
+    "want of memory behind a fault": f"UCE ERROR, EL0004: [PID: 31337] x{ACL_API}",
+    "compiler's words beside CANN's code": "EZ9999: [PID: 31337] synchronize stream failed,"
+    " runtime result = 507016[FUNC:ReportCallError]\nEC0010: Failed to import Python module",
+}
+
+
+@pytest.mark.parametrize("said", IN_THE_TRACE.values(), ids=IN_THE_TRACE.keys())
+def test_a_code_that_loses_the_device_does_so_whatever_words_stand_behind_it(said: str) -> None:
+    """Else the next run would end with what lies in memory."""
+    found = explain(said)
+    assert found is not None
+    assert found.loses_device
+    assert found.action.lower().endswith("start a new process")
+
+
+def test_a_code_that_loses_the_device_behind_one_that_does_not_is_a_consequence() -> None:
+    said = READ["memory, CANN's"].said + " EE9999: runtime result = 507018, error code is 507015"
+    found = explain(said)
+    assert found is not None
+    assert found.meaning == "the device's memory is used up"
+    assert not found.loses_device
+
+
 def test_queue_that_stops_for_want_of_memory_needs_a_new_process_too() -> None:
     """Smaller batches in this process would be dropped like all others."""
     said = "EL0004: [PID: 31337] Failed to allocate memory. Reason: 5402 MB"
@@ -176,6 +208,23 @@ def test_queue_that_stops_for_want_of_memory_needs_a_new_process_too() -> None:
 def test_reader_knows_nothing_of_other_texts(text: str) -> None:
     """Such as the operators' own codes, which are no ACL codes: it does not guess."""
     assert explain(text) is None
+
+
+@pytest.mark.parametrize("code", visible_devices.CODES)
+def test_device_that_a_variable_hides_is_told_with_it(
+    monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """In place of what is done where nothing hides it."""
+    said = f"{FUNCTION.format(call='aclrtSetDevice', line=3)}, error code is {code}{ACL_API}.\n"
+    monkeypatch.delenv(visible_devices.NAME, raising=False)
+    plain = explain(said)
+    monkeypatch.setenv(visible_devices.NAME, "3,0")
+    hidden = explain(said)
+
+    assert plain is not None
+    assert hidden is not None
+    assert "npu-smi info" in plain.action
+    assert hidden == plain._replace(action=visible_devices.advice())
 
 
 def test_fake_writes_what_the_real_one_writes() -> None:

@@ -27,6 +27,7 @@ from runtime.errors import (
     InputError,
     StarmarkError,
 )
+from runtime.soc import soc_of
 
 ORIGIN = ("--precision_mode_v2", "origin")
 CODES = (500000, 107000, 507011)
@@ -151,6 +152,19 @@ def test_another_chip_is_refused_before_loading(npu: Control, cann: Cann, tiny_o
         open_backend(tiny_om, "npu:0")
     assert "--soc_version Ascend910B2" in str(told.value)
     assert npu.calls("mdl.load_from_file") == []
+
+
+def test_a_chip_newer_than_the_table_is_named_in_the_command_as_it_is_taken(
+    npu: Control, cann: Cann, tiny_om: Path
+) -> None:
+    """Whoever converts elsewhere cannot use auto."""
+    cann.set_soc("Ascend910C7")
+    npu.reset()
+    with pytest.raises(ArtifactError, match="got one for Ascend910B3") as told:
+        open_backend(tiny_om, "npu:0")
+    command = told.value.action.split()
+    name = command[command.index("--soc_version") + 1]
+    assert soc_of(name).name == "Ascend910C7"
 
 
 @pytest.mark.usefixtures("npu")

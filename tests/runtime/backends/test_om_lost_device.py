@@ -8,13 +8,13 @@ import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 import pytest
 from cann.control import Control
 from numpy.typing import NDArray
+from turns import Turns
 
 from runtime.backends import open_backend
 from runtime.backends.acl_codes import CODES
@@ -25,30 +25,6 @@ from runtime.errors import BackendError, BackendUnavailable, InferenceError, Sta
 LOST = sorted(number for number, code in CODES.items() if code.loses_device)
 UNLISTED = 507013
 LONGEST_WAIT_S = 20.0
-
-
-class Turns:
-    """A session's lock that tells when somebody has it and when somebody waits for it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._asked = 0
-        self.has_one, self.has_two, self.has_three = (threading.Event() for _ in range(3))
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            self._asked += 1
-            (self.has_two if self._asked == 1 else self.has_three).set()
-            self._lock.acquire()
-        self.has_one.set()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._lock.release()
 
 
 class Outcome(threading.Thread):

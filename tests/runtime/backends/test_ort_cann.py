@@ -19,6 +19,7 @@ import pytest
 from builders import run_python
 from onnxruntime.capi import onnxruntime_pybind11_state as classes
 
+from runtime import visible_devices
 from runtime.backends import Settings, ort_cann
 from runtime.backends.ort import OnnxRuntimeBackend, open_graph
 from runtime.errors import ArtifactError, BackendUnavailable, InferenceError
@@ -153,6 +154,19 @@ def test_provider_that_fails_to_start_is_unavailable(
     with pytest.raises(BackendUnavailable, match=says) as raised:
         open_graph("g.onnx", b"graph", "npu:7")
     assert "box-17" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "text", [NO_SUCH_DEVICE, CALL_FAILED.format(code=107001, call="aclrtSetDevice(7)")]
+)
+def test_device_that_a_variable_hides_is_told_with_it(
+    cann_build: pytest.MonkeyPatch, text: str
+) -> None:
+    cann_build.setattr(onnxruntime, "InferenceSession", of_1_24(text))
+    cann_build.setenv(visible_devices.NAME, "4,2")
+    with pytest.raises(BackendUnavailable) as told:
+        open_graph("g.onnx", b"graph", "npu:7")
+    assert told.value.action == visible_devices.advice()
 
 
 def test_graph_that_cannot_be_read_is_the_files_fault(cann_build: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from doctor_machines import Machine, tool
 
+from runtime.cann_python import MODULES
 from runtime.doctor import atc_python
 from runtime.doctor.findings import Finding
 
-COMPLETE = [name for name in atc_python.MODULES if name != "numpy"]
+COMPLETE = [name for name in MODULES if name != "numpy"]
 
 
 def answering(
@@ -87,7 +88,6 @@ def test_numpy_and_python_are_held_against_the_list_of_the_release(
     ("release", "python", "pinned"),
     [
         ("8.0.0", "3 10 12", "'numpy<2'"),
-        ("8.0.0", "3 13 1", "'numpy<2'"),
         ("8.5.0", "3 12 3", "'numpy<2'"),
         ("8.5.0", "3 13 1", "numpy"),
         ("9.1.0", "3 12 3", "numpy"),
@@ -104,6 +104,31 @@ def test_what_is_missing_is_installed_as_the_release_needs_it(
 
     assert found.mend == f"{path} -m pip install decorator attrs {pinned}"
     assert found.npu_lacks == "decorator, attrs, numpy for atc"
+
+
+@pytest.mark.parametrize(
+    ("lines", "numpy"),
+    [(("@ lacks numpy scipy", "@ unusable ModuleNotFoundError No module"), ""), ((), "2.2.6")],
+)
+def test_a_python_that_has_no_numpy_1_is_not_mended_by_pip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: tuple[str, ...], numpy: str
+) -> None:
+    """For 3.13 there is no wheel of NumPy 1: pip would compile it, and fail; 8.0 needs it."""
+    answering(tmp_path, monkeypatch, *lines, python="3 13 1", numpy=numpy)
+    found = atc_python.examine("8.0.0")
+
+    assert (found.level, "pip" in found.mend) == ("problem", False)
+    assert "Python 3.13.1, for which there is no NumPy 1" in found.found
+    assert "which -a python3.11" in found.mend
+
+
+def test_numpy_1_on_python_3_13_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody compiled it: only the Python is outside the list."""
+    answering(tmp_path, monkeypatch, python="3 13 1", numpy="1.26.4")
+
+    assert atc_python.examine("8.0.0").level == "warning"
 
 
 def test_one_command_mends_missing_modules_and_a_numpy_that_is_too_new(

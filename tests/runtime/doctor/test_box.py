@@ -108,9 +108,12 @@ def test_a_serial_number_that_one_part_labels_is_replaced_in_all() -> None:
     assert data.count(b"<serial>") == 3
 
 
-def test_colours_do_not_hide_a_name() -> None:
-    """Their codes end with a letter."""
-    made = Box(parts={"a.log": "\x1b[0;31mzhouyifan\x1b[0m"})
+@pytest.mark.parametrize(
+    "text", ["\x1b[0;31mzhouyifan\x1b[0m", "zhou\x1b(B\x1b[myifan", "\x1b[?25l\x1b(Bzhouyifan"]
+)
+def test_colours_do_not_hide_a_name(text: str) -> None:
+    """Their codes end with a letter; `tput sgr0` writes one that begins with a bracket."""
+    made = Box(parts={"a.log": text})
     (member,) = made.members(Redactor(Identity(users=("zhouyifan",))))
 
     assert member.data == b"<user>"

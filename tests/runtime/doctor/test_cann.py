@@ -6,15 +6,38 @@ import shutil
 from pathlib import Path
 
 import pytest
+from cann.plugin import Cann
 from doctor_machines import installation, of, sourced, tool
 
 from runtime.doctor import cann
+from runtime.doctor.cann import examine
 from runtime.doctor.findings import Finding
 
 # Form of glibc's loader, as users of atc in containers without a driver have posted it.
 NO_DRIVER = (
     "atc.bin: error while loading shared libraries: libascend_hal.so: cannot open shared object"
     " file: No such file or directory"
+)
+
+
+# Forms of the two helps, with options of both: the usage that atc gives to gflags, which puts the
+# program's name before it and an empty list of modules behind it (mindspore-ai/graphengine r1.8,
+# ge/offline/main.cc:230; gflags_reporting.cc, ShowUsageWithFlagsMatching), and the one of getopt
+# (hicann/ge, api/atc/main_impl.cc, SetUsageMessage).
+GFLAGS_HELP = (
+    "ATC start working now, please wait for a moment.\n"
+    "atc.bin: usage: ./atc <args>\nexample:\n./atc --model=./a.prototxt --framework=0\n"
+    "\n===== Basic Functionality =====\n[General]\n"
+    "  --h/help            Show this help message\n"
+    "\n[Input]\n  --model             Model file\n  --weight            Weight file.\n"
+    "\n  No modules matched: use -help\n"
+)
+GETOPT_HELP = (
+    "ATC start working now, please wait for a moment.\nusage: atc.bin <args>\ngenerate offline"
+    " model example:\natc --model=./b.onnx --framework=5 --output=./c\n"
+    "\n===== Basic Functionality =====\n[General]\n"
+    "  --h/help            Show this help message\n"
+    "\n[Input]\n  --model             Model file\n  --om                The model file\n"
 )
 
 
@@ -176,23 +199,60 @@ def test_a_package_that_only_runs_models_has_no_problem_with_converting(
 @pytest.mark.parametrize(
     ("script", "says"),
     [
-        ("echo usage", ""),
-        ("echo 'libascend.so: no such file'; exit 127", "exits with 127: libascend.so"),
+        ("echo 'libascend.so: no such file'; exit 127", "exit 127, without help: libascend.so"),
         (f"echo '{NO_DRIVER}'; exit 127", "libascend_hal.so"),
-        ("sleep 600", "hangs"),
+        ("exec /bin/nowhere", "exit 127"),
     ],
 )
-def test_atc_must_run_and_not_only_be_there(
+def test_atc_must_start_and_not_only_be_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, says: str
 ) -> None:
-    """Asked for its help; it may fail or hang there."""
+    """What the loader or a shell cannot start converts nothing."""
     monkeypatch.setenv("PATH", f"{tool(tmp_path, 'atc', script).parent}:/usr/bin:/bin")
-    monkeypatch.setattr(cann, "ATC_TIMEOUT_S", 2.0 if says == "hangs" else 300.0)
     found = of(cann.examine(None, [tmp_path], {}), "atc")
 
-    assert found.level == ("problem" if says else "ok")
+    assert (found.level, found.npu_lacks) == ("problem", "an atc that runs")
     assert says in found.found
     assert ("/devlib" in found.mend) == (says == "libascend_hal.so")
+
+
+@pytest.mark.parametrize("status", [0, 1, 255])
+def test_the_help_proves_an_atc_whatever_its_exit_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """1 until 2022: gflags ends so behind its help."""
+    (tmp_path / "help").write_text(GFLAGS_HELP if status else GETOPT_HELP)
+    atc = tool(tmp_path, "atc", f'cat "{tmp_path}/help"; exit {status}')
+    monkeypatch.setenv("PATH", f"{atc.parent}:/usr/bin:/bin")
+
+    assert of(cann.examine(None, [tmp_path], {}), "atc").level == "ok"
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [("exit 3", "exit 3"), ("echo 'usage: something else'", "exit 0"), ("sleep 600", "no end")],
+)
+def test_an_atc_that_starts_without_help_is_only_doubted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, says: str
+) -> None:
+    """A slow disk, or a release of another form: a conversion will show it."""
+    monkeypatch.setenv("PATH", f"{tool(tmp_path, 'atc', script).parent}:/usr/bin:/bin")
+    monkeypatch.setattr(cann, "ATC_TIMEOUT_S", 2.0 if says == "no end" else 300.0)
+    found = of(cann.examine(None, [tmp_path], {}), "atc")
+
+    assert (found.level, found.works, found.npu_lacks) == ("warning", True, "")
+    assert says in found.found
+
+
+@pytest.mark.parametrize("release", ["6.0", "8.5.0", "9.1.0"])
+def test_the_simulators_help_proves_it_as_well(
+    cann: Cann,  # the simulated one
+    release: str,
+) -> None:
+    """With the exit status of the release."""
+    cann.set("CANNSIM_CANN", release)
+
+    assert of(examine(None, [], {}), "atc").level == "ok"
 
 
 def test_atc_off_the_path_is_a_matter_of_the_script(

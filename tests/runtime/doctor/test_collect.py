@@ -5,11 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import tarfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -357,13 +357,12 @@ def test_what_stands_there_is_not_overwritten(tmp_path: Path) -> None:
     """Exit code 2 at once, the file untouched, and the next command."""
     archive = tmp_path / "box.tar.gz"
     archive.write_bytes(b"precious")
-    start = time.monotonic()
     done = run_module("runtime.doctor", "--collect", archive)
 
     assert done.returncode == 2
     assert f"rm {archive}" in done.stderr
     assert archive.read_bytes() == b"precious"
-    assert time.monotonic() - start < 5.0
+    assert "trying" not in done.stderr  # before the examination
 
 
 @pytest.mark.parametrize(
@@ -397,16 +396,18 @@ def test_an_interrupt_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C in the middle of it: exit code 130, no archive, no half of one."""
-    tool(tmp_path, "npu-smi", "echo waiting > waiting; sleep 100")
+    os.mkfifo(tmp_path / "waiting")
+    waiting = os.open(tmp_path / "waiting", os.O_RDONLY | os.O_NONBLOCK)
+    tool(tmp_path, "npu-smi", f"echo waiting > '{tmp_path}/waiting'; sleep 100")
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     command = [sys.executable, "-m", "runtime.doctor", "--collect", "box.tar.gz"]
     child = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "waiting").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    told, _, _ = select.select([waiting], [], [], 300)
+    assert told, "npu-smi was never started"
     child.send_signal(signal.SIGINT)
     _, stderr = child.communicate(timeout=60)
+    os.close(waiting)
 
     assert child.returncode == 130, stderr
     assert sorted(one.name for one in tmp_path.iterdir()) == ["bin", "waiting"]

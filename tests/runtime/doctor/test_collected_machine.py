@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from doctor_machines import tool
 
+from runtime import npu_smi
 from runtime.doctor import collected_machine
 from runtime.doctor.box import LONGEST_TEXT_BYTES, Box
 from runtime.doctor.collected_machine import board_queries, plogs
@@ -62,6 +63,20 @@ def test_boards_are_asked_in_both_forms() -> None:
     assert board_queries(LIST_950 + MAP_950)[1:] == [["-t", "board", "-i", "3", "-c", "0"]]
     assert board_queries(MAP)[:2] == [["-t", "board", "-i", "5"], ["-t", "board", "-i", "9"]]
     assert board_queries("dcmi module initialize failed. ret is -8005") == []
+
+
+def test_the_tool_is_found_where_drivers_put_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the rest of this project finds it."""
+    tool(tmp_path, "npu-smi", "echo said $*")
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.setattr(npu_smi, "PLACES", (str(tmp_path / "none"), str(tmp_path / "bin")))
+    box = Box()
+    collected_machine.npu_smi_answers(box)
+
+    assert str(box.parts["npu-smi/info-l.txt"]).endswith("said info -l\n")
+    assert box.failed == []
 
 
 def test_a_large_machine_is_not_asked_for_every_chip(

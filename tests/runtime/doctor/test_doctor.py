@@ -22,7 +22,8 @@ from doctor_machines import (
     tool,
 )
 
-from runtime.doctor import atc_python, devices
+from runtime import cann_python
+from runtime.doctor import devices
 from runtime.doctor.__main__ import examine
 from runtime.npu_smi import NpuDevice
 
@@ -105,9 +106,9 @@ def test_a_whole_machine_lacks_nothing(machine: Machine) -> None:
     machine.package("torch", TORCH, "2.7.1+cpu")
     machine.package("torch_npu", "__version__ = '2.7.1.post2'", "2.7.1.post2")
     machine.package("acl", ACL.format(init=0, count=2, set_device=0, soc="Ascend910B3"))
-    for name in atc_python.MODULES:
+    for name in cann_python.MODULES:
         machine.package(name, "__version__ = '1.26.4'")
-    tool(machine.folder, "atc", "exit 0")
+    tool(machine.folder, "atc", "echo '  --model   Model file'")
     python = tool(machine.folder, "python3", f'exec "{machine.python}" "$@"')
     environment = sourced(root)
     environment["PYTHONPATH"] += f":{machine.folder}/site"

@@ -113,6 +113,21 @@ def test_torch_torch_npu_and_cann_must_pair(
     assert found.works == (level != "problem")
 
 
+@pytest.mark.parametrize(
+    ("torch", "torch_npu", "level"),
+    [("2.1", "2.1.0.post12", "ok"), ("2.1.0+cpu", "2.1", "ok"), ("2.1", "2.1.1", "problem")],
+)
+def test_a_release_pairs_in_any_spelling(
+    fakes: Machine, torch: str, torch_npu: str, level: str
+) -> None:
+    """As where the engine opens it: 2.1 is 2.1.0."""
+    fakes.package("torch", TORCH.replace("2.7.1+cpu", torch))
+    fakes.package("torch_npu", f"__version__ = {torch_npu!r}", torch_npu)
+    engine, found = pytorch.examine(None)
+
+    assert (engine.level, found.level) == ("ok", level)
+
+
 @pytest.mark.usefixtures("old_python")
 @pytest.mark.parametrize(
     ("version", "python", "mend"),

@@ -53,13 +53,16 @@ class Settings:
     def usable(self) -> int:
         """How many devices this process may use, counted from 0.
 
-        Source: hicann/runtime, src/runtime/core/src/runtime.cc:4952 Runtime::GetVisibleDevices.
+        Source: hicann/runtime, src/runtime/core/src/runtime.cc:4725 SplitString and :4951
+        Runtime::GetVisibleDevices.
         """
         if self.visible is None:
             return self.devices
         listed: list[int] = []
-        for token in self.visible.split(","):
-            if not token.isdigit() or int(token) >= self.devices:
+        # read up to the first sign that is neither a digit nor a single comma
+        read = re.match(r"(?:[0-9]+(?:,[0-9]+)*)?", self.visible)
+        for token in filter(None, read[0].split(",") if read else []):
+            if int(token) >= self.devices:
                 break
             if listed and int(token) <= listed[-1]:
                 return 0
