@@ -7,16 +7,19 @@ Source: Huawei's open GE, base/common/error_registry (E1xxxx) [V], nn_engine's f
 
 from __future__ import annotations
 
+import re
+
+from export.atc_options import FILE_OPTIONS
+
 SET_ENV = "Source CANN's set_env.sh in this shell"
 PREFLIGHT = "Run python -m export.preflight"
 DOCTOR = "Run python -m runtime.doctor"
 REPORT = "Report it with the log"
 OPTION = "Correct the option it names"
 NAMES = "Correct the names in the file it reads"
+CHIP = "Check --soc_version with npu-smi info on the box"
 CUSTOM_FUSION = "Remove it from the custom folder of the ops package"
-OPS_PACKAGE = (
-    "Check --soc_version with npu-smi info on the box, and install the ops package of this chip"
-)
+OPS_PACKAGE = f"{CHIP}, and install the ops package of this chip"
 # code -> (likely cause, next action)
 CODES: dict[str, tuple[str, str]] = {
     "E10001": ("an option's value is not taken", OPTION),
@@ -51,7 +54,7 @@ CODES: dict[str, tuple[str, str]] = {
     "E10049": ("a shape of another rank than the input's", REPORT),
     "E10052": ("an AIPP configuration it does not take", "Convert without --aipp"),
     "E10054": ("a required option is empty", REPORT),
-    "E10055": ("an option this chip or mode does not have", "Check --soc_version"),
+    "E10055": ("an option this chip or mode does not have", CHIP),
     "E10056": ("precision_mode and precision_mode_v2 together", "Keep one"),
     "E10057": ("an option without the one it belongs to", "Name both"),
     "E10058": ("a parameter without a value", OPTION),
@@ -120,16 +123,41 @@ CODES: dict[str, tuple[str, str]] = {
     "E40023": ("a path it cannot use", "Check the path it names"),
     "E40024": ("a Python function of the compiler's failed", DOCTOR),
     "EC0010": ("CANN's compiler lacks a Python module", DOCTOR),
-    "EE1001": ("the runtime refused a value", "Check --soc_version"),
-    "EE1011": ("a chip it does not know", "Check --soc_version with npu-smi info on the box"),
+    "EE1001": ("the runtime refused a value", CHIP),
+    "EE1011": ("a chip it does not know", CHIP),
     "EZ3002": ("an operator this chip cannot run in this precision", "Take another precision mode"),
     "EZ3003": ("no operators for this chip are installed", OPS_PACKAGE),
     "EZ9999": ("an operator could not be compiled", DOCTOR),
 }
+# Where OPTION or NAMES does not fit, because this project sets the option that an error names.
+_SET_HERE = "Make the bundle again; report it with the log, should it recur"
+OPTIONS: dict[str, str] = {
+    "soc_version": CHIP,
+    "dynamic_batch_size": "Correct --dynamic_batch_size",
+    "insert_op_conf": "Convert without --aipp",
+    "input_shape": _SET_HERE,
+    "input_format": _SET_HERE,
+    "model": _SET_HERE,
+    "framework": REPORT,
+    "mode": REPORT,
+    "output": "Choose another --output, of letters, digits, . _ and -",
+}
+_NAMED = re.compile(r"(?:--|\bparameter \[?)(?P<option>[a-z_]+)")
 # Errors inside CANN, which no table of its own explains: the cause is the text itself.
 INNER = ("9999", "8888")
 INNER_CAUSE = ("an error inside CANN", "Read the lines after it in the log")
 COMPILER_CAUSE = ("an operator could not be compiled", DOCTOR)
+
+
+def remedy_for(action: str, said: str) -> str:
+    """A remedy that fits the option in an error's text, where the code's own is for any option."""
+    if action not in (OPTION, NAMES):
+        return action
+    named = [found["option"] for found in _NAMED.finditer(said)]
+    for name in named:
+        if name in OPTIONS:
+            return OPTIONS[name]
+    return action if set(named) & set(FILE_OPTIONS) or not named else OPTION
 
 
 def meaning_of(code: str) -> tuple[str, str]:

@@ -23,14 +23,16 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from export.atc_codes import CODES, INNER, SET_ENV, meaning_of
-from export.atc_environment import OUT_OF_MEMORY, was_killed, what_is_missing
+from export.atc_codes import CODES, DOCTOR, INNER, SET_ENV, meaning_of, remedy_for
+from export.atc_environment import OUT_OF_MEMORY, crash_of, was_killed, what_is_missing
 from runtime.errors import one_line
 from runtime.process import Finished
 
 FAILURE = "ATC run failed"
 LONGEST_SAID = 190
 LONGEST_TAIL = 200
+# The exit status of a command that a shell or the loader could not start.
+NOT_STARTED = (126, 127)
 # Where these stand, the environment may be the cause behind them, and is the better answer.
 COMPILER = ("E2", "E4", "EC", "EZ", "EE")
 
@@ -103,14 +105,28 @@ def explain(done: Finished) -> Explained:
             said=one_line(flag.group(1), LONGEST_TAIL),
             action="Leave that option out, or convert with a CANN that has it",
         )
-    tail = one_line(done.output[-LONGEST_TAIL:]) or "no output"
+    tail = _tail(done.output) or "no output"
+    crash = crash_of(done)
+    if crash is not None:
+        return Explained(said=f"{crash.what}: {tail}", action=crash.action)
     action = "Raise --atc_timeout" if done.timed_out else "Read the log"
+    if done.returncode in NOT_STARTED:
+        action = f"{DOCTOR}: atc did not start"
     return Explained(said=tail, action=action)
 
 
 def warnings_in(output: str) -> tuple[str, ...]:
     """Warnings that ATC prints beside its success; they are no errors."""
     return tuple(line.strip() for line in output.splitlines() if _WARNING.match(line))
+
+
+def _tail(output: str) -> str:
+    """The last words, none of them cut."""
+    folded = one_line(output[-20 * LONGEST_TAIL :])
+    if len(folded) <= LONGEST_TAIL:
+        return folded
+    _, blank, whole = folded[-LONGEST_TAIL:].partition(" ")
+    return f"… {whole}" if blank else f"…{folded[-LONGEST_TAIL:]}"
 
 
 def _after_failure(lines: Sequence[str]) -> Sequence[str]:
@@ -160,7 +176,7 @@ def _explained(error: _Error) -> Explained:
         cause, action = CODES["E16002"]
     text = one_line(f"{error.code}: {said}".removesuffix(": "), LONGEST_SAID)
     likely = f" (likely: {cause})" if cause else ""
-    return Explained(said=f"{text}{likely}", action=action or "Read the log")
+    return Explained(said=f"{text}{likely}", action=remedy_for(action, said) or "Read the log")
 
 
 def _plain(line: str) -> str:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 
 from export.atc_options import AtcTable, refused
+from runtime.soc import Soc
 
 
 def _names(text: str) -> frozenset[str]:
@@ -35,6 +36,7 @@ KNOWN = _names(
     tiling_schedule_optimize virtual_type
     """
 )
+VIRTUAL_TYPE = "virtual_type"
 # What this project sets, and how it is chosen instead.
 REFUSED = {
     "model": "it is always the bundle's model.onnx",
@@ -86,6 +88,21 @@ def unknown_options(tokens: Sequence[str]) -> tuple[str, ...]:
         f"after --: --{name} is in no list of ATC's options here; it is passed on" + _near(name)
         for name in passed_on(tokens)
         if name not in KNOWN
+    )
+
+
+def whole_chip_for_slice(tokens: Sequence[str], soc: Soc) -> tuple[str, ...]:
+    """The warning where a slice's model is converted for whole chips; ATC does not mind.
+
+    Such a model is for no virtual device [V: ge docs, --virtual_type]; a beginning of the option's
+    name is the option [V: cmd_flag_info.cc].
+    """
+    given = passed_on(tokens)
+    return tuple(
+        f"after --: --{name}={value}, and {soc.slice} is a slice: a model for whole chips fails"
+        " there with 507009. Leave it out, or take --virtual_type=1"
+        for name, value in given.items()
+        if soc.slice and VIRTUAL_TYPE.startswith(name) and value != "1"
     )
 
 

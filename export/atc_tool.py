@@ -5,15 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from export.atc_errors import explain
+from export.atc_errors import NOT_STARTED, explain
 from export.atc_passed_on import passed_on
 from export.to_om import ATC, Conversion, atc_arguments
 from runtime.errors import ConfigError, ExportError
 from runtime.process import Finished, run
 
 HELP_TIMEOUT_S = 60.0
-# The exit status of a command that a shell or the loader could not start.
-NOT_STARTED = (126, 127)
 # In every CANN that reads ONNX.
 ALWAYS_KNOWN = (
     "model",

@@ -10,12 +10,12 @@ from typing import Literal
 
 from export.atc_files import check_setting_files
 from export.atc_options import AtcTable, among, check_for_chip
-from export.atc_passed_on import unknown_options
+from export.atc_passed_on import unknown_options, whole_chip_for_slice
 from export.atc_tool import check_tool, find_atc
 from export.to_om import conversions
 from runtime.errors import BackendUnavailable, ConfigError
-from runtime.npu_smi import soc_version_of_this_machine
-from runtime.soc import Soc, is_old_generation, soc_of
+from runtime.npu_smi import chosen_soc
+from runtime.soc import Soc, is_old_generation, note_on_unknown
 from runtime.spec import InputSpec
 
 Policy = Literal["auto", "require", "never"]
@@ -128,6 +128,7 @@ def plan_om(table: AtcTable, policy: Policy, *, takes: str = "float32") -> OmPla
         why = f"{why}; {unnamed}" if why else unnamed
         return OmPlan(table=table, soc=None, atc=None, why_not=why, keeps=True)
     warnings += check_for_chip(table, soc, "[atc]")
+    warnings += whole_chip_for_slice(table.passed_on, soc)
     if is_old_generation(soc.name):
         warnings.append(_old_chip())
     if not soc.is_known:
@@ -161,9 +162,7 @@ def _check_ignored(table: AtcTable) -> None:
 
 
 def _soc(table: AtcTable) -> Soc | None:
-    if table.soc_version == "auto":
-        return soc_version_of_this_machine()
-    return soc_of(table.soc_version) if table.soc_version else None
+    return chosen_soc(table.soc_version) if table.soc_version else None
 
 
 def _require(soc: Soc | None, atc: Path | None) -> None:
@@ -186,8 +185,8 @@ def _require(soc: Soc | None, atc: Path | None) -> None:
 
 def _new_chip(soc: Soc) -> str:
     return (
-        f"{soc.name} is not in this version's table of chips: nothing is checked for it, and"
-        " whether its convolutions run in HF32 is not known"
+        f"nothing is checked for {soc.name}, and whether its convolutions run in HF32 is not known:"
+        f" {note_on_unknown(soc)}"
     )
 
 

@@ -16,6 +16,7 @@ from export.job import Job
 from export.om_plan import OmPlan
 from export.to_om import (
     Conversion,
+    atc_arguments,
     command_text,
     conversions,
     convert,
@@ -25,6 +26,7 @@ from export.to_om import (
 from export.verify import real_crops, with_mirrored
 from runtime.files import sha256_file, shown, write_text_whole
 from runtime.manifest import ONNX_NAME, ErrorFact, Manifest, OmFact, check_file
+from runtime.om_file import OmFile
 from runtime.soc import Soc
 from runtime.spec import InputSpec
 
@@ -51,10 +53,10 @@ def make_oms(
     if plan.soc is None or plan.atc is None:
         return ()
     _check_files(plan, plan.soc, staging)
-    if plan.soc.slice:
-        logger.info("%s is a slice: converting with --virtual_type", plan.soc.slice)
     rounding = _rounding(job, staging, spec)
     wanted = conversions(plan.table, plan.soc, spec)
+    if plan.soc.slice and "--virtual_type=1" in atc_arguments(wanted[0]):
+        logger.info("%s is a slice: converting with --virtual_type", plan.soc.slice)
     return tuple(_one(job, one, plan.atc, staging, rounding) for one in wanted)
 
 
@@ -107,12 +109,22 @@ def _one(
     logger.info(
         "%s: %s, batch %s, %s, atc %s",
         file.name,
-        said.soc_version or f"{conversion.soc.name} (the file names no chip)",
+        said.soc_version or f"{conversion.soc.name} ({_why_no_chip(said)})",
         "-".join(map(str, conversion.batches)),
         conversion.table.precision,
         said.atc_version or "of an unnamed version",
     )
     return om_fact(conversion, file.name, said, rounding)
+
+
+def _why_no_chip(said: OmFile) -> str:
+    """Why the chip of a file is not known: it names none, or what could not be read of it."""
+    reasons = (*said.unread, *said.remarks)
+    return (
+        f"no chip was read in the file: {'; '.join(reasons)}"
+        if reasons
+        else "the file names no chip"
+    )
 
 
 def _rounding(job: Job, staging: Path, spec: InputSpec) -> ErrorFact | None:

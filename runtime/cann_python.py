@@ -5,21 +5,47 @@ atc runs that compiler in the python3 that is first on PATH, torch_npu in its ow
 Sources: Huawei's lists of dependencies in the installation guides of CANN 6.2.RC2, 8.0.RC2, 8.0.0,
 8.2.RC1, 8.5.0.alpha001, 8.5.0, 9.0.0-beta.1, 9.0.0 and 9.1.0 [V]. They name NumPy up to 1.24 before
 8.5; public users run 1.26 with 8.0 to 8.2. NumPy 2 fails there: EC0010 (`np.float_`) out of atc
-8.0.0, error 500001 out of torch_npu on 8.2.
+8.0.0, error 500001 out of torch_npu on 8.2. Most name protobuf 3.20, the newest any: a pin would
+break the ONNX tools of the same environment.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from runtime.npu_pair import release_of
 
-# Without one of these, operators fail to compile in the middle of a conversion.
-MODULES = ("numpy", "decorator", "attr", "psutil", "scipy", "sympy", "cffi")
-# What pip calls them, where that differs.
-PIP = {"attr": "attrs"}
+# All modules that the lists name, in the order of the newest list [V: instg_0045 of 9.1.0].
+MODULES = (
+    *("numpy", "decorator", "sympy", "cffi", "attr", "Cython", "yaml", "pathlib2"),
+    *("google.protobuf", "scipy", "requests", "psutil", "absl"),
+)
+# Without one of these operators were seen to fail, in the middle of a conversion.
+NEEDED = frozenset({"numpy", "decorator", "attr", "psutil", "scipy", "sympy", "cffi"})
+# CANN's own: no package index has them.
+CANN_MODULES = frozenset({"te", "tbe", "topi", "impl", "opc_tool", "asc_op_compile_base", "hccl"})
+# What pip calls them, and others that CANN, torch_npu and their tools import. A name that is not
+# here may be anybody's on a package index.
+PIP: Mapping[str, str] = {
+    **{name: name for name in MODULES},
+    "google.protobuf": "protobuf",
+    "attr": "attrs",
+    "Cython": "cython",
+    "yaml": "pyyaml",
+    "absl": "absl-py",
+    "attrs": "attrs",
+    "_cffi_backend": "cffi",
+    "cv2": "opencv-python",
+    "PIL": "pillow",
+    "typing_extensions": "typing-extensions",
+    "setuptools": "setuptools",
+    # setuptools 82.0.0 was the first without it [V: its wheels]
+    "pkg_resources": "'setuptools<82'",
+    **{name: name for name in ("cloudpickle", "ml_dtypes", "onnx", "packaging", "pandas", "tqdm")},
+}
 BELOW_2 = "'numpy<2'"
 # No wheel of NumPy 1 exists for this Python and newer ones; 2.1.0 was the first to have one [V].
 FIRST_WITHOUT_NUMPY_1 = (3, 13)
@@ -80,10 +106,24 @@ def install_command(python: tuple[int, ...] | None, release: str = "", *more: st
     Args:
         python: as in `pinned`.
         release: likewise.
-        more: further packages.
+        more: further packages, as `pip_name` gives them.
     """
-    others = [PIP.get(one, one) for one in MODULES if one != "numpy"]
-    return " ".join(["pip install", pinned(python, release), *others, *more])
+    others = dict.fromkeys([*(PIP[one] for one in MODULES), *more])
+    others.pop("numpy")
+    return " ".join(["pip install", pinned(python, release), *others])
+
+
+def pip_name(module: str) -> str | None:
+    """What pip calls the package that holds a module; None where it is not known.
+
+    Args:
+        module: as an import names it, submodules included.
+    """
+    if module == "google":
+        module = "google.protobuf"  # of that name the first part is missed first
+    parts = module.split(".")
+    names = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+    return next((PIP[name] for name in names if name in PIP), None)
 
 
 def _order(release: str) -> tuple[int, int, int]:

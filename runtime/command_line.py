@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import logging
 import os
@@ -28,6 +29,16 @@ from runtime.version import VERSION
 Item = TypeVar("Item")
 logger = logging.getLogger("starmark")
 _stopping = threading.Event()
+# What mends an error of the system's; a full disk is the commonest of the others.
+_REMEDIES = {
+    errno.ENAMETOOLONG: "Choose a shorter name",
+    errno.EACCES: "Choose a place that this user may use, or change its permissions",
+    errno.EPERM: "Choose a place that this user may use, or change its permissions",
+    errno.EROFS: "Choose a place that can be written",
+    errno.EMFILE: "Raise the limit of open files: ulimit -n 4096",
+    errno.ENOENT: "Check the path",
+    errno.ENOTDIR: "Check the path",
+}
 
 
 def run(command: Callable[[], int]) -> int:
@@ -98,9 +109,10 @@ def _drop_stdout() -> None:
 
 
 def _of_system(error: OSError, where: str = "") -> str:
+    remedy = _REMEDIES.get(error.errno or 0, "Free space, or choose another place")
     return one_line(
         f"{where or error.filename or 'file system'}: expected to read and write here, got"
-        f" {error.strerror or error}. Free space, or choose another place."
+        f" {error.strerror or error}. {remedy}."
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 HEAD_BYTES = 512
+AN_OM = "an .om of Ascend"
 
 _MAGICS = (
-    (b"IMOD", "an .om of Ascend"),
+    (b"IMOD", AN_OM),
     (b"PICO", "an .om for Smart Vision chips (PICO), which Ascend devices do not load"),
     (b"PK\x03\x04", "a zip archive, such as a PyTorch checkpoint or .npz"),
     (b"PK\x05\x06", "an empty zip archive"),

@@ -45,11 +45,13 @@ def check_target(path: Path, option: str, inputs: Iterable[Path] = ()) -> None:
         inputs: files that are read, and must not be overwritten.
 
     Raises:
-        ConfigError: no such folder, a folder, pipe, device or read-only file in its place, or an
-            input.
+        ConfigError: no such folder, a folder, pipe, device or read-only file in its place, an
+            input, or a name that is too long.
     """
     got = ""
-    if leads_in_a_circle(path):
+    if _is_too_long(path):
+        got = "a name longer than the file system takes"
+    elif leads_in_a_circle(path):
         got = "a link that leads to itself"
     elif path.is_dir():
         got = "a folder"
@@ -69,6 +71,14 @@ def check_target(path: Path, option: str, inputs: Iterable[Path] = ()) -> None:
             got=got,
             action="Name another file, or make the folder first",
         )
+
+
+def _is_too_long(path: Path) -> bool:
+    try:
+        path.lstat()
+    except OSError as error:
+        return error.errno == errno.ENAMETOOLONG
+    return False
 
 
 def leads_in_a_circle(path: Path) -> bool:

@@ -3,10 +3,10 @@
 Most chips stand in its table under Name, without their "Ascend". Atlas A3 and Ascend 950 show no
 more than a family there ("Ascend910", "Ascend950PR"); the exact name is then "Chip Name"_"NPU Name"
 of the board query, which needs a chip's number on A3 and allows none on 950. Drivers of some
-markets rename chips: A2Gx is a 910Bx, and I2 any 310P.
+markets rename chips (`runtime.soc`).
 
 Source: hicann/ge, docs, --soc_version; hicann/driver, src/custom/dev_prod/user/npucli and
-dcmi_inner_info_get.c (dcmi_copy_npu_chip_name: names by product; ORIENT_CH: A2Gx and I2).
+dcmi_inner_info_get.c (dcmi_copy_npu_chip_name: names by product).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from runtime import process
 from runtime.errors import BackendUnavailable, ConfigError, one_line
 from runtime.npu_smi_text import BadLine, ChipRow, read_board, read_table
-from runtime.soc import Soc, advice_on_family, soc_of
+from runtime.soc import AUTO, Soc, advice_on_family, as_atc_spells, note_on_unknown, soc_of
 
 TOOL = "npu-smi"
 # Where drivers put it; /usr/local/sbin is on few users' PATH.
@@ -31,6 +31,14 @@ TIMEOUT_S = 30.0
 # A board query concerns one chip; where many hang, each of them costs this much.
 BOARD_TIMEOUT_S = 10.0
 NAME_THE_CHIP = "or name the chip yourself, for example --soc_version Ascend910B3"
+# Where the driver's libraries lie [V: hicann/runtime, scripts/package/runtime/set_env.sh:127].
+DRIVER = "/usr/local/Ascend/driver"
+LIBRARIES = ":".join(f"{DRIVER}/lib64{folder}" for folder in ("", "/common", "/driver"))
+# The loader's words, which may come with exit status 0, too.
+_LOADER = re.compile(
+    r"^.*(error while loading shared libraries|symbol lookup error|version `\S+ not found).*$",
+    re.MULTILINE,
+)
 # Printed by some versions on the way to exit status 0 [V: npu_smi.c, npu_card_info.c, npu_info.c].
 _REFUSALS = re.compile(
     r"^.*(initializ\w* failed|Error parameter|does not support|cannot be executed|info failed!).*$"
@@ -80,6 +88,9 @@ def list_devices(timeout_s: float = TIMEOUT_S) -> tuple[NpuDevice, ...]:
     """
     done = _run(timeout_s)
     table = read_table(done.output)
+    unloaded = _LOADER.search(done.output)
+    if unloaded is not None and table is None:
+        raise _not_loaded(unloaded.group())
     refusal = _refusal(done)
     if refusal and not (table and table.chips):
         raise BackendUnavailable(
@@ -110,6 +121,16 @@ def list_devices(timeout_s: float = TIMEOUT_S) -> tuple[NpuDevice, ...]:
     for failure in failures:
         logger.warning("WARNING: %s The other chips are listed.", failure)
     return tuple(devices)
+
+
+def chosen_soc(soc_version: str) -> Soc:
+    """The chip that a `--soc_version` means: a name, or "auto" for this machine's.
+
+    Raises:
+        BackendUnavailable: as `soc_version_of_this_machine`.
+        ConfigError: no exact name, or chips of different names.
+    """
+    return soc_version_of_this_machine() if soc_version == AUTO else soc_of(soc_version)
 
 
 def soc_version_of_this_machine() -> Soc:
@@ -197,7 +218,7 @@ def _identify(row: ChipRow, timeout_s: float) -> Soc:
         BackendUnavailable: neither shows it, or the board query hangs.
     """
     where = f"{TOOL} info, NPU {row.npu_id} chip {row.chip_id}"
-    in_table = _named(_spelt(row.name), where)
+    in_table = _named(as_atc_spells(row.name), where)
     if in_table is not None and in_table.is_known:
         return in_table
     on_board, answer = _ask_board(row, where, min(timeout_s, BOARD_TIMEOUT_S))
@@ -205,11 +226,7 @@ def _identify(row: ChipRow, timeout_s: float) -> Soc:
     if soc is None:
         raise _nameless(row, where, answer)
     if not soc.is_known:
-        logger.warning(
-            "WARNING: %s: %s is not in this version's table of chips; its name is taken as it is.",
-            where,
-            soc.name,
-        )
+        logger.warning("WARNING: %s: its name is taken as it is: %s.", where, note_on_unknown(soc))
     return soc
 
 
@@ -245,26 +262,20 @@ def _named(name: str, where: str) -> Soc | None:
         return None
 
 
-def _spelt(name: str) -> str:
-    """A name of the table as ATC spells it."""
-    bare = re.sub(r"^Ascend\s*", "", name)
-    return f"Ascend{re.sub('^A2G', '910B', bare)}"
-
-
 def _spelt_on_board(fields: dict[str, str]) -> tuple[str, ...]:
     """What may be the exact name in a board's answer, the likeliest first."""
     chip, npu = fields.get("chip name", ""), fields.get("npu name", "")
-    whole = _spelt(chip)
+    whole = as_atc_spells(chip)
     if not chip.startswith("Ascend") or not npu:
         return (whole,)  # other boards than those of A3 and 950
-    if _spelt(npu).startswith(f"{whole}_"):
-        return (_spelt(npu),)
+    if as_atc_spells(npu).startswith(f"{whole}_"):
+        return (as_atc_spells(npu),)
     return (f"{whole}_{npu}", whole)
 
 
 def _nameless(row: ChipRow, where: str, answer: str) -> BackendUnavailable:
     """A chip whose exact name neither the table nor the board shows."""
-    choices = advice_on_family("Ascend310P" if row.name == "I2" else _spelt(row.name))
+    choices = advice_on_family(as_atc_spells(row.name))
     return BackendUnavailable(
         where,
         expected="a chip's exact name in the table, or a Chip Name and an NPU Name of -t board",
@@ -272,6 +283,17 @@ def _nameless(row: ChipRow, where: str, answer: str) -> BackendUnavailable:
         action=f"Name the chip yourself with --soc_version; {choices}"
         if choices
         else f"Compare with the output of npu-smi info, {NAME_THE_CHIP}",
+    )
+
+
+def _not_loaded(words: str) -> BackendUnavailable:
+    """A tool that the loader could not start: mostly in a container, without the host's driver."""
+    return BackendUnavailable(
+        f"{TOOL} info",
+        expected="a tool whose libraries are found",
+        got=one_line(words, 200),
+        action=f"In a container, mount {TOOL} and {DRIVER} of one host, on a base as new as that"
+        f" host's; then export LD_LIBRARY_PATH={LIBRARIES}:$LD_LIBRARY_PATH, {NAME_THE_CHIP}",
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import os
+import platform
 import selectors
 import signal
 import subprocess
@@ -23,6 +25,10 @@ GRACE_S = 2.0
 # A program that prints without end must not fill our memory; its last words matter most.
 LONGEST_OUTPUT = 32 << 20
 LONGEST_LINE = 1 << 20
+_NOT_STARTED = {
+    errno.ENOEXEC: f"Install the one for this processor, {platform.machine()}",
+    errno.EACCES: "Make it executable for this user; look for noexec among its mount's options",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +109,7 @@ def _start(
             os.fspath(command[0]),
             expected="a program that can be started",
             got=one_line(error),
-            action="Install it, or put its folder on PATH",
+            action=_NOT_STARTED.get(error.errno or 0, "Install it, or put its folder on PATH"),
         ) from error
 
 

@@ -2,7 +2,8 @@
 
 Source: hicann/runtime, src/platform/platform_config/**/*.ini (SoC_version, Short_SoC_version,
 NpuArch, Intrinsic_mmad); Ascend/pytorch, torch_npu/csrc/core/npu/NpuVariables.cpp (310P2, 310P4);
-hicann/driver, dms_chip_info_adapt.c and dvt.c (names of slices).
+hicann/driver, dms_chip_info_adapt.c and dvt.c (names of slices), dcmi_inner_info_get.c
+(dcmi_copy_npu_chip_name with ORIENT_CH: A2Gx and I2).
 """
 
 from __future__ import annotations
@@ -93,9 +94,28 @@ _SLICE = re.compile(r"(?P<chip>[\w-]+?)(?P<template>vir\w*)", re.ASCII | re.IGNO
 # Slices of a 310P bear no digit of their chip; the runtime takes every one for a 310P3
 # [V: hicann/runtime, src/runtime/core/src/runtime.cc Init310PSocType].
 _CHIP_OF_SLICES = {"Ascend310P": "Ascend310P3"}
+# Drivers of some markets print a 910Bx as A2Gx, and every 310P as I2 [V: see above].
+_RENAMED = (
+    (re.compile(r"^A2G(?=\d)", re.IGNORECASE), "910B"),
+    (re.compile(r"^I2(?=$|vir)", re.IGNORECASE), "310P"),
+)
+# What people call a chip, and what that is [V: Ascend/pytorch, FormatCastKernelNpu.cpp,
+# IsAclnnFormatCastSupported: "910C" is Ascend910_9391 and its kin].
+_COMMON_NAMES = {
+    "Ascend910C": "910C is the common name of Atlas A3's chip, whose exact name is Ascend910_93xx,"
+    " for example Ascend910_9392: npu-smi info -t board -i 0 -c 0 shows it",
+}
+AUTO = "auto"
 _LITERAL = "="
-_WELL_FORMED = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
-_STEM = re.compile(r"(Ascend350|Ascend950)(DT|PR)?")
+# every chip's name has a digit; "=auto" and "=NAME" are slips
+_WELL_FORMED = re.compile(r"(?=\D*\d)[A-Za-z][A-Za-z0-9_-]*", re.ASCII)
+# What a table may show of an open family, and one of its chips [V: platform_config/cann-dev].
+_STEMS = {
+    "Ascend350": "Ascend350_354f",
+    "Ascend950": "Ascend950PR_9579",
+    "Ascend950DT": "Ascend950DT_95A2",
+    "Ascend950PR": "Ascend950PR_9579",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +173,7 @@ def soc_of(name: str, where: str = "--soc_version", *, printed: bool = False) ->
         where,
         expected="a chip's exact name as ATC takes it, for example Ascend910B3 or Ascend910_9362",
         got=repr(name),
-        action=_advice(full),
+        action=_advice(name),
     )
 
 
@@ -162,29 +182,46 @@ def is_old_generation(name: str) -> bool:
     return name == "Ascend910B"
 
 
+def as_atc_spells(printed: str) -> str:
+    """A chip's name as a driver prints it, with its Ascend, and without another market's name."""
+    bare = _bare(printed)
+    for pattern, ours in _RENAMED:
+        bare = pattern.sub(ours, bare)
+    return f"Ascend{bare}"
+
+
 def advice_on_family(full: str) -> str:
-    """The exact names to choose from where a name is a family's; empty where it is not."""
-    sliced = _SLICE.fullmatch(full)
-    chip, template = (sliced["chip"], sliced["template"]) if sliced else (full, "")
-    if chip in FAMILIES:
-        exact = ", ".join(f"{one}{template}" for one in FAMILIES[chip][1])
-        of_a3 = "; an Atlas A3's is Ascend910_ and a number" if chip == "Ascend910" else ""
-        return f"{chip} is a family: choose one of {exact}{of_a3}"
-    if _STEM.fullmatch(chip):
+    """The names to choose from where a name is a family's; empty where it is not."""
+    chip, template = _split(full)
+    if chip in FAMILIES and not _read(full).is_known:
+        exact = ", ".join(_read(f"{one}{template}").as_option for one in FAMILIES[chip][1])
+        advice = f"{chip} is a family: choose one of {exact}"
+        if chip == "Ascend910":
+            advice += "; an Atlas A3's is Ascend910_ and a number"
+        if is_old_generation(chip):
+            advice += f"; a slice of the old {chip} is {_read(full).as_option}"
+        return advice
+    if chip in _STEMS:
         return (
             f"{chip} is a family: add the NPU Name that npu-smi info -t board -i 0 shows, for"
-            " example Ascend950PR_9579"
+            f" example {_STEMS[chip]}{template}"
         )
     return ""
 
 
+def note_on_unknown(soc: Soc) -> str:
+    """That a chip is not in the table, and what its name may stand for."""
+    common = _COMMON_NAMES.get(soc.name, "")
+    return f"{soc.name} is not in this version's table of chips" + (f"; {common}" if common else "")
+
+
 def _read(full: str) -> Soc:
     """The chip and slice in a name; without a family where they are none of ours."""
-    sliced = _SLICE.fullmatch(full)
-    if sliced is None:
+    chip, template = _split(full)
+    if not template:
         family, arch = _family_of(full)
         return Soc(name=full, family=family, arch=arch)
-    chip = _CHIP_OF_SLICES.get(sliced["chip"], sliced["chip"])
+    chip = _CHIP_OF_SLICES.get(chip, chip)
     family, arch = _family_of(chip)
     # drivers call slices of the first 910 "910vir02", so "910Bvir06" is no old Ascend910B's
     if len(FAMILIES.get(chip, (0, ()))[1]) > 1:
@@ -204,32 +241,56 @@ def _family_of(chip: str) -> tuple[str, int]:
 
 
 def _names_a_family(chip: str) -> bool:
-    return chip in FAMILIES or _STEM.fullmatch(chip) is not None
+    return chip in FAMILIES or chip in _STEMS
 
 
-def _advice(full: str) -> str:
-    choices = advice_on_family(full)
-    if choices:
-        return choices
-    if _read(f"Ascend{full.strip()}").is_known:
-        return f"Did you mean Ascend{full.strip()}"
+def _split(full: str) -> tuple[str, str]:
+    """Chip and template of a slice's name; no template where it is a whole chip's."""
     sliced = _SLICE.fullmatch(full)
-    chip, template = (sliced["chip"], sliced["template"]) if sliced else (full, "")
-    near = [f"{one}{template}" for one in _similar(chip)]
-    advice = "Run npu-smi info on the box, or pass --soc_version auto there"
-    if near:
-        advice = f"Did you mean {', '.join(near)}"
+    return (sliced["chip"], sliced["template"]) if sliced else (full, "")
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"^(Ascend\s*)+", "", name.strip(), flags=re.IGNORECASE)
+
+
+def _advice(typed: str) -> str:
+    """What to name instead; every name that is offered is taken by `soc_of`."""
+    full = typed.removeprefix(_LITERAL)
+    if full.lower() == AUTO != typed:
+        return f"Write --soc_version {AUTO}"
+    name = _in_our_case(as_atc_spells(full))
+    advice = f"Did you mean {name}" if _read(name).is_known else advice_on_family(name)
+    if advice:
+        renamed = any(pattern.match(_bare(full)) for pattern, _ in _RENAMED)
+        told = f" ({_bare(full)} is what some drivers print for {name})" if renamed else ""
+        return f"{advice}{told}"
+    advice = _COMMON_NAMES.get(_split(name)[0], "")
+    if not advice:
+        near = ", ".join(_similar(name))
+        seek = "Run npu-smi info on the box, or pass --soc_version auto there"
+        advice = f"Did you mean {near}" if near else seek
     if re.fullmatch(r"Ascend\d{3}[A-Za-z0-9_-]*", full):
         advice += f"; a chip newer than this version is taken literally as {_LITERAL}{full}"
     return advice
 
 
-def _similar(chip: str) -> list[str]:
-    """Known names that differ by case or prefix alone, else the nearest ones."""
+def _in_our_case(full: str) -> str:
+    """A name whose letters differ by their case alone, as ATC writes it; any other as it is."""
+    chip, template = _split(full)
+    exact = (one for _, names in FAMILIES.values() for one in names)
+    by_case = {one.lower(): one for one in (*FAMILIES, *_STEMS, *_COMMON_NAMES, *exact)}
+    head, mark, number = chip.partition("_")
+    if any(re.fullmatch(one, chip, re.IGNORECASE) for _, one in OPEN_FAMILIES.values()):
+        return f"{by_case[head.lower()]}{mark}{number}{template}"
+    return f"{by_case.get(chip.lower(), chip)}{template}"
+
+
+def _similar(full: str) -> list[str]:
+    """The nearest known names."""
+    chip, template = _split(full)
+    if not _bare(chip):
+        return []
     by_case = {one.lower(): one for _, names in FAMILIES.values() for one in names}
-    bare = chip.lower().removeprefix("ascend").strip()
-    exact = by_case.get(f"ascend{bare}")
-    if exact or not bare:
-        return [exact] if exact else []
-    near = difflib.get_close_matches(f"ascend{bare}", by_case, n=3, cutoff=0.75)
-    return [by_case[one] for one in near]
+    near = difflib.get_close_matches(chip.lower(), by_case, n=3, cutoff=0.75)
+    return [_read(f"{by_case[one]}{template}").as_option for one in near]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from runtime.errors import ArtifactError, BackendUnavailable, ConfigError
+from runtime.file_kind import AN_OM, HEAD_BYTES, seems_to_be
 from runtime.files import shown
 from runtime.manifest import (
     MANIFEST_NAME,
@@ -191,6 +192,14 @@ def _converted(path: Path) -> Artifact:
     """A bare .om; its manifest says what its tensors mean, so it must lie beside it."""
     folder = path.parent
     if not (folder / MANIFEST_NAME).exists():
+        kind = _kind(path)
+        if kind != AN_OM:
+            raise ArtifactError(
+                shown(path),
+                expected="an .om file as atc writes it",
+                got=kind,
+                action="Name the .om file itself, in its bundle",
+            )
         raise ArtifactError(
             shown(path),
             expected=f"its bundle's {MANIFEST_NAME} beside it, which says what its tensors mean",
@@ -209,6 +218,14 @@ def _converted(path: Path) -> Artifact:
             action="Convert it with python -m export --om require",
         )
     return Artifact(path=path, kind="om", manifest=manifest, oms=own)
+
+
+def _kind(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return seems_to_be(file.read(HEAD_BYTES))
+    except OSError as error:
+        return f"a file that cannot be read ({error.strerror})"
 
 
 def _no_om(folder: Path, manifest: Manifest) -> BackendUnavailable:

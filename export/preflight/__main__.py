@@ -15,7 +15,7 @@ from export.preflight.finding import Finding, as_text, fatal
 from runtime import command_line
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK
 from runtime.files import json_text, shown
-from runtime.soc import soc_of
+from runtime.npu_smi import chosen_soc
 
 logger = logging.getLogger("starmark")
 
@@ -50,7 +50,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("model", type=Path, metavar="MODEL", help=".onnx file, or a bundle's folder")
-    add("--soc_version", metavar="NAME", help="the chip's exact name; without, it is not checked")
+    add("--soc_version", metavar="NAME", help="exact chip, or auto; without, it is not checked")
     batches = parser.add_mutually_exclusive_group()
     batches.add_argument(
         "--batch_sizes",
@@ -76,17 +76,18 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def _check(arguments: argparse.Namespace) -> int:
     command_line.log_to_stderr()
+    soc_version = None
     if arguments.soc_version is None:
         logger.warning("NOTE: no --soc_version: what depends on the chip is not checked")
     else:
-        soc_of(arguments.soc_version)  # before the work, not after
+        soc_version = chosen_soc(arguments.soc_version).as_option  # before the work, not after
     gears = arguments.dynamic_batch_size is not None
     batches = arguments.dynamic_batch_size or arguments.batch_sizes or (1,)
     precision = _precision(arguments)
     with command_line.step(f"check {shown(arguments.model)}"):
         findings = preflight(
             arguments.model,
-            soc_version=arguments.soc_version,
+            soc_version=soc_version,
             batches=batches,
             gears=gears,
             precision=precision,
@@ -94,7 +95,7 @@ def _check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         listing = Listing(
             model=shown(arguments.model),
-            soc_version=arguments.soc_version,
+            soc_version=soc_version,
             batches=batches,
             gears=gears,
             precision=precision,

@@ -35,7 +35,8 @@ def preflight(
 
     Args:
         model: an .onnx file, a bundle's folder, or a model in memory.
-        soc_version: the chip's exact name; None leaves out what depends on it.
+        soc_version: the chip's exact name, or "auto" for this machine's; None leaves out what
+            depends on it.
         batches: what the model will be converted for, or its gears. They give the first input's
             dynamic axis 0 its size; without any, that axis is a finding like every other.
         gears: whether one model will serve all batches.
@@ -50,6 +51,7 @@ def preflight(
 
     Raises:
         ArtifactError: no such file, or no ONNX model in it.
+        BackendUnavailable: "auto", and npu-smi names no chip.
         ConfigError: no such chip or precision mode, or a batch below 1.
         InputError: crops of another size than the input.
     """

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from export.precision import DEFAULT_MODE, DEFAULT_OPTION, MODES, PrecisionMode
 from runtime.errors import ConfigError
-from runtime.soc import Soc, soc_of
+from runtime.npu_smi import chosen_soc
+from runtime.soc import Soc
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +40,14 @@ def plan_of(
     """Check what the conversion will be given.
 
     Args:
-        soc_version: a chip's exact name, or None.
+        soc_version: a chip's exact name, "auto" for this machine's, or None.
         batches: positive numbers, or none.
         gears: see `Plan`.
         precision: as in the manifest, for example "precision_mode_v2=origin"; empty for ATC's
             default.
 
     Raises:
+        BackendUnavailable: this machine's chip is to be taken, and npu-smi names none.
         ConfigError: no such chip or mode, or a batch below 1.
     """
     option, _, mode = (precision or f"{DEFAULT_OPTION}={DEFAULT_MODE}").partition("=")
@@ -65,5 +67,5 @@ def plan_of(
             got=repr(batches),
             action="Name the batches to convert for, for example 1,4",
         )
-    soc = None if soc_version is None else soc_of(soc_version)
+    soc = None if soc_version is None else chosen_soc(soc_version)
     return Plan(soc=soc, batches=batches, gears=gears, option=option, mode=mode)

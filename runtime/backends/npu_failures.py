@@ -8,7 +8,8 @@ Sources: Ascend/pytorch, torch_npu/csrc: core/npu/NPUException.h and .cpp, core/
 aten/common/CopyKernel.cpp, aten/ops/op_api/CopyKernelOpApi.cpp, framework/utils/CalcuOpUtil.h,
 core/npu/NPUCachingAllocator.cpp, at tags v2.1.0-5.0.0 to v2.9.0-7.3.0 and in August 2026 [V]; the
 wheel torch_npu 2.13.0, driven by an ACL of ours whose calls fail [V]; and issues: Ascend/pytorch 7,
-35, 67, 73; vllm-project/vllm-ascend 262, 564, 692, 800, 13647; opendatalab/MinerU 2258.
+24, 35, 67, 73, 90; vllm-project/vllm-ascend 152, 237, 262, 564, 692, 800, 4859, 5695, 7095, 13647;
+opendatalab/MinerU 2258.
 """
 
 from __future__ import annotations
@@ -19,7 +20,14 @@ from typing import NamedTuple
 
 from runtime import visible_devices
 from runtime.backends.acl_codes import CODES, acl_code
-from runtime.cann_python import install_command
+from runtime.backends.aclnn_codes import AclnnCode, Fault, aclnn_code
+from runtime.cann_python import (
+    BELOW_2,
+    CANN_MODULES,
+    FIRST_WITHOUT_NUMPY_1,
+    MODULES,
+    install_command,
+)
 from runtime.errors import one_line
 from runtime.npu_pair import CPU_INDEX
 
@@ -37,11 +45,25 @@ _PLOG = "look for the operator that failed in the newest plog under $HOME/ascend
 NEW_PROCESS = f"Start a new process, this one has lost the device; {_PLOG}"
 READ_PLOG = f"Run it again, and where it fails again report it; {_PLOG}"
 SMALLER = "Use smaller batches, or another device: npu-smi info shows who holds its memory"
+INSTALL_OPERATORS = (
+    "Install the ops (kernels) package for this chip, of the same CANN release: see python -m"
+    " runtime.doctor"
+)
 # the release of CANN is not known here
 INSTALL_COMPILER_PACKAGES = (
     f"Run {install_command(sys.version_info[:2])} in this environment; CANN 9.0 and newer run with"
     " NumPy 2, too"
 )
+_NUMPY_1 = (
+    f"Run pip install {BELOW_2} in this environment"
+    if sys.version_info[:2] < FIRST_WITHOUT_NUMPY_1
+    else "Use a Python before 3.13, for which NumPy 1 exists, or CANN 8.5 or newer"
+)
+# Libraries that torch, the system and torch_npu itself bring.
+_NOT_CANN = (
+    r"(?!torch|c10|op_plugin|npu_profiler|tensorpipe|python|std|gcc|gomp|openblas|gfortran|GL)"
+)
+_COMPILER_MODULES = "|".join((*map(re.escape, MODULES), "attrs", "google(?=')"))
 
 
 class Refusal(NamedTuple):
@@ -67,6 +89,26 @@ class Explanation(NamedTuple):
     loses_device: bool = False
 
 
+NUMPY_TOO_NEW = Explanation(
+    "NumPy is too new for this CANN's operator compiler", _NUMPY_1, unavailable=True
+)
+NO_COMPILER = Explanation(
+    "the operator compiler does not start, most often for want of its Python packages",
+    f"{INSTALL_COMPILER_PACKAGES}, and check that the ops package for this chip is installed",
+    unavailable=True,
+)
+NO_OPERATORS = Explanation(
+    "CANN's compiled operators for this chip are missing, or of another release",
+    INSTALL_OPERATORS,
+    unavailable=True,
+)
+WRONG_ARGUMENT = Explanation(
+    "an operator refuses one of its arguments, as it does where CANN and torch_npu are not of one"
+    " release, or where the chip lacks a type",
+    "Check the pair with python -m runtime.doctor; the text after EZ1001 names the argument:"
+    " report it",
+)
+
 # At import, and in the host's own checks; the first that matches is the cause.
 TEXTS: tuple[tuple[str, Explanation], ...] = (
     (
@@ -88,11 +130,21 @@ TEXTS: tuple[tuple[str, Explanation], ...] = (
         ),
     ),
     (
-        r"libascend_hal\.so|libdrvdsmi_host\.so",
+        r"lib(?:ascend_hal|drv\w+|dcmi)\.so",
         Explanation("the Ascend driver's libraries are not found", CHECK_DRIVER, unavailable=True),
     ),
     (
-        r"lib(hccl|ascendcl|acl_op_compiler|ge_runner|msprofiler)\w*\.so[^:]*: cannot open",
+        r"lib(?:atb|asdops|mki)\w*\.so[.\d]*: cannot open",
+        Explanation(
+            "CANN's NNAL package is missing or not sourced",
+            "Run source /usr/local/Ascend/nnal/atb/set_env.sh in the shell that starts Python, and"
+            " install the Ascend-cann-nnal of this CANN's release where there is none",
+            unavailable=True,
+        ),
+    ),
+    (
+        # whatever else it links is torch's, the system's or its own [V: the wheels 2.7.1, 2.13.0]
+        rf"lib{_NOT_CANN}[\w.+-]+?\.so[.\d]*: cannot open",
         Explanation("CANN is missing or not sourced", SOURCE_CANN, unavailable=True),
     ),
     (
@@ -100,7 +152,7 @@ TEXTS: tuple[tuple[str, Explanation], ...] = (
         Explanation("CANN is missing or only partly sourced", SOURCE_CANN, unavailable=True),
     ),
     (
-        r"undefined symbol",
+        r"undefined symbol|lib(?:torch|c10)\w*\.so[.\d]*: cannot open",
         Explanation(
             "torch, torch_npu and CANN are not of one release",
             "Install the torch that torch_npu was built for, and source one CANN only",
@@ -123,7 +175,43 @@ TEXTS: tuple[tuple[str, Explanation], ...] = (
         ),
     ),
     (
-        r"EC0010|Failed to import Python module|No module named '(attrs?|decorator|psutil|te)'",
+        r"version `(?:GLIBCXX|CXXABI)_[\d.]+' not found",
+        Explanation(
+            "the C++ library that Python found is older than torch_npu or CANN needs",
+            "In a conda environment run conda install -c conda-forge libstdcxx-ng; elsewhere put"
+            " the newest libstdc++.so.6 of this system into LD_PRELOAD, or use a newer system",
+            unavailable=True,
+        ),
+    ),
+    (
+        r"version `GLIBC_[\d.]+' not found",
+        Explanation(
+            "this system is older than torch_npu or CANN needs",
+            "Use a container of a newer system, or older releases of both",
+            unavailable=True,
+        ),
+    ),
+    (
+        r"No module named 'torch_npu\.",  # [V: docs/zh/installation_guide/faq.md:273]
+        Explanation(
+            "torch_npu's source folder stands in the place of the installed package",
+            "Start Python in another folder than torch_npu's checkout, and take it off PYTHONPATH",
+            unavailable=True,
+        ),
+    ),
+    (
+        rf"No module named '(?:{'|'.join(sorted(CANN_MODULES))})\b",
+        Explanation("CANN is missing or only partly sourced", SOURCE_CANN, unavailable=True),
+    ),
+    # before its consequences: the compiler's modules fail to import
+    (r"was removed in the NumPy 2|module 'numpy' has no attribute", NUMPY_TOO_NEW),
+    (r"compiled using NumPy 1\.|multiarray failed to import", NUMPY_TOO_NEW),
+    (
+        r"No module named 'yaml'",  # [V: torch_npu 2.13.0's requirements; older ones name none]
+        Explanation("torch_npu misses a package", "Run pip install pyyaml", unavailable=True),
+    ),
+    (
+        rf"EC0010|Failed to import Python module|No module named '(?:{_COMPILER_MODULES})\b",
         Explanation(
             "the operator compiler misses its Python packages",
             INSTALL_COMPILER_PACKAGES,
@@ -131,14 +219,17 @@ TEXTS: tuple[tuple[str, Explanation], ...] = (
         ),
     ),
     (
-        r"No module named 'yaml'",  # [V: torch_npu 2.13.0's requirements; older ones name none]
-        Explanation("torch_npu misses a package", "Run pip install pyyaml", unavailable=True),
-    ),
-    (
         r"init runtime platform info failed",
+        Explanation("CANN's operators do not know this chip", INSTALL_OPERATORS, unavailable=True),
+    ),
+    # [V: docs/zh/user_guide/troubleshooting, operator_called_error.md; the issues above]
+    (r"Cannot find bin(?:ary)? (?:of|for) op", NO_OPERATORS),
+    (r"[Pp]arse ?[Dd]ynamic ?[Kk]ernel|binary_info_config\.json", NO_OPERATORS),
+    (
+        r"not in lib\w*opapi\w*\.so",  # [V: a text of the wheel 2.7.1]
         Explanation(
-            "CANN's operators do not know this chip",
-            "Install the ops (kernels) package for this chip, of the same CANN release",
+            "this CANN lacks an operator that torch_npu calls",
+            "Install the torch_npu that pairs with this CANN: see python -m runtime.doctor",
             unavailable=True,
         ),
     ),
@@ -150,15 +241,8 @@ TEXTS: tuple[tuple[str, Explanation], ...] = (
             unavailable=True,
         ),
     ),
-    (
-        r"AclSetCompileopt\(.*error code is 500001",
-        Explanation(
-            "the operator compiler does not start, most often for want of its Python packages",
-            f"{INSTALL_COMPILER_PACKAGES}, and check that the ops package for this chip is"
-            " installed",
-            unavailable=True,
-        ),
-    ),
+    (r"AclSetCompileopt\(.*error code is 500001", NO_COMPILER),
+    (r"\[Init\]\[Env\]init env failed|build op model failed, result = 500001", NO_COMPILER),
     (
         r"under keep type mode",
         Explanation(
@@ -172,6 +256,8 @@ TEXTS: tuple[tuple[str, Explanation], ...] = (
         r"NPU out of memory|EL0004|Failed to allocate",
         Explanation("the device's memory is used up", SMALLER),
     ),
+    # without a code in older releases [V: as users posted it]
+    (r"call aclnn\w+ failed, detail:\s*EZ1001", WRONG_ARGUMENT),
     (
         r"^CANN error: CANN Inner Error",  # [V: NPUException.cpp, c10_npu_get_error_message]
         Explanation(
@@ -181,6 +267,22 @@ TEXTS: tuple[tuple[str, Explanation], ...] = (
     ),
 )
 
+# By where an operator's own code puts the fault. [V: see aclnn_codes]
+_OPERATORS: dict[Fault, Explanation] = {
+    "argument": WRONG_ARGUMENT,
+    "runtime": Explanation("an operator failed in CANN's runtime", READ_PLOG),
+    "environment": Explanation(
+        "CANN is missing or only partly sourced: ASCEND_OPP_PATH is not set",
+        SOURCE_CANN,
+        unavailable=True,
+    ),
+    "operators": NO_OPERATORS,
+    "inside": Explanation(
+        "an operator failed inside CANN, as it does where CANN, its ops package, torch_npu and"
+        " driver are not of one release",
+        f"Check that they pair with python -m runtime.doctor, and {_PLOG}",
+    ),
+}
 # What its queue throws for a device at fault, also without a code: [V: NPUQueue.cpp,
 # deviceErrorMap; NPUException.cpp, handleDeviceError]
 DEVICE_FAULTS: dict[str, int] = {
@@ -241,7 +343,21 @@ def _by_code(text: str) -> Explanation | None:
         if fault is not None:
             return _of_code(fault)
         found = _CANN_CODE.search(text)
-    return _of_code(int(found[1])) if found else None
+    if found is None:
+        return None
+    number = int(found[1])
+    operators = aclnn_code(number)
+    return _of_code(number) if operators is None else _of_operator(operators, text)
+
+
+def _of_operator(code: AclnnCode, text: str) -> Explanation:
+    """An operator's code covers what failed beneath it, which may have lost the device."""
+    beneath = _CANN_CODE.search(text)
+    found = _of_code(int(beneath[1])) if beneath else None
+    if found is not None and (found.loses_device or code.fault == "runtime"):
+        return found
+    known = _OPERATORS[code.fault]
+    return known._replace(meaning=f"{known.meaning} ({code.name})")
 
 
 def _of_code(number: int) -> Explanation | None:

@@ -241,7 +241,7 @@ def _check_chip(path: Path, om: OmFact, device: Device) -> None:
     for one in inside.unread:
         logger.warning("WARNING: %s: not read: %s", shown(path), one)
     # models of CANN before 8.0 name no chip; the manifest's hash covers them all the same
-    if inside.soc_version not in ("", om.soc_version):
+    if inside.soc_version.lower() not in ("", om.soc_version.lower()):
         raise ArtifactError(
             str(path),
             expected=f"an .om for {om.soc_version}, as {MANIFEST_NAME} says",

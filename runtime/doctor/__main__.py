@@ -39,8 +39,9 @@ def main(argv: list[str] | None = None) -> int:
         metavar="BOX.tar.gz",
         help="write what we need to mend a fault into a new archive: this report, the answers of"
         " npu-smi, versions, packages, settings of CANN, the newest logs, and of each SOURCE how"
-        " it was made. No pictures, no weights; host, user, home folder, addresses and serial"
-        " numbers are replaced. The contents are listed before they are written",
+        " it was made. No pictures, no weights; host, user, home folder, addresses, serial"
+        " numbers, passwords and names of pictures are replaced. The contents are listed before"
+        " they are written",
     )
     add(
         "sources",
@@ -53,6 +54,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.collect is None and (arguments.sources or arguments.selftest):
         parser.error("SOURCE and --selftest belong to --collect BOX.tar.gz")
+    if arguments.selftest and not arguments.sources:
+        parser.error("--selftest runs a bundle's own: name its folder behind it")
     return command_line.run(lambda: _doctor(arguments))
 
 

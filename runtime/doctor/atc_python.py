@@ -15,10 +15,10 @@ from pathlib import Path
 
 from runtime import process
 from runtime.cann_python import (
-    BELOW_2,
     FIRST_WITHOUT_NUMPY_1,
     LISTS,
     MODULES,
+    NEEDED,
     OLDEST_PYTHON,
     PIP,
     Listed,
@@ -44,7 +44,12 @@ for name in ("_struct", "_ctypes", "math"):
         __import__(name)
     except ImportError:
         show("broken", name)
-show("lacks", *[m for m in {MODULES!r} if importlib.util.find_spec(m) is None])
+def there(name):
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ImportError:  # what it is a part of is not there
+        return False
+show("lacks", *[m for m in {MODULES!r} if not there(m)])
 try:
     import numpy
     show("numpy", numpy.__version__)
@@ -121,15 +126,12 @@ def _judge(python: str, answer: _Answer, release: str) -> Finding:
     if answer.broken or (needs_numpy_1 and no_numpy_1):
         return _wrong_python(python, answer, known)
     too_new = has_numpy_2 and numpy != "numpy"
-    if answer.lacks:
-        names = [PIP.get(one, one) for one in answer.lacks]
-        install = [numpy if one == "numpy" else one for one in names]
-        if too_new:
-            install.append(numpy)
+    needed = [PIP[one] for one in answer.lacks if one in NEEDED]
+    if needed:
         return _problem(
-            f"{python} lacks {', '.join(names)}, which compiling operators needs",
-            f"{python} -m pip install {' '.join(install)}",
-            f"{', '.join(names)} for atc",
+            f"{python} lacks {', '.join(needed)}, which compiling operators needs",
+            _install(python, answer, numpy, too_new=too_new),
+            f"{', '.join(needed)} for atc",
         )
     if answer.unusable:
         return _problem(
@@ -151,10 +153,17 @@ def _judge(python: str, answer: _Answer, release: str) -> Finding:
             level="warning",
             about=ABOUT,
             found=f"{shown} with {known}: {'; '.join(remarks)}",
-            mend=_mend(python, answer, too_new=too_new),
+            mend=_mend(python, answer, numpy, too_new=too_new),
             works_still=True,
         )
     return Finding(level="ok", about=ABOUT, found=f"{shown} has what compiling operators needs")
+
+
+def _install(python: str, answer: _Answer, numpy: str, *, too_new: bool) -> str:
+    """All that is missing, needed or only listed, in one command."""
+    names = [PIP[one] for one in answer.lacks]
+    install = [numpy if one == "numpy" else one for one in names]
+    return " ".join([f"{python} -m pip install", *install, *([numpy] if too_new else [])])
 
 
 def _wrong_python(python: str, answer: _Answer, known: str) -> Finding:
@@ -177,6 +186,9 @@ def _wrong_python(python: str, answer: _Answer, known: str) -> Finding:
 def _remarks(answer: _Answer, listed: Listed | None, *, too_new: bool) -> list[str]:
     """What is outside Huawei's lists, which is no proof that it fails."""
     remarks = []
+    if answer.lacks:
+        names = ", ".join(PIP[one] for one in answer.lacks)
+        remarks.append(f"Huawei's list names {names}, too")
     if too_new and listed is None:
         remarks.append("before 8.5 atc fails with NumPy 2, from 9.0 on it is allowed")
     elif too_new:
@@ -193,9 +205,9 @@ def _remarks(answer: _Answer, listed: Listed | None, *, too_new: bool) -> list[s
     return remarks
 
 
-def _mend(python: str, answer: _Answer, *, too_new: bool) -> str:
-    if too_new:
-        return f"{python} -m pip install {BELOW_2}"
+def _mend(python: str, answer: _Answer, numpy: str, *, too_new: bool) -> str:
+    if too_new or answer.lacks:
+        return _install(python, answer, numpy, too_new=too_new)
     if answer.libpython:
         return (
             "install this Python's shared library, or put its folder on LD_LIBRARY_PATH;"

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-import stat
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from runtime.doctor.plain_files import open_plain
 from runtime.doctor.redaction import Redactor
 from runtime.errors import StarmarkError, one_line
-from runtime.npu_smi_text import COLOUR
 
 FOLDER = "starmark-box"
 CONTENTS = "collected.json"
@@ -42,10 +41,12 @@ class Box:
     Attributes:
         parts: name in the archive -> text, bytes of a model's head, or a JSON value.
         failed: (what, reason) of each part that is missing.
+        pictures: names of pictures that reports list, which no text may hold.
     """
 
     parts: dict[str, str | bytes | list[Any] | dict[str, Any]] = field(default_factory=dict)
     failed: list[tuple[str, str]] = field(default_factory=list)
+    pictures: set[str] = field(default_factory=set)
 
     @contextmanager
     def attempt(self, what: str) -> Iterator[None]:
@@ -62,26 +63,27 @@ class Box:
         """Add the end of a text file.
 
         Raises:
-            OSError: it cannot be read.
-            ValueError: no plain file, or not text.
+            OSError: it cannot be read, or is no plain file.
+            ValueError: not text.
         """
         self.parts[name] = read_tail(path)
 
     def members(self, redactor: Redactor) -> list[Member]:
-        """All files without anybody's names, under names that any system can hold."""
-        for part in self.parts.values():
-            redactor.learn(part if isinstance(part, str) else "")
-        members = []
+        """All files without anybody's names, under names that any system can hold.
+
+        A part whose names cannot be replaced is left out.
+        """
+        redactor.pictures |= self.pictures
+        for name, part in self.parts.items():
+            with self.attempt(name):
+                redactor.learn(part)
+        members: list[Member] = []
         taken: set[str] = set()
         for name, part in sorted(self.parts.items()):
-            if isinstance(part, bytes):
-                data = redactor.head(part)
-            elif isinstance(part, str):
-                data = redactor.text(COLOUR.sub("", part)).encode("utf-8", "replace")
-            else:
-                data = as_json(redactor.value(part))
-            plain = _unique(_plain_name(redactor.text(name)), taken)
-            members.append(Member(name=plain, data=data))
+            with self.attempt(name):
+                data = _without_names(part, redactor)
+                plain = _unique(_plain_name(redactor.text(name)), taken)
+                members.append(Member(name=plain, data=data))
         return members
 
 
@@ -89,22 +91,25 @@ def read_tail(path: Path) -> str:
     """The last part of a text file.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: no plain file, or not text.
+        OSError: it cannot be read, or is no plain file.
+        ValueError: not text.
     """
-    # not blocking: a pipe in its place would be waited for without end
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    with os.fdopen(handle, "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise ValueError(f"{path}: not a plain file")
-        left_out = max(0, found.st_size - LONGEST_TEXT_BYTES)
+    with open_plain(path) as file:
+        left_out = max(0, os.fstat(file.fileno()).st_size - LONGEST_TEXT_BYTES)
         file.seek(left_out)
         data = file.read(LONGEST_TEXT_BYTES)
     if b"\0" in data:
         raise ValueError(f"{path}: not text")
     text = data.decode("utf-8", "replace")
     return f"[the first {left_out:,} bytes were left out]\n{text}" if left_out else text
+
+
+def _without_names(part: str | bytes | list[Any] | dict[str, Any], redactor: Redactor) -> bytes:
+    if isinstance(part, bytes):
+        return redactor.head(part)
+    if isinstance(part, str):
+        return redactor.text(part).encode("utf-8", "replace")
+    return as_json(redactor.value(part))
 
 
 def as_json(value: Any) -> bytes:

@@ -1,7 +1,7 @@
 """python -m runtime.doctor --collect: what a first real box should send back, in one archive.
 
-It holds no pictures and no weights. Names of the host and the user, the home folder, addresses and
-serial numbers are replaced (see `runtime.doctor.redaction`). Nothing is sent anywhere.
+It holds no pictures and no weights. Names of host, user and pictures, the home folder, addresses,
+serial numbers and passwords are replaced: see `runtime.doctor.redaction`. Nothing is sent anywhere.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from runtime import command_line
 from runtime.doctor import cann, collected_machine, collected_models
 from runtime.doctor.box import CONTENTS, FOLDER, Box, Member, as_json, write_box
 from runtime.doctor.findings import Examination
-from runtime.doctor.redaction import MARKS, Redactor, identity
+from runtime.doctor.identity import identity
+from runtime.doctor.redaction import MARKS, Redactor
 from runtime.errors import ConfigError
 from runtime.files import check_target, leads_in_a_circle, shown, written_whole
 from runtime.version import VERSION

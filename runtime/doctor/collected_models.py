@@ -7,22 +7,20 @@ import shutil
 import struct
 import sys
 import tempfile
-import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from runtime.doctor.box import Box
 from runtime.doctor.collected_machine import tool_output
+from runtime.doctor.collected_outcomes import outcome, outcomes
+from runtime.doctor.plain_files import open_plain
 from runtime.errors import BackendUnavailable, InputError
 from runtime.om_file import ENTRY, HEADER_BYTES, MAGIC, MODEL_DEF, OLD_ENTRY, OmFile, read_om
 
 # runtime.manifest's MANIFEST_NAME, without msgspec, which a bare Python lacks
 MANIFEST = "manifest.json"
-# The crops a bundle is held to; its outcome on a machine is another file.
-REFERENCE = "selftest.npz"
-OUTCOMES = ("selftest*.npz", "selftest*.json", "selftest*.txt", "selftest*.log")
-TEXTS = (".json", ".txt", ".log")
+OUTCOMES = (".npz", ".json", ".txt", ".log")
 # Header, table of partitions and the beginning of the graph.
 HEAD_BYTES = 4096
 # length, modeltype and model_length of a header. [V: hicann/ge,
@@ -36,8 +34,6 @@ LONGEST_LIST = 1000
 LONGEST_VALUE = 4000
 MODE_6_TIMEOUT_S = 120.0
 SELFTEST_TIMEOUT_S = 1800.0
-NPY_MAGIC = b"\x93NUMPY"
-LARGEST_HEADER_BYTES = 16 << 20
 
 
 def source(box: Box, index: int, path: Path, *, selftest: bool) -> None:
@@ -66,10 +62,8 @@ def source(box: Box, index: int, path: Path, *, selftest: bool) -> None:
     with box.attempt(str(path)):
         if suffix == ".om":
             _om(box, folder, path)
-        elif suffix == ".npz":
-            box.parts[f"{folder}.json"] = recording_header(path)
-        elif suffix in TEXTS:
-            box.text_file(folder, path)
+        elif suffix in OUTCOMES and path.exists():
+            outcome(box, folder, path)
         else:
             got = "a file of another kind" if path.exists() else "no such file or folder"
             raise InputError(
@@ -81,8 +75,10 @@ def source(box: Box, index: int, path: Path, *, selftest: bool) -> None:
 
 
 def _bundle(box: Box, folder: str, path: Path) -> None:
-    with box.attempt(str(path / MANIFEST)), (path / MANIFEST).open("rb") as file:
-        box.parts[f"{folder}/{MANIFEST}"] = json.loads(file.read(LARGEST_MANIFEST_BYTES))
+    manifest: Any = None
+    with box.attempt(str(path / MANIFEST)), open_plain(path / MANIFEST) as file:
+        manifest = json.loads(file.read(LARGEST_MANIFEST_BYTES))
+        box.parts[f"{folder}/{MANIFEST}"] = manifest
     for log in (*sorted(path.glob("*.log")), path.with_name(f"{path.name}.atc.log")):
         if log.exists():
             with box.attempt(str(log)):
@@ -90,7 +86,7 @@ def _bundle(box: Box, folder: str, path: Path) -> None:
     for om in sorted(path.glob("*.om")):
         with box.attempt(str(om)):
             _om(box, f"{folder}/{om.stem}", om)
-    _outcomes(box, path)
+    outcomes(box, path, manifest)
 
 
 def _om(box: Box, folder: str, path: Path) -> None:
@@ -103,7 +99,7 @@ def _om(box: Box, folder: str, path: Path) -> None:
         found = read_om(path)
         end = _graph_end(found)
         box.parts[f"{folder}/om.json"] = _plain(asdict(found))
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         head = file.read(HEAD_BYTES)
     head = head[: end or _table_end(head)]
     if head.startswith(MAGIC):
@@ -160,48 +156,12 @@ def _mode_6(box: Box, folder: str, path: Path) -> None:
     box.parts[f"{folder}/atc_mode6.txt"] = text
 
 
-def _outcomes(box: Box, path: Path) -> None:
-    """Recordings and reports of the self-test that lie where people leave them."""
-    places = dict.fromkeys(one.resolve() for one in (path, path.parent, Path.cwd()))
-    for file in (one for place in places for pattern in OUTCOMES for one in place.glob(pattern)):
-        if file.name == REFERENCE or not file.is_file():
-            continue
-        name = f"selftest/{file.parent.name}-{file.name}"
-        with box.attempt(str(file)):
-            if file.suffix == ".npz":
-                box.parts[f"{name}.json"] = recording_header(file)
-            else:
-                box.text_file(name, file)
-
-
 def _run_selftest(box: Box, folder: str, path: Path) -> None:
     with box.attempt(f"self-test of {path}"), tempfile.TemporaryDirectory() as scratch:
         recording = Path(scratch) / "selftest.npz"
         command = [sys.executable, "-m", "parity.selftest", str(path), "--json"]
         text, _ = tool_output([*command, "--output", recording], SELFTEST_TIMEOUT_S)
         box.parts[f"{folder}/selftest.txt"] = text
-
-
-def recording_header(path: Path) -> dict[str, Any]:
-    """The header of a recording, with the number of its pictures in the place of their names.
-
-    Read without numpy: the member is a one-dimensional array of bytes behind a short head.
-
-    Raises:
-        OSError, ValueError, zipfile.BadZipFile, KeyError: not a recording.
-    """
-    with zipfile.ZipFile(path) as archive, archive.open("header.npy") as file:
-        head = file.read(10)
-        if head[:6] != NPY_MAGIC or head[6] != 1:
-            raise ValueError(f"{path}: its header is no array that this version reads")
-        file.read(int.from_bytes(head[8:10], "little"))
-        header = json.loads(file.read(LARGEST_HEADER_BYTES))
-    if not isinstance(header, dict):
-        raise ValueError(f"{path}: its header is no record")
-    for name in ("pictures", "unreadable"):
-        if isinstance(header.get(name), list):
-            header[name] = len(header[name])
-    return header
 
 
 def _plain(value: Any) -> Any:

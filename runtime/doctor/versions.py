@@ -12,14 +12,19 @@ version.cfg and install.info as users have posted them, 6.0.1 to 9.2.0.
 
 from __future__ import annotations
 
+import platform
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.doctor.plain_files import open_plain
+
 # In the order of trust: what was installed, what of it runs, then one package after the other.
+# A toolkit that compiles for another processor lies beside this machine's own.
 INSTALL_INFO = ("*-linux/ascend_*_install.info", "ascend_*_install.info")
 VERSION_CFG = "version.cfg"
+_RUNNING, _INSTALLED = "_running_version", "_installed_version"
 VERSION_INFO = ("*/version.info", "share/info/*/version.info")
 # Others (tools, compilers of third parties) count in numbers of their own.
 CORE = (
@@ -93,7 +98,7 @@ def driver_version(path: Path) -> Version:
 def entries(path: Path) -> list[tuple[str, str]]:
     """The lines `key=value` of a file, keys in lower case; none where it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             text = file.read(LONGEST_FILE_BYTES).decode("utf-8-sig", "replace")
     except OSError:
         return []  # many are readable to root alone
@@ -102,18 +107,13 @@ def entries(path: Path) -> list[tuple[str, str]]:
 
 
 def _readings(root: Path) -> Iterator[_Reading]:
-    for path in _glob(root, INSTALL_INFO):
+    for path in _of_this_machine(_glob(root, INSTALL_INFO)):
         package = path.name.removeprefix("ascend_").removesuffix("_install.info")
         for key, value in entries(path):
             if key == "version":
                 internal, release = _pair(value)
                 yield _Reading(package=package, release=release, internal=internal)
-    for key, value in entries(root / VERSION_CFG):
-        if key.endswith("_running_version"):
-            internal, release = _pair(value)
-            yield _Reading(
-                package=key.removesuffix("_running_version"), release=release, internal=internal
-            )
+    yield from _configured(entries(root / VERSION_CFG))
     for path in _glob(root, VERSION_INFO):
         lines = entries(path)
         # before 8.5 this was CANN-7.6, and the number the internal one whatever it looks like
@@ -124,6 +124,27 @@ def _readings(root: Path) -> Iterator[_Reading]:
                 yield _Reading(package=package, internal=number)
             else:
                 yield _Reading(package=package, release=number)
+
+
+def _configured(lines: list[tuple[str, str]]) -> Iterator[_Reading]:
+    """What of each package runs, or, in a file without a line on that, what was installed last."""
+    by_state: dict[str, dict[str, str]] = {_RUNNING: {}, _INSTALLED: {}}
+    for key, value in lines:
+        for state, values in by_state.items():
+            if key.endswith(state):
+                values[key.removesuffix(state)] = value
+    for package, value in (by_state[_RUNNING] or by_state[_INSTALLED]).items():
+        # one pair of brackets for each release that was ever installed, the newest last
+        internal, release = _pair(value.rstrip("]").rpartition("[")[2])
+        yield _Reading(package=package, release=release, internal=internal)
+
+
+def _of_this_machine(files: Iterator[Path]) -> list[Path]:
+    """All but other processors' files, unless there are no more than those."""
+    found = list(files)
+    own = f"{platform.machine()}-linux"
+    folders = {path: path.parent.name for path in found}
+    return [p for p, name in folders.items() if name == own or not name.endswith("-linux")] or found
 
 
 def _glob(root: Path, patterns: tuple[str, ...]) -> Iterator[Path]:

@@ -149,7 +149,7 @@ PYTHON = [
         "lacks the Python module attr",
         COMPILER_NEEDS,
     ),
-    ("E40020: no module. ModuleNotFoundError: No module named 'absl'", "absl", "cffi absl"),
+    ("E40020: no module. ModuleNotFoundError: No module named 'absl'", "absl", "absl-py"),
     (
         (
             "EC0010: [PID: 3] 2025-08-01-07:12:03.2 Failed to import [AttributeError: `np.float_`"
@@ -179,6 +179,14 @@ def test_what_atcs_python_lacks(block: str, said: str, action: str) -> None:
     found = explained(f"{FAILED}{block}")
     assert said in found[0]
     assert action in found[1]
+
+
+def test_a_module_that_no_table_has_is_not_asked_of_pip() -> None:
+    """Its name on a package index may be anybody's."""
+    said, action = explained(f"{FAILED}EC0010: [No module named 'frobnicate.x']")
+    assert "lacks the Python module frobnicate.x" in said
+    assert action.startswith("Install the package that holds frobnicate.x into the python3")
+    assert "pip" not in action
 
 
 @pytest.mark.parametrize("name", ["_struct", "_ctypes", "_bz2", "encodings.idna", "sqlite3"])
@@ -301,6 +309,46 @@ def test_missing_kernels_ask_for_the_chips_package() -> None:
 def test_without_any_error_the_last_words_are_given() -> None:
     assert explained("nothing to see", 3) == ("nothing to see", "Read the log")
     assert explained("", 7) == ("no output", "Read the log")
+
+
+@pytest.mark.parametrize("length", [7, 8, 9, 10, 11, 12, 13])
+def test_the_last_words_are_whole(length: int) -> None:
+    """Wherever the limit falls; what is one word alone has a mark where it was cut."""
+    words = [str(number).zfill(length) for number in range(400)]
+    said, _ = explained(f"{STARTS}{' '.join(words)}\n", 3)
+    mark, *whole = said.split()
+    assert mark == "…"
+    assert whole
+    assert whole == words[-len(whole) :]
+    assert explained("x" * 5000, 3)[0] == f"…{'x' * 200}"
+
+
+# text: hicann/ge base/common/error_registry/error_registry.cc:22, 33, 176 and 187
+NAMED_OPTIONS = [
+    (
+        "E10016: Op name picture specified in --input_shape is not found in the model.",
+        "Make the bundle again; report it with the log, should it recur",
+    ),
+    ("E10017: Input Op a specified in --input_fp16_nodes is invalid.", "Correct the option it"),
+    ("E10016: Op name a specified in --out_nodes is not found in it.", "Correct the option it"),
+    ("E10016: Op name a specified in --keep_dtype is not found in it.", "Correct the names in"),
+    (
+        "E10001: Value Ascend910X for parameter --soc_version is invalid. Reason: unsupported",
+        "Check --soc_version with npu-smi info on the box",
+    ),
+    ("E10001: Value [Ascend910X] for parameter [soc_version] is invalid.", "Check --soc_version"),
+    ("E10001: Value [x] for [--soc_version] is invalid.", "Check --soc_version with npu-smi"),
+    ("E10003: Value a,b for parameter --dynamic_batch_size is invalid.", "Correct --dynamic_b"),
+    ("E10001: Value 9 for parameter --op_debug_level is invalid.", "Correct the option it names"),
+    ("E10002: Value a for parameter --input_shape is invalid.", "Correct --batch_sizes"),
+    ("E10055: soc_version and mode do not fit.", "Check --soc_version with npu-smi info"),
+]
+
+
+@pytest.mark.parametrize(("block", "action"), NAMED_OPTIONS)
+def test_the_remedy_fits_the_option_that_is_named(block: str, action: str) -> None:
+    """What this project sets itself, nobody can correct; not every option reads a file."""
+    assert explained(f"{FAILED}{block}")[1].startswith(action)
 
 
 def test_every_known_code_has_a_cause_and_a_remedy() -> None:

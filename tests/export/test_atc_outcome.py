@@ -1,21 +1,21 @@
 """What stands after a run of atc, and what does not: any output, any file, from an atc of ours.
 
-The files are put together by hand from the public header and tables (hicann/ge
-inc/framework/common/framework_types_internal.h, ModelFileHeader and ModelPartitionTable; ModelDef's
-attributes: graph_metadef/proto/ge_ir.proto), not by the simulator's writer.
+The files are put together by hand from the public definition (`hand_made_om`), not by the
+simulator's writer.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import shutil
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cann import graphs
+from hand_made_om import OURS, field, model_def, om, text, varint
 
 from export.atc_options import AtcTable
 from export.om_step import ATCS_PATH
@@ -33,48 +33,6 @@ GOOD = f"{STARTS}\n..................................{SUCCESS}\n"
 OM = "model_bs3_Ascend310P3.om"
 
 
-def varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*out, number])
-
-
-def field(number: int, content: bytes) -> bytes:
-    return varint(number << 3 | 2) + varint(len(content)) + content
-
-
-def text(value: str) -> bytes:
-    """AttrDef { bytes s = 2; }."""
-    return field(2, value.encode())
-
-
-def model_def(attributes: Mapping[str, bytes]) -> bytes:
-    """ModelDef { string name = 1; map<string, AttrDef> attr = 11; }."""
-    entries = (field(1, key.encode()) + field(2, value) for key, value in attributes.items())
-    return field(1, b"net") + b"".join(field(11, entry) for entry in entries)
-
-
-def om(payload: bytes, *, dynamic: bool = False, short: int = 0, old: bool = False) -> bytes:
-    """A header of 256 bytes over a table of one MODEL_DEF; `short` bytes are not there."""
-    entry = struct.pack("<IIII", 1, 0, 0, len(payload))
-    if not old:
-        entry = struct.pack("<IIIIQQ", 1, 0, 0, 0, 0, len(payload))
-    body = entry + payload
-    header = bytearray(256)
-    struct.pack_into("<4sII", header, 0, b"IMOD", 256, 0x20000000)
-    struct.pack_into("<I", header, 76, len(body))
-    struct.pack_into("<I", header, 156, 1)
-    if not old:
-        struct.pack_into("<Q", header, 184, len(body))
-        header[193] = int(dynamic)
-    return (bytes(header) + body)[: 256 + len(body) - short]
-
-
-OURS = {"soc_version": text("Ascend310P3"), "framework_type": text("Onnx")}
-
-
 class Bench:
     """An atc that prints and leaves what it is told to, and one conversion by it."""
 
@@ -87,7 +45,11 @@ class Bench:
         graphs.save(folder / "graph", graphs.conv(dims=(1, 3, 256, 256)))
 
     def convert(
-        self, output: str | bytes, files: Mapping[str, bytes] | None = None, end: str = "exit 0"
+        self,
+        output: str | bytes,
+        files: Mapping[str, bytes] | None = None,
+        end: str = "exit 0",
+        **table: Any,
     ) -> OmFile:
         said = output if isinstance(output, bytes) else output.encode()
         (self.folder / "said").write_bytes(said)
@@ -103,7 +65,7 @@ class Bench:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
         graph = self.folder / "graph" / ONNX_NAME
-        _, said_of_itself = convert(conversion(), self.atc, graph, scratch, self.log)
+        _, said_of_itself = convert(conversion(**table), self.atc, graph, scratch, self.log)
         return said_of_itself
 
 
@@ -127,6 +89,7 @@ STANDING: list[tuple[str, bytes]] = [
     ("a model of dynamic shape", om(model_def(OURS), dynamic=True)),
     ("an attribute of a type of tomorrow", om(model_def({**OURS, "x": varint(31 << 3 | 5)}))),
     ("a chip that is no text", om(model_def({"soc_version": b"\x18\x07"}))),
+    ("the chip in other letters", om(model_def({**OURS, "soc_version": text("ascend310p3")}))),
 ]
 
 
@@ -142,6 +105,10 @@ def test_what_could_not_be_read_is_said(bench: Bench, caplog: pytest.LogCaptureF
         said = bench.convert(GOOD, {OM: om(b"\xff" * 77)})
         assert said.unread
         assert all(f"{OM}: not read: {line}" in caplog.text for line in said.unread)
+        caplog.clear()
+        said = bench.convert(GOOD, {OM: om(model_def({"soc_version": b"\x18\x07"}))})
+        assert said.remarks
+        assert all(f"{OM}: {line}" in caplog.text for line in said.remarks)
         caplog.clear()
         bench.convert(GOOD, {OM: om(model_def(OURS), dynamic=True)})
         assert "dynamic shape" in caplog.text
@@ -203,6 +170,19 @@ def test_success_in_all_its_looks(bench: Bench, output: str | bytes) -> None:
     assert bench.convert(output).soc_version == "Ascend310P3"
 
 
+def test_atc_finds_the_callers_python_first(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An export in an environment that is not activated leaves PATH and PYTHONPATH as they were.
+
+    ATC compiles in the python3 that is first on PATH: hicann/ge py_decouple.cc, LaunchDynamicLib.
+    """
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    monkeypatch.setenv("PATH", f"/opt/py3.9/bin:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", "/opt/cann/python/site-packages")
+    bench.convert(GOOD, end='echo "$PATH $PYTHONPATH $VIRTUAL_ENV $PYTHONHOME"')
+    last = bench.log.read_text().splitlines()[-1]
+    assert last.split() == [os.environ["PATH"], "/opt/cann/python/site-packages"]
+
+
 def test_warnings_after_success_are_shown(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     bench.convert(f"{GOOD}W11001: Op [Slice_7] is slow.\n")
     assert "atc: W11001: Op [Slice_7] is slow." in caplog.text
@@ -214,7 +194,7 @@ def test_warnings_after_success_are_shown(bench: Bench, caplog: pytest.LogCaptur
         # both lines: something failed beside what succeeded
         (f"{GOOD}{FAILED}\nE19999: Inner Error!\nE19999  no such axis\n", "exit 0", "no such axis"),
         (f"{STARTS}\n{FAILED}\nE10016: none\n{SUCCESS}\n", "exit 0", "E10016: none"),
-        (GOOD, "exit 1", "exited 1"),
+        (f"{STARTS}\n...", "kill -11 $$", r"exited -11 .*crashed \(SIGSEGV\).*runtime.doctor"),
         (f"{STARTS}\n......", "exit 0", "exited 0"),
         ("", "exit 255", "exited 255 after .*: no output. Read the log"),
         (f"{STARTS}\n....", "kill -9 $$", "exited -9 .*memory.*TE_PARALLEL_COMPILER=1"),
@@ -231,6 +211,43 @@ def test_a_failed_run_leaves_nothing(
         bench.convert(output, end=end)
     assert "\n" not in str(told.value)
     assert bench.log.read_text().startswith("$ atc --model=model.onnx")
+
+
+# What comes after the success line: plugins are unloaded and Python is shut down (hicann/ge
+# api/atc/main_impl.cc:2242, and the guard in main_impl), which is where it may still die.
+LATE = ("kill -11 $$", "kill -6 $$", "exit 139", "exit 134", "exit 255", "exit 1")
+
+
+@pytest.mark.parametrize("end", LATE)
+def test_a_death_after_success_leaves_the_file_with_a_warning(
+    bench: Bench, caplog: pytest.LogCaptureFixture, end: str
+) -> None:
+    made = bench.convert(f"{GOOD}Segmentation fault (core dumped)\n", end=end)
+    assert made.soc_version == "Ascend310P3"
+    (warning,) = (one.getMessage() for one in caplog.records)
+    assert f"{OM} is whole and stands" in warning
+    assert "parity.selftest" in warning
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({}, r"crashed \(SIGSEGV\): .*; success and no .om file\. Run python -m runtime.doctor"),
+        ({OM: om(model_def(OURS), short=9)}, "SIGSEGV.*not whole"),
+        ({OM: om(model_def({"soc_version": text("Ascend310P1")}))}, "a model for 'Ascend310P1'"),
+    ],
+)
+def test_a_death_after_success_without_a_file_that_runs_falls(
+    bench: Bench, files: dict[str, bytes], says: str
+) -> None:
+    with pytest.raises(ExportError, match=says):
+        bench.convert(GOOD, files, end="exit 139")
+
+
+def test_what_was_ended_for_its_time_falls_whatever_it_printed(bench: Bench) -> None:
+    """Nobody knows what it was still about."""
+    with pytest.raises(ExportError, match="was ended"):
+        bench.convert(GOOD, end="sleep 60", timeout_s=1.0)
 
 
 @pytest.mark.parametrize(

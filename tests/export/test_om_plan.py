@@ -39,3 +39,23 @@ def test_a_newer_chip_is_planned_for_with_a_warning() -> None:
     assert any("Ascend910B9 is not in this version's table" in one for one in plan.warnings)
     with pytest.raises(ConfigError, match="literally as =Ascend910B9"):
         plan_om(AtcTable(soc_version="Ascend910B9"), "auto")
+
+
+@pytest.mark.parametrize(
+    ("soc", "passed_on", "warned"),
+    [
+        ("Ascend310Pvir01", ("--virtual_type=0",), True),
+        ("Ascend310Pvir01", ("--virtual-type", "0"), True),
+        ("Ascend310Pvir01", ("--virtual=0",), True),  # a beginning of the name is the name
+        ("Ascend310Pvir01", ("--virtual_type=1",), False),
+        ("Ascend310Pvir01", ("--log=error",), False),
+        ("Ascend310Pvir01", (), False),
+        ("Ascend310P3", ("--virtual_type=0",), False),
+    ],
+)
+def test_a_slices_model_for_whole_chips_is_warned_of(
+    soc: str, passed_on: tuple[str, ...], *, warned: bool
+) -> None:
+    """It converts, and fails on the box with a code that does not tell why."""
+    plan = plan_om(AtcTable(soc_version=soc, passed_on=passed_on), "auto")
+    assert any("507009" in one for one in plan.warnings) is warned

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx
 import pytest
-from builders import run_module
+from builders import ROOT, run_module
 from planted_graphs import PLANTED, clean, single
 
 from export.preflight import preflight
@@ -150,6 +150,36 @@ def test_json_says_what_was_asked_and_found(
         "y",
         "refused",
     )
+
+
+@pytest.mark.parametrize(
+    ("soc", "named"),
+    [("Ascend310P7", "Ascend310P7"), ("Ascend910B4-1vir05_1c_16g", "Ascend910B4-1vir05_1c_16g")],
+)
+def test_auto_is_the_chip_of_this_machine(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    soc: str,
+    named: str,
+) -> None:
+    """As on the export, whole or sliced."""
+    monkeypatch.setenv("PATH", f"{ROOT / 'tests/cann/bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("CANNSIM_SOC", soc)
+    monkeypatch.delenv("CANNSIM_FAULT", raising=False)
+    path = saved(clean(), tmp_path / "m.onnx")
+    assert main([str(path), "--soc_version", "auto", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["soc_version"] == named
+
+
+def test_auto_without_an_npu_is_exit_3(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("runtime.npu_smi.PLACES", (str(tmp_path),))
+    path = saved(clean(), tmp_path / "m.onnx")
+    assert main([str(path), "--soc_version", "auto"]) == 3
+    assert "name the chip yourself" in capsys.readouterr().err
 
 
 def test_chip_that_is_not_named_is_said(

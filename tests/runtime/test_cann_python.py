@@ -7,9 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from runtime.cann_python import MODULES, install_command, list_for, pinned
+from runtime.cann_python import MODULES, NEEDED, install_command, list_for, pinned, pip_name
 
 PINNED = "'numpy<2'"
+# Table 1 of "Runtime Dependencies" (instg_0045) of CANN 9.1.0, in its order, as pip calls them; so,
+# but for "cython", Ascend/pytorch 7.
+HUAWEIS = [
+    *("numpy", "decorator", "sympy", "cffi", "attrs", "cython", "pyyaml", "pathlib2", "protobuf"),
+    *("scipy", "requests", "psutil", "absl-py"),
+]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +65,7 @@ def test_a_shell_reads_the_command_as_one_line_of_arguments(tmp_path: Path) -> N
     pip = tmp_path / "pip"
     pip.write_text('#!/bin/sh\nfor one; do echo "$one"; done\n')
     pip.chmod(0o755)
-    command = install_command(None, "8.2.RC1", "absl-py")
+    command = install_command(None, "8.2.RC1", "absl-py", str(pip_name("pkg_resources")))
     done = subprocess.run(
         ["/bin/sh", "-c", command],
         env={"PATH": f"{tmp_path}:/bin"},
@@ -68,17 +74,42 @@ def test_a_shell_reads_the_command_as_one_line_of_arguments(tmp_path: Path) -> N
         check=True,
     )
 
-    others = ["decorator", "attrs", "psutil", "scipy", "sympy", "cffi", "absl-py"]
     numpy = 'numpy<2;python_version<"3.13"'
-    assert done.stdout.splitlines() == ["install", numpy, *others]
+    assert done.stdout.splitlines() == ["install", numpy, *HUAWEIS[1:], "setuptools<82"]
 
 
-def test_every_module_is_installed_under_pips_name_of_it() -> None:
-    command = install_command((3, 11), "8.0.0").split()
+def test_the_command_installs_what_huawei_lists() -> None:
+    """Each once, under pip's name."""
+    command = install_command((3, 11), "9.1.0", "numpy", "scipy").split()
 
-    assert len(command) == len(MODULES) + len(("pip", "install"))
-    assert "attrs" in command
-    assert "attr" not in command
+    assert command == ["pip", "install", *HUAWEIS]
+    assert [pip_name(one) for one in MODULES] == HUAWEIS
+    assert set(MODULES) > NEEDED
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("google.protobuf", "protobuf"),
+        ("google.protobuf.internal.builder", "protobuf"),
+        ("google", "protobuf"),
+        ("google.cloud", None),
+        ("yaml", "pyyaml"),
+        ("absl.logging", "absl-py"),
+        ("pkg_resources", "'setuptools<82'"),
+        ("attr", "attrs"),
+        ("attrs", "attrs"),
+        ("_cffi_backend", "cffi"),
+        ("cv2", "opencv-python"),
+        ("scipy.sparse.linalg", "scipy"),
+        ("torch_npu._C", None),
+        ("frobnicate", None),
+        ("", None),
+    ],
+)
+def test_an_imports_name_becomes_pips(module: str, name: str | None) -> None:
+    """By one table: on an index the name of a module may be anybody's package."""
+    assert pip_name(module) == name
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import pickle
 import signal
 
@@ -68,6 +70,32 @@ def test_what_the_system_raises_is_one_line(
     said = capsys.readouterr().err
     assert says in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "Free space"),
+        (errno.EDQUOT, "Free space"),
+        (errno.ENAMETOOLONG, "shorter name"),
+        (errno.EACCES, "permissions"),
+        (errno.EROFS, "can be written"),
+        (errno.EMFILE, "ulimit -n"),
+        (errno.ENOENT, "Check the path"),
+    ],
+)
+def test_the_remedy_fits_what_the_system_says(
+    number: int, remedy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only a full disk is mended by freeing space."""
+
+    def fail() -> int:
+        raise OSError(number, os.strerror(number), "/x")
+
+    assert command_line.run(fail) == 4
+    said = capsys.readouterr().err
+    assert remedy in said
+    assert ("Free space" in said) == (remedy == "Free space")
 
 
 def test_a_bug_is_not_dressed_up() -> None:

@@ -75,6 +75,14 @@ def test_long_names_and_names_that_are_no_text(tmp_path: Path) -> None:
     assert shown(os.fsdecode(b"\xc3\xcf.jpg")) == "\\udcc3\\udccf.jpg"
 
 
+@pytest.mark.parametrize("name", ["a" * 256, "a" * 256 + "/b.json", "/".join(["a" * 200] * 21)])
+def test_a_name_that_is_too_long_is_refused_as_such(tmp_path: Path, name: str) -> None:
+    """A file's, a folder's, or the whole path: none is a matter of space."""
+    with pytest.raises(ConfigError) as raised:
+        check_target(tmp_path / name, "--output")
+    assert raised.value.got == "a name longer than the file system takes"
+
+
 def test_inputs_are_not_overwritten(tmp_path: Path) -> None:
     """By whatever name they are called."""
     picture = tmp_path / "a.jpg"

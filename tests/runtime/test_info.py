@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import zipfile
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from builders import ROOT, STARTER
 from cann.om_writer import write_om
 from cann.small_models import write_small
 from onnx import TensorProto, helper
+from rich.console import Console
 
-from runtime import info
+from runtime import command_line, info
 from runtime.errors import BackendUnavailable
 from runtime.manifest import (
     MANIFEST_NAME,
@@ -81,6 +83,25 @@ def make_om(path: Path, **changes: Any) -> Path:
     }
     write_om(path, **asked)
     return path
+
+
+def test_a_terminal_shows_that_a_file_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Hashing a large one takes minutes."""
+    shown: list[str] = []
+
+    def status(_console: Console, text: str) -> AbstractContextManager[None]:
+        shown.append(text)
+        return nullcontext()
+
+    monkeypatch.setattr(command_line, "_on_terminal", lambda: True)
+    monkeypatch.setattr(Console, "status", status)
+    path = make_om(tmp_path / "m.om")
+    caplog.set_level("INFO", logger="starmark")
+    assert info_main(path) == 0
+    assert shown == [f"read {path} ..."]
+    assert f"read {path}: " in caplog.text
 
 
 @pytest.fixture

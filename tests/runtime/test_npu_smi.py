@@ -226,10 +226,13 @@ def test_the_board_names_what_the_table_does_not(
         ("A2G2C", "Ascend910B2C", ""),
         ("A2G4-1", "Ascend910B4-1", ""),
         ("A2G3vir05_1c_16g", "Ascend910B3", "910B3vir05_1c_16g"),
+        # [V: hicann/runtime runtime.cc Init310PSocType] slices of any 310P are taken as 310P3
+        ("I2vir01", "Ascend310P3", "310Pvir01"),
+        ("I2vir04_3c_ndvpp", "Ascend310P3", "310Pvir04_3c_ndvpp"),
     ],
 )
 def test_names_of_other_markets_are_read(tool: Tool, printed: str, chip: str, part: str) -> None:
-    """[V: dcmi_inner_info_get.c] A2G and what follows the B of 910B."""
+    """[V: dcmi_inner_info_get.c] A2G and what follows the B of 910B; I2 for 310P."""
     tool.answers(tables.HBM.replace("910B4-1             |", f"{printed:<20}|"))
     device = list_devices()[0]
 
@@ -242,7 +245,8 @@ def test_names_of_other_markets_are_read(tool: Tool, printed: str, chip: str, pa
         # [V: dcmi_inner_info_get.c] any 310P, slices included, on the board, too
         ("I2", ["Ascend310P1", "Ascend310P3", "--soc_version"]),
         ("310B", ["Ascend310B1", "Ascend310B4"]),
-        ("910vir04", ["Ascend910Avir04", "Ascend910ProBvir04"]),
+        ("910vir08", ["Ascend910Avir08", " =Ascend910Bvir08", "Ascend910ProBvir08"]),
+        ("A2G", ["npu-smi info"]),
         ("9?B3", ["npu-smi info", "--soc_version Ascend910B3"]),
         ("unknown", ["npu-smi info"]),
         ("", ["npu-smi info"]),
@@ -279,6 +283,18 @@ def test_a_newer_chip_passes_by_its_printed_name(
 
     assert (soc.name, soc.is_known) == (f"Ascend{name}", False)
     assert f"Ascend{name} is not in this version's table" in caplog.text
+
+
+def test_the_common_name_of_a3s_chip_is_explained(
+    tool: Tool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its board knows the exact one; without it the name stands, with a warning."""
+    tool.answers(one_chip("910C"), {"-i 0 -c 0": tables.BOARD_A3_CHIP})
+    assert soc_version_of_this_machine().name == "Ascend910_9372"
+    assert caplog.text == ""
+    tool.answers(one_chip("910C"))
+    assert soc_version_of_this_machine().name == "Ascend910C"
+    assert "exact name is Ascend910_93xx" in caplog.text
 
 
 def test_a_newer_chip_of_a3_passes_by_its_board(tool: Tool) -> None:
@@ -437,6 +453,38 @@ def test_a_refusal_is_quoted(tool: Tool, words: str, status: int) -> None:
         list_devices()
     assert f"got {status}: {words}" in str(raised.value)
     assert "container" in raised.value.action
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        # glibc's loader; the first as users of containers posted it (Project-HAMi/HAMi 615)
+        (
+            "npu-smi: error while loading shared libraries: libc_sec.so: cannot open shared object"
+            " file: No such file or directory"
+        ),
+        (
+            "/usr/local/bin/npu-smi: error while loading shared libraries: libdrvdsmi_host.so:"
+            " cannot open shared object file: No such file or directory"
+        ),
+        "npu-smi: symbol lookup error: npu-smi: undefined symbol: dcmi_get_device_type",
+        "npu-smi: /lib/libc.so.6: version `GLIBC_2.38' not found (required by npu-smi)",
+    ],
+)
+@pytest.mark.parametrize("status", [0, 1, 127])
+def test_a_tool_without_its_libraries_needs_the_hosts_driver(
+    tool: Tool, words: str, status: int
+) -> None:
+    """Not a group, and not a table that looks different."""
+    tool.answers((status, f"{words}\n"))
+
+    with pytest.raises(BackendUnavailable) as raised:
+        list_devices()
+    assert words in raised.value.got
+    assert "mount npu-smi and /usr/local/Ascend/driver" in raised.value.action
+    folders = [f"/usr/local/Ascend/driver/lib64{one}" for one in ("", "/common", "/driver")]
+    assert f"LD_LIBRARY_PATH={':'.join(folders)}:$" in raised.value.action
+    assert "HwHiAiUser" not in raised.value.action
 
 
 def test_a_table_counts_whatever_the_exit_status(

@@ -233,3 +233,19 @@ def test_it_runs_in_any_thread() -> None:
     thread.join()
 
     assert codes == [0]
+
+
+def test_a_program_of_another_processor_is_named(tmp_path: Path) -> None:
+    """The kernel's ENOEXEC; installing it again would not help."""
+    program = tmp_path / "atc"
+    program.write_bytes(b"\x7fELF\2\1\1" + bytes(200))
+    program.chmod(0o755)
+    with pytest.raises(BackendUnavailable, match="Exec format error.*for this processor"):
+        process.run([program], timeout_s=5)
+
+
+def test_a_program_that_may_not_be_executed_is_named(tmp_path: Path) -> None:
+    program = tmp_path / "atc"
+    program.write_bytes(b"#!/bin/sh\n")
+    with pytest.raises(BackendUnavailable, match="Permission denied.*executable.*noexec"):
+        process.run([program], timeout_s=5)

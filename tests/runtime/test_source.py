@@ -104,9 +104,29 @@ def test_npu_without_om_is_unavailable_and_not_the_cpu(
         find_artifact(parse_source(f"{starter_bundle}@npu:0"))
     assert caught.value.exit_code == 3
     om = tmp_path / "model.om"
-    om.touch()
+    om.write_bytes(b"IMOD" + bytes(300))
     with pytest.raises(ArtifactError, match=r"manifest\.json beside it"):
         find_artifact(parse_source(om))
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (b"", "an empty file"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+        (b"PICO" + bytes(300), "Smart Vision"),
+        (b"<!DOCTYPE html><html>", "an HTML page"),
+        (bytes(4096), "zeros"),
+    ],
+)
+def test_what_is_no_om_is_named_before_a_manifest_is_missed(
+    tmp_path: Path, head: bytes, kind: str
+) -> None:
+    """The bundle would not help."""
+    path = tmp_path / "x.om"
+    path.write_bytes(head)
+    with pytest.raises(ArtifactError, match=f"an .om file as atc writes it, got .*{kind}"):
+        find_artifact(parse_source(path, "npu:0"))
 
 
 def test_onnx_inside_a_bundle_is_held_to_its_manifest(starter_bundle: Path) -> None:

@@ -87,10 +87,62 @@ FAILURES = {
         raising("ImportError", "libgomp.so.1: cannot allocate memory in static TLS block"),
         "LD_PRELOAD",
     ),
+    "another torch": (
+        raising("ImportError", "libtorch_cpu.so: cannot open shared object file: No such file"),
+        "not of one release.*the torch that torch_npu was built for",
+    ),
+    "no NNAL": (
+        raising("ImportError", "libatb.so: cannot open shared object file: No such file"),
+        "NNAL package.*libatb.so.*nnal/atb/set_env.sh",
+    ),
+    # Ascend/pytorch 24, and docs/zh/installation_guide/faq.md there
+    "in its source folder": (
+        raising("ModuleNotFoundError", "No module named 'torch_npu._C'"),
+        "source folder.*torch_npu._C.*another folder",
+    ),
+    "an old C++ library": (
+        raising(
+            "ImportError",
+            "/opt/conda/lib/libstdc++.so.6: version `GLIBCXX_3.4.29' not found (required by"
+            " /opt/x/torch_npu/lib/libtorch_npu.so)",
+        ),
+        "C.. library.*older.*GLIBCXX_3.4.29.*LD_PRELOAD",
+    ),
+    "an old system": (
+        raising("ImportError", "/lib64/libc.so.6: version `GLIBC_2.28' not found (required by x)"),
+        "this system is older.*GLIBC_2.28.*container",
+    ),
+    "a module of CANN's own": (
+        raising("ModuleNotFoundError", "No module named 'tbe.common'"),
+        "only partly sourced.*tbe.common.*set_env.sh",
+    ),
+    "a module of the compiler's": (
+        raising("ModuleNotFoundError", "No module named 'absl'"),
+        "misses its Python packages.*'absl'.*absl-py",
+    ),
     "no YAML": (
         raising("ModuleNotFoundError", "No module named 'yaml'"),
         "misses a package.*pip install pyyaml",
     ),
+    # what the wheels 2.7.1 and 2.13.0 link, and what CANN's and the driver's libraries link
+    **{
+        f"no {name}": (
+            raising("ImportError", f"{name}: cannot open shared object file: No such file"),
+            f"{says}.*{name}",
+        )
+        for says, names in (
+            (
+                "CANN is missing or not sourced",
+                (
+                    *("libgraph.so", "libruntime.so", "libc_sec.so", "libfmk_parser.so"),
+                    *("libacl_tdt_channel.so", "libascend_protobuf.so.3.13.0.0", "libmmpa.so.1"),
+                ),
+            ),
+            ("driver's libraries", ("libdrvdsmi_host.so", "libdcmi.so", "libdrv_vascend.so")),
+            ("does not import", ("libGL.so.1", "libpython3.11.so.1.0", "libgomp-a34b.so.1")),
+        )
+        for name in names
+    },
     "unheard of": (
         raising("OSError", "moon phase"),
         "does not import: OSError: moon phase.*set_env.sh",

@@ -20,6 +20,7 @@ from builders import FAKES
 from runtime import visible_devices
 from runtime.backends.acl_codes import acl_code
 from runtime.backends.npu_failures import NEW_PROCESS, explain
+from runtime.cann_python import MODULES
 
 # core/npu/NPUException.cpp:88, formatErrorCode; Device is -1 where none is set
 ACL_API = (
@@ -204,10 +205,161 @@ def test_queue_that_stops_for_want_of_memory_needs_a_new_process_too() -> None:
     assert found.action.endswith("start a new process")
 
 
-@pytest.mark.parametrize("text", ["error code is 161002", "moon phase", "error code: 5070151"])
+@pytest.mark.parametrize(
+    "text",
+    ["error code is 661002", "moon phase", "error code: 5070151", "No module named 'frobnicate'"],
+)
 def test_reader_knows_nothing_of_other_texts(text: str) -> None:
-    """Such as the operators' own codes, which are no ACL codes: it does not guess."""
+    """It does not guess: not what a code of no table means, nor which package holds a module."""
     assert explain(text) is None
+
+
+# An operator function of CANN that fails. The form is that of the wheels torch_npu 2.7.1 ("call
+# aclnnX failed" in the place of a function's name) and of vllm-project/vllm-ascend 4859 and 6636.
+OPERATOR = (
+    "zero_:../third_party/op-plugin/op_plugin/ops/opapi/X.cpp:26 NPU function error: call"
+    f" aclnnInplaceZero failed, error code is {{code}}{ACL_API}.\n{{said}}"
+)
+PARSE = (
+    "EZ9999[PID: 7] 2026-02-03-04:05:06.7 AclNN_Inner_Error(EZ9999):  Parse dynamic kernel config"
+)
+TYPE = "[PID: 7] 2026-02-03-04:05:06.7 AclNN_Parameter_Error(EZ1001): Tensor self not implemented"
+
+
+class Meant(NamedTuple):
+    """A text as users met it, and the words of its explanation."""
+
+    said: str
+    meaning: str
+    action: str
+    unavailable: bool = True
+    lost: bool = False
+
+
+OPERATORS: dict[str, Meant] = {
+    "561103": Meant(
+        OPERATOR.format(code=561103, said="EZ9999: Inner Error!\nEZ9999: ZerosLike failed."),
+        "are not of one release.*ACLNN_ERR_INNER_NULLPTR",
+        "runtime.doctor.*plog",
+        unavailable=False,
+    ),
+    "561000": Meant(
+        OPERATOR.format(code=561000, said=""), "not of one release", "doctor", unavailable=False
+    ),
+    "561999, of a newer table": Meant(
+        OPERATOR.format(code=561999, said=""), "ACLNN_ERR_INNER_XXX", "doctor", unavailable=False
+    ),
+    "561103, its operators not found": Meant(
+        OPERATOR.format(code=561103, said=f"{PARSE} fail.\n Failed to ParseDynamicKernels."),
+        "compiled operators for this chip",
+        "ops .kernels. package",
+    ),
+    "561107": Meant(OPERATOR.format(code=561107, said=""), "ASCEND_OPP_PATH", "set_env.sh"),
+    "561112": Meant(OPERATOR.format(code=561112, said=""), "PKG_NOT_FOUND", "ops .kernels."),
+    # Ascend/pytorch, docs/zh/user_guide/troubleshooting, operator_called_error.md
+    "no binary": Meant(
+        "call aclnnArange failed, detail:EZ9999: Inner Error!\nEZ9999: [PID: 7] Cannot find bin of"
+        " op Range, integral key 0/1/|int64/ND/.\n Cannot find binary for op Range.",
+        "compiled operators",
+        "ops .kernels.",
+    ),
+    # vllm-project/vllm-ascend 237
+    "kernel package, by an argument's code": Meant(
+        "call aclnnSwiGlu failed, detail:EZ1001: [PID: 7] 2026-02-03-04:05:06.7 Get path and read"
+        " binary_info_config.json failed, please check if the opp_kernel package is installed!",
+        "compiled operators",
+        "ops .kernels.",
+    ),
+    "161002": Meant(
+        OPERATOR.format(code=161002, said=f"{TYPE} for DT_BFLOAT16"),
+        "refuses one of its arguments",
+        "EZ1001",
+        unavailable=False,
+    ),
+    "argument, without a code": Meant(
+        "call aclnnCast failed, detail:EZ1001: 2026-02-03-04:05:06.7 self not implemented",
+        "refuses one of its arguments",
+        "EZ1001",
+        unavailable=False,
+    ),
+    "361001, of a lost device": Meant(
+        OPERATOR.format(code=361001, said="EZ9999: synchronize failed, runtime result = 507015"),
+        "AI Core",
+        "new process.*lost the device",
+        unavailable=False,
+        lost=True,
+    ),
+    "361001, for want of memory": Meant(
+        OPERATOR.format(code=361001, said="EZ9999: malloc failed, runtime result = 207001"),
+        "memory",
+        "smaller batches",
+        unavailable=False,
+    ),
+    "361001 alone": Meant(
+        OPERATOR.format(code=361001, said=""), "CANN's runtime", "Run it again", unavailable=False
+    ),
+    "561103, of a lost device": Meant(
+        OPERATOR.format(code=561103, said="EZ9999: synchronize failed, runtime result = 507053"),
+        "",
+        "new process.*lost the device",
+        unavailable=False,
+        lost=True,
+    ),
+    # torch_npu 2.7.1, libtorch_npu.so; vllm-project/vllm-ascend 7095
+    "an operator that CANN lacks": Meant(
+        "aclnnX or aclnnXGetWorkspaceSize not in libopapi.so, or libopapi.sonot found.",
+        "lacks an operator",
+        "pairs with this CANN",
+    ),
+    # Ascend/pytorch 7, where numpy to absl-py were missing
+    "compiler that does not start": Meant(
+        "EH9999: Inner Error!\nEH9999  [Init][Env]init env failed![FUNC:ReportInnerError]"
+        "[FILE:log_inner.cpp][LINE:145]\n        TraceBack (most recent call last):\n"
+        "        build op model failed, result = 500001[FUNC:ReportInnerError]",
+        "compiler does not start",
+        "decorator .*absl-py",
+    ),
+    "compiler that does not start, in the queue": Meant(
+        QUEUE.format(operator="Identity", said="EH9999: build op model failed, result = 500001"),
+        "compiler does not start",
+        "absl-py.*start a new process",
+        lost=True,
+    ),
+    # atc 8.0.0 and torch_npu on 8.2: what NumPy 2 says
+    "NumPy 2": Meant(
+        "EC0010: [PID: 7] 2026-02-03-04:05:06.7 Failed to import Python module [AttributeError:"
+        " `np.float_` was removed in the NumPy 2.0 release. Use `np.float64` instead..].",
+        "^NumPy is too new",
+        "numpy<2|before 3.13",
+    ),
+    "a module of NumPy 1's": Meant(
+        "A module that was compiled using NumPy 1.x cannot be run in NumPy 2.2.6 as it may crash.",
+        "^NumPy is too new",
+        "numpy<2|before 3.13",
+    ),
+}
+
+
+@pytest.mark.parametrize("text", OPERATORS.values(), ids=OPERATORS.keys())
+def test_operators_and_their_compiler_are_explained(text: Meant) -> None:
+    """By their own codes, by the codes beneath them, and by their words."""
+    found = explain(text.said)
+    assert found is not None
+    assert re.search(text.meaning, found.meaning)
+    assert re.search(text.action, found.action, re.IGNORECASE)
+    assert found.loses_device == text.lost
+    assert found.unavailable == text.unavailable
+
+
+@pytest.mark.parametrize("module", [*MODULES, "google", "scipy.sparse", "attrs", "absl.logging"])
+def test_any_module_of_the_compilers_list_is_the_compilers(module: str) -> None:
+    """And of them only pip's names are given."""
+    found = explain(f"ModuleNotFoundError: No module named '{module}'")
+    assert found is not None
+    assert found.unavailable
+    named = "pyyaml" if module == "yaml" else "protobuf"
+    assert named in found.action
+    assert "google" not in found.action
 
 
 @pytest.mark.parametrize("code", visible_devices.CODES)

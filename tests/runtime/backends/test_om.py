@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from cann.control import Control
 from cann.plugin import Cann
 from numpy.typing import NDArray
 
-from runtime.backends import Backend, Settings, acl_process, open_backend
+from runtime.backends import Backend, Settings, acl_process, om, open_backend
 from runtime.backends.om import OmBackend, plan
 from runtime.detector import Detector
 from runtime.errors import (
@@ -27,6 +28,7 @@ from runtime.errors import (
     InputError,
     StarmarkError,
 )
+from runtime.om_file import read_om
 from runtime.soc import soc_of
 
 ORIGIN = ("--precision_mode_v2", "origin")
@@ -152,6 +154,18 @@ def test_another_chip_is_refused_before_loading(npu: Control, cann: Cann, tiny_o
         open_backend(tiny_om, "npu:0")
     assert "--soc_version Ascend910B2" in str(told.value)
     assert npu.calls("mdl.load_from_file") == []
+
+
+@pytest.mark.usefixtures("npu")
+def test_the_chip_in_other_letters_is_the_same(
+    tiny_om: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the file alone: the manifest has the name as ATC writes it."""
+    monkeypatch.setattr(
+        om, "read_om", lambda path: replace(read_om(path), soc_version="ascend910b3")
+    )
+    with open_backend(tiny_om, "npu:0") as backend:
+        assert backend.name.startswith("pyACL Ascend910B3")
 
 
 def test_a_chip_newer_than_the_table_is_named_in_the_command_as_it_is_taken(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from doctor_machines import Machine, tool
 
-from runtime.cann_python import MODULES
+from runtime.cann_python import MODULES, NEEDED, PIP
 from runtime.doctor import atc_python
 from runtime.doctor.findings import Finding
 
@@ -104,6 +104,21 @@ def test_what_is_missing_is_installed_as_the_release_needs_it(
 
     assert found.mend == f"{path} -m pip install decorator attrs {pinned}"
     assert found.npu_lacks == "decorator, attrs, numpy for atc"
+
+
+def test_what_is_only_listed_is_no_proof_of_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody saw operators fail for want of it: a warning, and the command for all of it."""
+    lines = ("@ lacks Cython google.protobuf absl", "@ lacks")
+    path = answering(tmp_path, monkeypatch, *lines, numpy="2.2.6")
+    found = atc_python.examine("9.1.0")
+    older = atc_python.examine("8.5.0")
+
+    assert (found.level, found.works) == ("warning", True)
+    assert "Huawei's list names cython, protobuf, absl-py, too" in found.found
+    assert found.mend == f"{path} -m pip install cython protobuf absl-py"
+    assert older.mend == f"{found.mend} 'numpy<2'"
 
 
 @pytest.mark.parametrize(
@@ -220,7 +235,9 @@ def test_a_real_python_is_asked_in_words_that_it_knows(
     """Bare, with a NumPy that is too new, with one that prints and breaks, and whole."""
     bare = real(machine, monkeypatch)
     for name in COMPLETE:
-        machine.package(name, "")
+        path = name.replace(".", "/")
+        (machine.folder / "site" / path).parent.mkdir(parents=True, exist_ok=True)
+        machine.package(path, "")
     machine.package("numpy", "print('hello')\n__version__ = '2.1.3'")
     newer = real(machine, monkeypatch)
     machine.package("numpy", "raise AttributeError('np.float_ was\\nremoved')")
@@ -228,10 +245,13 @@ def test_a_real_python_is_asked_in_words_that_it_knows(
     machine.package("numpy", "__version__ = '1.26.4'")
     whole = real(machine, monkeypatch)
 
-    assert "lacks numpy, decorator, attrs, psutil" in bare.found
+    needed = [PIP[name] for name in MODULES if name in NEEDED]
+    assert f"lacks {', '.join(needed)}, which" in bare.found
+    assert "pathlib2 protobuf scipy" in bare.mend
     assert "has NumPy 2.1.3" in newer.found
     assert "cannot import numpy: AttributeError np.float_ was removed" in broken.found
     assert whole.level in ("ok", "warning")
+    assert "Huawei's list" not in whole.found
     assert f"{sys.version_info.major}.{sys.version_info.minor}" in whole.found
 
 

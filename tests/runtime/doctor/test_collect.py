@@ -127,9 +127,11 @@ def om(path: Path, weights: bytes = b"", graph: str = "", **attributes: str) -> 
     return path
 
 
-def recording(path: Path) -> Path:
+def recording(path: Path, digest: str = "") -> Path:
     """An archive in a recording's form: header and crops, picture names included."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     header = {
+        "manifest": {"digest": digest} if digest else None,
         "schema": 2,
         "device": "npu:0",
         "machine": f"Linux {HOST} aarch64",
@@ -166,11 +168,12 @@ def planted_machine(cann: Cann, home: Path) -> Path:
     folder = home / f"build/{USER}-star"
     om(folder / "model_b1.om", atc_cmdline=f"--model=/data/{USER}/m.onnx", user=USER, host=HOST)
     manifest = {"name": USER, "files": {f"{USER}.onnx": {"bytes": 7}}, "text": f"a\n{USER}"}
+    manifest["digest"] = "7f3a"
     (folder / "manifest.json").write_text(json.dumps(manifest))
     (folder / "model_b1.log").write_text(f"\x1b[31m{USER}@{HOST}\x1b[0m converted for {ADDRESS}\n")
     (folder / "model.onnx").write_bytes(b"ONNXWEIGHTS" * 99)
     recording(folder / "selftest.npz")
-    recording(folder.parent / "selftest_npu0.npz")
+    recording(folder.parent / "selftest_npu0.npz", digest="7f3a")
     return folder
 
 
@@ -224,6 +227,7 @@ def test_what_is_in_the_box_is_true(cann: Cann, person: Path, tmp_path: Path) ->
         "name": "<user>",
         "files": {"<user>.onnx": {"bytes": 7}},
         "text": "a\n<user>",
+        "digest": "7f3a",
     }
     assert box.json(f"{folder}/model_b1/om.json")["soc_version"] == "Ascend910B3"
     assert "framework_type[Onnx]" in box.text(f"{folder}/model_b1/atc_mode6.txt")
@@ -374,6 +378,8 @@ def test_what_stands_there_is_not_overwritten(tmp_path: Path) -> None:
         (["--collect", "folder.tar.gz"], "a folder"),
         (["some.om"], "belong to --collect"),
         (["--selftest"], "belong to --collect"),
+        (["--collect", "box.tar.gz", "--selftest"], "name its folder"),
+        (["--collect", f"{'n' * 260}.tar.gz"], "longer than the file system takes"),
     ],
 )
 def test_other_wrong_commands_are_refused_in_one_line(

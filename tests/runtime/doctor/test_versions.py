@@ -137,6 +137,65 @@ def test_what_runs_counts_and_not_what_was_installed_once(tmp_path: Path) -> Non
     assert "7.0.0" not in str(found)
 
 
+# An upgraded box of 2022, as posted publicly with 6.0.1: no line on what runs.
+INSTALLED_ONLY = """\
+# version: 1.0
+runtime_installed_version=[1.83.11.7.220:6.0.RC1][1.84.15.9.310:6.0.1]
+toolkit_installed_version=[1.84.15.9.310:6.0.1]
+opp_upgrade_version=[1.83.11.7.220:6.0.RC1]
+"""
+
+
+def test_where_no_line_has_what_runs_the_last_that_was_installed_counts(tmp_path: Path) -> None:
+    """Better than none, which checks no pairing."""
+    found = installed(tmp_path, {"version.cfg": INSTALLED_ONLY})
+
+    assert found == Version(release="6.0.1", internal="1.84.15.9.310")
+
+
+def test_what_was_installed_once_and_does_not_run_is_no_other_version(tmp_path: Path) -> None:
+    """Of a package that is gone its line may be left."""
+    left = f"{VERSION_CFG}nnrt_installed_version=[7.0.0.5.811:7.0.RC1]\n"
+
+    assert installed(tmp_path, {"version.cfg": left}).others == ()
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_of_two_processors_this_machines_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str
+) -> None:
+    """A toolkit that compiles for the other one lies beside it, of any version."""
+    releases = {"x86_64": "8.1.RC7", "aarch64": "8.0.RC3"}
+    for name, release in releases.items():
+        text = f"version={release}\narch={name}\n"
+        root_with(tmp_path, **{f"{name}-linux__ascend_toolkit_install.info": text})
+    root_with(tmp_path, **{"ascend_nnrt_install.info": f"version={releases[machine]}\n"})
+    monkeypatch.setattr("platform.machine", lambda: machine)
+
+    assert cann_version(tmp_path) == Version(release=releases[machine])
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    (tmp_path / "ascend_nnrt_install.info").unlink()
+    assert cann_version(tmp_path).release == "8.0.RC3"
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_file_in_a_version_files_place_is_not_waited_for(
+    tmp_path: Path, kind: str
+) -> None:
+    """Nor read without end."""
+    for name in ("version.cfg", "runtime/version.info", "aarch64-linux/ascend_ops_install.info"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        if kind == "pipe":
+            os.mkfifo(path)
+        else:
+            path.symlink_to("/dev/zero")
+
+    assert cann_version(tmp_path) == Version()
+    assert driver_version(tmp_path / "version.cfg") == Version()
+
+
 def test_packages_of_another_version_are_named(tmp_path: Path) -> None:
     """Each with its own number; kinds are not compared with each other."""
     mixed = VERSION_CFG.replace("opp_running_version=[7.6.0.3.917:8.0.0]", "OPP_RUNNING")
