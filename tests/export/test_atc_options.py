@@ -31,12 +31,16 @@ WRONG: list[tuple[dict[str, object], str]] = [
     ({"dynamic_batch_size": "1,²"}, "for example 1,2,4,8"),
     ({"dynamic_batch_size": ",".join(map(str, range(1, 102)))}, "at most 100 gears"),
     ({"modify_mixlist": __file__}, "mixed precision mode"),
-    ({"keep_dtype": "no/such/file"}, "expected a file"),
+    ({"keep_dtype": "no/such/file"}, "keep_dtype: expected a file"),
+    ({"customize_dtypes": "no/such/file"}, "customize_dtypes: expected a file"),
+    ({"op_precision_mode": "no/such/file"}, "op_precision_mode: expected a file"),
+    ({"modify_mixlist": "no", "precision_mode_v2": "mixed_float16"}, "mixlist: expected a file"),
+    ({"fusion_switch_file": "/no/such"}, "fusion_switch_file: expected a file"),
     ({"optypelist_for_implmode": "Gelu"}, "op_select_implmode beside it"),
     ({"op_select_implmode": "fast"}, "high_precision"),
     ({"output_type": "INT8"}, "FP32 or FP16"),
-    ({"timeout_s": 0.0}, "1 s to a week"),
-    ({"fusion_switch_file": "/no/such"}, "expected a file"),
+    ({"timeout_s": 0.9}, "1 s to a week"),
+    ({"timeout_s": 604_801.0}, "1 s to a week"),
     ({"precision_mode_v2": "origin", "op_select_implmode": "high_precision"}, "overrides it"),
     ({"ignore_preflight": ("opsett",)}, "Did you mean opset"),
     ({"passed_on": ("model.onnx",)}, "--name=value"),
@@ -61,6 +65,29 @@ def test_what_cannot_be_converted_is_refused_before(table: dict[str, object], sa
 
     with pytest.raises(ConfigError, match=says):
         check()
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"timeout_s": 1.0},
+        {"timeout_s": 604_800.0},
+        {"output_type": "FP16"},
+        {"output_type": "FP32"},
+    ],
+    ids=str,
+)
+def test_what_is_at_the_limit_is_taken(table: dict[str, Any]) -> None:
+    """Two gears, too: the fewest; they are read in their order."""
+    made = AtcTable(dynamic_batch_size="16,2", **table)
+    check_atc(made, "atc")
+    assert made.gears == (2, 16)
+
+
+def test_a_precision_file_of_the_users_own_overrides_too() -> None:
+    table = AtcTable(op_precision_mode="own.ini", op_select_implmode="high_precision")
+    with pytest.raises(ConfigError, match="a file of yours"):
+        check_for_chip(table, soc_of("Ascend910B3"), "atc")
 
 
 def gears(count: int) -> str:
@@ -101,8 +128,9 @@ def test_fp32_on_an_fp16_cube_is_a_warning(
 
 
 def test_a_large_batch_is_a_warning() -> None:
-    (warning,) = check_for_chip(AtcTable(batch_sizes=(2, 4096)), soc_of("Ascend910B3"), "atc")
-    assert "batch 4096" in warning
+    for table in (AtcTable(batch_sizes=(2, 2049)), AtcTable(dynamic_batch_size="2049,2")):
+        (warning,) = check_for_chip(table, soc_of("Ascend910B3"), "atc")
+        assert "batch 2049" in warning
     assert check_for_chip(AtcTable(batch_sizes=(2048,)), soc_of("Ascend910B3"), "atc") == ()
 
 

@@ -38,6 +38,9 @@ def test_new_folder_takes_the_olds_place(
     assert {p.name for p in target.iterdir()} == {"model.onnx", "manifest.json"}
     assert (target / "model.onnx").read_text() == "new"
     assert {p.name for p in tmp_path.iterdir()} <= {"bundle", ".bundle.lock"}
+    if can_exchange:  # what else the system refuses is no reason for the slow way
+        with pytest.raises(FileNotFoundError):
+            folder_module._exchange(staging, target)
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "model.onnx", "parity.json/thesis.txt"])
@@ -50,7 +53,11 @@ def test_folder_that_is_somebodys_is_never_replaced(tmp_path: Path, name: str) -
     with pytest.raises(ConfigError, match="which exporting would delete"):
         check_output(target)
     (target / "manifest.json").write_text('{"name": "my own manifest"}')
-    with pytest.raises(ConfigError, match="which exporting would delete"):
+    (target / "third").touch()
+    with pytest.raises(ConfigError, match=r"holds \S+, \S+, \S+, which exporting would delete"):
+        check_output(target)
+    (target / "fourth").touch()
+    with pytest.raises(ConfigError, match=r"holds \S+, \S+, \S+, …, which exporting would delete"):
         check_output(target)
 
     assert path.read_text() == "years of work"
@@ -63,7 +70,8 @@ def test_file_that_came_while_the_export_ran_is_kept(tmp_path: Path) -> None:
     with staged(target) as staging:
         fill(staging, "new")
         (target / "notes.txt").write_text("mine")
-        with pytest.raises(ConfigError, match="notes.txt"):
+        (target / "parity.json").mkdir()  # a folder of that name is none of ours
+        with pytest.raises(ConfigError, match="notes.txt, parity.json"):
             replace_folder(staging, target)
 
     assert (target / "notes.txt").read_text() == "mine"
@@ -71,13 +79,17 @@ def test_file_that_came_while_the_export_ran_is_kept(tmp_path: Path) -> None:
 
 
 def test_folder_that_stepped_aside_comes_back(tmp_path: Path) -> None:
-    """Killed between the two renames of the slow way: the next export finds the old bundle."""
+    """Killed between the two renames of the slow way: the next export finds the old bundle.
+
+    Killed after both, it is not put back over the new one.
+    """
     target = tmp_path / "bundle"
-    fill(beside(target, "previous"), "old")
-    fill(beside(target, "staging"), "half")
-    with staged(target) as staging:
-        assert (target / "model.onnx").read_text() == "old"
-        assert list(staging.iterdir()) == []
+    for text in ("old", "older"):
+        fill(beside(target, "previous"), text)
+        fill(beside(target, "staging"), "half")
+        with staged(target) as staging:
+            assert (target / "model.onnx").read_text() == "old"
+            assert list(staging.iterdir()) == []
 
 
 def test_leftovers_go_unless_somebody_is_at_it(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from cann.plugin import Cann
 from numpy.typing import NDArray
 
 from export.__main__ import main
-from export.aipp import aipp_config, normalised_by_aipp
+from export.aipp import aipp_config, aipp_error, normalised_by_aipp
 from export.atc_options import AtcTable
 from export.om_plan import plan_om
 from export.to_om import (
@@ -51,6 +51,9 @@ def test_the_argument_list_says_everything_and_nothing_of_this_machine() -> None
         "--input_format=NCHW",
         "--input_shape=image:1,3,256,256",
     ]
+    given = {"op_select_implmode": "high_precision", "optypelist_for_implmode": "Gelu,Sigmoid"}
+    given |= {"precision_mode": "force_fp16", "output_type": "FP16"}
+    assert {f"--{name}={value}" for name, value in given.items()} <= {*atc_arguments(one(**given))}
 
 
 def test_gears_are_one_file_and_batches_are_several() -> None:
@@ -60,6 +63,7 @@ def test_gears_are_one_file_and_batches_are_several() -> None:
     assert "--dynamic_batch_size=1,2,8" in atc_arguments(gears[0])
     static = conversions(AtcTable(batch_sizes=(4, 1)), soc_of("Ascend910B3"), InputSpec())
     assert [c.stem for c in static] == ["model_bs1_Ascend910B3", "model_bs4_Ascend910B3"]
+    assert "--input_shape=image:4,3,256,256" in atc_arguments(static[1])
 
 
 @pytest.mark.parametrize(
@@ -82,6 +86,9 @@ def test_a_users_own_precision_file_is_not_replaced(tmp_path: Path) -> None:
     own.write_text("[ByOpType]\nConv2D=high_performance\n")
     conversion = one(precision_mode_v2="origin", op_precision_mode=str(own))
     assert setting_files(conversion) == {"op_precision.ini": own.read_text()}
+    own.write_text("conv\n\nrelu\n")  # ATC refuses a blank line in one of these two alone
+    assert setting_files(one(keep_dtype=str(own))) == {"keep_dtype.txt": "conv\n\nrelu\n"}
+    assert setting_files(one(customize_dtypes=str(own))) == {"customize_dtypes.txt": "conv\nrelu\n"}
 
 
 def test_aipp_is_derived_from_the_network() -> None:
@@ -110,6 +117,23 @@ def test_aipps_rounding_is_what_fp16_makes_of_it() -> None:
     relative = np.abs(rounded - exact) / np.abs(exact)
     assert 1.4e-5 < abs(float(np.float16(1 / 127.5)) * 127.5 - 1) < 1.6e-5
     assert relative.max() < 2**-11 + 2e-5
+
+
+def test_the_error_stated_of_aipp_is_in_crop_px(
+    starter_bundle: Path, rng: np.random.Generator
+) -> None:
+    """Landmarks lie in -1 to 1 over a crop of 256 px."""
+    crops = rng.integers(0, 256, (3, 256, 256, 3), dtype=np.uint8)
+    fact = aipp_error(starter_bundle / ONNX_NAME, crops)
+    session = onnxruntime.InferenceSession(starter_bundle / ONNX_NAME)
+    spec = InputSpec()
+    here, there = (
+        session.run(["landmarks"], {"image": image})[0]
+        for image in (spec.pack(crops), normalised_by_aipp(crops, spec))
+    )
+    moved = np.abs(here - there) * 128
+    assert fact.pictures == 3
+    assert (fact.mean_px, fact.max_px) == pytest.approx((moved.mean(), moved.max()), rel=0.1)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
@@ -32,6 +32,8 @@ def slow_round(value: float, mantissa_bits: int) -> float:
     return math.ldexp(round(fraction * scale) / scale, exponent)
 
 
+@example(1 + 2**-12)  # ties, to even
+@example(-1 - 3 * 2**-12)
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False, allow_subnormal=False))
 def test_hf32_keeps_eleven_mantissa_bits(value: float) -> None:
     expected = slow_round(value, 11)
@@ -53,6 +55,11 @@ def test_fp16_keeps_ten_mantissa_bits(value: float) -> None:
 
 def test_beyond_halfs_range_is_infinite() -> None:
     assert np.isinf(round_to_fp16(np.array([70000.0], np.float32)))
+
+
+def test_what_is_no_number_stays_none() -> None:
+    """Also with all bits set, which rounding would carry over into a zero."""
+    assert np.isnan(round_to_hf32(np.array([0x7FFFFFFF], np.uint32).view(np.float32)))
 
 
 def small_graph() -> bytes:

@@ -22,7 +22,7 @@ from parity.errors import ErrorTable, frame_statistics
 from parity.report import as_text, make_report
 from parity.report.benchmark import BenchmarkReport, GemmProbe, json_schema, source_timing
 from parity.samples import default_samples
-from parity.timing import ON_A_CPU, ON_A_DEVICE, latency, measure, stopwatch
+from parity.timing import ON_A_CPU, ON_A_DEVICE, latency, latency_of, measure, stopwatch
 from parity.verdict import Limits, judge
 from runtime.backends import Outputs
 from runtime.detector import Detector
@@ -85,12 +85,18 @@ class Clock:
 def test_every_figure_is_the_time_that_passed(
     starter_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Decoding takes 2 ms and the network 7 ms a batch plus 1 ms a picture, by a clock of ours."""
-    clock = Clock()
+    """Decoding takes 2 ms and the network 7 ms a batch plus 1 ms a picture, by a clock of ours.
+
+    One round in three of a batch of 4 stalls; what two sources run differs in number.
+    """
+    clock, samples = Clock(), default_samples()
+    shown: list[Path] = []
+    batches: list[int] = []
     monkeypatch.setattr(time, "perf_counter", clock)
 
     def read_slowly(path: Path) -> NDArray[np.uint8]:
         clock.now += 0.002
+        shown.append(path)
         return read_picture(path)
 
     monkeypatch.setattr("parity.timing.read_picture", read_slowly)
@@ -99,15 +105,22 @@ def test_every_figure_is_the_time_that_passed(
 
         def run_slowly(batch: NDArray[np.float32]) -> Outputs:
             said = run_really(batch)
-            took = 0.007 + 0.001 * len(batch)
+            batches.append(len(batch))
+            took = 0.007 + 0.001 * len(batch) + (batches[-4:] == [2, 4, 4, 4])
             clock.now += took
             return dataclasses.replace(said, timings={"compute": took})
 
         monkeypatch.setattr(detector.backend, "_run", run_slowly)
-        watch = stopwatch("s", detector, 12)
-        measure([watch], default_samples())
+        watch, other = stopwatch("s", detector, 12), stopwatch("t", detector, 5)
+        measure([watch, other], samples)
+        alone = latency_of(detector, np.zeros((256, 256, 3), np.uint8), 4)
     found = source_timing(watch)
 
+    turns = [samples[index % 2].path for index in range(3 + 12) for _ in range(1 + (index < 8))]
+    assert shown == [samples[0].path] * 2 + turns
+    assert alone.runs == 4
+    assert alone.mean_ms == pytest.approx(8, abs=0.02)
+    assert source_timing(other).network.runs == 5
     assert (found.network.runs, found.end_to_end.runs) == (12, 12)
     assert found.network.mean_ms == pytest.approx(8, abs=0.02)
     assert found.end_to_end.mean_ms == pytest.approx(10, abs=0.02)
@@ -218,13 +231,13 @@ def test_runs_and_warm_up_are_the_references(starter_bundle: Path) -> None:
 
 def test_latency_is_what_it_says() -> None:
     """Milliseconds, percentiles by interpolation, FPS of the mean."""
-    found = latency([0.010, 0.020, 0.030, 0.040])
+    found = latency([0.010, 0.020, 0.030, 0.080])
 
     assert found.runs == 4
-    assert [found.min_ms, found.max_ms] == pytest.approx([10, 40])
-    assert [found.mean_ms, found.median_ms] == pytest.approx([25, 25])
-    assert found.p90_ms == pytest.approx(37)
-    assert found.fps == pytest.approx(40)
+    assert [found.min_ms, found.max_ms] == pytest.approx([10, 80])
+    assert [found.mean_ms, found.median_ms] == pytest.approx([35, 25])
+    assert [found.p90_ms, found.p95_ms, found.p99_ms] == pytest.approx([65, 72.5, 78.5])
+    assert found.fps == pytest.approx(1000 / 35)
 
 
 def reference_like() -> np.ndarray:

@@ -11,9 +11,9 @@ import pytest
 from builders import ROOT
 from builders import read_pts as oracle_pts
 
-from parity.boxes import read_boxes
+from parity.boxes import read_boxes, read_tsv_points
 from parity.boxes import read_pts as product_pts
-from parity.samples import find_samples
+from parity.samples import find_samples, sample_facts
 from runtime import geometry
 from runtime.errors import ConfigError, InputError
 
@@ -22,7 +22,7 @@ BOX = (10.0, 20.0, 110.5, 140.0)
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> list[Path]:
-    paths = [tmp_path / "photos/a.jpg", tmp_path / "photos/b.jpg"]
+    paths = [tmp_path / "photos/a.jpg", tmp_path / "photos/aa.jpg"]
     paths[0].parent.mkdir()
     for path in paths:
         shutil.copy(ROOT / "assets/sample.jpg", path)
@@ -38,12 +38,11 @@ def write(folder: Path, name: str, text: str) -> Path:
 def test_json_and_csv_name_pictures_by_the_end_of_their_path(
     tmp_path: Path, pictures: list[Path]
 ) -> None:
-    """File name alone, or with folders before it."""
-    one = write(tmp_path, "b.json", json.dumps({"a.jpg": BOX, "photos/b.jpg": [0, 0, 9, 9]}))
-    other = write(
-        tmp_path, "b.csv", "image,x1,y1,x2,y2\na.jpg,10,20,110.5,140\n./photos/b.jpg,0,0,9,9\n"
-    )
-    for path in (one, other):
+    """File name alone, or with folders before it, however they are written; a BOM is none of it."""
+    one = json.dumps({"a.jpg": BOX, "photos\\aa.jpg": [0, 0, 9, 9]})
+    other = "image,x1,y1,x2,y2\na.jpg,10,20,110.5,140\n./photos/aa.jpg,0,0,9,9\n"
+    for name, text in (("b.JSON", one), ("b.csv", other)):
+        path = write(tmp_path, name, "\ufeff" + text)
         assert read_boxes(path, pictures) == {pictures[0]: BOX, pictures[1]: (0, 0, 9, 9)}
 
 
@@ -52,13 +51,16 @@ def test_published_tsv_gives_the_crop_of_its_scale_and_centre(
 ) -> None:
     """Scale 0.5 about (60, 70): a crop of 100 px, by the published matrix."""
     heads = "image\tpoints5\tpoints\tscale\tcenter_w\tcenter_h\ttags"
-    row = "a.jpg\t1,2,3\t4,5,6\t0.5\t60\t70\tblur"
+    row = "a.jpg\t1,2,3,9\t4,5,6,8\t0.5\t60\t70\tblur"
     path = write(tmp_path, "b.tsv", f"{heads}\n{row}\n")
     box = read_boxes(path, pictures[:1])[pictures[0]]
     matrix = geometry.image_from_crop_of_box(np.array(box), 256)
 
     assert matrix[0, 0] * 256 == pytest.approx(100)
     np.testing.assert_allclose(geometry.apply(matrix, np.array([127.5, 127.5])), [60, 70])
+    np.testing.assert_array_equal(
+        read_tsv_points(path, pictures[:1])[pictures[0]], [[4, 5], [6, 8]]
+    )
 
 
 def test_points_beside_a_picture_are_its_box(shared: Path) -> None:
@@ -68,36 +70,40 @@ def test_points_beside_a_picture_are_its_box(shared: Path) -> None:
     np.testing.assert_array_equal(product_pts(path.with_suffix(".pts")), points)
     expected = (*points.min(axis=0), *points.max(axis=0))
 
+    shown = {mode: find_samples([str(path)], mode) for mode in (None, "pts", "whole", "crop")}
     for boxes in (None, "pts"):
-        (sample,) = find_samples([str(path)], boxes)
-        assert (sample.mode, sample.box_xyxy) == ("box", expected)
-    (sample,) = find_samples([str(path)], "whole")
-    assert (sample.mode, sample.box_xyxy) == ("whole", None)
+        (sample,) = shown[boxes]
+        assert (sample.mode, sample.box_xyxy, sample.boxed_by_annotation) == ("box", expected, True)
+    for boxes in ("whole", "crop"):
+        (sample,) = shown[boxes]
+        assert (sample.mode, sample.box_xyxy, sample.boxed_by_annotation) == (boxes, None, False)
+    assert sample_facts(shown[None]) == sample_facts(shown["pts"])
+    assert len({str(sample_facts(samples)) for samples in shown.values()}) == 3
 
 
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("b.json", '{"a.jpg": [1, 2, 30, 40]}', "one box for .*b.jpg, got none"),
+        ("b.json", '{"a.jpg": [1, 2, 30, 40]}', "one box for .*aa.jpg, got none"),
         (
             "b.json",
-            '{"a.jpg": [1, 2, 30, 40], "b.jpg": [1, 2, 30, 40], "c.jpg": [1, 2, 3, 4]}',
+            '{"a.jpg": [1, 2, 30, 40], "aa.jpg": [1, 2, 30, 40], "c.jpg": [1, 2, 3, 4]}',
             "1 others: c.jpg",
         ),
-        ("b.json", '{"a.jpg": [1, 2, 30], "b.jpg": [1, 2, 30, 40]}', "a box for a.jpg"),
-        ("b.json", '{"a.jpg": [1, 2, NaN, 40], "b.jpg": [1, 2, 30, 40]}', "a box for a.jpg"),
-        ("b.json", '{"a.jpg": [30, 2, 1, 40], "b.jpg": [1, 2, 30, 40]}', "a box for a.jpg"),
+        ("b.json", '{"a.jpg": [1, 2, 30], "aa.jpg": [1, 2, 30, 40]}', "a box for a.jpg"),
+        ("b.json", '{"a.jpg": [1, 2, NaN, 40], "aa.jpg": [1, 2, 30, 40]}', "a box for a.jpg"),
+        ("b.json", '{"a.jpg": [30, 2, 1, 40], "aa.jpg": [1, 2, 30, 40]}', "a box for a.jpg"),
         ("b.json", "[1, 2]", "a list instead of an object"),
         ("b.json", "{", "boxes as JSON"),
         ("b.json", "[" * 100_000, "boxes as JSON"),
         ("b.csv", "picture,x,y\na.jpg,1,2\n", "boxes as CSV, got KeyError: 'image'"),
-        ("b.csv", "image,x1,y1,x2,y2\na.jpg,1,2,x,4\nb.jpg,1,2,3,4\n", "boxes as CSV"),
+        ("b.csv", "image,x1,y1,x2,y2\na.jpg,1,2,x,4\naa.jpg,1,2,3,4\n", "boxes as CSV"),
         ("b.csv", "image,x1,y1,x2,y2\na.jpg,1,2,9,9,9\n", "more cells than the header"),
         ("b.csv", "image,x1,y1,x2,y2\na.jpg,1,2,9,9\na.jpg,1,2,9,9\n", "'a.jpg' twice"),
         ("b.json", '{"a.jpg": [1, 2, 9, 9], "a.jpg": [1, 2, 9, 9]}', "'a.jpg' twice"),
-        ("b.json", '{"a.jpg": "1234", "b.jpg": [1, 2, 9, 9]}', "a box for a.jpg"),
-        ("b.json", '{"a.jpg": [true, false, 9, 9], "b.jpg": [1, 2, 9, 9]}', "a box for a.jpg"),
-        ("b.json", '{"a.jpg": {"1": 1, "2": 2}, "b.jpg": [1, 2, 9, 9]}', "a box for a.jpg"),
+        ("b.json", '{"a.jpg": "1234", "aa.jpg": [1, 2, 9, 9]}', "a box for a.jpg"),
+        ("b.json", '{"a.jpg": [true, false, 9, 9], "aa.jpg": [1, 2, 9, 9]}', "a box for a.jpg"),
+        ("b.json", '{"a.jpg": {"1": 1, "2": 2}, "aa.jpg": [1, 2, 9, 9]}', "a box for a.jpg"),
         ("b.tsv", "head\na.jpg\t1\t2\n", "3 columns in 'a.jpg"),
         ("b.txt", "", "a .json, .csv or .tsv file"),
     ],
@@ -118,6 +124,7 @@ def test_files_that_do_not_fit_are_refused(
         ("1 2\n3 4\n", "points in braces"),
         ("{\n1 2\n3\n}\n", "points in braces"),
         ("{\n1 nan\n3 4\n}\n", "two finite numbers"),
+        ("{\n1 -3e6\n3 4\n}\n", "two finite numbers"),
         ("{\n1 2\n1 9\n}\n", "a box for its points"),
         ("{\n}\n", "two finite numbers|points in braces"),
     ],

@@ -57,11 +57,12 @@ def pictures(tmp_path: Path) -> Path:
 def test_what_is_written_is_read(tmp_path: Path, rng: np.random.Generator) -> None:
     """Every array and the header, to the bit; a thousand pictures take little room."""
     made = recording_of(rng, pictures=1000)
+    made.annotations_px[1] = made.points_px[1] + 3
     save_recording(tmp_path / "r.npz", made)
     read = load_recording(tmp_path / "r.npz")
 
     assert read.header == made.header
-    for name in ("landmarks", "covariance", "image_from_crop", "timings"):
+    for name in ("landmarks", "covariance", "image_from_crop", "timings", "annotations_px"):
         np.testing.assert_array_equal(getattr(read, name), getattr(made, name))
     assert (tmp_path / "r.npz").stat().st_size < 5_000_000
     with np.load(tmp_path / "r.npz", allow_pickle=False) as plain:
@@ -94,6 +95,18 @@ def test_recorded_and_live_comparison_give_the_same_figures(
     assert [one["name"] for one in live["unreadable"]] == ["broken.jpg"]
     assert "left out: " in caplog.text
     assert run_compare(*pair, *images, "--strict") == 2
+
+
+def test_points_go_home_by_each_pictures_own_map(rng: np.random.Generator) -> None:
+    turned = np.array([[[0.0, -2, 5], [3, 0, 7], [0, 0, 1]], [[1.0, 0, 9], [0, 2, 2], [0, 0, 1]]])
+    made = dataclasses.replace(recording_of(rng), image_from_crop=turned)
+    for points, place, found in zip(made.landmarks, turned, made.points_px, strict=True):
+        crop_px = np.column_stack([points.astype(float) * 128 + 127.5, np.ones(68)])
+        np.testing.assert_allclose(found, (place @ crop_px.T).T[:, :2])
+
+
+def test_pixels_of_another_shape_have_another_hash() -> None:
+    assert len({sha256_pixels(np.zeros(shape, np.uint8)) for shape in ((2, 8), (8, 2), (16,))}) == 3
 
 
 BARRED = ("torch", "onnx", "matplotlib", "jinja2", "scipy", "rich", "safetensors")
@@ -268,7 +281,7 @@ def header_with(path: Path, **changes: object) -> bytes:
         ("schema", "schema 99, which this version cannot read"),
         ("unknown field", "unknown field"),
         ("points", "0 points"),
-        ("size", "crops of 100000 px"),
+        ("size", "crops of 1025 px"),
         ("header dtype", "a header of float64"),
         ("header gone", "no header in it"),
         ("nan", r"got \[nan, .* at picture 1.jpg, point 5"),
@@ -323,7 +336,7 @@ def test_hostile_recording_is_refused(
             }
         },
         "no pictures": {"pictures": []},
-        "size": {"spec": {**spec, "input": {**spec["input"], "size": 100_000}}},
+        "size": {"spec": {**spec, "input": {**spec["input"], "size": 1025}}},
     }
     if name in landmarks:
         content["landmarks.npy"] = landmarks[name]

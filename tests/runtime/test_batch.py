@@ -332,6 +332,8 @@ def test_faces_are_entries_of_their_pictures_row(
     assert np.allclose(rows["box_xyxy"][0], np.array([f.box_xyxy for f in faces], np.float64))
     assert np.allclose(rows["score"][0], np.array([f.score for f in faces], np.float64))
     assert (rows["width"], rows["height"]) == ([600, 200], [300, 200])
+    for other in (("--least-score", 0.5), ("--faces-side", 640)):
+        assert run(folder, "--output", tmp_path / "out", *options, *other) == 2
 
 
 def test_a_job_goes_on_only_as_it_was_begun(
@@ -340,32 +342,38 @@ def test_a_job_goes_on_only_as_it_was_begun(
     """Anything else writes elsewhere; a file that was damaged is made anew."""
     folder, out = tmp_path / "p", tmp_path / "out"
     folder.mkdir()
-    for name in "abcd":
+    for name in "abcde":
         (folder / f"{name}.jpg").write_bytes(small)
     begun = (folder, "--output", out, "--model", starter_bundle, "--device", "cpu")
     assert run(*begun, "--partition", 2) == 0
     first = table_in(out)
-    for options in (("--partition", 3), ("--partition", 2, "--refine", 1)):
-        assert run(*begun, *options) == 2
+    for options in (
+        *(("--partition", 3), ("--refine", 1), ("--precision", "bf16"), ("--allow-hf32",)),
+    ):
+        assert run(*begun, "--partition", 2, *options) == 2
         assert "_job.json: expected the model, inputs" in capsys.readouterr().err
     other = tiny_checkpoint(tmp_path / "t.pkl")
     assert run(folder, "--output", out, "--model", other, "--partition", 2) == 2
     assert "bundle_sha256" in capsys.readouterr().err
 
+    short = out / "part-000000.parquet"
+    pq.write_table(pq.read_table(short).slice(0, 1), short)  # whole as a file, a row too few
     (out / "part-000001.parquet").write_bytes(b"PAR1 cut off")
-    (out / ".part-000001.0123abcd").write_bytes(b"of a driver that was killed")
+    for name in (".part-000001.0123abcd", "._job.0123abcd"):
+        (out / name).write_bytes(b"of a driver that was killed")
     assert run(*begun, "--partition", 2) == 0
-    assert "Pictures: 4 (2 now" in capsys.readouterr().out
+    assert "Pictures: 5 (4 now" in capsys.readouterr().out
     assert table_in(out) == first
     assert sorted(p.name for p in out.iterdir()) == [
         "_job.json",
         "part-000000.parquet",
         "part-000001.parquet",
+        "part-000002.parquet",
     ]
 
-    (folder / "e.jpg").write_bytes(small)
+    (folder / "f.jpg").write_bytes(small)
     assert run(*begun, "--partition", 2) == 2
-    assert "inputs 4" in capsys.readouterr().err
+    assert "inputs 5" in capsys.readouterr().err
     (out / "_job.json").unlink()
     assert run(*begun, "--partition", 2) == 2
     assert "expected a folder without results" in capsys.readouterr().err

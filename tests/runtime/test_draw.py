@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtime.draw import CONTOUR_BGR, POINT_BGR, draw_landmarks_with_contours
+from runtime.draw import CONTOUR_BGR, POINT_BGR, draw_faces, draw_landmarks_with_contours
 from runtime.errors import InputError
 from runtime.landmarks import Landmarks
 
@@ -35,17 +35,44 @@ def test_points_are_drawn_where_they_are_on_a_copy() -> None:
     assert drawn[..., 2].max() == 0
 
 
-def test_contours_and_ellipses_on_request() -> None:
-    """Contours join jaw points halfway; an ellipse reaches two sigmas out."""
+@pytest.mark.parametrize(
+    ("first", "last", "joined"),
+    [(0, 1, True), (15, 16, True), (16, 17, False), (0, 16, False), (48, 59, True)],
+)
+def test_contours_join_neighbours_and_a_closed_ones_ends(
+    first: int, last: int, *, joined: bool
+) -> None:
+    """Seen halfway: the jaw is open from 0 to 16, the outer lip closed from 48 to 59."""
     found = landmarks()
-    drawn = draw_landmarks_with_contours(CANVAS, found, ellipses=True)
-    x, y = np.rint(found.points_px[3:5].mean(axis=0)).astype(int)
+    drawn = draw_landmarks_with_contours(CANVAS, found)
+    x, y = np.rint(found.points_px[[first, last]].mean(axis=0)).astype(int)
 
-    assert drawn[y - 1 : y + 2, x - 1 : x + 2].any()
-    x, y = np.rint(found.points_px[0]).astype(int)  # its neighbours are above and below
-    red = drawn[..., 2]  # of the three colours, only the ellipse's has any
-    assert red[y, x + 7 : x + 10].max() > 100
-    assert red[y, x + 11 :].max() == 0
+    assert drawn[y, x].any() == joined
+
+
+def test_an_ellipse_lies_along_its_points_own_axes() -> None:
+    """Two sigmas out: four px down to the right, two px across."""
+    one = Landmarks(
+        points_px=np.array([[100, 90]], np.float32),
+        covariance_px2=np.array([[10, 6, 10]], np.float32),
+    )
+    red = draw_landmarks_with_contours(CANVAS, one, ellipses=True)[..., 2]  # only the ellipse's
+    rows, columns = np.nonzero(red > 100)
+
+    assert np.abs(columns - 100 + rows - 90).max() / 2**0.5 == pytest.approx(8, abs=1)
+    assert np.abs(columns - 100 - rows + 90).max() / 2**0.5 == pytest.approx(4, abs=1)
+
+
+def test_every_face_is_drawn_as_asked() -> None:
+    found = landmarks()
+    other = Landmarks(
+        points_px=found.points_px * np.float32(0.5), covariance_px2=found.covariance_px2
+    )
+    once = draw_landmarks_with_contours(CANVAS, found, contours=False, ellipses=True)
+    twice = draw_landmarks_with_contours(once, other, contours=False, ellipses=True)
+    drawn = draw_faces(CANVAS, [found, other], contours=False, ellipses=True)
+
+    np.testing.assert_array_equal(drawn, twice)
 
 
 def test_points_outside_the_picture_are_harmless() -> None:
@@ -71,11 +98,13 @@ def test_ellipses_need_a_covariance() -> None:
 
 def test_marks_of_a_small_face_in_a_large_picture_are_small() -> None:
     """Else the faces of a group would be covered by their own points."""
-    canvas = np.zeros((2000, 2000, 3), np.uint8)
-    points_px = np.array([[1000.0, 1000.0], [1040.0, 1040.0]])
-    drawn = draw_landmarks_with_contours(canvas, points_px, contours=False)
-    rows = np.flatnonzero(drawn.any(axis=(1, 2)))
-    assert rows.min() > 990
-    assert rows.max() < 1050
-    far_apart = draw_landmarks_with_contours(canvas, points_px * 1.8 - 900, contours=False)
-    assert far_apart.any(axis=2).sum() >= drawn.any(axis=2).sum()
+
+    def marked(height: int, points_px: list[list[int]]) -> int:
+        canvas = np.zeros((height, 2000, 3), np.uint8)
+        drawn = draw_landmarks_with_contours(canvas, points_px, contours=False)
+        return int(drawn.any(axis=2).sum())
+
+    near, far = [[1000, 100], [1040, 140]], [[200, 100], [1800, 140]]
+    assert 0 < marked(2000, near) <= 50
+    assert marked(2000, far) > 10 * marked(2000, near)
+    assert marked(300, far) == marked(2000, near)  # a flat picture is small, too

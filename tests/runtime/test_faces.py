@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from runtime.backends.base import Backend
 from runtime.detector import LARGEST_BATCH, Detector
 from runtime.errors import ArtifactError, ConfigError, InputError, StarmarkError
-from runtime.faces import YuNetFaces, find_boxes
+from runtime.faces import YuNetFaces, _seen, find_boxes
 from runtime.geometry import box_around
 from runtime.picture import read_picture
 
@@ -187,19 +187,33 @@ def test_absurd_passes_are_refused(starter_bundle: Path, refine: Any) -> None:
 
 
 def test_yunet_finds_the_marked_face_in_nearly_every_photo(shared: Path, yunet: Path) -> None:
-    """Also where a photo is larger than what is searched: boxes are the photo's own px."""
     finder = YuNetFaces(yunet)
     files = sorted((shared / "faces").glob("*.jpg"))
-    hits = larger = 0
+    hits = 0
     for file in files:
         picture = read_picture(file)
         text = file.with_suffix(".pts").read_text().split("\n")[3:71]
         middle = np.array([line.split() for line in text], float).mean(axis=0)
         hits += holds(finder(picture), middle)
-        twice = np.asarray(cv2.resize(picture, None, fx=5, fy=5), np.uint8)
-        larger += holds(finder(twice), middle * 5)
     assert hits >= 46
-    assert larger >= 46
+
+
+def test_boxes_of_a_larger_photo_are_its_own_px(yunet: Path) -> None:
+    """Each pixel drawn three by three and searched at its old size: the box's pixels, too."""
+    photo = read_picture(PHOTO)[:600]
+    finder = YuNetFaces(yunet, longest_side_px=max(photo.shape))
+    expected = finder(photo)
+    expected[:, :4] = expected[:, :4] * 3 + 1  # the middle one of three
+    assert len(expected) >= 1
+    np.testing.assert_allclose(finder(photo.repeat(3, 0).repeat(3, 1)), expected, atol=0.01)
+
+
+def test_boxes_beside_the_picture_or_without_area_are_dropped() -> None:
+    """Of a picture 60 wide and 40 high; each pair on both sides of a bound."""
+    kept = [(-5, -5, 0.1, 9), (58.9, 0, 70, 9), (0, 38.9, 9, 50), (5, 5, 6, 6)]
+    gone = [(-5, -5, 0, 9), (59, 0, 70, 9), (0, 39, 9, 50), (5, 5, 5.9, 6), (5, 5, 6, 5.9)]
+    found = np.array([(*box, 0.5) for box in (*kept, *gone)])
+    np.testing.assert_array_equal(_seen(found, (60, 40)), found[: len(kept)])
 
 
 def holds(found: NDArray[np.float64], middle: NDArray[np.float64]) -> bool:
@@ -211,7 +225,9 @@ def holds(found: NDArray[np.float64], middle: NDArray[np.float64]) -> bool:
 
 def test_yunet_is_shared_by_threads_and_sent_to_processes(yunet: Path) -> None:
     photo = read_picture(PHOTO)
-    finder = pickle.loads(pickle.dumps(YuNetFaces(yunet, least_score=0.3)))
+    sent = YuNetFaces(yunet, least_score=0.3, longest_side_px=700)
+    finder = pickle.loads(pickle.dumps(sent))
+    assert (finder._least_score, finder._longest_side_px) == (0.3, 700)
     expected = finder(photo)
     half = np.ascontiguousarray(photo[::2, ::2])
     smaller = finder(half)

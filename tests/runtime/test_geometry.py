@@ -105,8 +105,12 @@ def test_normalised_corners_are_pixel_edges() -> None:
         ((10, 10, 40, 10), "y1 < y2"),
         ((0.1, 0.1, 0.9, 0.9), "fractions"),
         ((0, 0, 2e6, 2e6), "1,000,000"),
-        ((200, 10, 300, 90), "overlaps the picture of 100x50"),
-        ((-50, -50, -10, -10), "overlaps the picture of 100x50"),
+        ((1e6, 10, 2e6, 20), "1,000,000"),
+        ((-2e6, 10, 20, 20), "1,000,000"),
+        ((99.5, 10, 300, 40), "overlaps the picture of 100x50"),
+        ((10, 49.5, 90, 90), "overlaps the picture of 100x50"),
+        ((-50, 10, -0.5, 40), "overlaps the picture of 100x50"),
+        ((10, -50, 90, -0.5), "overlaps the picture of 100x50"),
     ],
 )
 def test_impossible_boxes_are_refused_in_one_line(box: object, says: str) -> None:
@@ -118,11 +122,34 @@ def test_impossible_boxes_are_refused_in_one_line(box: object, says: str) -> Non
     assert "\n" not in str(caught.value)
 
 
-def test_covariance_is_carried_like_the_oracle() -> None:
-    """A C A^T for unequal axes, where xx, xy and yy scale differently."""
-    image_from_crop = np.diag([4.0, 3.0, 1.0])
-    covariance = np.array([2.0, -0.5, 1.0]) * 1e-3
-    _, expected = oracles.home(np.zeros(2), covariance, image_from_crop, 256)
-    linear = image_from_crop[:2, :2] * 128
+@pytest.mark.parametrize(
+    "box",
+    [
+        (99.4, 10, 300, 40),
+        (10, 49.4, 90, 90),
+        (-50, 10, -0.4, 40),
+        (10, -50, 90, -0.4),
+        (10, 10, 11, 10.1),
+        (-1e6, 10, 1e6, 20),
+    ],
+)
+def test_boxes_at_the_limit_are_taken(box: tuple[float, ...]) -> None:
+    """Half a pixel's overlap, one px along the longer side, a million px away."""
+    np.testing.assert_array_equal(geometry.check_box(box, size_wh=(100, 50)), box)
 
+
+def test_box_around_points_is_their_least_and_largest() -> None:
+    points_px = np.array([[3.0, 40], [9, 20], [5, 90]], np.float32)
+    assert geometry.box_around(points_px).tolist() == [3, 20, 9, 90]
+
+
+def test_points_and_covariance_are_carried_like_the_oracle() -> None:
+    """A p + b and A C A^T for a map that turns and shears, where nothing is like its transpose."""
+    image_from_crop = np.array([[4.0, -1.5, 7], [0.5, 3.0, -2], [0, 0, 1]])
+    covariance = np.array([2.0, -0.5, 1.0]) * 1e-3
+    point, expected = oracles.home(np.array([0.3, -0.2]), covariance, image_from_crop, 256)
+    linear = image_from_crop[:2, :2] * 128
+    crop_px = geometry.crop_px_from_normalised(np.array([0.3, -0.2]), 256)
+
+    np.testing.assert_allclose(geometry.apply(image_from_crop, crop_px), point, rtol=1e-12)
     np.testing.assert_allclose(geometry.carry_covariance(linear, covariance), expected, rtol=1e-12)

@@ -19,16 +19,21 @@ import pytest
 from builders import ROOT, noise, read_pts, run_module, run_python, tiny_checkpoint
 
 from runtime import infer
+from runtime.bulk import formats as bulk_formats
 from runtime.bulk import inputs as bulk_inputs
 from runtime.bulk import search as bulk_search
 from runtime.bulk.inputs import find_pictures
 from runtime.bulk.journal import JOURNAL_NAME, Heading, Journal
-from runtime.bulk.rows import Row
+from runtime.bulk.rows import Row, _of_face
 from runtime.detector import Detector
 from runtime.faces import YuNetFaces
+from runtime.landmarks import Landmarks
 from runtime.picture import read_picture
 
 PHOTO = ROOT / "assets/test.jpg"
+TABLES = ["--format", "jsonl", "--format", "csv"]
+if importlib.util.find_spec("pyarrow") is not None:
+    TABLES += ["--format", "parquet"]
 
 
 def run(*arguments: object) -> int:
@@ -63,13 +68,12 @@ def test_a_folder_in_every_format(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(bulk_formats, "GROUP", 2)  # three row groups, the last one short
     out = tmp_path / "out"
-    formats = ["jsonl", "csv", "pts"]
-    if importlib.util.find_spec("pyarrow") is not None:
-        formats.append("parquet")
-    chosen = [part for name in formats for part in ("--format", name)]
-    code = run("--input", photos, "--output", out, "--model", starter_bundle, "--draw", *chosen)
+    given = ("--input", photos, "--output", out, "--model", starter_bundle, "--draw")
+    code = run(*given, "--format", "pts", *TABLES)
     said = capsys.readouterr()
 
     assert code == 1
@@ -86,36 +90,35 @@ def test_a_folder_in_every_format(
         assert (row["width"], row["height"], row["faces"], row["face"]) == (320, 240, 1, 0)
         # 16 bits are rounded before or after the warp, and JPEG is not PNG
         np.testing.assert_allclose(row["points_px"], good[1]["points_px"], atol=0.6)
-    _check_csv(out / "results.csv", rows)
+    _check_tables(out, rows)
     assert not (out / JOURNAL_NAME).exists()
     for row in good:
         assert read_picture(out / "drawn" / row["picture"]).shape == (240, 320, 3)
         # a.jpg and a.png would have the same a.pts
         points = read_pts(out / "pts" / (row["picture"] + ".pts"))
         np.testing.assert_allclose(points, row["points_px"], atol=0.001)
-    if "parquet" in formats:
+
+
+def _check_tables(out: Path, rows: list[dict[str, Any]]) -> None:
+    """Every cell is that of the JSON lines."""
+    if "parquet" in TABLES:
         import pyarrow.parquet as pq
 
-        table = pq.read_table(out / "results.parquet").to_pylist()
-        assert json.loads(json.dumps(table)) == rows
-
-
-def _check_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    with path.open(newline="", encoding="utf-8") as file:
-        lines = csv.DictReader(file)
-        table = list(lines)
-    columns = list(lines.fieldnames or ())
+        found = pq.read_table(out / "results.parquet").to_pylist()
+        assert json.loads(json.dumps(found)) == rows
+    with (out / "results.csv").open(newline="", encoding="utf-8") as file:
+        columns, *table = csv.reader(file)
     assert len(columns) == len(set(columns)) == 6 + 5 + 3 * 68 + 2
-    assert [line["picture"] for line in table] == [row["picture"] for row in rows]
     for line, row in zip(table, rows, strict=True):
-        if row["status"] == "ok":
-            assert (float(line["x30"]), float(line["y30"])) == tuple(row["points_px"][30])
-            assert (float(line["x1"]), float(line["y1"])) == tuple(row["points_px"][1])
-            assert float(line["spread67"]) == row["spread_px"][67]
-            assert line["box_x1"] == ""
-        else:
-            assert line["x0"] == ""
-            assert line["error"] == row["error"]
+        cells = {name: value for name, value in row.items() if name in columns}
+        box = row["box_xyxy"] or [None] * 4
+        cells |= dict(zip(("box_x1", "box_y1", "box_x2", "box_y2"), box, strict=True))
+        for index, point in enumerate(row["points_px"] or [(None, None)] * 68):
+            cells |= {f"{axis}{index}": px for axis, px in zip("xy", point, strict=True)}
+        spreads = row["spread_px"] or [None] * 68
+        cells |= {f"spread{index}": px for index, px in enumerate(spreads)}
+        written = {name: "" if value is None else str(value) for name, value in cells.items()}
+        assert dict(zip(columns, line, strict=True)) == written
 
 
 def test_folder_and_single_picture_agree(
@@ -148,9 +151,10 @@ def test_faces_and_passes_in_a_folder(
     yunet = shared / "models/face_detection_yunet_n.onnx"
     out = tmp_path / "out"
     given = ("--input", folder, "--output", out, "--model", starter_bundle, "--faces", yunet)
-    assert run(*given, "--refine", "1", "--batch", "4", "--ellipses") == 0
+    assert run(*given, "--refine", "1", "--batch", "4", "--ellipses", *TABLES) == 0
 
     rows = rows_in(out / "results.jsonl")
+    _check_tables(out, rows)
     assert "Without a face: 1" in capsys.readouterr().out
     by_name: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
@@ -173,18 +177,37 @@ def test_faces_and_passes_in_a_folder(
                 np.testing.assert_allclose(row["points_px"], face.points_px, atol=0.01)
 
 
-def test_half_of_a_picture_is_cut_off(tmp_path: Path) -> None:
-    """A crash between two of its faces: it is run again, whole."""
+def test_a_face_is_written_with_its_places_and_all_its_warnings() -> None:
+    """Thousandths of a px, and four digits of the score."""
+    landmarks = Landmarks(
+        points_px=np.array([[1.0006, 20.1234]], np.float32),
+        covariance_px2=np.array([[4, 0, 1]], np.float32),
+    )
+    box = np.array([1.23456, 2, 3, 4])
+    assert _of_face(box, 0.87654, landmarks, ("one", "two")) == {
+        "box_xyxy": (1.235, 2, 3, 4),
+        "score": 0.8765,
+        "points_px": [(1.001, 20.123)],
+        "spread_px": [2],
+        "warning": "one; two",
+    }
+
+
+@pytest.mark.parametrize("lost", ["last face", "newline"])
+def test_half_of_a_picture_is_cut_off(tmp_path: Path, lost: str) -> None:
+    """A crash between two of its faces, or before the last byte: it is run again, whole."""
     heading = Heading(model="m", engine="e", given="g", options={})
+    Journal(tmp_path, heading, resume=False).close()  # of a run without a row, nothing stays
     with Journal(tmp_path, heading, resume=False) as journal:
-        journal.add([Row(picture="one", status="no face")])
-        journal.add([Row(picture="two", status="ok", faces=2, face=i) for i in range(2)])
+        for name in ("one", "two"):
+            journal.add([Row(picture=name, status="ok", faces=2, face=i) for i in range(2)])
     lines = journal.path.read_bytes().splitlines(keepends=True)
-    journal.path.write_bytes(b"".join(lines[:-1]))
+    lines[-1] = b"" if lost == "last face" else lines[-1][:-1]
+    journal.path.write_bytes(b"".join(lines))
     with Journal(tmp_path, heading, resume=True) as again:
         assert again.done == {"one"}
         again.add([Row(picture="two", status="no face")])
-        assert [row.picture for row in again.rows()] == ["one", "two"]
+        assert [row.picture for row in again.rows()] == ["one", "one", "two"]
 
 
 def test_a_checkpoint_runs_folders_too(photos: Path, tmp_path: Path) -> None:
@@ -254,6 +277,8 @@ def test_what_cannot_be_meant_is_refused(
         (("--input", photos, *out, "--batch", "99"), 2, "batch: expected 1 to 32"),
         (("--input", photos, *out, "--refine", "99"), 2, "refine: expected 0 to 10"),
         (("--input", photos, *out, "--faces", "gone.onnx"), 2, "gone.onnx: expected YuNet"),
+        ((*one, *out, "--faces", "y.onnx", "--faces-side", 4), 2, "expected at least 8, got 4"),
+        ((*one, *out, "--faces", "y.onnx", "--least-score", 2), 2, "least_score: expected 0 to 1"),
         ((*one, *png, "--format", "csv"), 2, "a.png: expected a folder"),
         ((*one, *png, "--resume"), 2, "a.png: expected a folder"),
         ((*one, *png, "--faces", "y.onnx", "--bbox", "1,2,3,4"), 2, "either --bbox or --faces"),
@@ -375,8 +400,14 @@ def test_another_run_is_not_continued(
         run(*given)
     monkeypatch.undo()
     capsys.readouterr()
-    assert run(*given, "--resume", "--refine", "1") == 2
-    assert "the same model, engine, input and options" in capsys.readouterr().err
+    for other, says in (
+        (("--refine", "1"), "got options {"),
+        (("--input", photos / "*.png"), f"got given '{photos}'"),
+    ):
+        assert run(*given, "--resume", *other) == 2
+        said = capsys.readouterr().err
+        assert "the same model, engine, input and options" in said
+        assert says in said
     journal = tmp_path / "out" / JOURNAL_NAME
     journal.write_bytes(b"no journal\n")
     assert run(*given, "--resume") == 2

@@ -126,8 +126,8 @@ def bundle(tmp_path: Path) -> Path:
             nodes=1,
             operators={"Relu": 1},
             rewrites=("merges",),
-            cost=GraphCost(nodes=1, parameters=5000, gflop=1.25, activation_bytes=4_000_000),
-            plain=GraphCost(nodes=3, parameters=6000, gflop=1.25, activation_bytes=9_000_000),
+            cost=GraphCost(nodes=1, parameters=5000, gflop=1.25, activation_bytes=40_000_000),
+            plain=GraphCost(nodes=3, parameters=6000, gflop=1.25, activation_bytes=90_000_000),
         ),
         verification={"real/landmarks": error},
         parity=ParityFact(passed=True, reference="w.pkl", candidate="model.onnx", photo=error),
@@ -225,7 +225,7 @@ def test_bundle_says_what_its_rewrites_changed(
     assert shown["inference form.nodes"] == "3 -> 1"
     assert shown["inference form.parameters"] == "6,000 -> 5,000"
     assert shown["inference form.GFLOP a picture"] == "1.25"
-    assert shown["inference form.MB of maps a picture"] == "9 -> 4"
+    assert shown["inference form.MB of maps a picture"] == "90 -> 40"
 
 
 def test_bundle_is_listed_and_its_files_checked(

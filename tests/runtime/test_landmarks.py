@@ -7,7 +7,7 @@ import oracles
 
 from runtime.backends.base import Outputs
 from runtime.crop import Crop
-from runtime.landmarks import Landmarks, bring_home
+from runtime.landmarks import Landmarks, bring_home, spread_of
 from runtime.tracing import _warnings
 
 
@@ -39,7 +39,12 @@ def test_points_and_covariance_come_home_like_the_oracle(rng: np.random.Generato
 
 
 def test_spread_is_the_larger_axis() -> None:
-    """A point unsure by 2 px along x and 3 px along y is unsure by 3 px."""
+    """A point unsure by 2 px along x and 3 px along y is unsure by 3 px; aslant, too.
+
+    What rounding leaves below zero is no spread.
+    """
+    moments = np.array([[4, 0, 9], [9, 0, 4], [5, -2, 5], [-1e-9, 0, -1e-9]], np.float32)
+    np.testing.assert_allclose(spread_of(moments), [3, 3, 7**0.5, 0], rtol=1e-6)
     np.testing.assert_allclose(landmarks_of().spread_px, 3)
 
 

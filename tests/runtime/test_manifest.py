@@ -6,13 +6,22 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from builders import run_python
 
 from runtime.detector import Detector
 from runtime.errors import ArtifactError
-from runtime.manifest import MANIFEST_NAME, ONNX_NAME, read_manifest
+from runtime.manifest import (
+    MANIFEST_NAME,
+    ONNX_NAME,
+    OmFact,
+    check_files,
+    read_manifest,
+    seal,
+)
 
 
 @pytest.fixture
@@ -37,6 +46,9 @@ def test_whole_bundle_opens(bundle: Path) -> None:
     assert set(manifest.files) == {ONNX_NAME, "parity.html", "parity.json", "selftest.npz"}
     with Detector(bundle) as detector:
         assert detector.parameters == 1_282_818
+    # made again from the same inputs it is the same, whenever that was
+    later = msgspec.structs.replace(manifest, created_utc="2038-01-19T03:14:07Z")
+    assert seal(later).digest == manifest.digest
 
 
 @pytest.mark.parametrize(
@@ -45,6 +57,7 @@ def test_whole_bundle_opens(bundle: Path) -> None:
         (lambda m: m.update(name="other"), "it was edited"),
         (lambda m: m["spec"]["input"].update(mean=0), "it was edited"),
         (lambda m: m["parity"].update(passed=True, max_error_px=9), "it was edited"),
+        (lambda m: m["versions"].update(torch="0"), "it was edited"),
         (lambda m: m.update(digest=""), "digest none"),
         (lambda m: m.update(surprise=1), "unknown field `surprise`"),
         (lambda m: m.pop("spec"), "missing required field `spec`"),
@@ -96,6 +109,25 @@ def test_any_file_of_a_bundle_is_checked(bundle: Path) -> None:
     (bundle / "parity.json").write_text("{}")
     with pytest.raises(ArtifactError, match="parity.json: expected SHA-256"):
         Detector(bundle)
+    manifest = read_manifest(bundle)
+    om = OmFact(
+        file="m.om",
+        soc_version="Ascend310P3",
+        batches=(1,),
+        gears=False,
+        input=manifest.spec.input,
+        precision="",
+        options={},
+        atc_version="",
+    )
+    wrong: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"files": {}}, "expected an entry for model.onnx"),
+        ({"om": (om,)}, "expected an entry for m.om"),
+        ({"files": {"../a": manifest.files[ONNX_NAME]}}, r"its own folder, got '\.\./a'"),
+    )
+    for changed, says in wrong:
+        with pytest.raises(ArtifactError, match=says):
+            check_files(bundle, msgspec.structs.replace(manifest, **changed))
 
 
 def test_bundle_is_refused_before_any_engine_opens(bundle: Path) -> None:

@@ -158,7 +158,9 @@ def test_bytes_that_are_no_text_stay_visible() -> None:
     entry = delimited(11, delimited(1, b"soc_version") + delimited(2, value))
     content = bytearray(with_model_def(entry))
     content[84:90] = b"na\xfeme\0"
+    content[160:180] = b"1.11.z.0 of 20 bytes"
 
+    assert read(bytes(content)).platform_version == "1.11.z.0 of 20 bytes"
     assert read(bytes(content)).soc_version == "Ascend\\xff"
     assert read(bytes(content)).name == "na\\xfeme"
 
@@ -214,6 +216,11 @@ def test_fewer_models_than_the_header_counts_is_said(tmp_path: Path) -> None:
 
     assert (om.soc_version, len(om.models)) == ("Ascend910B3", 1)
     assert om.unread[0].startswith("model 2 of 3: ")
+    assert read(patched(om_bytes(tmp_path), 156, "<I", 0)).model_num == 1
+    small = table({0: 0}) * 4097
+    many = read(header("m", len(small), models=4097) + small)
+    assert len(many.models) == 4096
+    assert many.unread[0] == "the header counts 4,097 models; 4,096 were read"
 
 
 @pytest.mark.parametrize(("model_type", "kind"), [(3, "flow"), (4, "lite"), (5, "bundle")])
@@ -221,9 +228,13 @@ def test_container_is_named_and_its_parts_are_listed(
     tmp_path: Path, model_type: int, kind: str
 ) -> None:
     """GE lays them out as any other file."""
-    om = read(om_bytes(tmp_path, model_type=model_type))
+    content = om_bytes(tmp_path, model_type=model_type)
+    om = read(content)
 
     assert (om.kind, om.name, len(om.partitions)) == (kind, "starmark", 3)
+    # of 2021, as only the header's short length tells: a flow model's entries were wide even then
+    old = read(patched(patched(content, 184, "<Q", 0), 76, "<I", len(content) - 256))
+    assert (old.age, bool(old.unread)) == ("2021", kind != "flow")
 
 
 FOREIGN = {
@@ -277,8 +288,8 @@ def test_file_of_another_length_is_refused(tmp_path: Path, name: str) -> None:
 # what the loader does not look at, or reads otherwise than we do, refuses nothing
 UNREAD: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "no entries": (lambda c: patched(c, 256, "<I", 0), "a table of 0 partitions"),
-    "many entries": (lambda c: patched(c, 256, "<I", 2**32 - 1), "a table of 4294967295"),
-    "long table": (lambda c: patched(c, 256, "<I", 1000), "that ends after the file"),
+    "many entries": (lambda c: patched(c, 256, "<I", 4097), "a table of 4097 partitions, where 1"),
+    "long table": (lambda c: patched(c, 256, "<I", 4096), "4096 partitions that ends after"),
     "size": (
         lambda c: patched(c, 264 + 16, "<Q", 2**64 - 1),
         "of 18446744073709551615 bytes",
@@ -324,7 +335,7 @@ def test_what_the_loader_passes_over_is_a_remark(tmp_path: Path, name: str) -> N
 
 def test_encryption_mark_is_a_fact(tmp_path: Path) -> None:
     """GE's loader does not look at it; the content may be plain."""
-    om = read(om_bytes(tmp_path, encrypted=True))
+    om = read(patched(om_bytes(tmp_path, encrypted=True), 80, "B", 3))
 
     assert (om.is_encrypted, om.soc_version, om.unread) == (True, "Ascend910B3", ())
 

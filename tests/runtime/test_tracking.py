@@ -155,12 +155,13 @@ def test_jitter_is_the_noise_whatever_the_motion_and_the_times(
     assert jitter.px == pytest.approx(0.8, rel=0.05)
 
 
-def test_jitter_does_not_bridge_a_gap() -> None:
-    """Nor is it known from two frames."""
+@pytest.mark.parametrize("times_s", [(0, 1, None, 3), (0, 0, 1), (0, 1, 1)])
+def test_jitter_does_not_bridge_a_gap(times_s: tuple[int | None, ...]) -> None:
+    """Nor is it known from two frames, or from times that do not go on."""
     jitter = Jitter()
     points = np.random.default_rng(0).uniform(0, 100, (4, 68, 2))
-    for index, points_px in enumerate(points):
-        jitter.add({} if index == 2 else {7: points_px}, float(index))
+    for points_px, time_s in zip(points, times_s, strict=False):
+        jitter.add({} if time_s is None else {7: points_px}, float(time_s or 0))
     assert jitter.px is None
 
 
@@ -179,15 +180,32 @@ def test_smoothing_holds_still_what_rests_and_follows_what_moves() -> None:
     assert 0 < late_px.mean() < 1.5 * speed_px_s * FRAME_S
 
 
-def test_a_near_face_is_smoothed_as_a_far_one() -> None:
+def test_smoothing_is_the_published_filter() -> None:
+    """Point by point, as the paper writes it, with speeds in the longer side of the points."""
     rng = np.random.default_rng(0)
-    times_s = np.arange(50) * FRAME_S
-    points = rng.uniform(0, FACE_PX, (68, 2)) + np.cumsum(rng.normal(0, 2, (50, 1, 2)), axis=0)
-    near = smoothed(3 * points, times_s, OneEuro())
-    assert np.allclose(near, 3 * smoothed(points, times_s, OneEuro()))
+    times_s = np.cumsum(rng.uniform(0.01, 0.1, 8))
+    points = rng.uniform(0, [FACE_PX, FACE_PX / 2], (8, 5, 2))
+    settings = OneEuro(least_cutoff_hz=0.7, speed_gain=3.0, speed_cutoff_hz=2.5)
+
+    def low_pass(new: complex, old: complex, cutoff_hz: float, elapsed_s: float) -> complex:
+        share = 2 * math.pi * cutoff_hz * elapsed_s / (2 * math.pi * cutoff_hz * elapsed_s + 1)
+        return share * new + (1 - share) * old
+
+    expected = points[..., 0] + 1j * points[..., 1]
+    for point in range(5):
+        speed = 0j
+        for now in range(1, 8):
+            elapsed_s, here = times_s[now] - times_s[now - 1], expected[now - 1, point]
+            speed = low_pass((expected[now, point] - here) / elapsed_s, speed, 2.5, elapsed_s)
+            cutoff_hz = 0.7 + 3.0 * abs(speed) / max(np.ptp(points[now], axis=0))
+            expected[now, point] = low_pass(expected[now, point], here, cutoff_hz, elapsed_s)
+    assert np.allclose(smoothed(points, times_s, settings) @ [1, 1j], expected)
 
 
 def test_times_that_do_not_go_on_start_anew() -> None:
-    points = np.random.default_rng(0).uniform(0, FACE_PX, (3, 68, 2))
-    found = smoothed(points, np.array([0.0, 0.04, 0.04]), OneEuro())
+    """Also the speed."""
+    points = np.random.default_rng(0).uniform(0, FACE_PX, (4, 68, 2))
+    found = smoothed(points, np.array([0.0, 0.04, 0.04, 0.08]), OneEuro())
+    anew = smoothed(points[2:], np.array([0.04, 0.08]), OneEuro())
     assert np.array_equal(found[2], points[2])
+    assert np.allclose(found[3], anew[1])

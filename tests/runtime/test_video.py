@@ -97,7 +97,7 @@ def test_a_video_in_every_format_with_its_times(
     assert [row["frame"] for row in rows] == list(range(len(TIMES_S)))
     assert np.allclose([row["time_s"] for row in rows], TIMES_S, atol=1e-3)
     assert {row["track"] for row in rows} == {0}
-    assert {row["status"] for row in rows} == {"ok"}
+    assert {(row["status"], row["width"], row["height"]) for row in rows} == {("ok", 322, 242)}
     assert summary["frames"] == summary["faces"] == len(TIMES_S)
     assert (summary["tracks"], summary["failed"]) == (1, 0)
     assert 0 < summary["jitter_px"] < 2
@@ -165,7 +165,9 @@ def test_two_faces_are_followed_through_a_cut(
 
     summary = json.loads(capsys.readouterr().out)
     rows = rows_in(tmp_path / "out/results.jsonl")
-    tracks = [sorted(r["track"] for r in rows if r["frame"] == i and r["faces"]) for i in range(28)]
+    tracks = [
+        sorted(r["track"] for r in rows if r["frame"] == i and r["faces"] == 2) for i in range(28)
+    ]
     assert tracks[:12] == [[0, 1]] * 12
     assert tracks[13:16] == [[]] * 3
     assert tracks[17:] == [tracks[17]] * 11

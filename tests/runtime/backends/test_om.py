@@ -10,7 +10,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from cann.control import Control
@@ -368,6 +370,8 @@ def test_an_interrupt_does_not_mix_runs(
             patched.setattr(npu.acl.mdl, "execute_async", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 backend.run(packed[:1])
+        # no call came between: what is queued has run on its own data
+        assert npu.calls()[-1].name == "rt.synchronize_stream"
         np.testing.assert_array_equal(backend.run(packed[1:]).landmarks, right)
 
 
@@ -398,13 +402,26 @@ def test_what_a_collected_backend_could_not_release_is_said(
     assert "rt.destroy_stream" in caplog.text
 
 
+@pytest.mark.usefixtures("npu")
 def test_a_model_the_manifest_does_not_describe(
-    npu: Control, tiny_om: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_om: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What ACL says of the file is held to the manifest before anything is run."""
-    monkeypatch.setattr(npu.acl.mdl, "get_output_name_by_index", lambda *_: "node:0:other")
-    with pytest.raises(ArtifactError, match=r"outputs .*'landmarks'"):
-        open_backend(tiny_om, "npu:0")
+    """What ACL says of the file is held to each fact of the manifest before anything is run."""
+    seen: list[Any] = []
+    check = om._check_model
+    monkeypatch.setattr(om, "_check_model", lambda *told: seen.append((check(*told), *told)))
+    open_backend(tiny_om, "npu:0").close()
+    ((_, path, fact, spec, model),) = seen
+    change = msgspec.structs.replace
+    for other_fact, other_spec in (
+        (change(fact, batches=(1, 2, 8)), spec),
+        (fact, change(spec, outputs=("landmarks", "other"))),
+        (fact, change(spec, outputs=spec.outputs[::-1])),
+        (fact, change(spec, input=change(spec.input, size=128))),
+        (fact, change(spec, input=change(spec.input, dtype="uint8"))),
+    ):
+        with pytest.raises(ArtifactError, match=r"outputs .*'landmarks'"):
+            check(path, other_fact, other_spec, model)
 
 
 @pytest.mark.parametrize(("side", "factor"), [("output", 0.5), ("input", 0.5), ("output", 2)])
