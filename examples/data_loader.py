@@ -16,7 +16,7 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset
 
 from runtime import Detector, StarmarkError
-from runtime.picture import read_picture
+from runtime.image.picture import read_picture
 
 BATCH = 8
 LOADERS = 2

@@ -15,7 +15,7 @@ from typing import Any
 import ray
 
 from runtime import Detector, StarmarkError
-from runtime.picture import decode_picture
+from runtime.image.picture import decode_picture
 
 WORKERS = 1
 # On Ascend "npu:0", and resources={"NPU": 1} below: Ray shows each actor its own chip as 0.

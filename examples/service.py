@@ -17,7 +17,7 @@ from pathlib import Path
 
 from runtime import Detector, StarmarkError
 from runtime.errors import InferenceError
-from runtime.picture import decode_picture
+from runtime.image.picture import decode_picture
 
 # Decoding and cropping run beside the device; more threads than cores only wait.
 THREADS = 4

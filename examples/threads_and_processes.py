@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime import Detector, Settings, StarmarkError
-from runtime.picture import read_picture
+from runtime.image.picture import read_picture
 
 WORKERS = 2
 _detectors: list[Detector] = []

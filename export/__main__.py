@@ -11,7 +11,11 @@ from pathlib import Path
 import msgspec
 
 from export import pipeline
-from export.atc_options import FILE_OPTIONS, AtcTable
+from export.atc.options import FILE_OPTIONS, AtcTable
+from export.atc.plan import OmPlan, plan_om
+from export.atc.to_om import conversions, setting_files
+from export.bundle.folder import check_output
+from export.bundle.freshness import old_manifest, up_to_date
 from export.config import (
     REWRITES,
     ExportConfig,
@@ -21,18 +25,14 @@ from export.config import (
     in_order,
     read_config,
 )
-from export.folder import check_output
-from export.freshness import old_manifest, up_to_date
 from export.int8.options import add_int8_options, override_int8
 from export.job import Job, prepare
-from export.om_plan import OmPlan, plan_om
-from export.om_step import commands
-from export.to_om import conversions, setting_files
-from runtime import command_line
+from export.steps.om import commands
+from runtime.cli import command_line
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
 from runtime.files import shown
-from runtime.manifest import Manifest
-from runtime.spec import InputSpec
+from runtime.model.manifest import Manifest
+from runtime.model.spec import InputSpec
 
 DEFAULT_CONFIG = Path("configs/starter68.toml")
 

@@ -11,10 +11,10 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from export.atc_options import FILE_OPTIONS, AtcTable, check_atc
-from export.atc_passed_on import passed_on
+from export.atc.options import FILE_OPTIONS, AtcTable, check_atc
+from export.atc.passed_on import passed_on
 from export.int8.table import Int8Table
-from parity.verdict import Limits
+from parity.judging.verdict import Limits
 from runtime.errors import ConfigError, one_line
 from runtime.files import shown
 
@@ -32,7 +32,7 @@ Exporter = Literal["auto", "torchscript", "dynamo"]
 Precision = Literal["fp32", "int8"]
 # Weights quantised by channel need it.
 FIRST_INT8_OPSET = 13
-# of the network before it is exported, in the order they are applied; see export/inference_form.py
+# of the network before it is exported, in the order they are applied; see export/graph/inference_form.py
 Rewrite = Literal["batch_norms", "coordinates", "features", "merges", "heads"]
 REWRITES: tuple[Rewrite, ...] = get_args(Rewrite)
 # Measured: docs/inference_form.md.

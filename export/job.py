@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from export.atc.plan import OmPlan, Policy, plan_om
 from export.config import ExportConfig
 from export.int8.pictures import Int8Pictures, choose_pictures
 from export.int8.tool import quantiser
-from export.om_plan import OmPlan, Policy, plan_om
-from parity.report.html.packages import check_packages
+from parity.html.packages import check_packages
 from parity.samples import Sample, default_samples
 from runtime.errors import ArtifactError, ConfigError
 from runtime.files import sha256_file, shown
-from runtime.manifest import CheckpointFact, ErrorFact, OnnxFact
-from runtime.quantisation import QuantisationFact
-from runtime.source import Source, find_artifact
-from runtime.spec import Architecture, ModelSpec, spec_of
-from runtime.stages import tap_shapes
+from runtime.model.manifest import CheckpointFact, ErrorFact, OnnxFact
+from runtime.model.quantisation import QuantisationFact
+from runtime.model.source import Source, find_artifact
+from runtime.model.spec import Architecture, ModelSpec, spec_of
+from runtime.model.stages import tap_shapes
 
 DEBUG_SUFFIX = "-taps"
 INT8_SUFFIX = "_int8"

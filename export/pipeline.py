@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from export.config import config_facts
-from export.folder import (
+from export.atc.plan import NO_OM
+from export.bundle.folder import (
     PARITY_NAME,
     PARITY_PAGE_NAME,
     check_output,
@@ -20,7 +20,7 @@ from export.folder import (
     replace_folder,
     staged,
 )
-from export.freshness import (
+from export.bundle.freshness import (
     GRAPH_PACKAGES,
     JUDGE_PACKAGES,
     PAGE_PACKAGES,
@@ -33,23 +33,23 @@ from export.freshness import (
     up_to_date,
     versions_of,
 )
+from export.config import config_facts
+from export.graph.reference import Reference
 from export.job import GraphFacts, Job, model_spec
-from export.om_plan import NO_OM
-from export.om_step import make_oms
-from export.reference import Reference
+from export.steps.om import make_oms
 from parity.comparison import judged_comparison
+from parity.html.page import as_html
+from parity.judging.verdict import Limits
 from parity.report import Report, as_text
-from parity.report.html.page import as_html
 from parity.report.text import passing_options
 from parity.samples import Sample
-from parity.selftest import make_selftest
-from parity.verdict import Limits
+from parity.selftest.__main__ import make_selftest
 from runtime.backends import Backend
-from runtime.command_line import step
+from runtime.cli.command_line import step
 from runtime.detector import Detector
 from runtime.errors import one_line
 from runtime.files import json_text, sha256_file, shown, write_text_whole
-from runtime.manifest import (
+from runtime.model.manifest import (
     ONNX_NAME,
     SELFTEST_NAME,
     ErrorFact,
@@ -60,8 +60,8 @@ from runtime.manifest import (
     file_fact,
     save_manifest,
 )
-from runtime.source import Source, find_artifact
-from runtime.spec import InputSpec
+from runtime.model.source import Source, find_artifact
+from runtime.model.spec import InputSpec
 
 logger = logging.getLogger("starmark")
 
@@ -140,7 +140,7 @@ def _make_graph(job: Job, old: Manifest | None, staging: Path, reference: Refere
         return GraphFacts(checkpoint=checkpoint, onnx=old.onnx, quantisation=old.quantisation)
 
     # here and not above: an export with nothing to do must not pay for torch and onnx
-    from export.onnx_step import make_graph
+    from export.steps.onnx import make_graph
 
     return make_graph(job, staging, reference)
 
@@ -152,7 +152,7 @@ def _verify(
         logger.info("up to date: verify")
         return old.verification
 
-    from export.verify import verify  # as above: imports no engine before it is needed
+    from export.graph.verify import verify  # as above: imports no engine before it is needed
 
     return verify(reference, graph, job.samples)
 
@@ -167,7 +167,7 @@ def _preflight(
         logger.info("up to date: preflight")
         return old.preflight
 
-    from export.preflight_step import check_for_atc  # as above: onnx and onnxruntime
+    from export.steps.preflight import check_for_atc  # as above: onnx and onnxruntime
 
     found = check_for_atc(job, staging / ONNX_NAME, spec)
     return tuple(one_line(f"{f.severity}: {f.rule}: {f.node}: {f.found}") for f in found)

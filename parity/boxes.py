@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime import geometry
 from runtime.errors import InputError, one_line
+from runtime.image import geometry
 
 Box = tuple[float, float, float, float]
 F64 = NDArray[np.float64]

@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from parity.accuracy import check_annotations
-from parity.errors import check_comparable, crops_that_differ
-from parity.keep_list import KeepList
+from parity.judging.accuracy import check_annotations
+from parity.judging.differences import check_comparable, crops_that_differ
+from parity.judging.verdict import Limits
 from parity.options import RECORDING_SUFFIX
-from parity.recorder import Recorder, record, replay
-from parity.recording import Recording, load_recording, save_recording
+from parity.recording.recorder import Recorder, record, replay
+from parity.recording.recording import Recording, load_recording, save_recording
+from parity.rehearsal.keep_list import KeepList
 from parity.report import Report, make_report
 from parity.samples import Sample
 from parity.sources import NOTHING_KEPT, open_detector
-from parity.verdict import Limits
 from runtime.backends import Backend, Settings
 from runtime.backends.base import FOR_PARITY
 from runtime.detector import Detector
-from runtime.source import Source
+from runtime.model.source import Source
 
 
 def is_recording(source: Source) -> bool:

@@ -6,13 +6,13 @@ import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from parity.keep_list import KeepList, read_keep_list
+from parity.judging.verdict import Limits
+from parity.rehearsal.keep_list import KeepList, read_keep_list
 from parity.samples import BOX_CHOICES, Sample, default_samples, find_samples
 from parity.sources import NOTHING_KEPT, REHEARSAL
-from parity.verdict import Limits
 from runtime.errors import ConfigError
 from runtime.files import check_target
-from runtime.source import Source
+from runtime.model.source import Source
 
 RECORDING_SUFFIX = ".npz"
 MOST_JOBS = 64

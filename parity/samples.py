@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity.boxes import Box, box_of_points, read_boxes, read_pts, read_tsv_points
-from runtime.ahead import ahead
 from runtime.errors import ConfigError, InputError
 from runtime.files import sha256_file, shown
-from runtime.picture import SUFFIXES, read_picture
+from runtime.files.ahead import ahead
+from runtime.image.picture import SUFFIXES, read_picture
 
 logger = logging.getLogger("starmark")
 

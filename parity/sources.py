@@ -6,13 +6,13 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from parity.arithmetic import Arithmetic, rehearsed_graph
-from parity.keep_list import KeepList
+from parity.rehearsal.arithmetic import Arithmetic, rehearsed_graph
+from parity.rehearsal.keep_list import KeepList
 from runtime.backends import Settings, check_precision
 from runtime.backends.base import FOR_PARITY, Backend
 from runtime.detector import Detector
 from runtime.errors import ConfigError
-from runtime.source import Artifact, Source, find_artifact
+from runtime.model.source import Artifact, Source, find_artifact
 
 REHEARSAL = "rehearse"
 NOTHING_KEPT = KeepList(lines=())
@@ -125,7 +125,7 @@ def rehearsal_of(source: Source, keep_fp32: KeepList = NOTHING_KEPT) -> Rehearsa
     graph = artifact.path.read_bytes()
     kept: frozenset[str] = frozenset()
     if keep_fp32.lines:
-        from parity.rehearse_graph import types_by_node  # onnx: only where names are looked up
+        from parity.rehearsal.graph import types_by_node  # onnx: only where names are looked up
 
         kept = keep_fp32.nodes_in(types_by_node(graph))
     rounded = rehearsed_graph(graph, arithmetic, kept)

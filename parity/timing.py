@@ -10,12 +10,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from parity.recording import STAGES
+from parity.recording.recording import STAGES
 from parity.samples import Sample
 from parity.sources import is_rehearsal
-from runtime import command_line
+from runtime.cli import command_line
 from runtime.detector import Detector
-from runtime.picture import read_picture
+from runtime.image.picture import read_picture
 
 Packed = NDArray[np.float32] | NDArray[np.uint8]
 

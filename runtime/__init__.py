@@ -13,13 +13,13 @@ from runtime.version import VERSION
 if TYPE_CHECKING:
     from runtime.backends import Settings, open_backend
     from runtime.detector import Detector, FaceLandmarkDetector
-    from runtime.draw import draw_landmarks_with_contours
     from runtime.faces import Face, FaceFinder, YuNetFaces
-    from runtime.landmarks import Landmarks
-    from runtime.motion import OneEuro
-    from runtime.stream import Stream, StreamRow
+    from runtime.image.draw import draw_landmarks_with_contours
+    from runtime.image.landmarks import Landmarks
+    from runtime.stream.stream import Stream, StreamRow
     from runtime.tracing import Trace
-    from runtime.tracking import TrackedFace, Tracker
+    from runtime.video.motion import OneEuro
+    from runtime.video.tracking import TrackedFace, Tracker
 
 __version__ = VERSION
 
@@ -48,16 +48,16 @@ _HOMES = {
     "Face": "runtime.faces",
     "FaceFinder": "runtime.faces",
     "FaceLandmarkDetector": "runtime.detector",
-    "Landmarks": "runtime.landmarks",
-    "OneEuro": "runtime.motion",
+    "Landmarks": "runtime.image.landmarks",
+    "OneEuro": "runtime.video.motion",
     "Settings": "runtime.backends",
-    "Stream": "runtime.stream",
-    "StreamRow": "runtime.stream",
+    "Stream": "runtime.stream.stream",
+    "StreamRow": "runtime.stream.stream",
     "Trace": "runtime.tracing",
-    "TrackedFace": "runtime.tracking",
-    "Tracker": "runtime.tracking",
+    "TrackedFace": "runtime.video.tracking",
+    "Tracker": "runtime.video.tracking",
     "YuNetFaces": "runtime.faces",
-    "draw_landmarks_with_contours": "runtime.draw",
+    "draw_landmarks_with_contours": "runtime.image.draw",
     "open_backend": "runtime.backends",
 }
 

@@ -12,14 +12,14 @@ from typing import Any
 
 from runtime.backends import Backend, Settings, open_backend
 from runtime.backends.base import DEBUG_BUNDLE, FOR_PARITY
-from runtime.crop import Crop, crop_as
 from runtime.errors import ConfigError, InputError
 from runtime.faces import Face, FaceFinder, find_boxes
-from runtime.geometry import box_around
-from runtime.landmarks import Landmarks
-from runtime.picture_list import as_lists, naming_picture
-from runtime.scratch import Scratch
-from runtime.source import Source
+from runtime.image.crop import Crop, crop_as
+from runtime.image.geometry import box_around
+from runtime.image.landmarks import Landmarks
+from runtime.image.picture_list import as_lists, naming_picture
+from runtime.machine.buffers import Scratch
+from runtime.model.source import Source
 from runtime.tracing import Trace, timed, traces_of
 
 logger = logging.getLogger("starmark")

@@ -12,11 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.crop import check_picture, to_bgr8
 from runtime.errors import ArtifactError, ConfigError, InferenceError, InputError, one_line
 from runtime.files import shown
-from runtime.geometry import F64, check_box
-from runtime.landmarks import F32, Landmarks
+from runtime.image.crop import check_picture, to_bgr8
+from runtime.image.geometry import F64, check_box
+from runtime.image.landmarks import F32, Landmarks
 from runtime.tracing import Trace
 
 # YuNet was trained on faces of 10 to 300 px (OpenCV's face_detection_yunet): in a picture whose
@@ -124,7 +124,7 @@ def find_boxes(finder: FaceFinder, image: Any) -> list[tuple[F64, float | None]]
 
     Args:
         finder: see `FaceFinder`.
-        image: see `runtime.crop.PICTURE_CONTRACT`.
+        image: see `runtime.image.crop.PICTURE_CONTRACT`.
 
     Returns:
         A box (4,) in image px and its score for each face.

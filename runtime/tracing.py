@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from runtime.backends import Outputs
-from runtime.crop import Crop
-from runtime.landmarks import Landmarks, bring_home, spread_of
+from runtime.image.crop import Crop
+from runtime.image.landmarks import Landmarks, bring_home, spread_of
 
 # Median spread of the points over the longer side of their bounding box. Measured on faces that
 # fill 90 % to 30 % of the crop: at most 0.059 (starter) and 0.074 (full size). Faces that fill

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 from skimage import data
 
-from runtime.crop import crop_face
+from runtime.image.crop import crop_face
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 JPEG_QUALITY = 92

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from runtime.backends import Backend, Outputs
 from runtime.detector import Detector
-from runtime.spec import spec_of
+from runtime.model.spec import spec_of
 
 ROUNDS = 40
 SIZES_WH = ((1920, 1080), (4000, 3000))

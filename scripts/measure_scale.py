@@ -20,13 +20,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from parity.suite.simulated import SimulatedDevice
-from runtime.bulk.inputs import PictureFile
-from runtime.bulk.rows import rows_of
-from runtime.bulk.search import Searched
+from benchmarks.suite.simulated import SimulatedDevice
 from runtime.detector import Detector
 from runtime.faces import Face, YuNetFaces, find_boxes
-from runtime.picture import decode_picture, read_picture
+from runtime.image.picture import decode_picture, read_picture
+from runtime.many.inputs import PictureFile
+from runtime.many.rows import rows_of
+from runtime.many.search import Searched
 
 SIZES_WH = ((250, 250), (640, 480), (1280, 720), (1920, 1080), (4000, 3000))
 QUALITY = 90

@@ -15,10 +15,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.suite.simulated import SimulatedDevice
 from parity.machine import peak_rss_bytes
-from parity.suite.simulated import SimulatedDevice
 from runtime.detector import Detector
-from runtime.stream import Stream
+from runtime.stream.stream import Stream
 
 DEVICE_S = 5e-3
 SUFFIXES = (".jpg", ".png")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.spec import Architecture
+from runtime.model.spec import Architecture
 
 if TYPE_CHECKING:
     from runtime.network.hourglass import StackedHourglass

@@ -106,8 +106,8 @@ def torch_npu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     monkeypatch.syspath_prepend(str(FAKES))
     installed = distribution(tmp_path / "site", "torch_npu", f"{torch_release()}.post2")
     monkeypatch.syspath_prepend(str(installed))
-    monkeypatch.setattr("runtime.backends.npu_import._outcome", None)
-    monkeypatch.setattr("runtime.backends.npu_device._lost", {})
+    monkeypatch.setattr("runtime.backends.torch.npu_import._outcome", None)
+    monkeypatch.setattr("runtime.backends.torch.npu_device._lost", {})
     fake = importlib.import_module("torch_npu")
     yield fake.npu
     fake.uninstall()

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from builders import TINY
 
-from export import kit
-from export.wheelhouse import ARCHES, PYTHONS
-from runtime.manifest import (
+from export.kit import __main__ as kit
+from export.kit.wheelhouse import ARCHES, PYTHONS
+from runtime.model.manifest import (
     CheckpointFact,
     GraphCost,
     Manifest,
@@ -25,7 +25,7 @@ from runtime.manifest import (
     file_fact,
     save_manifest,
 )
-from runtime.spec import InputSpec, spec_of
+from runtime.model.spec import InputSpec, spec_of
 
 HERE_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 HERE_ARCH = platform.machine()

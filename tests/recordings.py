@@ -9,11 +9,11 @@ import msgspec
 import numpy as np
 
 from parity.comparison import Comparison
-from parity.recording import STAGES, Header, PictureRecord, Recording
+from parity.judging.verdict import Limits
+from parity.recording.recording import STAGES, Header, PictureRecord, Recording
 from parity.report import make_report
 from parity.samples import Sample
-from parity.verdict import Limits
-from runtime.spec import spec_of
+from runtime.model.spec import spec_of
 
 # names of files that would do something, were they not taken as text
 HOSTILE = (

@@ -13,7 +13,7 @@ from builders import ROOT, STARTER, run_module
 from cann.control import Control
 from cann.plugin import Cann
 
-from runtime.manifest import read_manifest
+from runtime.model.manifest import read_manifest
 
 CHIPS = ("Ascend910B3", "Ascend910_9362")
 ORIGIN = ("--precision_mode_v2", "origin")

@@ -13,7 +13,7 @@ from builders import ROOT, run_python
 from numpy.typing import NDArray
 
 from runtime.detector import Detector
-from runtime.picture import read_picture
+from runtime.image.picture import read_picture
 
 EXAMPLES = ROOT / "examples"
 PHOTO, CROP = ROOT / "assets/test.jpg", ROOT / "assets/sample.jpg"

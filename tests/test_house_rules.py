@@ -49,8 +49,8 @@ def test_a_broken_contract_is_found(tmp_path: Path) -> None:
     for room in ("runtime", "parity", "export"):
         shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    with (tmp_path / "runtime/crop.py").open("a") as file:
-        file.write("\nimport parity.errors\n")
+    with (tmp_path / "runtime/image/crop.py").open("a") as file:
+        file.write("\nimport parity.judging.differences\n")
     done = subprocess.run(
         [
             sys.executable,
@@ -84,7 +84,7 @@ def test_importing_runtime_loads_no_engine() -> None:
 def test_importing_runtime_needs_the_standard_library_alone() -> None:
     """The doctor runs where numpy is missing; a name is loaded when it is asked for."""
     code = (
-        "import sys, runtime, runtime.npu_smi, runtime.doctor.__main__\n"
+        "import sys, runtime, runtime.machine.npu_smi, runtime.doctor.__main__\n"
         "assert not {'numpy', 'cv2', 'msgspec'} & set(sys.modules), 'too early'\n"
         "assert set(runtime.__all__) <= set(dir(runtime))\n"
         "from runtime import Detector\n"
@@ -100,18 +100,18 @@ def test_engines_stand_in_their_own_rooms() -> None:
     homes = {
         "torch": {
             "runtime/network",
-            "runtime/backends/pytorch.py",
-            "export/to_onnx.py",
-            "export/inference_form.py",
+            "runtime/backends/torch/backend.py",
+            "export/graph/to_onnx.py",
+            "export/graph/inference_form.py",
         },
         "onnxruntime": {
             "runtime/backends/ort.py",
             "export/preflight/magnitudes.py",
             "export/int8/equalise.py",
         },
-        "openvino": {"runtime/backends/openvino.py"},
-        "acl": {"runtime/backends/acl.py"},
-        "subprocess": {"runtime/process.py"},
+        "openvino": {"runtime/backends/openvino/backend.py"},
+        "acl": {"runtime/backends/ascend/acl.py"},
+        "subprocess": {"runtime/machine/process.py"},
     }
     for path in SOURCES:
         name = str(path.relative_to(ROOT))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from builders import ROOT
 
-from runtime.picture import read_picture
+from runtime.image.picture import read_picture
 
 
 def checkout(folder: Path) -> Path:

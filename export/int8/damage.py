@@ -13,12 +13,12 @@ import onnx
 from numpy.typing import NDArray
 
 from export.int8.scope import quantised_convolutions
-from parity.errors import Statistics, statistics
-from parity.plan_search import Budget
+from parity.judging.differences import Statistics, statistics
+from parity.plan.search import Budget
 from runtime.backends.base import FOR_PARITY, Backend
 from runtime.errors import InferenceError
-from runtime.source import Artifact
-from runtime.spec import InputSpec
+from runtime.model.source import Artifact
+from runtime.model.spec import InputSpec
 
 logger = logging.getLogger("starmark")
 

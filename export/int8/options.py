@@ -7,7 +7,7 @@ import argparse
 import msgspec
 
 from export.int8.table import USUAL_P99_PX, Int8Table
-from parity.precision_plan import parse_budget
+from parity.plan.precision_plan import parse_budget
 from runtime.errors import ConfigError
 
 

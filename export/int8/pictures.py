@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from export.int8.table import Int8Table
 from parity.boxes import Box, box_of_points, read_pts
 from parity.samples import Sample, default_samples, find_samples
-from runtime import command_line
-from runtime.crop import crop_as
+from runtime.cli import command_line
 from runtime.errors import ConfigError
-from runtime.picture import read_picture
+from runtime.image.crop import crop_as
+from runtime.image.picture import read_picture
 
 logger = logging.getLogger("starmark")
 

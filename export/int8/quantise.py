@@ -17,11 +17,11 @@ from export.int8.damage import Damage
 from export.int8.equalise import equalise
 from export.int8.scope import left_in_fp32, quantised_convolutions
 from export.int8.tool import quantiser
-from parity.errors import Statistics
-from parity.plan_search import Budget
+from parity.judging.differences import Statistics
+from parity.plan.search import Budget
 from runtime.errors import ExportError, one_line
-from runtime.spec import INPUT_NAME, InputSpec
-from runtime.unreported import unreported
+from runtime.machine.telemetry import unreported
+from runtime.model.spec import INPUT_NAME, InputSpec
 
 logger = logging.getLogger("starmark")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import onnx
 
-from runtime.quantisation import KeptFact
+from runtime.model.quantisation import KeptFact
 
 # What NNCF may put between quantisers. Sums are no member: they cost next to nothing, and a
 # residual stream that is rounded at every block moves points (docs/int8.md has the figures).
@@ -26,7 +26,7 @@ def left_in_fp32(graph: onnx.ModelProto) -> dict[str, str]:
     """Look at every operator of a float graph, and choose what is not to be quantised at all.
 
     Args:
-        graph: as `export.simplify` gives it: taps named, nodes named.
+        graph: as `export.graph.simplify` gives it: taps named, nodes named.
 
     Returns:
         Reasons by the node's name, in the graph's order.

@@ -6,8 +6,8 @@ import math
 
 import msgspec
 
-from parity.plan_search import Budget
-from parity.verdict import Limits
+from parity.judging.verdict import Limits
+from parity.plan.search import Budget
 from runtime.errors import ConfigError
 
 # The largest P99 that the project calls the same answer; crop px.

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import msgspec
 
-from export.precision import DEFAULT_MODE, DEFAULT_OPTION, MODES
+from export.atc.precision import DEFAULT_MODE, DEFAULT_OPTION, MODES
 from export.preflight.checks import preflight
 from export.preflight.finding import Finding, as_text, fatal
-from runtime import command_line
+from runtime.cli import command_line
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK
 from runtime.files import json_text, shown
-from runtime.npu_smi import chosen_soc
+from runtime.machine.npu_smi import chosen_soc
 
 logger = logging.getLogger("starmark")
 

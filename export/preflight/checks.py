@@ -17,7 +17,7 @@ from export.preflight.plan import Plan, plan_of
 from export.preflight.rules import LAST_RULES, RULES
 from runtime.errors import ArtifactError, one_line
 from runtime.files import shown
-from runtime.manifest import ONNX_NAME
+from runtime.model.manifest import ONNX_NAME
 
 IN_MEMORY = "the model in memory"
 

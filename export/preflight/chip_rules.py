@@ -9,8 +9,8 @@ import onnx
 from export.preflight.finding import GRAPH, Hit, rule
 from export.preflight.graph import Graph, label, type_name
 from export.preflight.operators import ARITHMETIC
-from parity.arithmetic import CUBE_OPERATORS
-from runtime.soc import is_old_generation
+from parity.rehearsal.arithmetic import CUBE_OPERATORS
+from runtime.machine.soc import is_old_generation
 
 # The chip has no arithmetic for them.
 WIDE_TYPES = (onnx.TensorProto.INT64, onnx.TensorProto.UINT64, onnx.TensorProto.DOUBLE)

@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 
 from export.preflight.graph import Graph, Shape, dims_of
 from export.preflight.operators import LOOPS
-from parity.arithmetic import CUBE_OPERATORS
+from parity.rehearsal.arithmetic import CUBE_OPERATORS
 from parity.samples import default_samples
-from runtime.crop import crop_straight, crop_whole
 from runtime.errors import InputError, one_line
-from runtime.picture import read_picture
-from runtime.spec import InputSpec
+from runtime.image.crop import crop_straight, crop_whole
+from runtime.image.picture import read_picture
+from runtime.model.spec import InputSpec
 
 LARGEST_FP16 = 65504.0
 SMALLEST_NORMAL_FP16 = 6.1e-5

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from export.precision import DEFAULT_MODE, DEFAULT_OPTION, MODES, PrecisionMode
+from export.atc.precision import DEFAULT_MODE, DEFAULT_OPTION, MODES, PrecisionMode
 from runtime.errors import ConfigError
-from runtime.npu_smi import chosen_soc
-from runtime.soc import Soc
+from runtime.machine.npu_smi import chosen_soc
+from runtime.machine.soc import Soc
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +16,7 @@ class Plan:
 
     Attributes:
         soc: None where no chip was named: what depends on it is then not checked.
-        batches: as `runtime.manifest.OmFact.batches`; empty where none will be given to ATC.
+        batches: as `runtime.model.manifest.OmFact.batches`; empty where none will be given to ATC.
         gears: whether one model will serve all batches (`--dynamic_batch_size`).
         option: the precision option, "precision_mode" or "precision_mode_v2".
         mode: its value.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from parity.accuracy import FEWEST_FOR_INTERVAL, AccuracyReport
+from parity.judging.accuracy import FEWEST_FOR_INTERVAL, AccuracyReport
+from parity.judging.verdict import Limits
 from parity.report.record import Report
-from parity.verdict import Limits
 
 HEADS = ("NME mean", "NME median", "FR at 8 %", "AUC at 8 %")
 MOST_LEFT_OUT = 10

@@ -8,9 +8,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from parity.accuracy import AccuracyReport, Measured, measure_accuracy
-from parity.doubt import Doubt, doubt_about
-from parity.errors import (
+from parity.judging.accuracy import AccuracyReport, Measured, measure_accuracy
+from parity.judging.differences import (
     ErrorTable,
     FrameStatistics,
     Statistics,
@@ -19,8 +18,9 @@ from parity.errors import (
     frame_statistics,
     statistics,
 )
-from parity.recording import Recording, Unreadable
-from parity.verdict import Limits, Verdict, judge
+from parity.judging.uncertainty import Doubt, doubt_about
+from parity.judging.verdict import Limits, Verdict, judge
+from parity.recording.recording import Recording, Unreadable
 
 FIRST_POINTS = 5
 REST_OF_THE_FACE = "other"

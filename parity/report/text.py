@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from parity.doubt import sentence
-from parity.errors import Statistics
+from parity.judging.differences import Statistics
+from parity.judging.uncertainty import sentence
+from parity.judging.verdict import Limits, told_apart
 from parity.report.accuracy import accuracy_lines
 from parity.report.record import Part, Report
-from parity.verdict import Limits, told_apart
 
 SMALLEST_DECIMAL_PX = 0.001
 MOST_PICTURES = 10

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from runtime.backends.base import FOR_PARITY, Backend, Outputs, Settings
 from runtime.errors import ArtifactError, BackendUnavailable, ConfigError, one_line
-from runtime.source import Artifact, Source, find_artifact, parse_source
+from runtime.model.source import Artifact, Source, find_artifact, parse_source
 
 __all__ = ["ENGINES", "Backend", "Outputs", "Settings", "open_backend"]
 
@@ -20,10 +20,10 @@ logger = logging.getLogger("starmark")
 # engine -> (class, the kind of file it opens, the extra that installs it); of two engines for one
 # kind the first is the default
 ENGINES: dict[str, tuple[str, str, str]] = {
-    "torch": ("runtime.backends.pytorch:TorchBackend", "checkpoint", "torch"),
+    "torch": ("runtime.backends.torch.backend:TorchBackend", "checkpoint", "torch"),
     "onnxruntime": ("runtime.backends.ort:OnnxRuntimeBackend", "onnx", ""),
-    "openvino": ("runtime.backends.openvino:OpenVinoBackend", "onnx", "openvino"),
-    "om": ("runtime.backends.om:OmBackend", "om", ""),
+    "openvino": ("runtime.backends.openvino.backend:OpenVinoBackend", "onnx", "openvino"),
+    "om": ("runtime.backends.ascend.backend:OmBackend", "om", ""),
 }
 # Engines that can be told what to compute in.
 CHOOSES_PRECISION = frozenset({"openvino"})

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import ConfigError, InferenceError, InputError, StarmarkError
-from runtime.manifest import Manifest
-from runtime.spec import ModelSpec
+from runtime.model.manifest import Manifest
+from runtime.model.spec import ModelSpec
 
 F32 = NDArray[np.float32]
 

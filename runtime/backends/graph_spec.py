@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from runtime.errors import ArtifactError
-from runtime.manifest import MANIFEST_NAME
-from runtime.spec import INPUT_NAME, OUTPUT_NAMES, ModelSpec, TapShape, spec_of
-from runtime.stages import are_taps
+from runtime.model.manifest import MANIFEST_NAME
+from runtime.model.spec import INPUT_NAME, OUTPUT_NAMES, ModelSpec, TapShape, spec_of
+from runtime.model.stages import are_taps
 
 SMALLEST_SIDE_PX = 32
 

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime import ort_cann_build
 from runtime.backends import ort_cann
 from runtime.backends.base import Backend, Outputs, Settings
 from runtime.backends.graph_spec import GraphTensor, check_same, spec_in_graph
-from runtime.backends.npu_failures import Refusal
+from runtime.backends.torch.npu_failures import Refusal
 from runtime.errors import (
     ArtifactError,
     BackendError,
@@ -24,8 +23,9 @@ from runtime.errors import (
     InferenceError,
     one_line,
 )
-from runtime.source import Artifact, is_index
-from runtime.spec import CHECKPOINT_KEY
+from runtime.machine import ort_cann_build
+from runtime.model.source import Artifact, is_index
+from runtime.model.spec import CHECKPOINT_KEY
 
 try:
     import onnxruntime

@@ -16,11 +16,11 @@ import re
 from importlib import metadata
 from pathlib import Path
 
-from runtime import visible_devices
-from runtime.backends.acl_codes import AclCode, acl_code
-from runtime.backends.npu_failures import CHECK_DRIVER, SOURCE_CANN, Refusal
+from runtime.backends.ascend.codes import AclCode, acl_code
+from runtime.backends.torch.npu_failures import CHECK_DRIVER, SOURCE_CANN, Refusal
 from runtime.errors import BackendUnavailable, one_line
-from runtime.ort_cann_build import LIBRARY, PACKAGE, beside_numpy_2, missing_in
+from runtime.machine import visible_devices
+from runtime.machine.ort_cann_build import LIBRARY, PACKAGE, beside_numpy_2, missing_in
 
 # The provider was not made; anything else is a fault of the graph.
 _NOT_STARTED = re.compile(

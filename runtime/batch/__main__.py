@@ -13,7 +13,6 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from runtime import command_line
 from runtime.backends import settings_of
 from runtime.batch.inputs import find_inputs
 from runtime.batch.job import Job, Results, bundle_sha256_of, heading_of
@@ -21,14 +20,15 @@ from runtime.batch.reading import Partition
 from runtime.batch.store import ADDRESS, place_of
 from runtime.batch.summary import BatchSummary
 from runtime.batch.worker import Done
-from runtime.bulk.folder import check_apart
-from runtime.bulk.summary import log_failed
+from runtime.cli import command_line
 from runtime.detector import LARGEST_BATCH, MOST_PASSES
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
 from runtime.faces import add_finder_options, chosen_finder
 from runtime.files import shown
-from runtime.source import parse_source
-from runtime.stream import MOST_READERS
+from runtime.many.folder import check_apart
+from runtime.many.summary import log_failed
+from runtime.model.source import parse_source
+from runtime.stream.stream import MOST_READERS
 
 DEFAULT_MODEL = "build/starter68"
 PER_PARTITION = 500

@@ -13,10 +13,10 @@ import msgspec
 
 from runtime.batch.reading import Partition, open_table
 from runtime.batch.store import ADDRESS, import_pyarrow, place_of
-from runtime.bulk.inputs import find_pictures
 from runtime.errors import ConfigError, InputError, one_line
 from runtime.files import shown
-from runtime.picture import SUFFIXES
+from runtime.image.picture import SUFFIXES
+from runtime.many.inputs import find_pictures
 
 PARQUET = ".parquet"
 # Looked for in this order: the pictures themselves, then where they are.

@@ -15,11 +15,11 @@ from runtime.backends import Settings
 from runtime.batch.inputs import Inputs
 from runtime.batch.reading import Partition
 from runtime.batch.store import import_pyarrow, place_of
-from runtime.bulk.journal import differences
 from runtime.errors import ConfigError, InputError, one_line
 from runtime.files import sha256_file, shown
-from runtime.manifest import MANIFEST_NAME, read_manifest
-from runtime.source import Source, find_artifact
+from runtime.many.journal import differences
+from runtime.model.manifest import MANIFEST_NAME, read_manifest
+from runtime.model.source import Source, find_artifact
 
 # Names with a leading underscore are left out by everything that reads a folder of Parquet files.
 JOB_NAME = "_job.json"

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.batch.store import ADDRESS, import_pyarrow, place_of
-from runtime.bulk.inputs import StoredPicture
 from runtime.errors import InputError, one_line
 from runtime.files import shown
-from runtime.picture import decode_picture, read_picture, unreadable
+from runtime.image.picture import decode_picture, read_picture, unreadable
+from runtime.many.inputs import StoredPicture
 
 # Rows of a Parquet held at once: a row group may hold a million pictures.
 ROWS_HELD = 64

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 
 from runtime.batch.job import Results
 from runtime.batch.worker import Done
-from runtime.bulk.summary import NAMED
 from runtime.files import json_text
+from runtime.many.summary import NAMED
 
 
 @dataclass(kw_only=True)

@@ -12,12 +12,12 @@ import msgspec
 from runtime.batch.job import Job, Results, bundle_sha256_of
 from runtime.batch.reading import Partition
 from runtime.batch.store import import_pyarrow
-from runtime.bulk.search import Searched, search
 from runtime.detector import Detector
 from runtime.errors import ArtifactError, one_line
 from runtime.faces import YuNetFaces
 from runtime.files import sha256_file
-from runtime.source import find_artifact
+from runtime.many.search import Searched, search
+from runtime.model.source import find_artifact
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):

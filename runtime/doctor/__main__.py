@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime import command_line
+from runtime.cli import command_line
 from runtime.doctor import cann, collect, devices, onnxruntime_builds, packages, pytorch
 from runtime.doctor.findings import Examination, Finding, Route
 from runtime.errors import EXIT_OK, EXIT_UNAVAILABLE

@@ -12,8 +12,8 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from runtime.cann_python import list_for
 from runtime.doctor.cann import PREFIXES, find
+from runtime.machine.cann_python import list_for
 
 # Every list but the oldest holds it: where to begin with a CANN of unknown release.
 FOR_UNKNOWN = (3, 11)

@@ -2,7 +2,7 @@
 
 Sources: the open graph engine's py_decouple.cc (LaunchDynamicLib: `python3 -V`, then
 libpython3.N.so.1.0 in `python3-config --prefix`/lib or on the loader's path) [V]; the lists are
-those of `runtime.cann_python`.
+those of `runtime.machine.cann_python`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime import process
-from runtime.cann_python import (
+from runtime.doctor.findings import Finding
+from runtime.doctor.packages import numbers
+from runtime.errors import BackendUnavailable, one_line
+from runtime.machine import process
+from runtime.machine.cann_python import (
     FIRST_WITHOUT_NUMPY_1,
     LISTS,
     MODULES,
@@ -25,9 +28,6 @@ from runtime.cann_python import (
     list_for,
     pinned,
 )
-from runtime.doctor.findings import Finding
-from runtime.doctor.packages import numbers
-from runtime.errors import BackendUnavailable, one_line
 
 ABOUT = "atc's Python"
 TIMEOUT_S = 60.0

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runtime import process
 from runtime.doctor import atc_python, paths
 from runtime.doctor.findings import Finding
 from runtime.doctor.versions import Version, cann_version
 from runtime.errors import BackendUnavailable, one_line
+from runtime.machine import process
 
 # Where its installer puts it, for root and for a user. Source: CANN's set_env.sh and manuals.
 # os.path's expanduser, because a container's user may have no home, at which Path's raises.

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from runtime import command_line
+from runtime.cli import command_line
 from runtime.doctor import cann, collected_machine, collected_models
 from runtime.doctor.box import CONTENTS, FOLDER, Box, Member, as_json, write_box
 from runtime.doctor.findings import Examination

@@ -12,11 +12,11 @@ from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
-from runtime import npu_smi, process
 from runtime.doctor import devices, paths
 from runtime.doctor.box import LONGEST_TEXT_BYTES, Box
 from runtime.doctor.cann import Cann
 from runtime.doctor.versions import INSTALL_INFO, VERSION_CFG, VERSION_INFO, driver_version
+from runtime.machine import npu_smi, process
 
 VARIABLES = re.compile(r"(ASCEND|TORCH|OMP)_.*|(LD_LIBRARY_)?PATH|PYTHONPATH")
 # The first chips of a large machine stand for the others.
@@ -79,7 +79,7 @@ def board_queries(answers: str) -> list[list[str]]:
     """The options of a board query for each card and each chip that a list or a map names.
 
     Both forms, with and without a chip: which of them works depends on the chip's family. Without
-    `runtime.npu_smi`, because this archive matters most where that cannot read the answers.
+    `runtime.machine.npu_smi`, because this archive matters most where that cannot read the answers.
     """
     cards = dict.fromkeys(re.findall(r"(?m)^\s*NPU ID\s*:\s*(\d+)\s*$", answers))
     chips: dict[tuple[str, str], None] = {}

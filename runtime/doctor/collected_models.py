@@ -16,9 +16,9 @@ from runtime.doctor.collected_machine import tool_output
 from runtime.doctor.collected_outcomes import outcome, outcomes
 from runtime.doctor.plain_files import open_plain
 from runtime.errors import BackendUnavailable, InputError
-from runtime.om_file import ENTRY, HEADER_BYTES, MAGIC, MODEL_DEF, OLD_ENTRY, OmFile, read_om
+from runtime.model.om_file import ENTRY, HEADER_BYTES, MAGIC, MODEL_DEF, OLD_ENTRY, OmFile, read_om
 
-# runtime.manifest's MANIFEST_NAME, without msgspec, which a bare Python lacks
+# runtime.model.manifest's MANIFEST_NAME, without msgspec, which a bare Python lacks
 MANIFEST = "manifest.json"
 OUTCOMES = (".npz", ".json", ".txt", ".log")
 # Header, table of partitions and the beginning of the graph.

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime import visible_devices
 from runtime.doctor.cann import PREFIXES, Cann
 from runtime.doctor.findings import Finding
 from runtime.doctor.probe import ask, installed
 from runtime.doctor.versions import driver_version, entries
 from runtime.errors import ConfigError, StarmarkError
-from runtime.npu_smi import NpuDevice, list_devices
-from runtime.soc import Soc, soc_of
+from runtime.machine import visible_devices
+from runtime.machine.npu_smi import NpuDevice, list_devices
+from runtime.machine.soc import Soc, soc_of
 
 DEV = Path("/dev")
 # Where the driver's installer notes its folder. [V: hicann/runtime, acl.cpp GetPkgPath]
@@ -188,7 +188,7 @@ def _failed(call: str, code: int, source: str, environment: Mapping[str, str]) -
 
 def _meaning(code: int) -> str:
     try:
-        from runtime.backends.acl_codes import CODES
+        from runtime.backends.ascend.codes import CODES
     except ImportError:
         return ""  # the engines' package needs numpy, whose absence has a line of its own
     return CODES[code].meaning if code in CODES else ""

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from runtime.errors import one_line
-from runtime.npu_smi import NpuDevice
+from runtime.machine.npu_smi import NpuDevice
 
 Level = Literal["ok", "warning", "problem"]
 

@@ -9,7 +9,7 @@ from runtime.doctor.cann import Cann
 from runtime.doctor.findings import Finding
 from runtime.doctor.packages import ONNXRUNTIME, judge
 from runtime.doctor.probe import Answer, ask, installed
-from runtime.ort_cann_build import LIBRARY, PACKAGE, PROVIDER, beside_numpy_2, missing_in
+from runtime.machine.ort_cann_build import LIBRARY, PACKAGE, PROVIDER, beside_numpy_2, missing_in
 
 ABOUT_PROVIDER = "its provider"
 

@@ -7,9 +7,9 @@ import re
 import sys
 from dataclasses import replace
 
-from runtime import processor
 from runtime.doctor.findings import Finding
 from runtime.doctor.probe import Answer, ask, installed
+from runtime.machine import processor
 
 # module -> (what people call it, what pip calls it, the lowest version that works)
 NEEDED = {

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runtime import process
 from runtime.doctor.child import MARK
 from runtime.errors import one_line
+from runtime.machine import process
 
 logger = logging.getLogger("starmark")
 

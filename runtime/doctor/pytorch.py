@@ -9,7 +9,7 @@ from importlib import metadata
 from runtime.doctor.cann import Cann
 from runtime.doctor.findings import Finding
 from runtime.doctor.probe import Answer, ask, installed
-from runtime.npu_pair import install_commands, release_of
+from runtime.machine.npu_pair import install_commands, release_of
 
 # torch loads installed device backends by itself, and where that fails, `import torch` fails.
 AUTOLOAD_OFF = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}

@@ -31,7 +31,7 @@ from runtime.doctor.labelled import (
 )
 from runtime.doctor.name_patterns import home_pattern, is_common, is_short, patterns, spelled
 from runtime.doctor.pictures import PICTURE, without_pictures
-from runtime.npu_smi_text import COLOUR
+from runtime.machine.npu_smi_text import COLOUR
 
 HOST, USER, HOME = "<host>", "<user>", "~"
 MARKS = (HOST, USER, IP, MAC, SERIAL, SECRET, PICTURE)

@@ -1,6 +1,6 @@
 """The landmark network in PyTorch.
 
-Only the PyTorch backend, `export.to_onnx` and `export.inference_form` may import it.
+Only the PyTorch backend, `export.graph.to_onnx` and `export.graph.inference_form` may import it.
 """
 
 import os

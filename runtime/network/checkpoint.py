@@ -17,10 +17,10 @@ from torch import Tensor
 
 from runtime.errors import ArtifactError, BackendUnavailable, one_line
 from runtime.files import sha256_file
+from runtime.model.spec import Architecture
+from runtime.model.stages import MOST_CHANNELS, MOST_STACKS, STEM_STRIDE
 from runtime.network.coord_conv import CoordConv, coordinate_planes
 from runtime.network.hourglass import StackedHourglass
-from runtime.spec import Architecture
-from runtime.stages import MOST_CHANNELS, MOST_STACKS, STEM_STRIDE
 
 NAMED_FAULTS = 3
 STATE_KEYS = ("net", "state_dict")

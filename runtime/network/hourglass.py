@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from runtime.model.spec import INPUT_NAME, OUTPUT_NAMES, Architecture
+from runtime.model.stages import STEM_STRIDE, Stage, stages_of
 from runtime.network.coord_conv import ConstantMapCoordConv, CoordConv
 from runtime.network.edge_to_heatmap import EdgeToHeatmap
 from runtime.network.soft_argmax import soft_argmax
-from runtime.spec import INPUT_NAME, OUTPUT_NAMES, Architecture
-from runtime.stages import STEM_STRIDE, Stage, stages_of
 
 
 class Conv(nn.Module):

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from runtime.model.stages import MODULE_INPUT, Stage
 from runtime.network.hourglass import StackedHourglass
-from runtime.stages import MODULE_INPUT, Stage
 
 F32 = NDArray[np.float32]
 InTurn = Callable[[Callable[[], Any]], Any]

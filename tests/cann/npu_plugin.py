@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cann import control
 
-from runtime.backends import acl_process
+from runtime.backends.ascend import process
 
 
 @pytest.fixture
@@ -23,11 +23,11 @@ def npu(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
     simulator = control.install(reports)
     # a process of its own for each test, on both sides: nobody has initialised acl yet
-    monkeypatch.setattr(acl_process, "_process", acl_process._Process())
+    monkeypatch.setattr(process, "_process", process._Process())
     try:
         simulator.reset(new_process=True)
         yield simulator
-        acl_process.shut_down()
+        process.shut_down()
         simulator.judge()
     finally:
         simulator.end()

@@ -21,9 +21,10 @@ from cann.acl_contract import CALLS, CONSTANTS, Kind, Published
 from cann.control import Control
 from cann.small_models import FLOAT16, SIZE, write_small
 
-from runtime import om_tensors
-from runtime.backends import acl_codes, acl_model
-from runtime.backends.acl import Acl, AclFailure, Owner
+from runtime.backends.ascend import codes as acl_codes
+from runtime.backends.ascend import loaded_model
+from runtime.backends.ascend.acl import Acl, AclFailure, Owner
+from runtime.model import om_tensors
 
 GEARS_INPUT = "ascend_mbatch_shape_data"
 H2D = CONSTANTS["aclrtMemcpyKind.ACL_MEMCPY_HOST_TO_DEVICE"]
@@ -410,7 +411,7 @@ NUMPY_TYPES = {number: name for number, name in TYPES.items() if name != "bfloat
 def test_the_product_s_types_are_those_of_the_header() -> None:
     """Of the .om's description and of the loaded model alike."""
     assert om_tensors.DTYPES == TYPES
-    assert {number: np.dtype(name) for number, name in NUMPY_TYPES.items()} == acl_model.DTYPES
+    assert {number: np.dtype(name) for number, name in NUMPY_TYPES.items()} == loaded_model.DTYPES
 
 
 @pytest.mark.usefixtures("npu")
@@ -425,6 +426,6 @@ def test_the_simulator_s_types_are_those_of_the_header() -> None:
 
 def test_the_product_s_numbers_are_those_of_the_headers() -> None:
     """Kinds of copies, the policy, and the one code that it looks for."""
-    assert (acl_model.HOST_TO_DEVICE, acl_model.DEVICE_TO_HOST) == (H2D, D2H)
-    assert acl_model.HUGE_FIRST == HUGE_FIRST
+    assert (loaded_model.HOST_TO_DEVICE, loaded_model.DEVICE_TO_HOST) == (H2D, D2H)
+    assert loaded_model.HUGE_FIRST == HUGE_FIRST
     assert CONSTANTS["ACL_ERROR_REPEAT_INITIALIZE"] == acl_codes.REPEAT_INITIALIZE

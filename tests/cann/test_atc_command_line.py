@@ -75,7 +75,7 @@ def test_help_lists_the_options_and_succeeds() -> None:
 
 
 def test_old_releases_print_help_with_gflags_and_exit_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    """tests/export/test_atc_tool.py holds its form to the public source."""
+    """tests/export/atc/test_tool.py holds its form to the public source."""
     monkeypatch.setenv("CANNSIM_CANN", "6.0")
     for word in ("--help", "-h", "-help"):
         done = run(word)

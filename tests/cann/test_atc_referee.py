@@ -23,8 +23,8 @@ import pytest
 from cann import graphs
 from cann.atc_driver import conversion, run
 
-from export.atc_errors import explain, warnings_in
-from runtime.process import Finished
+from export.atc.errors import explain, warnings_in
+from runtime.machine.process import Finished
 
 STARTS = "ATC start working now, please wait for a moment."
 SUCCESS = "ATC run success, welcome to the next use."

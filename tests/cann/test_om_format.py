@@ -33,8 +33,8 @@ from cann.om_writer import header as written_header
 from cann.om_writer import inout_info, write_om
 from cann.small_models import write_small
 
-from runtime.om_file import OmFile, read_om, read_om_from
-from runtime.om_tensors import OmTensor, OmTensors
+from runtime.model.om_file import OmFile, read_om, read_om_from
+from runtime.model.om_tensors import OmTensor, OmTensors
 
 COMMAND = "/opt/cann/aarch64-linux/bin/atc.bin --model=/data/lane.onnx --framework=5 --check=1"
 # name -> value; the types are atc's own

@@ -17,15 +17,15 @@ from export import __main__ as export_main
 from export.config import read_config
 from export.job import prepare
 from export.preflight.__main__ import main as preflight
-from parity import selftest
-from parity.recording import load_recording
-from runtime import info
+from parity.recording.recording import load_recording
+from parity.selftest import __main__ as selftest
 from runtime.backends import open_backend
 from runtime.detector import Detector
 from runtime.errors import ArtifactError
-from runtime.manifest import read_manifest, save_manifest
-from runtime.spec import spec_of, without_taps
-from runtime.stages import are_taps, tap_shapes
+from runtime.info import __main__ as info
+from runtime.model.manifest import read_manifest, save_manifest
+from runtime.model.spec import spec_of, without_taps
+from runtime.model.stages import are_taps, tap_shapes
 
 OUTPUTS = ["landmarks", "covariance"]
 

@@ -15,10 +15,11 @@ import pytest
 from builders import ROOT, STARTER, run_module, run_python, tiny_checkpoint, tiny_config
 
 from export import __main__ as export_main
-from export import freshness, pipeline
-from export.folder import beside
+from export import pipeline
+from export.bundle import freshness
+from export.bundle.folder import beside
 from runtime.detector import Detector
-from runtime.manifest import ONNX_NAME, Manifest, check_file, read_manifest
+from runtime.model.manifest import ONNX_NAME, Manifest, check_file, read_manifest
 
 
 @pytest.fixture
@@ -114,10 +115,10 @@ def test_a_changed_template_is_no_longer_up_to_date(
     """The page is made again when its style is another, not only when the code is."""
     for room in freshness.CODE_ROOMS:
         shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(freshness, "__file__", str(tmp_path / "export/freshness.py"))
+    monkeypatch.setattr(freshness, "__file__", str(tmp_path / "export/bundle/freshness.py"))
     found = [freshness._code_digest()]
     for name in ("page.css", "page.js", "page.html.j2", "zh.json", "page.py"):
-        with (tmp_path / "parity/report/html" / name).open("a") as file:
+        with (tmp_path / "parity/html" / name).open("a") as file:
             file.write("\n")
         found.append(freshness._code_digest())
 
@@ -362,9 +363,9 @@ KILL_LOOP = """
 import os, random, signal, sys, time
 from pathlib import Path
 import torch, onnx, onnxsim, onnxruntime, cv2
-import export.to_onnx, export.simplify, export.verify, export.preflight_step
+import export.graph.to_onnx, export.graph.simplify, export.graph.verify, export.steps.preflight
 from export.__main__ import main
-from runtime.manifest import check_file, read_manifest
+from runtime.model.manifest import check_file, read_manifest
 
 cv2.setNumThreads(1)
 out, configs, rounds = Path(sys.argv[1]), sys.argv[2:4], int(sys.argv[4])

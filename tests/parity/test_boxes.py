@@ -14,8 +14,8 @@ from builders import read_pts as oracle_pts
 from parity.boxes import read_boxes, read_tsv_points
 from parity.boxes import read_pts as product_pts
 from parity.samples import find_samples, sample_facts
-from runtime import geometry
 from runtime.errors import ConfigError, InputError
+from runtime.image import geometry
 
 BOX = (10.0, 20.0, 110.5, 140.0)
 

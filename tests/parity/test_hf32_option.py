@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from parity import benchmark, compare, record
-from parity.recording import load_recording
-from runtime import infer
+from parity.benchmark import __main__ as benchmark
+from parity.compare import __main__ as compare
+from parity.record import __main__ as record
+from parity.recording.recording import load_recording
+from runtime.infer import __main__ as infer
 
 
 def test_recording_tells_that_hf32_was_allowed(torch_npu: Any, tiny: Path, tmp_path: Path) -> None:

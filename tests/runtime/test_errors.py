@@ -10,7 +10,7 @@ import signal
 
 import pytest
 
-from runtime import command_line
+from runtime.cli import command_line
 from runtime.errors import (
     ArtifactError,
     BackendUnavailable,

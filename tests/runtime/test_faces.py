@@ -18,8 +18,8 @@ from runtime.backends.base import Backend
 from runtime.detector import LARGEST_BATCH, Detector
 from runtime.errors import ArtifactError, ConfigError, InputError, StarmarkError
 from runtime.faces import YuNetFaces, _seen, find_boxes
-from runtime.geometry import box_around
-from runtime.picture import read_picture
+from runtime.image.geometry import box_around
+from runtime.image.picture import read_picture
 
 PHOTO = ROOT / "assets/test.jpg"
 Picture = NDArray[np.uint8]

@@ -19,11 +19,11 @@ import pytest
 from builders import run_python
 from onnxruntime.capi import onnxruntime_pybind11_state as classes
 
-from runtime import visible_devices
 from runtime.backends import Settings, ort_cann
 from runtime.backends.ort import OnnxRuntimeBackend, open_graph
 from runtime.errors import ArtifactError, BackendUnavailable, InferenceError
-from runtime.source import find_artifact, parse_source
+from runtime.machine import visible_devices
+from runtime.model.source import find_artifact, parse_source
 
 CANN, CPU = "CANNExecutionProvider", "CPUExecutionProvider"
 MISSING = "libascendcl.so: cannot open shared object file: No such file or directory"

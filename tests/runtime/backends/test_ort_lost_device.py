@@ -19,7 +19,7 @@ from turns import Turns
 from runtime.backends import Outputs, Settings, ort_cann
 from runtime.backends.ort import OnnxRuntimeBackend
 from runtime.errors import InferenceError
-from runtime.source import find_artifact, parse_source
+from runtime.model.source import find_artifact, parse_source
 
 LONGEST_WAIT_S = 20.0
 CALL_FAILED = (

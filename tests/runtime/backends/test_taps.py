@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from runtime.backends import open_backend
 from runtime.backends.base import Backend, Outputs
-from runtime.backends.pytorch import TorchBackend
+from runtime.backends.torch.backend import TorchBackend
 from runtime.detector import Detector
 from runtime.errors import InferenceError, InputError
-from runtime.spec import OUTPUT_NAMES, spec_of
-from runtime.stages import stages_of, tap_names, tap_shapes
+from runtime.model.spec import OUTPUT_NAMES, spec_of
+from runtime.model.stages import stages_of, tap_names, tap_shapes
 
 
 @pytest.fixture(scope="module")

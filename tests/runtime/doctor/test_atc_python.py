@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from doctor_machines import Machine, tool
 
-from runtime.cann_python import MODULES, NEEDED, PIP
 from runtime.doctor import atc_python
 from runtime.doctor.findings import Finding
+from runtime.machine.cann_python import MODULES, NEEDED, PIP
 
 COMPLETE = [name for name in MODULES if name != "numpy"]
 

@@ -26,7 +26,7 @@ from runtime.doctor.__main__ import main
 from runtime.doctor.box import Box
 from runtime.doctor.collect import Collected, gather, write
 from runtime.doctor.findings import Examination, Finding, Route
-from runtime.npu_smi import NpuDevice
+from runtime.machine.npu_smi import NpuDevice
 
 USER, HOST, SERIAL = "zhangweiqiang", "kunpeng-7f3a", "2199Q10D77K0X"
 ADDRESS, MAC = "192.168.77.41", "02:42:ac:11:77:0b"
@@ -298,7 +298,7 @@ def test_a_broken_npu_smi_is_collected_with_what_it_says(
 def test_an_npu_smi_that_hangs_is_asked_once(cann: Cann, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not once for every question."""
     cann.set_fault("npu-smi:hang")
-    monkeypatch.setattr("runtime.npu_smi.TIMEOUT_S", 1.0)
+    monkeypatch.setattr("runtime.machine.npu_smi.TIMEOUT_S", 1.0)
     box = Box()
     collected_machine.npu_smi_answers(box)
 

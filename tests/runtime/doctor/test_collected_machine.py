@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from doctor_machines import tool
 
-from runtime import npu_smi
 from runtime.doctor import collected_machine
 from runtime.doctor.box import LONGEST_TEXT_BYTES, Box
 from runtime.doctor.collected_machine import board_queries, plogs
+from runtime.machine import npu_smi
 
 # Forms of `npu-smi info -l` and `-m`, hicann/driver src/custom/dev_prod/user/npucli/src
 # npu_info_print.c:700-760 and docs/en/Ascend_950_npu-smi, with ids of our own.

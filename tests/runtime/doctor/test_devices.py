@@ -11,10 +11,10 @@ import pytest
 from cann.version_files import write_driver
 from doctor_machines import ACL, SIMULATOR, Machine
 
-from runtime import visible_devices
-from runtime.backends.acl_codes import acl_code
+from runtime.backends.ascend.codes import acl_code
 from runtime.doctor import devices, probe
-from runtime.npu_smi import NpuDevice, list_devices
+from runtime.machine import visible_devices
+from runtime.machine.npu_smi import NpuDevice, list_devices
 
 
 def test_a_package_that_hangs_is_ended(fakes: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,10 +22,10 @@ from doctor_machines import (
     tool,
 )
 
-from runtime import cann_python
 from runtime.doctor import devices
 from runtime.doctor.__main__ import examine
-from runtime.npu_smi import NpuDevice
+from runtime.machine import cann_python
+from runtime.machine.npu_smi import NpuDevice
 
 # Form of npu-smi 24.1.rc3's table on a virtual machine with a slice, as posted publicly.
 SLICE = """

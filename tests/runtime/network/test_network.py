@@ -13,12 +13,12 @@ import torch
 from builders import STARTER, TINY, tiny_network
 
 from runtime.backends import Backend, open_backend
+from runtime.model.spec import INPUT_NAME, OUTPUT_NAMES, Architecture
+from runtime.model.stages import tap_names
 from runtime.network.checkpoint import Checkpoint, build_network, load_checkpoint, parameter_count
 from runtime.network.coord_conv import coordinate_planes
 from runtime.network.hourglass import StackedHourglass, with_constant_maps
 from runtime.network.soft_argmax import soft_argmax
-from runtime.spec import INPUT_NAME, OUTPUT_NAMES, Architecture
-from runtime.stages import tap_names
 
 CROP_PX = 128  # crop px per unit of the normalised frame
 FULL = Architecture(stacks=4, depth=4, channels=256, stem=64, points=68, contours=9)

@@ -19,7 +19,7 @@ from ._state import Refused
 if TYPE_CHECKING:
     import onnxruntime
 
-    from parity.arithmetic import Arithmetic
+    from parity.rehearsal.arithmetic import Arithmetic
 
 UINT8 = 4
 # numpy's types by aclDataType
@@ -111,7 +111,7 @@ def run(artifact: Artifact, session: Any, inputs: list[U8], batch: int) -> list[
 
 def _arithmetic(onnx: bytes, precision: str, keep_fp32: Collection[str]) -> bytes:
     """The graph with the rounding of its precision put in."""
-    from parity.arithmetic import rehearsed_graph
+    from parity.rehearsal.arithmetic import rehearsed_graph
 
     return rehearsed_graph(onnx, ARITHMETIC[precision], keep_fp32)
 

@@ -1,0 +1,1 @@
+"""Measurements of this project; no part of the wheel."""

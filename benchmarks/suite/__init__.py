@@ -1,0 +1,1 @@
+"""Every engine side by side: `python -m benchmarks.suite`."""

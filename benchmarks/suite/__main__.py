@@ -1,0 +1,276 @@
+"""The suite's command line: plan, measure one model after the other, stream, write."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+from benchmarks.suite.apart import Apart
+from benchmarks.suite.crew import PATIENCE_S
+from benchmarks.suite.many import ManyWorker, against
+from benchmarks.suite.measure import TIMED_RUNS, measure_model
+from benchmarks.suite.plan import ROWS, ModelPlan, parse_models, plan_model
+from benchmarks.suite.plot import check_drawing, write_plot
+from benchmarks.suite.report import ManyRun, ModelRows, StreamRun, SuiteReport
+from benchmarks.suite.streaming import StreamWorker
+from benchmarks.suite.text import as_text
+from parity.machine import machine, threads, versions
+from parity.options import add_picture_options, chosen_samples, files_read
+from parity.samples import Sample
+from runtime.backends import Settings
+from runtime.cli import command_line
+from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError, StarmarkError
+from runtime.files import check_target, json_text, shown, write_text_whole
+from runtime.image.picture import read_picture
+from runtime.model.manifest import MANIFEST_NAME
+from runtime.model.source import parse_source
+
+DEFAULT_MODEL = "starter68=assets/starter68.safetensors"
+FULL_SIZE = "star68"
+DEFAULT_OUTPUT = Path("build/benchmark")
+NAMES = ("suite.json", "suite.txt", "suite.png")
+DEFAULT_ROUNDS = 30
+# Below this a P95 is the maximum, and a median of ratios is luck.
+FEWEST_ROUNDS = 20
+MOST_ROUNDS = 10_000
+LARGEST_DRIFT = 0.10
+STREAM_PICTURES = 10_000
+MANY_PICTURES = 2_000
+MOST_STREAM_PICTURES = 10_000_000
+# Options of the plain benchmark, which chooses its sources itself.
+EXCLUDED = ("device_npu", "device_cpu", "model", "sources", "keep", "precision", "allow_hf32")
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Read the command line; `--suite` is among it."""
+    parser = command_line.parser(
+        "parity.benchmark --suite",
+        "Every engine and form of a model side by side, each in a process of its own, in one run:\n"
+        "latency, throughput, memory, cold start, end to end, pixels. A row that cannot run says\n"
+        "what would make it possible. Exit code 1: no row of a model ran.",
+        "python -m parity.benchmark --suite --models starter68=assets/starter68.safetensors"
+        " star68=weights.pkl",
+    )
+    add = parser.add_argument
+    add("--suite", action="store_true", help="this")
+    add(
+        "--models",
+        nargs="+",
+        metavar="NAME=CHECKPOINT",
+        help=f"their bundles are NAME, NAME_plain and NAME_int8 in --builds (default"
+        f" {DEFAULT_MODEL})",
+    )
+    add("--builds", type=Path, default=Path("build"), metavar="DIR", help="(default build)")
+    add("--rows", nargs="+", choices=tuple(ROWS), metavar="ROW", help=", ".join(ROWS))
+    add("--runs", type=int, default=DEFAULT_ROUNDS, metavar="N", help="rounds (default 30)")
+    add("--seed", type=int, default=0, metavar="N", help="of the order within rounds (default 0)")
+    add("--stream-pictures", type=int, default=STREAM_PICTURES, metavar="N", help="0: no stream")
+    add("--many-pictures", type=int, default=MANY_PICTURES, metavar="N", help="0: no folder, batch")
+    add("--threads", type=int, metavar="N", help="of every row (default: the engine's own)")
+    add("--output", type=Path, default=DEFAULT_OUTPUT, metavar="DIR", help=f"for {NAMES}")
+    add_picture_options(parser)
+    add("--json", action="store_true", help="print the report as JSON")
+    for name in EXCLUDED:  # refused by name, and not as unknown
+        flag = name if name.startswith("device") else name.replace("_", "-")
+        add(f"--{flag}", nargs="*", dest=name, help=argparse.SUPPRESS)
+    arguments = parser.parse_args(list(argv))
+    arguments.command = f"python -m parity.benchmark {shlex.join(argv)}"
+    return arguments
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, write three files and print one.
+
+    Raises:
+        StarmarkError: nothing was begun, because an option, a picture or the folder will not do.
+    """
+    command_line.log_to_stderr()
+    plans = _plans(arguments)
+    samples = _readable(chosen_samples(arguments))
+    folder = _checked_output(arguments.output, plans, samples, arguments.boxes)
+    with tempfile.TemporaryDirectory(prefix="starmark-suite-") as scratch:
+        models = [
+            measure_model(
+                plan,
+                samples,
+                rounds=arguments.runs,
+                seed=arguments.seed,
+                scratch=Path(scratch),
+            )
+            for plan in plans
+        ]
+    stream, failure = _stream(samples, arguments.stream_pictures)
+    many, many_failure = _many(arguments.builds / plans[0].name, samples, arguments.many_pictures)
+    report = SuiteReport(
+        invalid=invalid(models, arguments.runs),
+        left_out=_left_out(plans, arguments),
+        rounds=arguments.runs,
+        timed_runs=TIMED_RUNS,
+        seed=arguments.seed,
+        pictures=len(samples),
+        models=tuple(models),
+        stream=stream,
+        stream_failure=failure,
+        many=many,
+        many_failure=many_failure,
+        threads=threads(),
+        machine=machine(),
+        versions=versions(),
+        command=arguments.command,
+        created_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+    text = as_text(report)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_plot(folder / NAMES[2], report)
+    write_text_whole(folder / NAMES[1], text)
+    write_text_whole(folder / NAMES[0], json_text(report))
+    print(json_text(report) if arguments.json else text, end="")
+    ran = all(any(row.figures for row in model.rows) for model in models)
+    return EXIT_OK if ran else EXIT_FOUND_WANTING
+
+
+def invalid(models: Sequence[ModelRows], rounds: int) -> tuple[str, ...]:
+    """Why latencies must not be quoted; empty where they may."""
+    reasons: list[str] = []
+    if rounds < FEWEST_ROUNDS:
+        reasons.append(f"{rounds} rounds, expected at least {FEWEST_ROUNDS}")
+    for model in models:
+        drift = model.gemm.after_gflops / model.gemm.before_gflops - 1
+        if abs(drift) > LARGEST_DRIFT:
+            reasons.append(
+                f"{model.name}: the GEMM probe moved by {drift:+.0%}, allowed {LARGEST_DRIFT:.0%};"
+                " milliseconds say nothing, ratios as much as their P10-P90 agree"
+            )
+    return tuple(reasons)
+
+
+def _plans(arguments: argparse.Namespace) -> list[ModelPlan]:
+    given = [name for name in EXCLUDED if getattr(arguments, name) is not None]
+    if given:
+        names = ", ".join(f"--{name}" for name in given)
+        raise ConfigError(
+            "--suite",
+            expected="none of the plain benchmark's options that choose sources",
+            got=names,
+            action="Leave them out, or --suite; see python -m parity.benchmark --suite --help",
+        )
+    _check_range("--runs", arguments.runs, 1, MOST_ROUNDS)
+    _check_range("--stream-pictures", arguments.stream_pictures, 0, MOST_STREAM_PICTURES)
+    _check_range("--many-pictures", arguments.many_pictures, 0, MOST_STREAM_PICTURES)
+    _check_range("--seed", arguments.seed, 0, 2**32 - 1)
+    Settings(threads=arguments.threads)  # refuses a number that is none
+    models = parse_models(arguments.models or [DEFAULT_MODEL])
+    wanted = arguments.rows or tuple(ROWS)
+    return [
+        plan_model(name, path, arguments.builds, wanted, arguments.threads)
+        for name, path in models.items()
+    ]
+
+
+def _check_range(option: str, given: int, least: int, most: int) -> None:
+    if not least <= given <= most:
+        raise ConfigError(
+            option, expected=f"{least:,} to {most:,}", got=str(given), action="Correct it"
+        )
+
+
+def _readable(samples: list[Sample]) -> list[Sample]:
+    """Find out that a picture cannot be read before minutes of work, not after.
+
+    Raises:
+        InputError: one cannot.
+    """
+    for sample in command_line.progress(samples, "Reading pictures", len(samples)):
+        read_picture(sample.path)
+    return samples
+
+
+def _checked_output(
+    folder: Path, plans: Sequence[ModelPlan], samples: Sequence[Sample], boxes: str | None
+) -> Path:
+    """The folder; made at the end, so that a run without an end leaves none.
+
+    Raises:
+        ConfigError: it cannot be made or written to, or a file that is read stands in it.
+        BackendUnavailable: nothing to draw with.
+    """
+    check_drawing("--suite")
+    there = folder if folder.exists() else next(p for p in folder.absolute().parents if p.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"--output {shown(folder)}",
+            expected="a folder that can be made and written to",
+            got=f"{shown(there)}, which is {'read-only' if there.is_dir() else 'no folder'}",
+            action="Name another one",
+        )
+    if folder.is_dir():
+        sources = [parse_source(row.opening.source) for plan in plans for row in plan.rows]
+        read = files_read(sources, samples, boxes)
+        for name in NAMES:
+            check_target(folder / name, "--output", read)
+    return folder
+
+
+def _stream(samples: Sequence[Sample], pictures: int) -> tuple[tuple[StreamRun, ...], str]:
+    """Both runs, in one process; a failure is said in the report, as a row's is."""
+    if not pictures:
+        return (), "left out by --stream-pictures 0"
+    apart = Apart("stream", "Look at the error before this one", StreamWorker, samples)
+    found: list[StreamRun] = []
+    try:
+        apart.opened(PATIENCE_S)
+        for given in command_line.progress(("files", "decoded"), "Streaming", 2):
+            run = apart.call(given, pictures, timeout_s=PATIENCE_S + pictures)
+            found += [run]
+    except StarmarkError as error:
+        return tuple(found), str(error)
+    finally:
+        apart.kill()
+    return tuple(found), ""
+
+
+def _many(
+    bundle: Path, samples: Sequence[Sample], pictures: int
+) -> tuple[tuple[ManyRun, ...], str]:
+    """As the stream: what fails is said, and the rest stands."""
+    if not pictures:
+        return (), "left out by --many-pictures 0"
+    if not (bundle / MANIFEST_NAME).is_file():
+        return (), f"no bundle in {shown(bundle)}"
+    apart = Apart(
+        "many", "Look at the error before this one", ManyWorker, bundle, samples, pictures
+    )
+    found: list[ManyRun] = []
+    try:
+        apart.opened(PATIENCE_S)
+        for kind in command_line.progress(("folder", "local", "ray"), "Many pictures", 3):
+            if kind == "folder":
+                found += apart.call(kind, timeout_s=PATIENCE_S + pictures)
+                continue
+            run = ManyWorker(bundle, samples, pictures).engine(kind)
+            found.append(against(run, found[-1]) if kind == "ray" else run)
+    except StarmarkError as error:
+        return tuple(found), str(error)
+    finally:
+        apart.kill()
+    return tuple(found), ""
+
+
+def _left_out(plans: Sequence[ModelPlan], arguments: argparse.Namespace) -> tuple[str, ...]:
+    if arguments.models or any(plan.name == FULL_SIZE for plan in plans):
+        return ()
+    return (
+        f"the full-size model: no weights named; add --models {DEFAULT_MODEL} {FULL_SIZE}=FILE",
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """As `python -m parity.benchmark --suite`."""
+    given = sys.argv[1:] if argv is None else argv
+    return command_line.run(lambda: run(parse(given)))

@@ -1,0 +1,244 @@
+"""One model's rows, measured side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import msgspec
+import numpy as np
+
+from benchmarks.suite.cold import cold_starts
+from benchmarks.suite.crew import REST_S, Crew
+from benchmarks.suite.pairs import Ratio, ratio
+from benchmarks.suite.plan import EAGER, PLAIN, ModelPlan, RowPlan
+from benchmarks.suite.report import Difference, EndToEnd, ModelRows, RowFigures, SuiteRow
+from benchmarks.suite.row_worker import Detection
+from parity.benchmark.report import GemmProbe
+from parity.judging.accuracy import SourceAccuracy, nme_percent, summarised
+from parity.judging.differences import error_table, statistics
+from parity.machine import gemm_gflops
+from parity.recording.recording import STAGES, Recording, load_recording
+from parity.samples import Sample
+from parity.timing import Throughput, latency
+from runtime.cli import command_line
+from runtime.errors import ArtifactError, StarmarkError
+from runtime.files import shown
+from runtime.model.manifest import read_manifest
+
+TIMED_RUNS = 3
+BATCHES = (4, 16)
+PICTURE_SIZES_WH = ((1920, 1080), (4000, 3000))
+# At most, of what takes longer than a run of the network, or is nobody's headline.
+BATCH_ROUNDS = 3
+PICTURE_ROUNDS = 10
+COLD_STARTS = 3
+
+
+@dataclass(kw_only=True, eq=False)
+class Collected:
+    """What came back from the rows' processes, by the row's key."""
+
+    probe: GemmProbe = field(default_factory=lambda: GemmProbe(before_gflops=0, after_gflops=0))
+    about: dict[str, tuple[str, str, int | None]] = field(default_factory=dict)
+    recordings: dict[str, Recording] = field(default_factory=dict)
+    network: dict[str, list[list[float]]] = field(default_factory=dict)
+    batched: dict[int, dict[str, list[list[float]]]] = field(default_factory=dict)
+    detections: dict[tuple[int, int], dict[str, list[list[Detection]]]] = field(
+        default_factory=dict
+    )
+    peak: dict[str, int] = field(default_factory=dict)
+    peak_batched: dict[str, int] = field(default_factory=dict)
+    cold: dict[str, list[float]] = field(default_factory=dict)
+    cold_failures: dict[str, StarmarkError] = field(default_factory=dict)
+    failures: dict[str, StarmarkError] = field(default_factory=dict)
+
+
+def measure_model(
+    plan: ModelPlan, samples: Sequence[Sample], *, rounds: int, seed: int, scratch: Path
+) -> ModelRows:
+    """Measure every row that can run.
+
+    Args:
+        plan: the model.
+        samples: pictures for differences and accuracy.
+        rounds: of batch 1.
+        seed: of the order within rounds.
+        scratch: a folder for recordings.
+    """
+    collected = _collect(plan, samples, rounds, seed, scratch)
+    probe = collected.probe
+    return ModelRows(
+        name=plan.name,
+        checkpoint=shown(plan.checkpoint),
+        gemm=probe,
+        rows=tuple(_row(row, collected, probe) for row in plan.rows),
+    )
+
+
+def _collect(
+    plan: ModelPlan, samples: Sequence[Sample], rounds: int, seed: int, scratch: Path
+) -> Collected:
+    found = Collected()
+    running = [row for row in plan.rows if not row.missing]
+    with Crew(seed) as crew:
+        for row in command_line.progress(running, f"Opening {plan.name}", len(running)):
+            crew.open(row)
+        found.about = crew.each("describe")
+        for key in command_line.progress(crew.keys, "Differences", len(crew.keys)):
+            path = scratch / f"{plan.name}_{key}.npz"
+            crew.ask(key, "record", samples, path)
+            if path.is_file():
+                found.recordings[key] = load_recording(path)
+        # around the rounds that ratios are quoted from, and nothing else
+        before = gemm_gflops()
+        found.network = crew.rounds(rounds, f"{plan.name}: batch 1", "network", 1, TIMED_RUNS)
+        time.sleep(REST_S)
+        found.probe = GemmProbe(before_gflops=before, after_gflops=gemm_gflops())
+        found.peak = crew.each("peak_bytes")
+        for size_wh in PICTURE_SIZES_WH:
+            what = f"{plan.name}: {size_wh[0]} x {size_wh[1]}"
+            found.detections[size_wh] = crew.rounds(
+                min(PICTURE_ROUNDS, rounds), what, "detect", size_wh, TIMED_RUNS
+            )
+        for size in BATCHES:
+            what = f"{plan.name}: batch {size}"
+            found.batched[size] = crew.rounds(min(BATCH_ROUNDS, rounds), what, "network", size, 1)
+        found.peak_batched = crew.each("peak_bytes")
+        alive = set(crew.keys)
+        found.failures = crew.failures
+    # with nothing of the crew left in memory
+    still = [row for row in running if row.key in alive]
+    found.cold, found.cold_failures = cold_starts(still, min(COLD_STARTS, rounds), seed)
+    return found
+
+
+def _row(row: RowPlan, collected: Collected, probe: GemmProbe) -> SuiteRow:
+    bare = SuiteRow(
+        key=row.key,
+        label=row.label,
+        source=shown(row.opening.source),
+        form=row.opening.form,
+        missing=row.missing,
+        remedy=row.remedy,
+    )
+    if row.missing:
+        return bare
+    if row.key in collected.failures:
+        error = collected.failures[row.key]
+        where = error.where.removeprefix(f"{row.label}: ")
+        missing = f"{where}: expected {error.expected}, got {error.got}"
+        return msgspec.structs.replace(bare, missing=missing, remedy=_remedy(row, error))
+    return msgspec.structs.replace(bare, figures=_figures(row, collected, probe))
+
+
+def _remedy(row: RowPlan, error: StarmarkError) -> str:
+    """An error's next action; for what this processor lacks, the command for one that has it."""
+    if error.where.startswith("bf16 on "):
+        return f"on a processor with bf16: {row.command()}"
+    return error.action
+
+
+def _figures(row: RowPlan, collected: Collected, probe: GemmProbe) -> RowFigures:
+    key = row.key
+    engine, device, parameters = collected.about[key]
+    rounds_ms = round_medians(collected.network[key])
+    runs_s = [seconds for turn in collected.network[key] for seconds in turn]
+    gflop = gflop_of(row)
+    reached = None if gflop is None else gflop / median(rounds_ms) * 1e3
+    peak = (probe.before_gflops + probe.after_gflops) / 2
+    return RowFigures(
+        engine=engine,
+        device=device,
+        parameters=parameters,
+        rounds_ms=rounds_ms,
+        network=latency(runs_s),
+        over_plain=_over(PLAIN, rounds_ms, collected),
+        over_torch=_over(EAGER, rounds_ms, collected),
+        throughput=_throughput(key, rounds_ms, collected),
+        peak_bytes=collected.peak[key],
+        peak_bytes_batched=collected.peak_batched[key],
+        cold_starts_s=tuple(collected.cold.get(key, ())),
+        cold_start_failure=str(collected.cold_failures.get(key, "")),
+        end_to_end=tuple(
+            end_to_end(size_wh, by_key[key]) for size_wh, by_key in collected.detections.items()
+        ),
+        difference=_difference(collected.recordings, key),
+        accuracy=accuracy_of(collected.recordings[key]),
+        gflop=gflop,
+        gflops_reached=reached,
+        share_of_gemm=None if reached is None else reached / peak,
+    )
+
+
+def round_medians(turns: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    """Each round's median in ms: one disturbed run does not make a round."""
+    return tuple(median(turn) * 1e3 for turn in turns)
+
+
+def _over(base: str, rounds_ms: Sequence[float], collected: Collected) -> Ratio | None:
+    if base not in collected.network or base in collected.failures:
+        return None
+    return ratio(round_medians(collected.network[base]), rounds_ms)
+
+
+def _throughput(
+    key: str, rounds_ms: Sequence[float], collected: Collected
+) -> tuple[Throughput, ...]:
+    """Batch 1 is the latency's own runs."""
+    ms = {1: median(rounds_ms)}
+    ms |= {size: median(round_medians(said[key])) for size, said in collected.batched.items()}
+    return tuple(
+        Throughput(batch=size, pictures_per_second=size / taken * 1e3) for size, taken in ms.items()
+    )
+
+
+def end_to_end(size_wh: tuple[int, int], turns: Sequence[Sequence[Detection]]) -> EndToEnd:
+    """Summarise the detections of all rounds."""
+    runs = [detection for turn in turns for detection in turn]
+    stages = [stage for stage in STAGES if stage in runs[0].stages_s]
+    return EndToEnd(
+        size_wh=size_wh,
+        total=latency([run.total_s for run in runs]),
+        stages_ms={stage: median(run.stages_s[stage] for run in runs) * 1e3 for stage in stages},
+        around_engine_ms=median(run.around_s for run in runs) * 1e3,
+    )
+
+
+def _difference(recordings: Mapping[str, Recording], key: str) -> Difference | None:
+    if PLAIN not in recordings:
+        return None
+    table = error_table(recordings[PLAIN], recordings[key])
+    found = statistics(table.crop_px)
+    return Difference(
+        pictures=len(table.names),
+        mean_px=found.mean,
+        p95_px=found.p95,
+        p99_px=found.p99,
+        max_px=found.max,
+    )
+
+
+def accuracy_of(recording: Recording) -> SourceAccuracy | None:
+    """The row against the annotations; None where no picture has any that can be used."""
+    corners = recording.header.spec.topology.outer_eye_corners
+    if corners is None:
+        return None
+    nme = nme_percent(recording.points_px, recording.annotations_px, corners)
+    usable = nme[np.isfinite(nme)]
+    return summarised(usable) if len(usable) else None
+
+
+def gflop_of(row: RowPlan) -> float | None:
+    """GFLOP of one picture, as a manifest counts the graph that runs; None where none does."""
+    for bundle in row.bundles:
+        try:
+            onnx = read_manifest(bundle).onnx
+        except ArtifactError:
+            continue
+        # a checkpoint is run in its published form, whatever the bundle's graph became
+        return (onnx.plain if row.checkpoint else onnx.cost).gflop
+    return None

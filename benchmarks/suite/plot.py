@@ -1,0 +1,138 @@
+"""The suite's report as a picture: latency of every row with its ratios, pixel damage beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.suite.report import ModelRows, SuiteReport
+from benchmarks.suite.text import times
+from parity.html.svg import drawing
+from runtime.errors import BackendUnavailable, one_line
+from runtime.files import written_whole
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+DPI = 150
+WIDTH_IN = 13.0
+ROW_IN = 0.36
+HEAD_IN = 1.1
+FOOT_IN = 0.9
+INK = "#1f2430"
+QUIET = "#8a909c"
+# By engine, told apart without colour vision, too: the labels say it as well.
+COLOURS = {"torch": "#b5651d", "onnxruntime": "#2f6db3", "openvino": "#2a8c6e"}
+# Below this, points are the same but for rounding.
+SMALLEST_PX = 1e-6
+LARGEST_PX = 10.0
+LONGEST_REASON = 84
+
+
+def check_drawing(option: str) -> None:
+    """Find out that nothing can be drawn before the work that it would show.
+
+    Raises:
+        BackendUnavailable: matplotlib is missing.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401  # whether it can be imported is the question
+    except ImportError as error:
+        raise BackendUnavailable(
+            option,
+            expected="matplotlib, which the plot is made with",
+            got=one_line(error),
+            action="Install it with pip install '.[report]' in this project's checkout",
+        ) from error
+
+
+def write_plot(path: Path, report: SuiteReport) -> None:
+    """Draw all models, one under the other, into a PNG.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    heights = [len(model.rows) * ROW_IN + HEAD_IN for model in report.models]
+    with drawing():
+        figure = Figure(figsize=(WIDTH_IN, sum(heights) + FOOT_IN), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(
+            len(report.models), 2, squeeze=False, width_ratios=(2.1, 1), height_ratios=heights
+        )
+        for model, (left, right) in zip(report.models, axes, strict=True):
+            _latency(left, model)
+            _damage(right, model)
+        lines = [f"INVALID: {reason}" for reason in report.invalid]
+        lines.append(
+            f"{report.machine} · {report.rounds} interleaved rounds · {report.pictures} pictures ·"
+            f" {report.created_utc[:10]}"
+        )
+        figure.supxlabel("\n".join(lines), fontsize=9, color="#b00020" if report.invalid else INK)
+        with written_whole(path) as temporary:
+            figure.savefig(temporary, dpi=DPI, facecolor="white")
+
+
+def _latency(axes: Axes, model: ModelRows) -> None:
+    _frame(axes, model)
+    medians = [row.figures.network.median_ms if row.figures else 0.0 for row in model.rows]
+    # what is written on the longest bar stands behind it
+    axes.set_xlim(0, max([*medians, 1e-3]) * 1.55)
+    axes.set_yticks(range(len(model.rows)), [row.label for row in model.rows])
+    for place, row in enumerate(model.rows):
+        if row.figures is None:
+            _write(axes, f"not run: {one_line(row.missing, LONGEST_REASON)}", 0, place, QUIET)
+            continue
+        found = row.figures
+        axes.barh(place, found.network.median_ms, height=0.66, color=_colour(row.source))
+        said = f"{found.network.median_ms:.1f} ms"
+        said += f"   {times(found.over_plain)} plain   {times(found.over_torch)} torch"
+        _write(axes, said, found.network.median_ms, place)
+    axes.set_title(f"{model.name}: network at batch 1, median ms", loc="left", fontsize=12)
+
+
+def _damage(axes: Axes, model: ModelRows) -> None:
+    _frame(axes, model)
+    axes.set_xscale("log")
+    axes.set_xlim(SMALLEST_PX, LARGEST_PX * 10)
+    axes.set_yticks(range(len(model.rows)), [""] * len(model.rows))
+    for place, row in enumerate(model.rows):
+        found = row.figures.difference if row.figures else None
+        if found is None:
+            continue
+        axes.barh(
+            place, max(found.p99_px, SMALLEST_PX), height=0.66, color=_colour(row.source), alpha=0.6
+        )
+        said = f"{found.p99_px:.2g}" if found.p99_px else "0"
+        _write(axes, said, max(found.p99_px, SMALLEST_PX), place)
+    axes.set_title("P99 from plain onnxruntime, crop px", loc="left", fontsize=12)
+
+
+def _frame(axes: Axes, model: ModelRows) -> None:
+    axes.set_ylim(len(model.rows) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0, labelsize=10, colors=INK)
+    axes.tick_params(axis="x", labelsize=9, colors=QUIET)
+    axes.grid(axis="x", color=INK, alpha=0.1)
+    axes.spines["bottom"].set_color(QUIET)
+    axes.spines["left"].set_color(QUIET)
+    axes.title.set_color(INK)
+
+
+def _write(axes: Axes, said: str, x: float, place: int, colour: str = INK) -> None:
+    """Text behind a bar's end, in points and not in data: the same gap on both scales."""
+    axes.annotate(
+        said,
+        (x, place),
+        xytext=(5, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=9,
+        color=colour,
+    )
+
+
+def _colour(source: str) -> str:
+    _, _, device = source.rpartition("@")
+    return COLOURS.get(device.partition("/")[0], COLOURS["torch"])

@@ -1,0 +1,1 @@
+"""The conversion to .om by CANN's atc."""

@@ -1,0 +1,1 @@
+"""A bundle's folder, and whether what lies there is still fresh."""

@@ -1,0 +1,196 @@
+"""A bundle's folder, replaced as a whole: the old one or the new one is there, never a mixture."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from runtime.errors import ConfigError, ExportError, StarmarkError
+from runtime.model.manifest import MANIFEST_NAME, FileFact
+
+logger = logging.getLogger("starmark")
+
+PARITY_NAME = "parity.json"
+PARITY_PAGE_NAME = "parity.html"
+LONGEST_WAIT_S = 600
+RENAME_EXCHANGE = 2
+AT_FDCWD = -100
+# A file system or kernel that cannot exchange two folders answers with one of these.
+CANNOT_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EXDEV)
+
+
+def check_output(folder: Path, *, make_parent: bool = True) -> None:
+    """Refuse to replace anything that is not a bundle of ours.
+
+    Args:
+        folder: the bundle's, which need not exist.
+        make_parent: False only looks, and writes nothing.
+
+    Raises:
+        ConfigError: a file, a folder with other things in it, or one that cannot be written to.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise _refused(folder, "a file", "Choose another --output")
+    foreign = _foreign_files(folder) if folder.is_dir() else []
+    if foreign:
+        named = ", ".join(foreign[:3]) + (", …" if len(foreign) > 3 else "")
+        raise _refused(
+            folder,
+            f"a folder that holds {named}, which exporting would delete",
+            "Move them away, or choose another --output",
+        )
+    if Path.cwd().is_relative_to(folder):
+        raise _refused(folder, "the current folder or one above it", "Choose another --output")
+    if not make_parent and not folder.parent.exists():
+        return
+    probe = beside(folder, "probe")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()  # permissions do not tell all: a file system may be read-only
+        probe.unlink()
+    except (OSError, ValueError) as error:
+        got = getattr(error, "strerror", None) or str(error)
+        raise _refused(folder, got, "Choose another --output") from error
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """Hold the folder's lock and give an empty folder beside it to build in.
+
+    What a killed export left behind is removed first; what is left in the staging folder at the end
+    is removed, too.
+
+    Raises:
+        ExportError: another export into the same folder did not end in time.
+    """
+    with _locked(folder):
+        staging = beside(folder, "staging")
+        _recover(folder)
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
+        try:
+            yield staging
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def discard_leftovers(folder: Path) -> None:
+    """Remove what a killed export left, where nothing else is to be done and nobody is at it."""
+    from filelock import FileLock, Timeout
+
+    staging = beside(folder, "staging")
+    if not staging.exists():
+        return
+    lock = FileLock(beside(folder, "lock"))
+    with suppress(Timeout), lock.acquire(timeout=0):
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def replace_folder(staging: Path, folder: Path) -> None:
+    """Put the staged folder in the other's place, in one step where the system can.
+
+    Linux exchanges the two in one system call. Elsewhere the old folder steps aside first, and the
+    next export puts it back if this one is killed between the two renames.
+
+    Raises:
+        ConfigError: the folder came to hold something that is not ours.
+        OSError: the file system refused.
+    """
+    check_output(folder)  # again: somebody may have put a file into it meanwhile
+    if not folder.exists():
+        staging.rename(folder)
+        return
+    if _exchange(staging, folder):
+        return  # the old bundle now lies in the staging folder, which is about to be removed
+    aside = beside(folder, "previous")
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.rename(aside)
+    staging.rename(folder)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def beside(folder: Path, role: str) -> Path:
+    """A hidden neighbour of the bundle's folder."""
+    return folder.parent / f".{folder.name}.{role}"
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    from filelock import FileLock, Timeout  # here: --help and --dry-run need no lock
+
+    path = beside(folder, "lock")
+    lock = FileLock(path)
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            logger.info("waiting for another export into %s to end", folder)
+            lock.acquire(timeout=LONGEST_WAIT_S)
+    except Timeout as error:
+        raise ExportError(
+            str(folder),
+            expected="to be the only export into this folder",
+            got=f"another one that has run for {LONGEST_WAIT_S} s",
+            action="Wait for it or end it, or choose another --output",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _recover(folder: Path) -> None:
+    aside = beside(folder, "previous")
+    if aside.exists() and not folder.exists():
+        aside.rename(folder)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "renameat2"):
+        return False
+    flags = ctypes.c_uint(RENAME_EXCHANGE)
+    if libc.renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), flags) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in CANNOT_EXCHANGE:
+        return False
+    raise OSError(number, os.strerror(number), str(other))
+
+
+def _foreign_files(folder: Path) -> list[str]:
+    """What a bundle's own manifest does not list; without one, everything is somebody's."""
+    ours = {MANIFEST_NAME, *_listed(folder / MANIFEST_NAME)}
+    if len(ours) == 1:
+        ours = set()
+    inside = sorted(folder.iterdir())
+    return [path.name for path in inside if path.name not in ours or not path.is_file()]
+
+
+class _AnyManifest(msgspec.Struct):
+    """What every manifest of ours has had, also an older or an edited one."""
+
+    schema: int
+    digest: str
+    files: dict[str, FileFact]
+
+
+def _listed(path: Path) -> set[str]:
+    try:
+        return set(msgspec.json.decode(path.read_bytes(), type=_AnyManifest).files)
+    except (OSError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return set()
+
+
+def _refused(folder: Path, got: str, action: str) -> StarmarkError:
+    return ConfigError(
+        f"--output {folder}", expected="a bundle's folder or a new one", got=got, action=action
+    )

@@ -1,0 +1,1 @@
+"""The graph: from torch to ONNX, simplified, verified, measured."""

@@ -1,0 +1,105 @@
+"""The exported graph against the checkpoint it came from, before anything is shipped."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.graph.reference import Reference
+from parity.samples import Sample
+from runtime.backends import open_backend
+from runtime.cli.command_line import step
+from runtime.errors import ExportError
+from runtime.image.crop import crop_straight, crop_whole
+from runtime.image.landmarks import spread_of
+from runtime.image.picture import read_picture
+from runtime.model.manifest import ErrorFact
+from runtime.model.spec import InputSpec
+
+logger = logging.getLogger("starmark")
+
+# Measured between torch and onnxruntime in float32, full size and starter: means up to 3e-5 crop
+# px, maxima up to 5e-4. The limit on the maximum leaves room for one flip of the boundary gate,
+# which is a step; a graph that is wrong is off by pixels everywhere.
+LIMIT_MEAN_CROP_PX = 0.001
+LIMIT_MAX_CROP_PX = 0.05
+RANDOM_CROPS = 2
+
+
+def verify(reference: Reference, graph: Path, samples: Sequence[Sample]) -> dict[str, ErrorFact]:
+    """Run torch and onnxruntime on real and random crops, and compare every output.
+
+    Args:
+        reference: the checkpoint in torch on the CPU, in the published form.
+        graph: opened by onnxruntime on the CPU.
+        samples: real pictures.
+
+    Returns:
+        For each kind of crop and output, the errors in crop px: |dx| and |dy| of the landmarks,
+        and differences of the spread (root of the covariance's larger eigenvalue).
+
+    Raises:
+        ExportError: an output differs by more than rounding.
+    """
+    with step("verify torch against onnxruntime"):
+        found = _compared(reference, graph, samples)
+    for name, fact in found.items():
+        logger.info("  %-18s mean %.2g, max %.2g crop px", name, fact.mean_px, fact.max_px)
+    return found
+
+
+def _compared(reference: Reference, graph: Path, samples: Sequence[Sample]) -> dict[str, ErrorFact]:
+    found: dict[str, ErrorFact] = {}
+    with reference.open() as torch, open_backend(graph, "cpu") as onnxruntime:
+        spec = torch.spec.input
+        for kind, crops in (
+            ("real", with_mirrored(real_crops(samples, spec))),
+            ("random", _random_crops(spec)),
+        ):
+            here = torch.run(spec.pack(crops))
+            there = onnxruntime.run(onnxruntime.spec.input.pack(crops))
+            half = spec.size / 2
+            spread = spread_of(there.covariance) - spread_of(here.covariance)
+            found[f"{kind}/landmarks"] = _fact(
+                (there.landmarks - here.landmarks) * half, len(crops)
+            )
+            found[f"{kind}/covariance"] = _fact(spread * half, len(crops))
+    for name, fact in found.items():
+        # "not <=" so that a NaN fails, too
+        if not (fact.mean_px <= LIMIT_MEAN_CROP_PX and fact.max_px <= LIMIT_MAX_CROP_PX):
+            raise ExportError(
+                f"{graph.name}: {name}",
+                expected=f"mean at most {LIMIT_MEAN_CROP_PX} and max at most {LIMIT_MAX_CROP_PX}"
+                f" crop px from {reference.source.text} in torch",
+                got=f"mean {fact.mean_px:.4g}, max {fact.max_px:.4g} crop px",
+                action="Try --exporter dynamo, or the versions in constraints.txt",
+            )
+    return found
+
+
+def real_crops(samples: Sequence[Sample], spec: InputSpec) -> NDArray[np.uint8]:
+    """Each sample's crop, (N, S, S, 3)."""
+    cuts = [crop_straight if sample.cropped else crop_whole for sample in samples]
+    pictures = [read_picture(sample.path) for sample in samples]
+    return np.stack([cut(p, spec.size).pixels for cut, p in zip(cuts, pictures, strict=True)])
+
+
+def with_mirrored(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Crops, and each one's mirror image."""
+    return np.concatenate([crops, crops[:, :, ::-1]])
+
+
+def _random_crops(spec: InputSpec) -> NDArray[np.uint8]:
+    shape = (RANDOM_CROPS, spec.size, spec.size, 3)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def _fact(differences_px: NDArray[np.floating], pictures: int) -> ErrorFact:
+    magnitudes = np.abs(differences_px.astype(np.float64))
+    return ErrorFact(
+        pictures=pictures, mean_px=float(magnitudes.mean()), max_px=float(magnitudes.max())
+    )

@@ -1,0 +1,1 @@
+"""The offline kit for a closed network: `python -m export.kit`."""

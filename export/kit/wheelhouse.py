@@ -1,0 +1,192 @@
+"""The wheels that the box needs from others, for its Python and its processor, fetched by pip."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from export.kit.own_wheel import OPENCV, REQUIRES
+from runtime.errors import BackendUnavailable, ConfigError, ExportError, StarmarkError, one_line
+from runtime.files import shown
+from runtime.machine.process import Finished, run
+from runtime.model.manifest import Manifest
+
+# In the order of their numbers. Huawei lists 3.13 from CANN 8.5.0 on.
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+ARCHES = ("aarch64", "x86_64")
+# Wheels that run with this glibc and every later one: CentOS 7.6 is the oldest system on boxes.
+GLIBC = "2.17"
+# A slow mirror needs minutes for the 60 MB of OpenCV.
+LONGEST_FETCH_S = 1800
+
+# NumPy 1 and not 2: CANN's own Python parts up to 8.2 fail with 2 (vllm-project/vllm-ascend#2210);
+# what was built for NumPy 2 also runs with 1.26 (NumPy's notes for downstream package authors).
+NUMPY = "numpy==1.26.*"
+# Huawei lists NumPy after 2.1 for Python 3.13, and there is no NumPy 1 for it; 2.2 is the last for
+# this glibc.
+NUMPY_OF = {"3.13": "numpy==2.2.*"}
+# The manifest names the package that the workstation has.
+OPENCV_KEYS = ("opencv-python", OPENCV)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A box: its Python, for example "3.11", and its processor as `uname -m` says it."""
+
+    python: str
+    arch: str
+
+    def __str__(self) -> str:
+        return f"Python {self.python} on {self.arch}"
+
+
+def targets_of(pythons: Sequence[str], arches: Sequence[str]) -> tuple[Target, ...]:
+    """Every named Python on every named processor.
+
+    Raises:
+        ConfigError: a Python that there is no kit for, and why.
+    """
+    for python in pythons:
+        if python not in PYTHONS:
+            raise ConfigError(
+                f"--python {python}",
+                expected=f"one of {', '.join(PYTHONS)}",
+                got=repr(python),
+                action=_advice(python),
+            )
+    return tuple(
+        Target(python=python, arch=arch)
+        for python in sorted(set(pythons), key=PYTHONS.index)
+        for arch in sorted(set(arches))
+    )
+
+
+def requirements_of(manifest: Manifest, python: str) -> tuple[str, ...]:
+    """The requirements to download with pip, for one of `PYTHONS`.
+
+    OpenCV is the release that the bundle was judged with: 4 and 5 warp a picture differently, by
+    as much as an NPU's own error, and a self-test on the box must not find that.
+    """
+    known = (manifest.versions.get(key, "") for key in OPENCV_KEYS)
+    release = next((m[0] for v in known if (m := re.match(r"\d+\.\d+\.\d+(?=\.|$)", v))), None)
+    opencv = f"=={release}.*" if release else REQUIRES[OPENCV]
+    return NUMPY_OF.get(python, NUMPY), f"{OPENCV}{opencv}", f"msgspec{REQUIRES['msgspec']}"
+
+
+def fetch(
+    folder: Path,
+    wanted: Mapping[Target, Sequence[str]],
+    source: Path | None = None,
+) -> list[Path]:
+    """Put the wheels for every box into a folder.
+
+    Args:
+        folder: an empty one.
+        wanted: for each box what it needs, as pip takes it; their own requirements are not
+            followed.
+        source: a folder of wheels, the only place to look; None for pip's own index.
+
+    Returns:
+        The wheels, sorted by name.
+
+    Raises:
+        ConfigError: `source` is no folder, or lacks a wheel.
+        BackendUnavailable: this Python has no pip.
+        ExportError: pip failed, or took too long.
+    """
+    if source is not None and not source.is_dir():
+        raise ConfigError(
+            f"--wheels {shown(source)}",
+            expected="a folder of wheels",
+            got="a file" if source.exists() else "no such folder",
+            action="Name the folder that pip download filled",
+        )
+    for target, requirements in wanted.items():
+        finished = run(
+            _command(folder, target, requirements, source),
+            timeout_s=LONGEST_FETCH_S,
+            on_line=_tell,
+        )
+        if finished.timed_out or finished.returncode:
+            raise _failure(finished, target, source)
+    return sorted(folder.glob("*.whl"))
+
+
+def _command(
+    folder: Path, target: Target, requirements: Sequence[str], source: Path | None
+) -> list[str]:
+    # isolated: settings of this machine could name further places to look
+    place = [] if source is None else ["--isolated", "--no-index", "--find-links", str(source)]
+    return [
+        *(sys.executable, "-m", "pip", "download", *place),
+        *("--disable-pip-version-check", "--no-input", "--progress-bar", "off"),
+        *("--only-binary", ":all:", "--no-deps"),
+        *("--implementation", "cp", "--python-version", target.python),
+        # the same system under its old and its new name
+        *("--platform", f"manylinux2014_{target.arch}"),
+        *("--platform", f"manylinux_{GLIBC.replace('.', '_')}_{target.arch}"),
+        *("--dest", str(folder), *requirements),
+    ]
+
+
+def _tell(line: str) -> None:
+    # where pip saved a wheel is a temporary place of ours, and of no interest
+    if line.strip() and not line.startswith("Saved "):
+        logging.getLogger("starmark").info("pip: %s", line.strip())
+
+
+def _failure(finished: Finished, target: Target, source: Path | None) -> StarmarkError:
+    if "No module named pip" in finished.output:
+        return BackendUnavailable(
+            sys.executable,
+            expected="a Python with pip, which fetches the wheels",
+            got="none",
+            action=f"Run {sys.executable} -m ensurepip, or use a Python that has pip",
+        )
+    if source is not None and not finished.timed_out:
+        inside = ", ".join(sorted(path.name for path in source.glob("*.whl"))) or "no wheel"
+        return ConfigError(
+            f"--wheels {shown(source)}",
+            expected=f"the wheels for {target}, glibc {GLIBC}",
+            got=f"{_first_error(finished.output)}; the folder holds {inside}",
+            action="Add the missing one with pip download on a machine with a network,"
+            " or name the box's own --python and --arch",
+        )
+    ending = "no end" if finished.timed_out else f"exit code {finished.returncode}"
+    return ExportError(
+        "pip download",
+        expected=f"the wheels for {target}",
+        got=f"{ending} after {finished.seconds:.0f} s: {_first_error(finished.output)}",
+        action="Set PIP_INDEX_URL to a mirror, or bring the wheels and name their folder with"
+        " --wheels",
+    )
+
+
+def _first_error(output: str) -> str:
+    """Pip's own words: its first error, and why the index could not be reached."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR:")]
+    said = one_line((errors or lines[-1:] or ["it said nothing"])[0], 120)
+    # behind the name and address of a Python object stands what the system said
+    broken = re.search(r"connection broken by '(?:.*>: )?(.*?)'?\)?': /", output)
+    return said if broken is None else f"{said}, after {one_line(broken[1], 120)}"
+
+
+def _advice(python: str) -> str:
+    numbers = re.fullmatch(r"(\d+)\.(\d+)", python)
+    if numbers is None:
+        return "Name the box's Python by its first two numbers, as python3 --version says them"
+    if tuple(map(int, numbers.groups())) < (3, 10):
+        # Huawei's lists: 3.7 to 3.10 at first, and 3.11 from 8.0.0 on
+        return (
+            "Starmark needs 3.10; CANN works with 3.10, and with 3.11 from 8.0.0 on: install one of"
+            " them on the box beside the old one (conda needs no root) and name it here"
+        )
+    return (
+        f"No NumPy for Python {python} runs with glibc {GLIBC}, as the oldest boxes have it:"
+        " install 3.13 (CANN 8.5.0 and later) or 3.11 on the box"
+    )

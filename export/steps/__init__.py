@@ -1,0 +1,1 @@
+"""The steps of an export, each skipped where its inputs have not changed."""

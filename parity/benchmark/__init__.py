@@ -1,0 +1,1 @@
+"""How fast a source is: `python -m parity.benchmark`."""

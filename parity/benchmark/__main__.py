@@ -1,0 +1,288 @@
+"""python -m parity.benchmark: accuracy and latency in one run, as the reference does it."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from datetime import datetime, timezone
+from pathlib import Path
+
+from parity.benchmark.report import (
+    BenchmarkReport,
+    GemmProbe,
+    Promise,
+    SourceTiming,
+    as_text,
+    source_timing,
+)
+from parity.judging.verdict import PROMISED_MAX_PX, PROMISED_MEAN_PX, Limits
+from parity.machine import gemm_gflops, machine, peak_rss_bytes, threads, versions
+from parity.options import (
+    add_keep_option,
+    add_picture_options,
+    chosen_samples,
+    files_read,
+    keep_list,
+)
+from parity.recording.recorder import Recorder, record
+from parity.recording.recording import Recording
+from parity.rehearsal.keep_list import KeepList
+from parity.report import Report, make_report
+from parity.samples import Sample
+from parity.sources import is_rehearsal, open_detector
+from parity.timing import measure, runs_on_cpu, stopwatch
+from runtime.backends import Settings, settings_of
+from runtime.cli import command_line
+from runtime.detector import Detector
+from runtime.errors import (
+    EXIT_FOUND_WANTING,
+    EXIT_OK,
+    BackendUnavailable,
+    ConfigError,
+)
+from runtime.files import check_target, json_text, write_text_whole
+from runtime.image.draw import draw_landmarks_with_contours
+from runtime.image.picture import read_picture, write_picture
+from runtime.model.source import is_index, parse_source
+
+DEFAULT_MODEL = "build/starter68"
+MOST_RUNS = 100_000
+# Below this a P99 is the maximum and a mean is luck.
+FEWEST_RUNS = 10
+LARGEST_DRIFT = 0.10
+MOST_OVERLAYS = 10
+PROMISED_FPS = 30.0
+PROMISED_SPEED_UP = 20.0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, report on stdout and into a file.
+
+    Returns:
+        0, 1 where the accuracy is beyond the promises, or as `runtime.errors` lists.
+    """
+    if "--suite" in (sys.argv[1:] if argv is None else argv):
+        from benchmarks.suite.__main__ import main as suite
+
+        return suite(argv)
+    return command_line.run(lambda: _benchmark(_parse(argv)))
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = command_line.parser(
+        "parity.benchmark",
+        "Accuracy and latency of a model on an NPU against a CPU, or of any sources, taking turns\n"
+        "in one run. Exit code 1: the accuracy is beyond the reference's promises.",
+        "python -m parity.benchmark --device_npu npu:0 --device_cpu cpu --runs 100",
+    )
+    add = parser.add_argument
+    add("--suite", action="store_true", help="everything side by side; see --suite --help")
+    add("--device_npu", metavar="DEVICE", help="auto, none, npu:N (default auto)")
+    add("--device_cpu", metavar="DEVICE", help="cpu or none (default cpu)")
+    add("--model", metavar="PATH", help=f"(default {DEFAULT_MODEL})")
+    add(
+        "--sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="instead of these; the first is the reference",
+    )
+    add("--runs", type=int, metavar="N", help="on a device (default 100); a CPU makes 20 at most")
+    add(
+        "--output",
+        type=Path,
+        default=Path("benchmark_report.json"),
+        metavar="JSON",
+        help="(default benchmark_report.json); overlays go beside it",
+    )
+    add_picture_options(parser)
+    add_keep_option(parser)
+    command_line.add_engine_options(parser)
+    add("--json", action="store_true", help="print the report as JSON")
+    arguments = parser.parse_args(argv)
+    arguments.command = shlex.join(sys.argv[1:] if argv is None else argv)
+    return arguments
+
+
+def _benchmark(arguments: argparse.Namespace) -> int:
+    command_line.log_to_stderr()
+    if arguments.runs is not None and not 1 <= arguments.runs <= MOST_RUNS:
+        raise ConfigError(
+            "--runs", expected=f"1 to {MOST_RUNS:,}", got=str(arguments.runs), action="Correct it"
+        )
+    samples = chosen_samples(arguments)
+    names, optional = _names(arguments)
+    sources = [parse_source(name) for name in (*names, *optional)]
+    keep = keep_list(arguments.keep, sources)
+    inputs = files_read(sources, samples, arguments.boxes, arguments.keep)
+    check_target(arguments.output, "--output", inputs)
+    with ExitStack() as stack:
+        settings = settings_of(arguments)
+        opened, left_out = _open(names, optional, settings, keep, stack)
+        if arguments.device_npu == "none":
+            left_out = ("the NPU, by request",)
+        overlays = _overlays(arguments.output, samples, opened, inputs)
+        before = gemm_gflops()
+        watches = [stopwatch(name, detector, arguments.runs) for name, detector in opened.items()]
+        recordings = record([Recorder(n, d) for n, d in opened.items()], samples, strict=True)
+        measure(watches, samples)
+        timings = [source_timing(watch) for watch in watches]
+        _draw(overlays, opened)
+    accuracy = [make_report(recordings[0], other, Limits()) for other in recordings[1:]]
+    speed_up = _speed_up(timings)
+    probe = GemmProbe(before_gflops=before, after_gflops=gemm_gflops())
+    report = BenchmarkReport(
+        invalid=_invalid(probe, timings),
+        promises=_promises(accuracy, timings, speed_up, recordings),
+        left_out=left_out,
+        sources=tuple(timings),
+        speed_up=speed_up,
+        accuracy=tuple(accuracy),
+        gemm=probe,
+        peak_rss_bytes=peak_rss_bytes(),
+        threads=threads(),
+        machine=machine(),
+        versions=versions(),
+        command=f"python -m parity.benchmark {arguments.command}".strip(),
+        created_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+    write_text_whole(arguments.output, json_text(report))
+    print(json_text(report) if arguments.json else as_text(report), end="")
+    return EXIT_OK if all(one.verdict.passed for one in accuracy) else EXIT_FOUND_WANTING
+
+
+def _names(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """The sources to open, the reference (the CPU) first, and those to use if they are there."""
+    model, cpu, npu = arguments.model, arguments.device_cpu, arguments.device_npu
+    if arguments.sources:
+        given = [
+            o for o in ("model", "device_cpu", "device_npu") if getattr(arguments, o) is not None
+        ]
+        _check(
+            not given, "--sources", "no other option that names a source", f"--{' --'.join(given)}"
+        )
+        twice = [n for n in arguments.sources if arguments.sources.count(n) > 1]
+        _check(not twice, "--sources", "each source once", f"{'/'.join(twice[:1])} twice")
+        return list(arguments.sources), []
+    model, cpu, npu = model or DEFAULT_MODEL, cpu or "cpu", npu or "auto"
+    _check(cpu in ("cpu", "none"), "--device_cpu", "cpu or none", cpu)
+    is_npu = npu == "npu" or (npu.startswith("npu:") and is_index(npu[4:]))
+    _check(is_npu or npu in ("auto", "none"), "--device_npu", "auto, none or npu:N", npu)
+    names = [f"{model}@{device}" for device in (cpu, npu) if device not in ("none", "auto")]
+    optional = [f"{model}@npu:0"] if npu == "auto" else []
+    _check(bool(names or optional), "--device_npu, --device_cpu", "at least one device", "none")
+    return names, optional
+
+
+def _check(holds: bool, where: str, expected: str, got: str) -> None:  # a condition
+    if not holds:
+        raise ConfigError(where, expected=expected, got=got, action="Correct it; see --help")
+
+
+def _open(
+    names: Sequence[str],
+    optional: Sequence[str],
+    settings: Settings,
+    keep: KeepList,
+    stack: ExitStack,
+) -> tuple[dict[str, Detector], tuple[str, ...]]:
+    def detector(name: str) -> Detector:
+        return stack.enter_context(open_detector(parse_source(name), settings, keep))
+
+    opened = {name: detector(name) for name in names}
+    left_out: list[str] = []
+    for name in optional:
+        try:
+            opened[name] = detector(name)
+        except BackendUnavailable as error:
+            left_out.append(f"the NPU: {error}")
+    _check(bool(opened), "--device_npu", "a device", "; ".join(left_out))
+    return opened, tuple(left_out)
+
+
+def _invalid(probe: GemmProbe, timings: Sequence[SourceTiming]) -> tuple[str, ...]:
+    reasons: list[str] = []
+    drift = probe.after_gflops / probe.before_gflops - 1
+    if abs(drift) > LARGEST_DRIFT:
+        reasons.append(f"the GEMM probe moved by {drift:+.0%}, allowed {LARGEST_DRIFT:.0%}")
+    reasons += [
+        f"{timing.source}: {timing.network.runs} runs, expected at least {FEWEST_RUNS}"
+        for timing in timings
+        if timing.network.runs < FEWEST_RUNS
+    ]
+    return tuple(reasons)
+
+
+def _speed_up(timings: Sequence[SourceTiming]) -> dict[str, float]:
+    """Of each source over the first, by the mean of the network alone; of a rehearsal none."""
+    first = timings[0]
+    return {
+        f"{other.source} over {first.source}": first.network.mean_ms / other.network.mean_ms
+        for other in timings[1:]
+        # its rounding costs the CPU time that no accelerator spends
+        if not (is_rehearsal(other.device) or is_rehearsal(first.device))
+    }
+
+
+def _promises(
+    accuracy: Sequence[Report],
+    timings: Sequence[SourceTiming],
+    speed_up: Mapping[str, float],
+    recordings: Sequence[Recording],
+) -> tuple[Promise, ...]:
+    """The last source is the one promised for; speed is promised of a device, not of a CPU."""
+    on_device = not runs_on_cpu(recordings[-1].header.device)
+    found = accuracy[-1].photo_px.axis if accuracy else None
+    mean, largest = (found.mean, found.max) if found else (None, None)
+    fps = timings[-1].network.fps if on_device else None
+    faster = list(speed_up.values())[-1] if on_device and speed_up else None
+    return (
+        _promise(f"mean < {PROMISED_MEAN_PX:g} px", mean, PROMISED_MEAN_PX, below=True),
+        _promise(f"max < {PROMISED_MAX_PX:g} px", largest, PROMISED_MAX_PX, below=True),
+        _promise(f"> {PROMISED_FPS:g} FPS on the device", fps, PROMISED_FPS, below=False),
+        _promise(f"> {PROMISED_SPEED_UP:g}x the CPU", faster, PROMISED_SPEED_UP, below=False),
+    )
+
+
+def _promise(text: str, measured: float | None, limit: float, *, below: bool) -> Promise:
+    holds = None
+    if measured is not None:
+        holds = measured < limit if below else measured > limit
+    return Promise(promise=text, measured=measured, holds=holds)
+
+
+def _overlays(
+    report: Path, samples: Sequence[Sample], opened: Mapping[str, Detector], inputs: Sequence[Path]
+) -> dict[tuple[str, Sample], Path]:
+    """benchmark_<device>_<picture>.jpg for each source and picture, under names that differ.
+
+    Raises:
+        ConfigError: one of them is a file that is read.
+    """
+    found: dict[tuple[str, Sample], Path] = {}
+    devices = [detector.device for detector in opened.values()]
+    for index, (name, detector) in enumerate(opened.items()):
+        device = detector.device.replace(":", "").replace("/", "_")
+        if devices.count(detector.device) > 1:  # the engine tells them apart, or the order
+            device = f"{detector.backend.name.split()[0]}_{device}"
+        for sample in samples[:MOST_OVERLAYS]:
+            picture = Path(sample.name).stem
+            path = report.with_name(f"benchmark_{device}_{picture}.jpg")
+            if path in found.values():
+                path = report.with_name(f"benchmark_{device}_{index}_{len(found)}_{picture}.jpg")
+            check_target(path, "overlay", [*inputs, report])
+            found[name, sample] = path
+    return found
+
+
+def _draw(overlays: Mapping[tuple[str, Sample], Path], opened: Mapping[str, Detector]) -> None:
+    for (name, sample), path in overlays.items():
+        picture = read_picture(sample.path)
+        trace = opened[name].trace(picture, sample.box_xyxy, cropped=sample.cropped)
+        write_picture(path, draw_landmarks_with_contours(picture, trace.landmarks))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Compare two sources or recordings: `python -m parity.compare`."""

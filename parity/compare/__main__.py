@@ -1,0 +1,185 @@
+"""python -m parity.compare: two sources on the same pictures, in pixels, with a verdict."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from parity.comparison import is_recording, judged_comparison
+from parity.html.options import add_page_options, check_page, write_page
+from parity.judging.accuracy import not_annotated
+from parity.judging.verdict import Limits
+from parity.options import (
+    add_keep_option,
+    add_limit_options,
+    add_picture_options,
+    check_recording_name,
+    chosen_limits,
+    chosen_samples,
+    files_read,
+    keep_list,
+)
+from parity.report import as_text
+from parity.samples import Sample
+from runtime.backends import settings_of
+from runtime.cli import command_line
+from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError, InputError
+from runtime.files import check_target, json_text, write_text_whole
+from runtime.model.source import Source, parse_source
+
+STARTER_CHECKPOINT = "assets/starter68.safetensors@cpu"
+STARTER_BUNDLE = "build/starter68"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Compare, report on stdout, and judge by the exit code.
+
+    Returns:
+        0 within the limits, 1 beyond them, or as `runtime.errors` lists.
+    """
+    return command_line.run(lambda: _compare(_parse(argv), argv))
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = command_line.parser(
+        "parity.compare",
+        "Compare two sources in pixels: bundles, checkpoints, .onnx files, or recordings (.npz)\n"
+        "made elsewhere. Without arguments: the starter checkpoint on the CPU against\n"
+        f"{STARTER_BUNDLE}, on the sample pictures. Exit code 1: a limit is exceeded.",
+        "python -m parity.compare weights.pkl@cpu npu.npz --images photos/ --max-p99 0.3",
+    )
+    add = parser.add_argument
+    add("sources", nargs="*", metavar="REFERENCE CANDIDATE", help="PATH[@[ENGINE/]DEVICE] each")
+    add_picture_options(parser)
+    command_line.add_engine_options(parser)
+    add_limit_options(parser)
+    add(
+        "--max-nme-increase",
+        type=float,
+        metavar="POINTS",
+        help="percentage points by which the mean NME may rise; for pictures with annotations",
+    )
+    add_keep_option(parser)
+    add("--json", action="store_true", help="print the report as JSON")
+    add("--output", type=Path, metavar="FILE", help="write the report as JSON, too")
+    add_page_options(parser)
+    add(
+        "--record",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="NPZ",
+        help="write the recordings of the sources that are run, one file each",
+    )
+    add("--with-crops", action="store_true", help="keep the crops in the recordings (large)")
+    arguments = parser.parse_args(argv)
+    if len(arguments.sources) not in (0, 2):
+        parser.error(f"name two sources or none, not {len(arguments.sources)}")
+    if arguments.with_crops and not arguments.record:
+        parser.error("--with-crops is about --record: name a file")
+    if arguments.lang and arguments.html is None:
+        parser.error("--lang is about --html: name a file")
+    return arguments
+
+
+def _compare(arguments: argparse.Namespace, argv: list[str] | None) -> int:
+    command_line.log_to_stderr()
+    limits = msgspec.structs.replace(
+        chosen_limits(arguments), max_nme_increase_points=arguments.max_nme_increase
+    ).check()
+    reference, candidate = arguments.sources or (STARTER_CHECKPOINT, STARTER_BUNDLE)
+    sources = (parse_source(reference), parse_source(candidate))
+    live = _check_sources(sources, arguments)
+    keep = keep_list(arguments.keep, sources)
+    samples = chosen_samples(arguments) if live else []
+    _check_annotated(samples, limits, live)
+    inputs = files_read(sources, samples, arguments.boxes, arguments.keep)
+    for path in arguments.record:
+        check_recording_name(path, "--record", inputs)
+    others = [*inputs, *arguments.record]
+    if arguments.output is not None:
+        check_target(arguments.output, "--output", others)
+        others.append(arguments.output)
+    check_page(arguments, others)
+    found = judged_comparison(
+        sources,
+        samples,
+        limits,
+        jobs=arguments.jobs,
+        strict=arguments.strict,
+        record_to=arguments.record,
+        with_crops=arguments.with_crops,
+        settings=settings_of(arguments),
+        keep_fp32=keep,
+    )
+    report = found.report
+    if arguments.output is not None:
+        write_text_whole(arguments.output, json_text(report))
+    write_page(arguments, "parity.compare", argv, found)
+    print(json_text(report) if arguments.json else as_text(report), end="")
+    return EXIT_OK if report.verdict.passed else EXIT_FOUND_WANTING
+
+
+def _check_annotated(samples: Sequence[Sample], limits: Limits, live: int) -> None:
+    """Find out that nothing is annotated before the engines are opened; a recording may carry it.
+
+    Damaged annotations have their own error.
+    """
+    if limits.max_nme_increase_points is None or live < 2:
+        return
+    if not any(s.annotation_px is not None or s.annotation_fault for s in samples):
+        raise not_annotated(f"none among {len(samples)} pictures")
+
+
+def check_pair(sources: tuple[Source, Source]) -> None:
+    """Refuse a pair of sources that makes no sense.
+
+    Raises:
+        ConfigError: a recording with a device.
+        InputError: the same source twice.
+    """
+    for source in sources:
+        if is_recording(source) and (source.engine or source.device != "auto"):
+            raise ConfigError(
+                source.text,
+                expected="a recording without a device: it is not run",
+                got=f"device {source.device!r}",
+                action="Leave the @ and what follows out",
+            )
+    one, other = ((s.path.resolve(), s.engine, s.device) for s in sources)
+    if one == other:
+        raise InputError(
+            "comparison",
+            expected="two different sources",
+            got=f"{sources[0].text} twice",
+            action="A source always agrees with itself: name another one",
+        )
+
+
+def _check_sources(sources: tuple[Source, Source], arguments: argparse.Namespace) -> int:
+    """Refuse what makes no sense; give the number of sources that are run."""
+    check_pair(sources)
+    live = sum(not is_recording(source) for source in sources)
+    if not live and arguments.images:
+        raise InputError(
+            "--images",
+            expected="pictures for a source that is run",
+            got="two recordings, which have theirs",
+            action="Leave --images out",
+        )
+    if arguments.record and len({path.resolve() for path in arguments.record}) != live:
+        raise ConfigError(
+            "--record",
+            expected=f"{live} different files, one for each source that is run",
+            got=" ".join(str(path) for path in arguments.record),
+            action="Name as many files",
+        )
+    return live
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What differs between two bundles or recordings: `python -m parity.diff`."""

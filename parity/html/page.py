@@ -1,0 +1,157 @@
+"""The page put together: what the report says, drawn and set."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from parity.html import figures, rows
+from parity.html.face import face_map
+from parity.html.gallery import MOST_SHOWN, Gallery, gallery
+from parity.html.pictures import have_pictures
+from parity.html.sides import StageTime, facts, manifest_facts, stage_times
+from parity.html.words import HERE, Words, exact, figure, percent
+from parity.judging.differences import ErrorTable, error_table
+from parity.report.record import Report
+from parity.report.text import passing_options, printable
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from parity.comparison import Comparison
+
+PAGE, STYLE, SCRIPT = "page.html.j2", "page.css", "page.js"
+
+
+def as_html(
+    comparison: Comparison,
+    *,
+    language: str,
+    command: str,
+    timed: bool = True,
+) -> str:
+    """Set the report as one page; the same comparison gives the same bytes.
+
+    Args:
+        comparison: the report, the two sides as they were judged, and the pictures shown to them.
+        language: one of `LANGUAGES`.
+        command: what makes the comparison again.
+        timed: show how long the sides took; False where the page must not depend on a clock.
+
+    Raises:
+        InputError: a recording's crops are damaged.
+    """
+    from markupsafe import Markup
+
+    words = Words(language)
+    report, samples = comparison.report, comparison.samples
+    sides = (comparison.reference, comparison.candidate)
+    topology = sides[0].header.spec.topology
+    table = error_table(*sides)
+    shown = gallery(report, table, sides, samples)
+    times = stage_times(*sides) if timed else []
+    style, script = ((HERE / name).read_text(encoding="utf-8") for name in (STYLE, SCRIPT))
+    drawings = _drawings(report, table, shown, times, words)
+    return (
+        _environment(words)
+        .get_template(PAGE)
+        .render(
+            report=report,
+            accuracy=report.accuracy,
+            unit=report.verdict.limits.unit,
+            limits=rows.limit_rows(report),
+            columns=rows.columns(report),
+            statistics=rows.STATISTICS,
+            landmarks=rows.landmark_rows(report, topology),
+            worst_region=rows.region_of(report.verdict.worst.point, topology),
+            pictures=rows.picture_rows(report, table),
+            shown=shown,
+            most_shown=MOST_SHOWN,
+            can_show=have_pictures(sides, samples),
+            zeros=int((rows.judged(table, report) == 0).sum()),
+            facts=facts(report),
+            manifests=manifest_facts(*sides),
+            has_manifest=tuple(side.header.manifest is not None for side in sides),
+            times=times,
+            timed=timed,
+            passing=passing_options(report.verdict.smallest_passing),
+            command=command,
+            # each is ours, or escaped for the place where it stands
+            drawings={name: Markup(svg) for name, svg in drawings.items()},  # noqa: S704
+            json=Markup(_inert_json(report)),  # noqa: S704
+            style=Markup(style),  # noqa: S704
+            script=Markup(script),  # noqa: S704
+            policy=_policy(style, script),
+        )
+    )
+
+
+def _drawings(
+    report: Report, table: ErrorTable, shown: Gallery, times: Sequence[StageTime], words: Words
+) -> dict[str, str]:
+    """The figures by name; one that would show nothing is left out."""
+    errors_px = np.abs(rows.judged(table, report))
+    limits = report.verdict.limits
+    drawn = {"face": face_map(shown.face, words)}
+    if (errors_px[np.isfinite(errors_px)] > 0).any():
+        distances_px = np.hypot(errors_px[..., 0], errors_px[..., 1])
+        drawn["histogram"] = figures.histogram(errors_px, limits, words)
+        drawn["cumulative"] = figures.cumulative(errors_px, distances_px, limits, words)
+        drawn["regions"] = figures.regions(report.regions, limits, words)
+    if times:
+        medians = (
+            {time.stage: time.reference[0] for time in times if time.reference},
+            {time.stage: time.candidate[0] for time in times if time.candidate},
+        )
+        drawn["stages"] = figures.stages(medians, words)
+    return drawn
+
+
+def _environment(words: Words) -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_finalize,
+    )
+    environment.globals |= {"t": words, "language": words.language, "known": words.known}
+    environment.filters |= {"figure": figure, "exact": exact, "percent": percent}
+    return environment
+
+
+def _finalize(value: Any) -> Any:
+    """Names come from files and recordings: what would turn or hide text is spelt out."""
+    from markupsafe import Markup
+
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return printable(value)
+    return value
+
+
+def _inert_json(report: Report) -> str:
+    """The report as JSON that nothing in it can end: no HTML parser sees a tag or a comment."""
+    text = msgspec.json.encode(report).decode()
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _policy(style: str, script: str) -> str:
+    """What the browser lets the page do: its own style, its own script, pictures inside it."""
+    hashes = [
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        for text in (style, script)
+    ]
+    return (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{hashes[0]}';"
+        f" script-src 'sha256-{hashes[1]}'; base-uri 'none'; form-action 'none'"
+    )

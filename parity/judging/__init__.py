@@ -1,0 +1,1 @@
+"""Differences, accuracy and limits: how far two results are apart, and whether that passes."""

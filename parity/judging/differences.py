@@ -1,0 +1,194 @@
+"""How far two recordings are apart: signed differences, and statistics over their magnitudes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from parity.recording.recording import Recording
+from runtime.errors import InputError
+from runtime.image.landmarks import spread_of
+from runtime.model.topology import Topology
+
+F64 = NDArray[np.float64]
+SHARES_PX = (0.1, 0.25, 0.5, 1.0)
+
+
+class Statistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Statistics over magnitudes, in the unit that the field holding them names.
+
+    Percentiles interpolate linearly between order statistics, as numpy's default does; `std` is the
+    population's (ddof 0). `share_under` maps a limit in px to a fraction of 1.
+    """
+
+    count: int
+    mean: float
+    std: float
+    max: float
+    p50: float
+    p90: float
+    p95: float
+    p99: float
+    share_under: Mapping[str, float]
+
+
+class FrameStatistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Both ways to count: over |dx| and |dy| as the reference does, and over point distances."""
+
+    axis: Statistics
+    distance: Statistics
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ErrorTable:
+    """Signed differences, candidate minus reference.
+
+    Attributes:
+        names: of the pictures.
+        photo_px: (N, P, 2) dx, dy in image px.
+        crop_px: (N, P, 2) dx, dy in crop px.
+        points_px: (N, P, 2) the reference's points in image px.
+        spread_px: (N, P) difference of the spreads, crop px.
+        reference_spread_px: (N, P) the reference's own, crop px.
+        interocular_px: (N,) distance of the reference's outer eye corners in image px; NaN where
+            the mark-up has none.
+    """
+
+    names: tuple[str, ...]
+    photo_px: F64
+    crop_px: F64
+    points_px: F64
+    spread_px: F64
+    reference_spread_px: F64
+    interocular_px: F64
+
+    @property
+    def percent(self) -> F64:
+        """(N, P, 2) dx, dy in percent of the inter-ocular distance."""
+        return self.photo_px / self.interocular_px[:, None, None] * 100
+
+    def of(self, picture: int | None = None, points: list[int] | None = None) -> ErrorTable:
+        """One picture's part, or some points' part; None takes all."""
+        n = slice(None) if picture is None else slice(picture, picture + 1)
+        p = slice(None) if points is None else points
+        return ErrorTable(
+            names=self.names[n],
+            photo_px=self.photo_px[n][:, p],
+            crop_px=self.crop_px[n][:, p],
+            points_px=self.points_px[n][:, p],
+            spread_px=self.spread_px[n][:, p],
+            reference_spread_px=self.reference_spread_px[n][:, p],
+            interocular_px=self.interocular_px[n],
+        )
+
+
+def error_table(reference: Recording, candidate: Recording) -> ErrorTable:
+    """Subtract two recordings of the same pictures.
+
+    Differences are taken where the network speaks, in float64, and carried by the crop's linear
+    part: subtracting two rounded points 1000 px from the origin would add 1e-4 px of its own.
+
+    Raises:
+        InputError: other pictures, another order, other crops' places, or another mark-up or size.
+    """
+    check_comparable(reference, candidate)
+    half = reference.header.spec.input.size / 2
+    crop_px = (candidate.landmarks.astype(np.float64) - reference.landmarks) * half
+    linear = reference.image_from_crop[:, :2, :2]
+    points_px = reference.points_px
+    here, there = (spread_of(side.covariance).astype(np.float64) for side in (reference, candidate))
+    return ErrorTable(
+        names=tuple(picture.name for picture in reference.header.pictures),
+        photo_px=np.einsum("nij,npj->npi", linear, crop_px),
+        crop_px=crop_px,
+        points_px=points_px,
+        spread_px=(there - here) * half,
+        reference_spread_px=here * half,
+        interocular_px=_interocular(points_px, reference.header.spec.topology),
+    )
+
+
+def check_comparable(reference: Recording, candidate: Recording) -> None:
+    """Refuse two recordings that do not speak of the same thing.
+
+    Raises:
+        InputError: names the first difference.
+    """
+    here, there = reference.header, candidate.header
+    if here.spec.points != there.spec.points or here.spec.input.size != there.spec.input.size:
+        raise _unlike(
+            f"{here.spec.points} points on {here.spec.input.size} px, as {here.source} has",
+            f"{there.spec.points} points on {there.spec.input.size} px in {there.source}",
+        )
+    if not here.pictures:
+        raise _unlike("at least one picture", "none")
+    if len(here.pictures) != len(there.pictures):
+        raise _unlike(
+            f"the {len(here.pictures)} pictures of {here.source}",
+            f"{len(there.pictures)} in {there.source}",
+        )
+    for index, (one, other) in enumerate(zip(here.pictures, there.pictures, strict=True)):
+        for what, left, right in (
+            ("picture", one.name, other.name),
+            ("pixels", one.sha256_picture[:12], other.sha256_picture[:12]),
+            ("mode", one.mode, other.mode),
+            ("box", one.box_xyxy, other.box_xyxy),
+        ):
+            if left != right:
+                where = f"{what} {left!r} as picture {index} ({one.name})"
+                raise _unlike(where, f"{right!r} in {there.source}")
+    if not np.array_equal(reference.image_from_crop, candidate.image_from_crop):
+        raise _unlike("the same place for every crop", f"another one in {there.source}")
+
+
+def crops_that_differ(reference: Recording, candidate: Recording) -> tuple[str, ...]:
+    """Pictures whose crops are not the same bytes: OpenCV 4 and 5 warp differently, for example."""
+    pairs = zip(reference.header.pictures, candidate.header.pictures, strict=True)
+    return tuple(one.name for one, other in pairs if one.sha256_crop != other.sha256_crop)
+
+
+def statistics(differences: F64) -> Statistics:
+    """Summarise signed differences of any shape; what counts is each number's magnitude."""
+    magnitudes = np.abs(differences).ravel()
+    # an infinite error has no deviation and no percentile: they are NaN, as they should be
+    with np.errstate(invalid="ignore"):
+        p50, p90, p95, p99 = np.percentile(magnitudes, (50, 90, 95, 99)).tolist()
+        return Statistics(
+            count=magnitudes.size,
+            mean=float(magnitudes.mean()),
+            std=float(magnitudes.std()),
+            max=float(magnitudes.max()),
+            p50=p50,
+            p90=p90,
+            p95=p95,
+            p99=p99,
+            share_under={f"{px:g}": float((magnitudes < px).mean()) for px in SHARES_PX},
+        )
+
+
+def frame_statistics(differences: F64) -> FrameStatistics:
+    """Both ways to count, for (..., 2) signed differences."""
+    distances = np.hypot(differences[..., 0], differences[..., 1])
+    return FrameStatistics(axis=statistics(differences), distance=statistics(distances))
+
+
+def _interocular(points_px: F64, topology: Topology) -> F64:
+    if topology.outer_eye_corners is None:
+        return np.full(len(points_px), np.nan)
+    right, left = topology.outer_eye_corners
+    distance: F64 = np.linalg.norm(points_px[:, right] - points_px[:, left], axis=-1)
+    # eyes in one place: a percentage of nothing is not a number
+    return np.where(distance > 0, distance, np.nan)
+
+
+def _unlike(expected: str, got: str) -> InputError:
+    return InputError(
+        "comparison",
+        expected=expected,
+        got=got,
+        action="Record both sources with the same --images and --boxes",
+    )

@@ -1,0 +1,164 @@
+"""Whether an error is small enough, and where it is largest."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from parity.judging.accuracy import AccuracyReport, not_annotated
+from parity.judging.differences import ErrorTable, Statistics, statistics
+from runtime.errors import ConfigError
+
+Unit = Literal["photo", "crop"]
+
+# What the reference deployment promises, px of the photo.
+PROMISED_MEAN_PX = 0.1
+PROMISED_MAX_PX = 0.5
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The largest errors that pass, over |dx| and |dy|, in px of the photo or of the crop.
+
+    Mean and maximum are the reference's promises, and not judged where they are None; a percentile
+    is judged only where it is given. So is the increase of the mean NME, in percentage points: it
+    needs annotated pictures.
+    """
+
+    max_mean_px: float | None = PROMISED_MEAN_PX
+    max_error_px: float | None = PROMISED_MAX_PX
+    max_p95_px: float | None = None
+    max_p99_px: float | None = None
+    max_nme_increase_points: float | None = None
+    unit: Unit = "photo"
+
+    def check(self, where: str = "limits") -> Limits:
+        """Refuse limits that cannot be meant.
+
+        Raises:
+            ConfigError: negative, NaN or infinite.
+        """
+        for name, _, limit in self.named():
+            if not math.isfinite(limit) or limit < 0:
+                raise ConfigError(
+                    f"{where}: max_{name}",
+                    expected="a finite number of px, 0 or more",
+                    got=repr(limit),
+                    action="Leave it out for the reference's promise",
+                )
+        increase = self.max_nme_increase_points
+        if increase is not None and not (math.isfinite(increase) and increase >= 0):
+            raise ConfigError(
+                f"{where}: max_nme_increase",
+                expected="a finite number of percentage points, 0 or more",
+                got=repr(increase),
+                action="0.1, for example, lets a mean NME of 5 % rise to 5.1 %",
+            )
+        return self
+
+    def named(self) -> list[tuple[str, str, float]]:
+        """Each limit in px that is given: name on the command line, statistic, value."""
+        given = (
+            ("mean", "mean", self.max_mean_px),
+            ("error", "max", self.max_error_px),
+            ("p95", "p95", self.max_p95_px),
+            ("p99", "p99", self.max_p99_px),
+        )
+        return [(name, field, limit) for name, field, limit in given if limit is not None]
+
+
+class WorstCase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The coordinate that is furthest off, in the unit of the limits; places are in photo px."""
+
+    picture: str
+    point: int
+    axis: str
+    error_px: float
+    reference_xy_px: tuple[float, float]
+    candidate_xy_px: tuple[float, float]
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Passed or not, and why. `smallest_passing` are the limits that would just have passed."""
+
+    passed: bool
+    limits: Limits
+    exceeded: tuple[str, ...]
+    worst: WorstCase
+    smallest_passing: Limits
+
+
+def judge(table: ErrorTable, limits: Limits, accuracy: AccuracyReport | None = None) -> Verdict:
+    """Hold a comparison against limits.
+
+    Raises:
+        InputError: a limit of the NME without accuracy.
+    """
+    found = statistics(table.photo_px if limits.unit == "photo" else table.crop_px)
+    exceeded = tuple(
+        f"{field} {told_apart(getattr(found, field), limit)} px > {limit!r} px"
+        for _, field, limit in limits.named()
+        # "not <=" and not ">": a NaN must never pass
+        if not getattr(found, field) <= limit
+    )
+    exceeded += _exceeded_nme(limits.max_nme_increase_points, accuracy)
+    return Verdict(
+        passed=not exceeded,
+        limits=limits,
+        exceeded=exceeded,
+        worst=_worst(table, limits.unit),
+        smallest_passing=_smallest(found, limits, accuracy),
+    )
+
+
+def _exceeded_nme(limit: float | None, accuracy: AccuracyReport | None) -> tuple[str, ...]:
+    if limit is None:
+        return ()
+    if accuracy is None:
+        raise not_annotated("none whose NME can be told")
+    if accuracy.change_points <= limit:
+        return ()
+    around = ""
+    if accuracy.interval_points is not None:
+        low, high = accuracy.interval_points
+        around = f", {accuracy.confidence:.0%} between {low:+.4g} and {high:+.4g}"
+    change = told_apart(accuracy.change_points, limit)
+    return (f"NME +{change} points > {limit!r} points{around}",)
+
+
+def told_apart(value: float, limit: float) -> str:
+    """Four digits, or as many as it takes to stay on the same side of the limit."""
+    for digits in range(4, 18):
+        text = f"{value:.{digits}g}"
+        if (float(text) <= limit) == (value <= limit):
+            return text
+    return repr(value)
+
+
+def _smallest(found: Statistics, limits: Limits, accuracy: AccuracyReport | None) -> Limits:
+    judged = None if limits.max_nme_increase_points is None else accuracy
+    return Limits(
+        max_mean_px=None if limits.max_mean_px is None else found.mean,
+        max_error_px=None if limits.max_error_px is None else found.max,
+        max_p95_px=None if limits.max_p95_px is None else found.p95,
+        max_p99_px=None if limits.max_p99_px is None else found.p99,
+        max_nme_increase_points=None if judged is None else max(0.0, judged.change_points),
+        unit=limits.unit,
+    )
+
+
+def _worst(table: ErrorTable, unit: Unit) -> WorstCase:
+    magnitudes = np.abs(table.photo_px if unit == "photo" else table.crop_px)
+    picture, point, axis = np.unravel_index(int(np.argmax(magnitudes)), magnitudes.shape)
+    x, y = table.points_px[picture, point]
+    dx, dy = table.photo_px[picture, point]
+    return WorstCase(
+        picture=table.names[picture],
+        point=int(point),
+        axis="xy"[axis],
+        error_px=float(magnitudes[picture, point, axis]),
+        reference_xy_px=(float(x), float(y)),
+        candidate_xy_px=(float(x + dx), float(y + dy)),
+    )

@@ -1,0 +1,1 @@
+"""At which stage two sources part: `python -m parity.locate`."""

@@ -1,0 +1,1 @@
+"""Which operators must stay in fp32."""

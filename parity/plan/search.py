@@ -1,0 +1,195 @@
+"""Which operators must stay in fp32 so that the rest may go to fp16: the search, without a network.
+
+It measures what each block of operators does to the answers when it alone is in fp16, keeps the
+worst blocks until the budget holds, and then gives back what is not needed: halves of blocks first,
+at last single operators, until none can be given back alone. That is the shortest list it found,
+and no proof that there is no shorter one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from parity.judging.differences import Statistics
+
+MOST_IN_BLOCK = 16
+
+Kept = frozenset[str]
+Watch = Callable[[Sequence[tuple[str, ...]], str], Iterable[tuple[str, ...]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """The largest errors that a plan may leave.
+
+    Attributes:
+        limits_px: by the statistic's name, as `Statistics` calls it.
+        unit: whose px.
+    """
+
+    limits_px: Mapping[str, float]
+    unit: str
+
+    def excess(self, found: Statistics) -> float:
+        """The largest share of a limit that is used up: up to 1 holds. NaN counts as infinite."""
+        shares = [_share(getattr(found, name), limit) for name, limit in self.limits_px.items()]
+        return max(shares)
+
+    def holds(self, found: Statistics) -> bool:
+        """Whether no limit is exceeded, compared as the verdict does."""
+        return all(getattr(found, name) <= limit for name, limit in self.limits_px.items())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One step that was taken.
+
+    Attributes:
+        done: what.
+        kept: how many operators are in fp32 after it.
+        found: what the answers are off by then.
+    """
+
+    done: str
+    kept: int
+    found: Statistics
+
+
+@dataclass(kw_only=True)
+class Search:
+    """One search.
+
+    Attributes:
+        nodes: the graph's operators, in its order.
+        measure: runs the network with some operators in fp32 and the rest in fp16.
+        budget: what must hold.
+        watch: passes blocks through, showing progress under a word for what is being done.
+        steps: those that were taken, in their order.
+    """
+
+    nodes: tuple[str, ...]
+    measure: Callable[[Kept], Statistics]
+    budget: Budget
+    watch: Watch
+    steps: list[Step] = field(default_factory=list)
+    _known: dict[Kept, Statistics] = field(default_factory=dict)
+
+    @property
+    def runs(self) -> int:
+        """How many different plans were measured."""
+        return len(self._known)
+
+    def run(self) -> tuple[str, ...] | None:
+        """Search; the operators that stay in fp32, in the graph's order, or None: out of reach."""
+        self._take("everything in fp16", frozenset())
+        if self._holds(frozenset()):
+            return ()
+        if not self._holds(frozenset(self.nodes)):
+            return None
+        damage = self._damage(blocks_of(self.nodes))
+        chosen, kept = self._keep_the_worst(sorted(damage, key=lambda block: -damage[block]))
+        least_first = sorted(chosen, key=lambda block: damage[block])
+        for block in self.watch(least_first, "Giving blocks back"):
+            left = self._give_back(kept, block)
+            self._note_given_back(kept, left, block)
+            kept = left
+        kept = self._give_back_singly(kept, least_first)
+        return tuple(node for node in self.nodes if node in kept)
+
+    def _damage(self, blocks: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], float]:
+        """How much of the budget each block uses up when it alone is in fp16."""
+        everything = frozenset(self.nodes)
+        return {
+            block: self.budget.excess(self._measured(everything.difference(block)))
+            for block in self.watch(blocks, "Measuring blocks in fp16")
+        }
+
+    def _keep_the_worst(
+        self, worst_first: Sequence[tuple[str, ...]]
+    ) -> tuple[list[tuple[str, ...]], Kept]:
+        """Keep block after block until the budget holds; all of them together do."""
+        chosen: list[tuple[str, ...]] = []
+        kept: Kept = frozenset()
+        for block in worst_first:
+            chosen.append(block)
+            kept |= frozenset(block)
+            self._take(f"kept {block_name(block)}", kept)
+            if self._holds(kept):
+                break
+        return chosen, kept
+
+    def _give_back(self, kept: Kept, part: tuple[str, ...]) -> Kept:
+        """Take a part out of fp32, or else its halves, as far as the budget holds."""
+        fewer = kept.difference(part)
+        if self._holds(fewer):
+            return fewer
+        if len(part) == 1:
+            return kept
+        middle = len(part) // 2
+        return self._give_back(self._give_back(kept, part[:middle]), part[middle:])
+
+    def _give_back_singly(self, kept: Kept, blocks: Sequence[tuple[str, ...]]) -> Kept:
+        """Until no operator can be given back alone: each one given back changes the others."""
+        before: Kept | None = None
+        while kept != before:
+            before = kept
+            for block in self.watch(blocks, "Giving operators back"):
+                for node in block:
+                    if node in kept and self._holds(kept - {node}):
+                        kept -= {node}
+            self._note_given_back(before, kept, ())
+        return kept
+
+    def _note_given_back(self, before: Kept, after: Kept, block: tuple[str, ...]) -> None:
+        if before != after:
+            of = f" of {block_name(block)}" if block else ""
+            self._take(f"gave back {len(before) - len(after)}{of}", after)
+
+    def _take(self, done: str, kept: Kept) -> None:
+        self.steps.append(Step(done=done, kept=len(kept), found=self._measured(kept)))
+
+    def _holds(self, kept: Kept) -> bool:
+        return self.budget.holds(self._measured(kept))
+
+    def _measured(self, kept: Kept) -> Statistics:
+        if kept not in self._known:
+            self._known[kept] = self.measure(kept)
+        return self._known[kept]
+
+
+def blocks_of(nodes: Sequence[str]) -> list[tuple[str, ...]]:
+    """Neighbours in the graph's order that belong together by name, at most so many.
+
+    One operator in fp32 among neighbours that store fp16 gains next to nothing, so that what is
+    tried first are runs of them: `/hgs.0/...`, or the nameless end of the network.
+    """
+    runs: list[list[str]] = []
+    for node in nodes:
+        if runs and _prefix(runs[-1][0]) == _prefix(node):
+            runs[-1].append(node)
+        else:
+            runs.append([node])
+    blocks: list[tuple[str, ...]] = []
+    for run in runs:
+        parts = -(-len(run) // MOST_IN_BLOCK)
+        length = -(-len(run) // parts)
+        blocks += [tuple(run[at : at + length]) for at in range(0, len(run), length)]
+    return blocks
+
+
+def block_name(block: Sequence[str]) -> str:
+    """A block by its ends."""
+    return block[0] if len(block) == 1 else f"{block[0]} to {block[-1]} ({len(block)})"
+
+
+def _prefix(node: str) -> str:
+    """The module that a node was exported from: /hgs.0/low1/Add is of hgs.0, /Mul of none."""
+    return node.lstrip("/").rpartition("/")[0].partition("/")[0]
+
+
+def _share(value: float, limit: float) -> float:
+    if value <= limit:
+        return value / limit if limit else 0.0
+    # also NaN, which compares as not smaller
+    return value / limit if limit and value > limit else float("inf")

@@ -1,0 +1,1 @@
+"""Record what a source finds: `python -m parity.record`."""

@@ -1,0 +1,129 @@
+"""python -m parity.record: run a source where its engine is, and carry the answers away."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from parity.options import (
+    RECORDING_SUFFIX,
+    add_keep_option,
+    add_picture_options,
+    check_recording_name,
+    chosen_samples,
+    files_read,
+    keep_list,
+)
+from parity.recording.recorder import Recorder, record, replay
+from parity.recording.recording import load_recording, save_recording
+from parity.recording.taps import tap_numbers
+from parity.sources import open_detector
+from runtime.backends import settings_of
+from runtime.cli import command_line
+from runtime.detector import Detector
+from runtime.errors import EXIT_OK, ConfigError
+from runtime.model.source import parse_source
+
+logger = logging.getLogger("starmark")
+
+# 4 GB of a full-size network's taps, as much as anybody will want to carry.
+MOST_TAPPED = 64
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Record one source into a file.
+
+    Returns:
+        0, or as `runtime.errors` lists.
+    """
+    return command_line.run(lambda: _record(_parse(argv)))
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = command_line.parser(
+        "parity.record",
+        "Run a source on pictures and write its answers into a file that parity.compare reads\n"
+        "anywhere. --images RECORDING.npz runs it on the crops that recording carries.",
+        "python -m parity.record build/star68@npu:0 --images photos/ --output npu.npz",
+    )
+    parser.add_argument("source", metavar="SOURCE", help="PATH[@[ENGINE/]DEVICE]")
+    add_picture_options(parser)
+    add_keep_option(parser)
+    command_line.add_engine_options(parser)
+    parser.add_argument("--output", type=Path, required=True, metavar="NPZ", help="file to write")
+    parser.add_argument("--with-crops", action="store_true", help="keep the crops (large)")
+    parser.add_argument(
+        "--taps",
+        action="store_true",
+        help=f"keep what a debug bundle gives of its inside (tens of MB a picture, at most"
+        f" {MOST_TAPPED} pictures)",
+    )
+    return parser.parse_args(argv)
+
+
+def _record(arguments: argparse.Namespace) -> int:
+    command_line.log_to_stderr()
+    output: Path = arguments.output
+    with ExitStack() as stack:
+        images = arguments.images or []
+        again = len(images) == 1 and Path(images[0]).suffix == RECORDING_SUFFIX
+        played = load_recording(Path(images[0])) if again else None
+        samples = [] if again else chosen_samples(arguments)
+        source = parse_source(arguments.source)
+        keep = keep_list(arguments.keep, [source])
+        inputs = files_read([source], samples, arguments.boxes, arguments.keep)
+        inputs += [Path(image) for image in images]
+        check_recording_name(output, "--output", inputs)
+        settings = settings_of(arguments)
+        detector = stack.enter_context(open_detector(source, settings, keep))
+        if arguments.taps:
+            _check_taps(detector, len(samples) if played is None else len(played.landmarks))
+        # without a name, so that nothing is left of it however this process ends
+        crops, taps = (
+            stack.enter_context(tempfile.TemporaryFile(dir=output.parent)) if kept else None
+            for kept in (arguments.with_crops, arguments.taps)
+        )
+        if played is not None:
+            made = replay(detector, arguments.source, played, crops, taps)
+        else:
+            recorder = Recorder(arguments.source, detector, crops, taps)
+            (made,) = record([recorder], samples, jobs=arguments.jobs, strict=arguments.strict)
+        save_recording(output, made, crops, taps)
+    left_out = f", {len(made.header.unreadable)} left out" if made.header.unreadable else ""
+    print(f"recorded: {output} ({len(made.landmarks)} pictures{left_out})")
+    return EXIT_OK
+
+
+def _check_taps(detector: Detector, pictures: int) -> None:
+    """Find out before the first run that the taps cannot be kept; say how large they will be.
+
+    Raises:
+        ConfigError: the source gives none, or there are too many pictures for a file to carry.
+    """
+    spec = detector.spec
+    if not spec.taps:
+        raise ConfigError(
+            "--taps",
+            expected="a debug bundle",
+            got=f"{detector.backend.name}, which gives its outputs alone",
+            action="Make one with python -m export --taps, and record that",
+        )
+    picture_mb = tap_numbers(spec) * np.dtype(np.float32).itemsize / 1e6
+    if pictures > MOST_TAPPED:
+        raise ConfigError(
+            "--taps",
+            expected=f"at most {MOST_TAPPED} pictures, of {picture_mb:.0f} MB each",
+            got=str(pictures),
+            action="Name a few with --images; a difference shows in any of them",
+        )
+    logger.info("taps: %d pictures of %.0f MB before compression", pictures, picture_mb)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

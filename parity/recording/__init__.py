@@ -1,0 +1,1 @@
+"""Recordings: what a source found, in one file that is compared anywhere."""

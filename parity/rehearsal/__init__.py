@@ -1,0 +1,1 @@
+"""An NPU's arithmetic, rehearsed on the CPU."""

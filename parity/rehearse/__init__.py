@@ -1,0 +1,1 @@
+"""How far an NPU's arithmetic moves the points: `python -m parity.rehearse`."""

@@ -1,0 +1,206 @@
+"""python -m parity.rehearse: the NPU's numbers before the NPU, and what must stay in fp32."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+from parity.judging.verdict import Limits
+from parity.options import (
+    add_limit_options,
+    add_picture_options,
+    chosen_limits,
+    chosen_samples,
+    files_read,
+)
+from parity.plan.precision_plan import PrecisionPlan, parse_budget, plan_precision
+from parity.recording.recorder import Recorder, record
+from parity.recording.recording import Recording
+from parity.rehearsal.arithmetic import Arithmetic
+from parity.rehearsal.keep_list import KeepList, read_keep_list
+from parity.rehearse.report import Rehearsal, RehearsalReport, as_text, plan_report, rehearsal
+from parity.samples import Sample
+from parity.sources import NOTHING_KEPT, REHEARSAL, graph_of, open_detector
+from runtime.cli import command_line
+from runtime.detector import Detector
+from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
+from runtime.files import check_target, json_text, shown, write_text_whole
+from runtime.model.source import Source, parse_source
+
+USUAL = ("fp16", "hf32")
+PLANNED = "fp16"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Rehearse or plan, and report on stdout.
+
+    Returns:
+        0 within the limits or the budget, 1 beyond the limits, or as `runtime.errors` lists.
+    """
+    return command_line.run(lambda: _rehearse(_parse(argv)))
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = command_line.parser(
+        "parity.rehearse",
+        "Compare a model's plain fp32 run with runs in an NPU's arithmetic, on this CPU. With\n"
+        "--budget and --plan: find the operators that must stay in fp32 when the rest goes to\n"
+        "fp16, and write the file for atc's --keep_dtype. Exit code 1: a limit is exceeded.",
+        "python -m parity.rehearse build/starter68 --as fp16 --budget max=0.1 --plan keep.txt",
+    )
+    add = parser.add_argument
+    add("source", metavar="SOURCE", help="a bundle or an .onnx file")
+    add(
+        "--as",
+        action="append",
+        dest="arithmetics",
+        metavar="ARITHMETIC",
+        help=f"one or several, with commas, of {', '.join(get_args(Arithmetic))}"
+        f" (default {','.join(USUAL)}; fp16 for a plan)",
+    )
+    add(
+        "--keep",
+        type=Path,
+        metavar="FILE",
+        help="operators that stay in fp32: the file that atc's --keep_dtype takes",
+    )
+    add(
+        "--budget",
+        metavar="LIMITS",
+        help="what a plan must hold, for example max=0.5,p99=0.3 in px of --unit",
+    )
+    add("--plan", type=Path, metavar="FILE", help="write what must stay in fp32")
+    add_picture_options(parser)
+    add_limit_options(parser)
+    add("--json", action="store_true", help="print the report as JSON")
+    arguments = parser.parse_args(argv)
+    if (arguments.budget is None) != (arguments.plan is None):
+        parser.error("--budget and --plan go together")
+    if arguments.plan is not None and arguments.keep is not None:
+        parser.error("--plan makes a list, --keep reads one: choose one")
+    usual = Limits()
+    given = (arguments.max_mean, arguments.max_error, arguments.max_p95, arguments.max_p99)
+    if arguments.plan is not None and given != (usual.max_mean_px, usual.max_error_px, None, None):
+        parser.error("a plan is held to its --budget: leave the --max options out")
+    return arguments
+
+
+def _rehearse(arguments: argparse.Namespace) -> int:
+    command_line.log_to_stderr()
+    limits = chosen_limits(arguments)
+    source = _plain(parse_source(arguments.source))
+    arithmetics = _arithmetics(arguments)
+    budget = parse_budget(arguments.budget, limits.unit) if arguments.plan else None
+    keep = read_keep_list(arguments.keep, "keep") if arguments.keep else NOTHING_KEPT
+    samples = chosen_samples(arguments)
+    graph_of(source)
+    if arguments.plan:
+        inputs = files_read([source], samples, arguments.boxes)
+        check_target(arguments.plan, "--plan", inputs)
+    jobs, strict = arguments.jobs, arguments.strict
+    plan: PrecisionPlan | None = None
+    if budget is not None:
+        (plain,) = _recorded(source, (), NOTHING_KEPT, samples, jobs=jobs, strict=strict)
+        # those that could be read
+        names = {picture.name for picture in plain.header.pictures}
+        samples = [sample for sample in samples if sample.name in names]
+        plan = plan_precision(source, samples, plain, budget)
+        keep = KeepList(lines=tuple(("the plan", name) for name in plan.kept))
+    plain, *rehearsed = _recorded(source, arithmetics, keep, samples, jobs=jobs, strict=strict)
+    kept = plan.kept if plan else _kept(source, keep)
+    report = RehearsalReport(
+        source=shown(arguments.source),
+        rehearsals=tuple(
+            rehearsal(arithmetic, kept, plain, one, limits)
+            for arithmetic, one in zip(arithmetics, rehearsed, strict=True)
+        ),
+        plan=plan_report(plan, shown(arguments.plan)) if plan else None,
+    )
+    if plan is not None:
+        write_text_whole(arguments.plan, "".join(f"{name}\n" for name in plan.kept))
+    print(json_text(report) if arguments.json else as_text(report), end="")
+    return EXIT_OK if plan or _all_passed(report.rehearsals) else EXIT_FOUND_WANTING
+
+
+def _plain(source: Source) -> Source:
+    """The source's own fp32 run in onnxruntime on the CPU.
+
+    Raises:
+        ConfigError: another engine or device is named.
+    """
+    if source.engine not in (None, "onnxruntime") or source.device not in ("auto", "cpu"):
+        raise ConfigError(
+            f"source {source.text!r}",
+            expected="a bundle or an .onnx file, which is rehearsed on the CPU",
+            got=f"{source.engine or 'a'} device {source.device!r}",
+            action="Leave the @ and what follows out; --as says what to rehearse",
+        )
+    return replace(source, engine="onnxruntime", device="cpu")
+
+
+def _arithmetics(arguments: argparse.Namespace) -> tuple[Arithmetic, ...]:
+    usual = [PLANNED] if arguments.plan else [",".join(USUAL)]
+    named = ",".join(arguments.arithmetics or usual).split(",")
+    known = get_args(Arithmetic)
+    wrong = [name for name in named if name not in known] or [
+        name for name in named if named.count(name) > 1
+    ]
+    if wrong:
+        raise ConfigError(
+            "--as",
+            expected=f"each once, of {', '.join(known)}",
+            got=repr(wrong[0]),
+            action="Write --as fp16,hf32, for example",
+        )
+    if arguments.plan and named != [PLANNED]:
+        raise ConfigError(
+            "--as",
+            expected=f"{PLANNED} alone: atc's --keep_dtype is about it",
+            got=",".join(named),
+            action="Leave --as out",
+        )
+    return tuple(name for name in known if name in named)
+
+
+def _recorded(
+    source: Source,
+    arithmetics: Sequence[Arithmetic],
+    keep: KeepList,
+    samples: Sequence[Sample],
+    *,
+    jobs: int,
+    strict: bool,
+) -> list[Recording]:
+    """The plain run and each rehearsal, all on the same decoded pictures."""
+    with ExitStack() as stack:
+        recorders = [Recorder(source.text, stack.enter_context(Detector(source)))]
+        for arithmetic in arithmetics:
+            text = f"{source.path}@{REHEARSAL}/{arithmetic}"
+            rehearsed = replace(source, text=text, engine=REHEARSAL, device=arithmetic)
+            detector = stack.enter_context(open_detector(rehearsed, keep_fp32=keep))
+            recorders.append(Recorder(text, detector))
+        return record(recorders, samples, jobs=jobs, strict=strict)
+
+
+def _kept(source: Source, keep: KeepList) -> tuple[str, ...]:
+    """The nodes that a list keeps, in the graph's order."""
+    if not keep.lines:
+        return ()
+    from parity.rehearsal.graph import types_by_node  # onnx: only where there is a list
+
+    types = types_by_node(graph_of(source).path.read_bytes())
+    kept = keep.nodes_in(types)
+    return tuple(name for name in types if name in kept)
+
+
+def _all_passed(rehearsals: Sequence[Rehearsal]) -> bool:
+    return all(one.report.verdict.passed for one in rehearsals)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,194 @@
+"""What a rehearsal says: the reference's NPU-against-CPU table, a row of it for each arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from parity.judging.differences import Statistics, error_table, statistics
+from parity.judging.verdict import Limits, Unit, told_apart
+from parity.plan.precision_plan import PrecisionPlan
+from parity.recording.recording import Recording
+from parity.report.record import Report, make_report
+from parity.report.text import printable, verdict_line
+
+SCHEMA = 1
+CAVEAT = "rehearsed on this CPU: the rounding is an NPU's, the order of its sums is not"
+MODE_NAMES = {"whole": "photos", "box": "faces in photos", "crop": "face crops"}
+FIGURES = (("mean", "mean"), ("max", "max"), ("std", "std"), ("P95", "p95"), ("P99", "p99"))
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Statistics over |dx| and |dy| of some of the pictures, in px of the photo or of the crop."""
+
+    pictures: str
+    unit: Unit
+    statistics: Statistics
+
+
+class Rehearsal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One arithmetic against plain fp32. `kept` nodes stayed in fp32."""
+
+    arithmetic: str
+    kept: tuple[str, ...]
+    rows: tuple[Row, ...]
+    report: Report
+
+
+class PlanStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One step of the search, how many operators are in fp32 after it, and what is left then.
+
+    A statistic of a network that overflows in fp16 is no number, which JSON says as null.
+    """
+
+    done: str
+    kept: int
+    left_px: Mapping[str, float]
+
+
+class PlanReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A precision plan: the budget, the operators that stay in fp32, and what each step bought."""
+
+    file: str
+    budget_px: Mapping[str, float]
+    unit: str
+    kept: tuple[str, ...]
+    operators: int
+    lists_measured: int
+    steps: tuple[PlanStep, ...]
+
+
+class RehearsalReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything a rehearsal says. It holds no clock: same answers, same bytes.
+
+    A plan is held to its budget; the verdict in its report is still by the usual limits.
+    """
+
+    schema: int = SCHEMA
+    source: str
+    caveat: str = CAVEAT
+    rehearsals: tuple[Rehearsal, ...]
+    plan: PlanReport | None
+
+
+def rehearsal(
+    arithmetic: str, kept: Sequence[str], plain: Recording, rehearsed: Recording, limits: Limits
+) -> Rehearsal:
+    """Compare one rehearsal with the plain run, and judge it."""
+    return Rehearsal(
+        arithmetic=arithmetic,
+        kept=tuple(kept),
+        rows=_rows(plain, rehearsed),
+        report=make_report(plain, rehearsed, limits),
+    )
+
+
+def plan_report(plan: PrecisionPlan, file: str) -> PlanReport:
+    """A plan's record, for the file that it was written to."""
+    budget = plan.budget
+    return PlanReport(
+        file=file,
+        budget_px=budget.limits_px,
+        unit=budget.unit,
+        kept=plan.kept,
+        operators=plan.nodes,
+        lists_measured=plan.runs,
+        steps=tuple(
+            PlanStep(
+                done=step.done,
+                kept=step.kept,
+                left_px={name: getattr(step.found, name) for name in budget.limits_px},
+            )
+            for step in plan.steps
+        ),
+    )
+
+
+def as_text(report: RehearsalReport) -> str:
+    """Verdicts first, then the table, the plan, and the worst coordinate of each arithmetic."""
+    lines: list[str] = []
+    if report.plan is None:
+        lines += [f"{one.arithmetic}: {verdict_line(one.report)}" for one in report.rehearsals]
+    else:
+        lines += [_plan_line(report.plan, report.rehearsals[0])]
+    first = report.rehearsals[0].report
+    lines += [f"source: {report.source} [{first.reference.engine}]", report.caveat, ""]
+    heads = [f"{head:>10}" for head in (*(head for head, _ in FIGURES), "< 0.5 px", "count")]
+    lines.append(f"{'':<42}" + "".join(heads))
+    for one in report.rehearsals:
+        kept = f", {len(one.kept)} operators in fp32" if one.kept else ""
+        lines.append(f"{one.arithmetic}{kept}")
+        lines += [_row(row) for row in one.rows]
+    if report.plan is not None:
+        lines += ["", *_plan(report.plan)]
+    lines += ["", *(_worst(one) for one in report.rehearsals)]
+    return "".join(f"{printable(line)}\n" for line in lines)
+
+
+def _rows(plain: Recording, rehearsed: Recording) -> tuple[Row, ...]:
+    """All coordinates as the reference counts them, each kind of picture, and all in crop px."""
+    table = error_table(plain, rehearsed)
+    modes = np.array([picture.mode for picture in plain.header.pictures])
+    rows = [Row(pictures="all", unit="photo", statistics=statistics(table.photo_px))]
+    kinds = [mode for mode in MODE_NAMES if (modes == mode).any()]
+    if len(kinds) > 1:
+        rows += [
+            Row(
+                pictures=MODE_NAMES[mode],
+                unit="photo",
+                statistics=statistics(table.photo_px[modes == mode]),
+            )
+            for mode in kinds
+        ]
+    return (*rows, Row(pictures="all", unit="crop", statistics=statistics(table.crop_px)))
+
+
+def _row(row: Row) -> str:
+    found = row.statistics
+    cells = [f"{_px(getattr(found, field)):>10}" for _, field in FIGURES]
+    share = f"{found.share_under['0.5']:.2%}"
+    return (
+        f"  {row.pictures + f', {row.unit} px':<40}"
+        + "".join(cells)
+        + f"{share:>10}"
+        + (f"{found.count:>10}")
+    )
+
+
+def _plan_line(plan: PlanReport, found: Rehearsal) -> str:
+    frame = found.report.photo_px if plan.unit == "photo" else found.report.crop_px
+    held = ", ".join(
+        f"{name} {told_apart(getattr(frame.axis, name), limit)} <= {limit!r} px"
+        for name, limit in plan.budget_px.items()
+    )
+    if not plan.kept:
+        return f"PLANNED: fp16 alone holds the budget, nothing need stay in fp32: {held}"
+    return f"PLANNED: {len(plan.kept)} of {plan.operators} operators in fp32: {held} ({plan.unit})"
+
+
+def _plan(plan: PlanReport) -> list[str]:
+    names = list(plan.budget_px)
+    heads = "".join(f"{name:>10}" for name in names)
+    width = max(len(step.done) for step in plan.steps)
+    lines = [f"{'step':<{width}}{'in fp32':>9}{heads}   {plan.unit} px left"]
+    for step in plan.steps:
+        left = "".join(f"{_px(step.left_px[name]):>10}" for name in names)
+        lines.append(f"{step.done:<{width}}{step.kept:>9}{left}")
+    lines.append(f"{plan.lists_measured} lists measured; the shortest found, not proven shortest")
+    if plan.kept:
+        lines.append(f"written: {plan.file}, for --keep here and --keep_dtype of atc")
+    else:
+        lines.append(f"written: {plan.file}, empty: leave --keep_dtype out")
+    return lines
+
+
+def _worst(one: Rehearsal) -> str:
+    worst = one.report.verdict.worst
+    error = f"{worst.error_px:.4g} {one.report.verdict.limits.unit} px"
+    return f"worst in {one.arithmetic}: {worst.picture}, point {worst.point}, {worst.axis}: {error}"
+
+
+def _px(value: float) -> str:
+    return f"{value:.4f}" if value >= 0.0005 or value == 0 else f"{value:.1e}"

@@ -1,0 +1,1 @@
+"""An .om on an NPU, by pyACL."""

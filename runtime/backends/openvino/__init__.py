@@ -1,0 +1,1 @@
+"""OpenVINO, on the processors and devices it finds."""

@@ -1,0 +1,181 @@
+"""ONNX graphs through OpenVINO: on the CPU by default, on its other devices by name.
+
+OpenVINO takes bf16 or fp16 by itself where a device has them. Here it runs in fp32 unless bf16 is
+asked for, and a backend's name says what its convolutions were really compiled to.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.backends.base import Backend, Outputs, Settings
+from runtime.backends.graph_spec import GraphTensor, check_same, spec_in_graph
+from runtime.backends.openvino.device import (
+    CPU,
+    check_bf16,
+    check_executed,
+    chosen_device,
+    chosen_precision,
+)
+from runtime.errors import (
+    ArtifactError,
+    InferenceError,
+    InputError,
+    one_line,
+)
+from runtime.machine.telemetry import unreported
+from runtime.model.source import Artifact
+from runtime.model.spec import CHECKPOINT_KEY
+
+with unreported():
+    import openvino
+
+VERSION = str(openvino.__version__).partition("-")[0]
+# OpenVINO's names of what a node computes in
+NAMES = {"f32": "fp32", "f16": "fp16", "u8": "int8", "i8": "int8"}
+HINTS = {"fp32": "f32", "bf16": "bf16"}
+DTYPES = {"f32": "float32", "u8": "uint8"}
+
+
+class OpenVinoBackend(Backend):
+    """One graph, compiled for any batch.
+
+    Each call takes an inference request of its own, so that several threads may call.
+    """
+
+    def __init__(self, artifact: Artifact, device: str, settings: Settings) -> None:
+        precision = chosen_precision(device, settings)
+        core = openvino.Core()
+        target = chosen_device(core, device)
+        if precision == "bf16":
+            check_bf16(core, target)
+        where = str(artifact.path)
+        model = _read(core, artifact, where)
+        graph = spec_in_graph(_tensors(model.inputs), _tensors(model.outputs), where)
+        self.spec = graph
+        key = ["framework", CHECKPOINT_KEY]
+        if model.has_rt_info(key):
+            self.checkpoint_sha256 = model.get_rt_info(key).astype(str)
+        if artifact.manifest is not None:
+            self.spec = artifact.manifest.spec
+            self.manifest = artifact.manifest
+            self.parameters = artifact.manifest.checkpoint.parameters
+            check_same(graph, self.spec, where)
+        options = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+        if settings.threads is not None and target == CPU:
+            options["INFERENCE_NUM_THREADS"] = str(settings.threads)
+        compiled = _compile(core, model, target, options, where)
+        executed = _executed(compiled)
+        check_executed(executed, precision, where, target)
+        self.device = target.lower()
+        self.name = f"openvino {VERSION} {target} {'+'.join(executed)}"
+        self._compiled: Any = compiled
+        self._idle: list[Any] = []
+
+    def _run(self, batch: NDArray[Any]) -> Outputs:
+        _check_finite(batch, self.name)
+        start = time.perf_counter()
+        try:
+            found = self._infer(np.ascontiguousarray(batch))
+        # OpenVINO raises RuntimeError for whatever is wrong
+        except Exception as error:
+            raise InferenceError(
+                self.name,
+                expected="a run without an error",
+                got=one_line(f"{type(error).__name__}: {error}", 300),
+                action="Run the same source with @onnxruntime/cpu to see whether the engine is at"
+                " fault",
+            ) from error
+        landmarks, covariance = (found[name] for name in self.spec.outputs)
+        return Outputs(
+            landmarks=landmarks,
+            covariance=covariance,
+            timings={"compute": time.perf_counter() - start},
+            taps={name: found[name] for name in self.spec.taps},
+        )
+
+    def _infer(self, batch: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+        """Run one batch; the outputs are copies, which the next call leaves alone."""
+        compiled = self._compiled
+        try:
+            request = self._idle.pop()  # one step for Python's threads
+        except IndexError:
+            request = compiled.create_infer_request()
+        found = request.infer({0: batch}, share_inputs=True)
+        said = {output.get_any_name(): found[output] for output in compiled.outputs}
+        self._idle.append(request)  # one that failed is not used again
+        return said
+
+    def _close(self) -> None:
+        self._compiled = None
+        self._idle.clear()
+
+
+def _check_finite(batch: NDArray[Any], where: str) -> None:
+    """OpenVINO's ReLU makes 0 of NaN, so that no output would show it."""
+    if np.isfinite(batch.sum()) or np.isfinite(batch).all():
+        return
+    place = np.argwhere(~np.isfinite(batch))[0]
+    raise InputError(
+        where,
+        expected="finite numbers",
+        got=f"{batch[tuple(place)]} at picture {place[0]}",
+        action="Pack crops with spec.input.pack()",
+    )
+
+
+def _read(core: Any, artifact: Artifact, where: str) -> Any:
+    try:
+        if artifact.graph is None and artifact.path.stat().st_size == 0:
+            raise ValueError("an empty file")
+        return core.read_model(artifact.graph or where)
+    # as above
+    except Exception as error:
+        raise ArtifactError(
+            where,
+            expected=f"an ONNX graph that OpenVINO {VERSION} opens",
+            got=one_line(f"{type(error).__name__}: {error}", 300),
+            action="Export it again with python -m export",
+        ) from error
+
+
+def _compile(core: Any, model: Any, target: str, options: dict[str, str], where: str) -> Any:
+    try:
+        return core.compile_model(model, target, options)
+    # as above
+    except Exception as error:
+        raise ArtifactError(
+            where,
+            expected=f"a graph that OpenVINO {VERSION} compiles for {target}",
+            got=one_line(f"{type(error).__name__}: {error}", 300),
+            action="Choose @onnxruntime/cpu, or export it again with python -m export",
+        ) from error
+
+
+def _tensors(ports: Any) -> dict[str, GraphTensor]:
+    found: dict[str, GraphTensor] = {}
+    for port in ports:
+        shape = port.get_partial_shape()
+        dims = list(shape) if shape.rank.is_static else []
+        dtype = port.get_element_type().get_type_name()
+        found[port.get_any_name()] = GraphTensor(
+            DTYPES.get(dtype, dtype),
+            tuple(None if size.is_dynamic else size.get_length() for size in dims),
+        )
+    return found
+
+
+def _executed(compiled: Any) -> tuple[str, ...]:
+    """What the compiled graph's convolutions compute in; the device's word where none is listed."""
+    found: set[str] = set()
+    for node in compiled.get_runtime_model().get_ops():
+        info = node.get_rt_info()
+        if "Convolution" in info["layerType"].astype(str):
+            found.add(info["runtimePrecision"].astype(str))
+    if not found:
+        found.add(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
+    return tuple(sorted({NAMES.get(name, name) for name in found}))

@@ -1,0 +1,1 @@
+"""PyTorch, on the CPU, a GPU or an NPU."""

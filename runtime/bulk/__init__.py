@@ -1,1 +1,0 @@
-"""Many pictures at once: found, read ahead, run, and written row by row. See `runtime.infer`."""

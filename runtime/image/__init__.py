@@ -1,0 +1,1 @@
+"""Pictures and geometry: reading, cropping, mapping points back, decoding and drawing them."""

@@ -1,0 +1,89 @@
+"""The way home: from what the network says to points in the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.image import geometry
+from runtime.image.crop import Crop
+
+F32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Landmarks:
+    """Points in the picture, and how sure the network is of each.
+
+    Behaves like its points where an array is expected: `np.asarray(landmarks)`, `len()`, indexing
+    and iteration all see `points_px`.
+
+    Attributes:
+        points_px: float32 (P, 2), x right, y down, pixel centres at integers, image px.
+        covariance_px2: float32 (P, 3) as xx, xy, yy, image px squared.
+    """
+
+    points_px: F32
+    covariance_px2: F32
+
+    @property
+    def spread_px(self) -> F32:
+        """(P,) standard deviation along the direction in which each point is least sure, px."""
+        return spread_of(self.covariance_px2)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of `points_px`."""
+        return self.points_px.shape
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        points: NDArray[Any] = self.points_px.astype(dtype or np.float32, copy=False)
+        return points.copy() if copy else points
+
+    def __len__(self) -> int:
+        return len(self.points_px)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.points_px[index]
+
+    def __iter__(self) -> Iterator[F32]:
+        return iter(self.points_px)
+
+
+def spread_of(covariance: F32) -> F32:
+    """Root of the larger eigenvalue of each point's covariance.
+
+    Args:
+        covariance: (..., 3) as xx, xy, yy.
+
+    Returns:
+        (...) in the root of the covariance's unit.
+    """
+    xx, xy, yy = np.moveaxis(covariance.astype(np.float64), -1, 0)
+    larger = (xx + yy) / 2 + np.hypot((xx - yy) / 2, xy)
+    spread: F32 = np.sqrt(np.maximum(larger, 0)).astype(np.float32)
+    return spread
+
+
+def bring_home(landmarks: F32, covariance: F32, crop: Crop) -> Landmarks:
+    """Map one picture's outputs into the picture.
+
+    Args:
+        landmarks: (P, 2) in [-1, 1].
+        covariance: (P, 3) xx, xy, yy in the same unit squared.
+        crop: the crop they were found in.
+
+    Source: points by ((p + 1) S - 1) / 2 and the crop's matrix; covariance by A ((S/2)^2 C) A^T
+    with A the matrix's linear part.
+    """
+    size = crop.pixels.shape[0]
+    points_crop_px = geometry.crop_px_from_normalised(landmarks, size)
+    linear = crop.image_from_crop[:2, :2] * (size / 2)
+    return Landmarks(
+        points_px=geometry.apply(crop.image_from_crop, points_crop_px).astype(np.float32),
+        covariance_px2=geometry.carry_covariance(linear, covariance).astype(np.float32),
+    )

@@ -1,0 +1,1 @@
+"""Landmarks of pictures and videos: `python -m runtime.infer`."""

@@ -1,0 +1,1 @@
+"""The machine: NPUs and their names, versions of CANN, processes, processors."""

@@ -1,0 +1,283 @@
+"""What a bundle says about itself, and the checks that make it impossible to mistake."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from runtime.errors import ArtifactError, one_line
+from runtime.files import json_text, sha256_file, write_text_whole
+from runtime.model.quantisation import QuantisationFact
+from runtime.model.spec import Architecture, InputSpec, ModelSpec
+
+MANIFEST_NAME = "manifest.json"
+ONNX_NAME = "model.onnx"
+SELFTEST_NAME = "selftest.npz"
+SCHEMA = 3
+
+
+class FileFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file of the bundle."""
+
+    sha256: str
+    bytes: int
+
+
+class CheckpointFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The weights a bundle was made from."""
+
+    file: str
+    sha256: str
+    parameters: int
+    architecture: Architecture
+
+
+class GraphCost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a graph takes to run, counted from its operators and shapes.
+
+    Attributes:
+        nodes: the most kernels that an engine starts; engines fuse some.
+        parameters: numbers in it: weights and constant maps.
+        gflop: 2 x multiply-adds of convolutions and matrix products, a picture.
+        activation_bytes: of the maps that all nodes read and write for a picture, in float32,
+            constant maps among them and the weights of convolutions, products and norms apart.
+            It is what a chip moves whose bandwidth is the limit, if it fuses nothing.
+    """
+
+    nodes: int
+    parameters: int
+    gflop: float
+    activation_bytes: int
+
+
+class OnnxFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the graph was made, and what is in it.
+
+    Attributes:
+        exporter: torchscript or dynamo.
+        opset: of the default domain.
+        simplifier: with its version.
+        nodes: how many.
+        operators: how many nodes of each type.
+        rewrites: of the network before it was exported; none where it is the published form.
+        cost: of this graph; where it is quantised, of the float graph it was made from.
+        plain: of the float graph that the same checkpoint gives without rewrites.
+    """
+
+    exporter: str
+    opset: int
+    simplifier: str
+    nodes: int
+    operators: dict[str, int]
+    rewrites: tuple[str, ...]
+    cost: GraphCost
+    plain: GraphCost
+
+
+class ErrorFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A comparison in short. Unit px, over |dx| and |dy|."""
+
+    pictures: int
+    mean_px: float
+    max_px: float
+
+
+class OmFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A graph converted for one chip.
+
+    Attributes:
+        file: its name in the bundle.
+        soc_version: the exact chip it was converted for.
+        batches: the batch it was converted for, or its gears, ascending.
+        gears: whether one file serves several batches.
+        input: what its first tensor holds; uint8 NHWC where AIPP normalises on the chip.
+        precision: the mode as ATC was given it, for example "precision_mode_v2=origin".
+        options: what else ATC was given, under its own names, without paths of any machine.
+        atc_version: as the file says it, empty where it does not.
+        aipp: what AIPP's fp16 normalisation moves, in crop px; None without AIPP.
+    """
+
+    file: str
+    soc_version: str
+    batches: tuple[int, ...]
+    gears: bool
+    input: InputSpec
+    precision: str
+    options: dict[str, str]
+    atc_version: str
+    aipp: ErrorFact | None = None
+
+
+class ParityFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The verdict; `passed` is None where parity was skipped by request."""
+
+    passed: bool | None
+    reference: str = ""
+    candidate: str = ""
+    photo: ErrorFact | None = None
+    crop: ErrorFact | None = None
+    max_mean_px: float | None = None
+    max_error_px: float | None = None
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The bundle's own description. `digest` covers everything else in it but the timestamp."""
+
+    schema: int = SCHEMA
+    name: str
+    spec: ModelSpec
+    checkpoint: CheckpointFact
+    onnx: OnnxFact
+    quantisation: QuantisationFact | None = None
+    verification: dict[str, ErrorFact]
+    preflight: tuple[str, ...] = ()
+    parity: ParityFact
+    om: tuple[OmFact, ...] = ()
+    files: dict[str, FileFact]
+    config: dict[str, Any]
+    versions: dict[str, str]
+    steps: dict[str, str]
+    created_utc: str
+    digest: str = ""
+
+
+def cost_changes(onnx: OnnxFact) -> dict[str, str]:
+    """What the rewrites changed, for people: before and after; one figure where nothing changed."""
+
+    def change(form: str, before: float, after: float) -> str:
+        said = [format(number, form) for number in (before, after)]
+        return " -> ".join(dict.fromkeys(said))
+
+    before, after = onnx.plain, onnx.cost
+    return {
+        "nodes": change(",", before.nodes, after.nodes),
+        "parameters": change(",", before.parameters, after.parameters),
+        "GFLOP a picture": change(".2f", before.gflop, after.gflop),
+        "MB of maps a picture": change(
+            ",.0f", before.activation_bytes / 1e6, after.activation_bytes / 1e6
+        ),
+    }
+
+
+def seal(manifest: Manifest) -> Manifest:
+    """Give the manifest the digest of its own content."""
+    # without the timestamp: two exports of the same inputs must differ in nothing else
+    bare = msgspec.structs.replace(manifest, digest="", created_utc="")
+    encoded = msgspec.json.encode(bare, order="sorted")
+    return msgspec.structs.replace(manifest, digest=hashlib.sha256(encoded).hexdigest())
+
+
+def save_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the sealed manifest into a bundle's folder."""
+    write_text_whole(folder / MANIFEST_NAME, json_text(seal(manifest)))
+
+
+def file_fact(path: Path) -> FileFact:
+    """Hash and measure a file.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    return FileFact(sha256=sha256_file(path), bytes=path.stat().st_size)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read a bundle's manifest and check that nobody edited it.
+
+    Raises:
+        ArtifactError: absent, not JSON, another schema, unknown or missing fields, or edited.
+    """
+    path = folder / MANIFEST_NAME
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(
+            str(path),
+            expected="the manifest of a bundle",
+            got=error.strerror or str(error),
+            action="Make the bundle again with python -m export",
+        ) from error
+    try:
+        # first, or an older manifest would be refused for a field that it cannot have
+        schema = msgspec.json.decode(raw, type=_SchemaOnly).schema
+        if schema != SCHEMA:
+            raise ArtifactError(
+                str(path),
+                expected=f"schema {SCHEMA}",
+                got=f"schema {schema}",
+                action="Use the version of Starmark that wrote it, or make the bundle again",
+            )
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ArtifactError(
+            str(path),
+            expected=f"a manifest of schema {SCHEMA}",
+            got=one_line(error),
+            action="Make the bundle again with python -m export",
+        ) from error
+    if seal(manifest).digest != manifest.digest:
+        raise ArtifactError(
+            str(path),
+            expected=f"content with digest {seal(manifest).digest[:12]}",
+            got=f"digest {manifest.digest[:12] or 'none'}: it was edited",
+            action="Restore the file, or make the bundle again with python -m export",
+        )
+    return manifest
+
+
+class _SchemaOnly(msgspec.Struct):
+    schema: int = SCHEMA
+
+
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """Check every file of a bundle, and that it holds a model.
+
+    Raises:
+        ArtifactError: as `check_file`.
+    """
+    for name in sorted({ONNX_NAME, *manifest.files, *(om.file for om in manifest.om)}):
+        check_file(folder, manifest, name)
+
+
+def check_file(folder: Path, manifest: Manifest, name: str) -> Path:
+    """Check one file of a bundle against its manifest, and give its path.
+
+    Raises:
+        ArtifactError: not listed, absent, or other bytes than the manifest says.
+    """
+    path = folder / name
+    fact = manifest.files.get(name)
+    if Path(name).name != name:
+        raise ArtifactError(
+            str(folder / MANIFEST_NAME),
+            expected="names of files in its own folder",
+            got=repr(name),
+            action="Do not use this bundle: it names files that are not its own",
+        )
+    if fact is None:
+        raise ArtifactError(
+            str(folder / MANIFEST_NAME),
+            expected=f"an entry for {name}",
+            got=f"entries for {', '.join(sorted(manifest.files)) or 'no file'}",
+            action="Make the bundle again with python -m export",
+        )
+    try:
+        found = file_fact(path)
+    except OSError as error:
+        raise ArtifactError(
+            str(path),
+            expected=f"a file of {fact.bytes} bytes",
+            got=error.strerror or str(error),
+            action="Copy the whole bundle again",
+        ) from error
+    if found != fact:
+        raise ArtifactError(
+            str(path),
+            expected=f"SHA-256 {fact.sha256[:12]} ({fact.bytes} bytes), as {MANIFEST_NAME} says",
+            got=f"{found.sha256[:12]} ({found.bytes} bytes)",
+            action="The file is of another model or damaged: copy the whole bundle again",
+        )
+    return path

@@ -1,0 +1,1 @@
+"""Videos: files, tracking of faces, smoothing of motion."""

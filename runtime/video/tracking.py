@@ -1,0 +1,203 @@
+"""Faces from frame to frame: followed by their points, looked for now and then, smoothed."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.detector import Detector
+from runtime.errors import ConfigError, InputError
+from runtime.faces import find_boxes
+from runtime.image.geometry import F64, box_around
+from runtime.image.landmarks import F32, Landmarks
+from runtime.tracing import Trace
+from runtime.video.motion import OneEuro, Smoothed
+
+# A found box and a followed one are the same face from this intersection over union on.
+SAME_FACE = 0.3
+# Two followed ones beyond it have come upon the same face.
+ONE_FACE = 0.7
+FIND_EVERY = 10
+# A followed face that the finder has missed so often in a row is let go.
+MOST_MISSED = 2
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrackedFace:
+    """A face in a frame.
+
+    Attributes:
+        track: its number, kept as long as it is followed.
+        box_xyxy: (4,) that its crop was cut by, image px; None for the whole picture.
+        score: of the finder, where it was found in this frame.
+        landmarks: its points, smoothed where that is asked for, and their spread.
+        trace: everything seen on the way; its points are as the network gave them.
+    """
+
+    track: int
+    box_xyxy: F64 | None
+    score: float | None
+    landmarks: Landmarks
+    trace: Trace
+
+    @property
+    def points_px(self) -> F32:
+        """(P, 2) image px."""
+        return self.landmarks.points_px
+
+
+class Tracker:
+    """Follows the faces of one video, frame by frame.
+
+    A face is cut by its points in the frame before. The detector's finder runs at first, every
+    `find_every` frames, and when a face is lost: when its points are unsure, or leave the picture.
+    Without a finder, one face is followed, and looked for in the picture as a whole.
+
+    Example:
+        >>> tracker = Tracker(detector, smooth=OneEuro())  # doctest: +SKIP
+        >>> for image, time_s in camera:  # doctest: +SKIP
+        ...     faces = tracker.next(image, time_s)
+
+    Args:
+        detector: open, with its finder.
+        find_every: frames between two runs of the finder.
+        smooth: how points are smoothed; None leaves them as they are.
+
+    Raises:
+        ConfigError: frames below 1.
+    """
+
+    def __init__(
+        self, detector: Detector, *, find_every: int = FIND_EVERY, smooth: OneEuro | None = None
+    ) -> None:
+        if type(find_every) is not int or find_every < 1:
+            raise ConfigError(
+                "find_every", expected="1 or more", got=repr(find_every), action="Correct it"
+            )
+        self._detector, self._find_every, self._smooth = detector, find_every, smooth
+        self._numbers = itertools.count()
+        self._tracks: list[_Track] = []
+        self._since_found = find_every
+        self._lost = False
+
+    def next(self, image: NDArray[np.uint8], time_s: float) -> list[TrackedFace]:
+        """The faces of the next frame.
+
+        Args:
+            image: uint8 (H, W, 3) BGR.
+            time_s: of the frame.
+
+        Raises:
+            InputError: the picture cannot be used.
+            InferenceError: the engine or the finder failed.
+        """
+        self._since_found += 1
+        if self._since_found >= self._find_every or self._lost or not self._tracks:
+            self._look(image)
+        tracks = self._tracks
+        boxes = [track.box_xyxy for track in tracks]
+        traces = self._detector.trace_batch([image] * len(tracks), boxes)
+        self._refine(image, tracks, traces)
+        faces: list[TrackedFace] = []
+        kept: list[_Track] = []
+        self._lost = False
+        for track, trace in zip(tracks, traces, strict=True):
+            face = track.face(trace, time_s, self._smooth)
+            box_xyxy = self._next_box(trace, image)
+            if box_xyxy is not None and any(
+                _overlap(box_xyxy, other.box_xyxy) >= ONE_FACE for other in kept
+            ):
+                continue  # it slid onto a face that is followed already
+            faces.append(face)
+            if box_xyxy is None:
+                self._lost = True
+            else:
+                track.box_xyxy = box_xyxy
+                kept.append(track)
+        self._tracks = kept
+        return faces
+
+    def _refine(self, image: NDArray[np.uint8], tracks: list[_Track], traces: list[Trace]) -> None:
+        """Cut what the finder has just found by its points, as `detect_faces` does."""
+        for index, track in enumerate(tracks):
+            if track.fresh and track.box_xyxy is not None:
+                for _ in range(self._detector.refine):
+                    box_xyxy = self._next_box(traces[index], image)
+                    if box_xyxy is None:
+                        break
+                    (traces[index],) = self._detector.trace_batch([image], [box_xyxy])
+            track.fresh = False
+
+    def _look(self, image: NDArray[np.uint8]) -> None:
+        """Bring in what the finder finds."""
+        finder = self._detector.faces
+        if finder is None:
+            # one face: as long as it is followed there is nothing to look for
+            self._tracks = self._tracks or [_Track(next(self._numbers))]
+            return
+        self._since_found = 0
+        going = list(self._tracks)
+        for box_xyxy, score in find_boxes(finder, image):
+            same = max(going, key=lambda track: _overlap(box_xyxy, track.box_xyxy), default=None)
+            if same is not None and _overlap(box_xyxy, same.box_xyxy) >= SAME_FACE:
+                going.remove(same)  # its own points cut it closer than the finder's box
+            else:
+                same = _Track(next(self._numbers), box_xyxy)
+                self._tracks.append(same)
+            same.score, same.missed = score, 0
+        for track in going:
+            track.missed += 1
+        self._tracks = [track for track in self._tracks if track.missed < MOST_MISSED]
+
+    def _next_box(self, trace: Trace, image: NDArray[np.uint8]) -> F64 | None:
+        """What the next frame may be cut by; None where the face is lost."""
+        box_xyxy = box_around(trace.landmarks.points_px)
+        if trace.warnings:
+            return None
+        try:
+            self._detector.crop(image, box_xyxy)
+        except InputError:
+            return None
+        return box_xyxy
+
+
+class _Track:
+    """One face that is followed."""
+
+    def __init__(self, number: int, box_xyxy: F64 | None = None) -> None:
+        self.number, self.box_xyxy = number, box_xyxy
+        self.score: float | None = None
+        self.missed = 0
+        self.fresh = True
+        self._smoothed: Smoothed | None = None
+
+    def face(self, trace: Trace, time_s: float, smooth: OneEuro | None) -> TrackedFace:
+        """What is known of it in a frame; its score is told once."""
+        landmarks = trace.landmarks
+        if smooth is not None:
+            raw = landmarks.points_px.astype(np.float64)
+            if self._smoothed is None:
+                self._smoothed = Smoothed(smooth, raw, time_s)
+            smoothed = self._smoothed.next(raw, time_s).astype(np.float32)
+            landmarks = replace(landmarks, points_px=smoothed)
+        score, self.score = self.score, None
+        return TrackedFace(
+            track=self.number,
+            box_xyxy=self.box_xyxy,
+            score=score,
+            landmarks=landmarks,
+            trace=trace,
+        )
+
+
+def _overlap(one: F64, other: F64 | None) -> float:
+    """Intersection over union of two boxes."""
+    if other is None:
+        return 0.0
+    low, high = np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])
+    shared = float(np.prod(np.clip(high - low, 0, None)))
+    areas = sum(float(np.prod(box[2:] - box[:2])) for box in (one, other))
+    return shared / (areas - shared) if areas > shared else 0.0

@@ -1,0 +1,301 @@
+"""What this project accepts, the simulated ATC accepts: random options and random graphs.
+
+The simulator is another reading of the same contract, by the reference's sections; whatever it
+refuses must have been refused here, before the conversion and in words of our own, or warned of.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from cann import graphs
+from cann.atc_driver import Run, run, stored_graph
+from hypothesis import HealthCheck, assume, event, given, settings
+from hypothesis import strategies as st
+
+from export.atc.files import check_setting_files
+from export.atc.options import AtcTable, check_atc, check_for_chip
+from export.atc.passed_on import REFUSED, passed_on
+from export.atc.precision import DEFAULT_MODE, DEFAULT_OPTION, MODES
+from export.atc.to_om import Conversion, atc_arguments, conversions, setting_files
+from export.preflight import fatal, preflight
+from runtime.errors import ConfigError
+from runtime.machine.soc import FAMILIES, soc_of
+from runtime.model.spec import InputSpec
+
+SIZE = 32
+NODES = {"conv": "Conv", "relu": "Relu"}
+SOCS = [name for _, names in FAMILIES.values() for name in names]
+WRONG_SOCS = ["Ascend910", "Ascend310P", "910B3", "Ascend910_93", "ascend910b3", "Ascend910B5", ""]
+
+# Options that are left to ATC, with values that it takes.
+LEFT_TO_ATC = {
+    "log": ("debug", "error", "null"),
+    "op_debug_level": ("0", "4"),
+    "deterministic": ("0", "1"),
+    "enable_small_channel": ("0", "1"),
+    "is_weight_clip": ("0", "1"),
+    "virtual_type": ("0", "1"),
+    "oo_level": ("O1", "O3"),
+    "buffer_optimize": ("l2_optimize", "off_optimize"),
+    "core_type": ("AiCore",),
+}
+ATC_DEFAULT = MODES[DEFAULT_OPTION][DEFAULT_MODE]
+# option -> texts that ATC reads, texts that it refuses or that would change nothing
+FILES: dict[str, tuple[list[str], list[str]]] = {
+    "keep_dtype": (["conv\n", "OpType::Conv2D\n", "conv\nrelu\n"], ["nowhere\n", ""]),
+    "customize_dtypes": (
+        [
+            "conv::InputDtype:float16,OutputDtype:float32\n",
+            "OpType::Conv2D:InputDtype:float16,OutputDtype:float16\n",
+        ],
+        ["conv:InputDtype:float16\n", "nowhere::InputDtype:float16\n"],
+    ),
+    "op_precision_mode": (
+        [
+            "[ByOpType]\nConv2D=high_precision\n",
+            "[ByNodeName]\nconv=enable_float_32_execution\n",
+            "Conv2D=keep_fp16\n",
+        ],
+        ["[ByType]\nConv2D=high_precision\n", "[ByOpType]\nConv2D=x\n"],
+    ),
+    "fusion_switch_file": (["SomePass:off\n"], ["SomePass off\n", "{"]),
+    "modify_mixlist": (
+        [
+            '{"black-list": {"to-add": ["Conv2D"]}}',
+            '{"white-list": {"to-remove": ["Conv2D"], "to-add": []}}',
+        ],
+        ["{", "[]"],
+    ),
+}
+
+
+def mostly(draw: st.DrawFn, right: Sequence[Any], wrong: Sequence[Any]) -> Any:
+    """Right often enough that several choices together may be right."""
+    return draw(st.sampled_from(wrong if draw(st.integers(0, 11)) == 7 else right))
+
+
+@st.composite
+def passed(draw: st.DrawFn) -> tuple[str, ...]:
+    """ATC's own options, sometimes in the other grammars, now and then one that is set here."""
+    tokens: list[str] = []
+    for name in draw(st.lists(st.sampled_from(sorted(LEFT_TO_ATC)), max_size=3, unique=True)):
+        asked = mostly(draw, [name], [*REFUSED, "precision_mode"])
+        value = draw(st.sampled_from(LEFT_TO_ATC.get(asked, ("x",))))
+        shown = asked.replace("_", draw(st.sampled_from(["_", "-"])))
+        dashes = draw(st.sampled_from(["--", "-"]))
+        both = [[f"{dashes}{shown}={value}"], [f"{dashes}{shown}", value]]
+        tokens += draw(st.sampled_from(both))
+    return tuple(tokens)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[str, dict[str, Any], dict[str, str]]:
+    """A chip, the plain fields of an [atc] table, and the texts of its files."""
+    fields: dict[str, Any] = {"passed_on": draw(passed())}
+    some = st.sampled_from([True, False, False])
+    if draw(some):
+        fields["batch_sizes"] = mostly(draw, [(1,), (2, 4), (9,)], [(0,), (-1,), (2, 2)])
+    elif draw(some):
+        right, wrong = ["1,2", "1,2,4,8", "8,1"], ["1", "1,1", "0,1", "1,x", "1,", "-1,2", "1,4096"]
+        fields["dynamic_batch_size"] = mostly(draw, right, wrong)
+    option = draw(st.sampled_from([*MODES, ""]))
+    if option:
+        fields[option] = mostly(draw, list(MODES[option]), ["fp32", "mixed", "Origin"])
+    if draw(st.integers(0, 11)) == 7:
+        fields |= {"precision_mode": "force_fp16", "precision_mode_v2": "fp16"}
+    if draw(some):
+        modes = ["high_precision", "high_performance_for_all"]
+        fields["op_select_implmode"] = mostly(draw, modes, ["fast", ""])
+        fields["optypelist_for_implmode"] = draw(st.sampled_from(["", "Sigmoid", "Gelu,Sigmoid"]))
+    if draw(some):
+        fields["output_type"] = mostly(draw, ["FP16", "FP32"], ["UINT8", "fp16"])
+    fields["aipp"] = draw(some)
+    files = {o: mostly(draw, *texts) for o, texts in FILES.items() if draw(some)}
+    if not (option and MODES[option].get(fields[option], ATC_DEFAULT).mixed):
+        files = {o: text for o, text in files.items() if o != "modify_mixlist" or draw(some)}
+    return mostly(draw, SOCS, WRONG_SOCS), fields, files
+
+
+def accepted(soc: str, table: AtcTable) -> tuple[tuple[Conversion, ...], list[str]]:
+    """The conversions, where everything before the run accepts them, and what is warned of.
+
+    Raises:
+        ConfigError: this project refuses.
+    """
+    check_atc(table, "atc")
+    passed_on(table.passed_on)
+    chip = soc_of(soc)
+    warnings = [*check_setting_files(table, NODES, chip), *check_for_chip(table, chip, "atc")]
+    return conversions(table, chip, InputSpec(size=SIZE)), warnings
+
+
+@contextlib.contextmanager
+def in_scratch() -> Iterator[Path]:
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            yield Path(folder)
+        finally:
+            os.chdir(before)
+
+
+def converted(conversion: Conversion) -> Run:
+    for name, text in setting_files(conversion).items():
+        Path(name).write_text(text)
+    return run(*atc_arguments(conversion))
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(tables())
+def test_options_that_pass_here_pass_there(
+    drawn: tuple[str, dict[str, Any], dict[str, str]],
+) -> None:
+    """And what is refused here is refused in one line that names the option."""
+    soc, fields, files = drawn
+    with in_scratch() as scratch:
+        (scratch / "given").mkdir()
+        for option, text in files.items():
+            (scratch / "given" / option).write_text(text)
+            fields[option] = str(scratch / "given" / option)
+        graphs.save(scratch, graphs.conv(dims=("N", 3, SIZE, SIZE)))
+        try:
+            found, warnings = accepted(soc, AtcTable(**fields))
+        except ConfigError as error:
+            event("refused")
+            said = str(error)
+        else:
+            event("warned" if warnings else "accepted")
+            said = ""
+        assert "\n" not in said
+        if said:
+            return
+        for conversion in found:
+            answer = converted(conversion)
+            if warnings and answer.code == "EZ3002":
+                return  # it might have been otherwise, and nothing was refused
+            # what it does not model is no refusal of ATC's
+            assume(not re.search("E10055.*the simulat", answer.out))
+            assert answer.status == 0, (atc_arguments(conversion), answer.out, answer.err)
+
+
+def chance(draw: st.DrawFn, *values: Any) -> Any:
+    return draw(st.sampled_from(values))
+
+
+@st.composite
+def random_graphs(draw: st.DrawFn) -> onnx.ModelProto:
+    """A convolution and a random operator with random attributes after it."""
+    kind = chance(draw, "MaxPool", "Resize", "Clip", "Conv", "ReduceMean", "Unary", "Slice")
+    opset = mostly(draw, range(11, 19), [10, 19, 20])
+    constants = [graphs.constant("w", np.full((4, 3, 3, 3), 0.1, np.float32))]
+    first = onnx.helper.make_node("Conv", ["image", "w"], ["c"], name="first", pads=[1] * 4)
+    attributes: dict[str, Any] = {}
+    inputs = ["c"]
+    op_type = kind
+    if kind == "MaxPool":
+        attributes = {"kernel_shape": chance(draw, [2, 2], [3, 3], [16, 16])}
+        if draw(st.booleans()):
+            attributes["dilations"] = chance(draw, [1, 1], [2, 2])
+        if draw(st.booleans()):
+            attributes["ceil_mode"] = chance(draw, 0, 1)
+        if draw(st.booleans()):
+            attributes["storage_order"] = chance(draw, 0, 1)
+        attributes["strides"] = chance(draw, [1, 1], [2, 2], [3, 3])
+    elif kind == "Resize":
+        scale = chance(draw, 2.0, 1.5, 0.5, 3.0)
+        constants += [graphs.constant("s", np.array([1, 1, scale, scale], np.float32))]
+        constants += [graphs.constant("roi", np.array([], np.float32))]
+        inputs = ["c", "roi", "s"]
+        attributes = {"mode": chance(draw, "nearest", "linear", "cubic")}
+        modes = ("asymmetric", "half_pixel", "align_corners", "pytorch_half_pixel")
+        attributes["coordinate_transformation_mode"] = chance(draw, *modes)
+        nearest = ("floor", "round_prefer_floor", "round_prefer_ceil", "ceil")
+        attributes["nearest_mode"] = chance(draw, *nearest)
+    elif kind == "Clip":
+        constants += [graphs.constant("lo", np.float32(0)), graphs.constant("hi", np.float32(6))]
+        inputs = chance(draw, ["c"], ["c", "lo"], ["c", "", "hi"], ["c", "lo", "hi"])
+    elif kind == "Conv":
+        shape = chance(draw, (2, 4, 3, 3), (2, 4, 1, 1))
+        constants += [graphs.constant("v", np.full(shape, 0.1, np.float32))]
+        inputs = ["c", "v"]
+        if draw(st.booleans()):
+            attributes["kernel_shape"] = list(shape[2:])
+        if draw(st.booleans()):
+            attributes["auto_pad"] = chance(draw, "NOTSET", "SAME_UPPER", "VALID")
+        if draw(st.booleans()):
+            attributes["dilations"] = chance(draw, [1, 1], [2, 2])
+    elif kind == "ReduceMean":
+        attributes = {"axes": [2, 3], "keepdims": chance(draw, 0, 1)}
+    elif kind == "Slice":
+        constants += [graphs.constant(n, np.array([v])) for n, v in (("a", 0), ("b", 2), ("x", 1))]
+        inputs = ["c", "a", "b", "x"]
+    else:
+        op_type = chance(draw, "Relu", "Sigmoid", "Erf", "Mish", "Celu", "NonZero")
+    last = onnx.helper.make_node(op_type, inputs, ["y"], name="last", **attributes)
+    made = graphs.model([first, last], dims=("N", 3, SIZE, SIZE), constants=constants, opset=opset)
+    return _with_output_shapes(made)
+
+
+def _with_output_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """ONNX's own checker wants them."""
+    with contextlib.suppress(onnx.shape_inference.InferenceError):
+        return onnx.shape_inference.infer_shapes(model)
+    return model
+
+
+def runs(graph: bytes, x: np.ndarray[Any, Any]) -> Any:
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 4
+    session = onnxruntime.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])
+    return session.run(None, {"image": x})[0]
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(random_graphs())
+def test_graphs_that_pass_here_pass_there_and_mean_the_same(model: onnx.ModelProto) -> None:
+    """What preflight lets pass converts, and what was stored computes what the graph computes."""
+    try:
+        x = np.random.default_rng(5).normal(size=(1, 3, SIZE, SIZE)).astype(np.float32)
+        right = runs(model.SerializeToString(), x)
+    # onnxruntime's classes are not exported; what it cannot run is no graph to convert
+    except Exception:  # noqa: BLE001
+        right = None
+    assume(right is not None)
+    found = preflight(model, soc_version="Ascend910B3", precision="precision_mode_v2=origin")
+    with in_scratch() as scratch:
+        graphs.save(scratch, model)
+        conversion = conversions(
+            AtcTable(precision_mode_v2="origin"), soc_of("Ascend910B3"), InputSpec(size=SIZE)
+        )[0]
+        answer = converted(conversion)
+        if fatal(found) or any(one.rule == "newer-operator" for one in found):
+            event("found wanting")
+            return
+        event("passed")
+        assert answer.status == 0, (answer.out, model)
+        stored = stored_graph(scratch / f"{conversion.stem}.om").SerializeToString()
+        np.testing.assert_allclose(runs(stored, x), right, atol=1e-5)
+
+
+@pytest.mark.parametrize("opset", range(8, 22))
+def test_opsets_agree(opset: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both take 11 to 18, and nothing else."""
+    monkeypatch.chdir(tmp_path)
+    model = _with_output_shapes(graphs.conv(opset=opset, dims=("N", 3, SIZE, SIZE)))
+    graphs.save(tmp_path, model)
+    here = not fatal(preflight(model, precision="precision_mode_v2=origin"))
+    soc = soc_of("Ascend910B3")
+    there = converted(conversions(AtcTable(), soc, InputSpec(size=SIZE))[0]).status == 0
+    assert here == there == (11 <= opset <= 18)

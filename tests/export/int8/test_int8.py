@@ -1,0 +1,352 @@
+"""Int8 within a budget: what is quantised and what is not, and that nothing over budget ships."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from builders import STARTER, noise, tiny_config
+from numpy.typing import NDArray
+
+from export import __main__ as export_main
+from export.graph.cost import graph_cost
+from export.int8.equalise import equalise
+from export.int8.pictures import choose_pictures
+from export.int8.quantise import quantise
+from export.int8.scope import (
+    DECODER,
+    NO_QUANTISER,
+    PLANES,
+    RESTORED,
+    STREAM,
+    convolutions,
+    kept_facts,
+    left_in_fp32,
+    quantised_convolutions,
+)
+from export.int8.table import Int8Table
+from parity.plan.precision_plan import parse_budget
+from runtime.backends import open_backend
+from runtime.detector import Detector
+from runtime.errors import ConfigError, InputError
+from runtime.info import __main__ as info
+from runtime.machine.telemetry import TELEMETRY
+from runtime.model.manifest import read_manifest
+from runtime.model.spec import INPUT_NAME, InputSpec
+
+# looked for and not imported: that would bring its telemetry in, which changes logging, too
+if importlib.util.find_spec("nncf") is None:
+    pytest.skip("the package nncf is not installed", allow_module_level=True)
+
+SPEC = InputSpec()
+LOOSE = "p99=200"
+
+
+def pictures(folder: Path, count: int, seed: int) -> Path:
+    """Pictures of noise, all different."""
+    folder.mkdir()
+    rng = np.random.default_rng(seed)
+    for index in range(count):
+        cv2.imwrite(str(folder / f"{seed}_{index}.png"), noise(rng, 80, 60))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny network in int8, as the command line makes it of pictures that somebody names."""
+    folder = tmp_path_factory.mktemp("int8")
+    given = pictures(folder / "photos", 6, 1)
+    arguments = ("--precision", "int8", "--budget", LOOSE, "--calibration", str(given))
+    assert export(tiny_config(folder, tiny), folder / "bundle", *arguments) == 0
+    return folder / "bundle"
+
+
+def export(config: Path, output: Path, *arguments: str) -> int:
+    return export_main.main(["--config", str(config), "--output", str(output), *arguments])
+
+
+def test_bundle_is_an_ordinary_one_that_explains_itself(bundle: Path, tiny: Path) -> None:
+    manifest = read_manifest(bundle)
+    fact = manifest.quantisation
+
+    assert fact is not None
+    assert (fact.calibration_pictures, fact.validation_pictures) == (4, 2)
+    assert not fact.embedded
+    assert 0 < fact.int8_convolutions < fact.convolutions
+    assert fact.equalised > 0
+    assert fact.budget_px == {"p99": 200.0}
+    assert fact.found_px["p99"] <= 200
+    assert manifest.parity.passed
+    assert manifest.checkpoint.file == tiny.name
+    assert {"QuantizeLinear", "DequantizeLinear"} <= manifest.onnx.operators.keys()
+    assert {DECODER, PLANES} & {kept.why for kept in fact.kept}
+    assert not (bundle / "model_fp32.onnx").exists()
+
+
+def test_telemetry_is_never_imported(bundle: Path) -> None:
+    assert bundle.is_dir()
+    assert "nncf" in sys.modules
+    assert sys.modules.get(TELEMETRY) is None
+
+
+def test_info_says_what_stayed_in_fp32_and_why(
+    bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert info.main([str(bundle), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)["int8"]
+    assert said["int8_convolutions"] > 0
+    assert {kept["why"] for kept in said["kept"]} >= {DECODER}
+    assert info.main([str(bundle)]) == 0
+    assert DECODER in capsys.readouterr().out
+
+
+def test_report_carries_the_budget(bundle: Path) -> None:
+    report = json.loads((bundle / "parity.json").read_text())
+    limits = report["verdict"]["limits"]
+
+    assert limits["max_p99_px"] == 200.0
+    assert limits["unit"] == "crop"
+    assert limits["max_mean_px"] is None
+    assert len(report["pictures"]) == 2
+
+
+@pytest.mark.parametrize("device", ["cpu", "openvino/cpu"])
+def test_detector_opens_it_like_any_other(bundle: Path, device: str) -> None:
+    if device.startswith("openvino") and importlib.util.find_spec("openvino") is None:
+        pytest.skip("the package openvino is not installed")
+    with Detector(f"{bundle}@{device}") as detector:
+        found = detector.detect_from_cropped(noise(np.random.default_rng(0), 256, 256))
+    assert found.points_px.shape == (68, 2)
+    assert ("int8" in detector.backend.name) == device.startswith("openvino")
+
+
+def test_second_export_finds_everything_up_to_date(bundle: Path, tiny: Path) -> None:
+    folder = bundle.parent
+    before = (bundle / "manifest.json").read_bytes()
+    arguments = ("--precision", "int8", "--budget", LOOSE)
+    given = ("--calibration", str(folder / "photos"))
+    assert export(tiny_config(folder, tiny), bundle, *arguments, *given) == 0
+    assert (bundle / "manifest.json").read_bytes() == before
+
+
+def test_same_pictures_give_the_same_bytes(bundle: Path, tiny: Path, tmp_path: Path) -> None:
+    given = ("--calibration", str(bundle.parent / "photos"), "--budget", LOOSE)
+    assert export(tiny_config(tmp_path, tiny), tmp_path / "b", "--precision", "int8", *given) == 0
+    assert (tmp_path / "b/model.onnx").read_bytes() == (bundle / "model.onnx").read_bytes()
+
+
+def test_budget_that_nothing_meets_is_kept_aside(
+    bundle: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--calibration", str(bundle.parent / "photos"), "--budget", "max=0.0000001")
+    assert export(tiny_config(tmp_path, tiny), tmp_path / "b", "--precision", "int8", *given) == 1
+
+    assert not (tmp_path / "b").exists()
+    fact = read_manifest(tmp_path / "b.rejected").quantisation
+    assert fact is not None
+    assert fact.int8_convolutions > 0
+    assert "rejected: " in capsys.readouterr().out
+
+
+def test_accuracy_control_gives_back_what_the_budget_needs(tiny_graph: onnx.ModelProto) -> None:
+    rng = np.random.default_rng(0)
+    crops = rng.integers(0, 256, (4, 256, 256, 3), dtype=np.uint8)
+    loose = quantise(tiny_graph, crops[:2], crops[2:], parse_budget(LOOSE, "crop"), SPEC)
+    limit = loose.found.max / 2
+    tight = quantise(tiny_graph, crops[:2], crops[2:], parse_budget(f"max={limit}", "crop"), SPEC)
+    assert tight.found.max <= limit
+    assert quantised_convolutions(tight.graph) < quantised_convolutions(loose.graph)
+    assert tight.evaluations > loose.evaluations
+    for made, restored in ((loose, False), (tight, True)):
+        kept = {
+            f.why: f.operators for f in kept_facts(tiny_graph, made.graph, made.left, made.at_first)
+        }
+        assert (RESTORED in kept) == restored
+        given_back = set(kept.get(RESTORED, ()))
+        assert given_back == made.at_first - quantised_convolutions(made.graph)
+        constants = {n.name for n in tiny_graph.graph.node if n.op_type == "Constant"}
+        assert constants
+        assert constants.isdisjoint(name for names in kept.values() for name in names)
+        assert given_back.isdisjoint(kept.get(NO_QUANTISER, ()))
+
+
+@pytest.fixture
+def tiny_graph(bundle: Path, tiny: Path, tmp_path: Path) -> onnx.ModelProto:
+    """The float graph of the tiny network."""
+    assert bundle.is_dir()
+    assert export(tiny_config(tmp_path, tiny), tmp_path / "float", "--no-parity") == 0
+    return onnx.load(tmp_path / "float/model.onnx")
+
+
+def test_decoder_and_gates_stay_in_fp32_from_the_outset(tiny_graph: onnx.ModelProto) -> None:
+    reasons = left_in_fp32(tiny_graph)
+    types = {node.name: node.op_type for node in tiny_graph.graph.node}
+
+    left = {types[name] for name in types.keys() - reasons.keys()}
+    assert left <= {"Conv", "Relu", "MaxPool", "Resize", "Concat", "BatchNormalization"}
+    assert {types[name] for name, why in reasons.items() if why == DECODER} >= {"ReduceSum", "Div"}
+    assert RESTORED not in reasons.values()
+
+
+def test_uint8_graphs_are_quantised_too(bundle: Path, tiny: Path, tmp_path: Path) -> None:
+    given = ("--calibration", str(bundle.parent / "photos"), "--budget", LOOSE)
+    arguments = ("--precision", "int8", "--input", "uint8")
+    assert export(tiny_config(tmp_path, tiny), tmp_path / "b", *arguments, *given) == 0
+    crops = noise(np.random.default_rng(0), 256, 256)[None]
+    with open_backend(tmp_path / "b") as backend:
+        assert backend.spec.input.dtype == "uint8"
+        said = backend.run(crops).landmarks
+    with open_backend(bundle) as backend:
+        other = backend.run(backend.spec.input.pack(crops)).landmarks
+    assert np.abs(said - other).max() * 128 < 0.01
+
+
+def test_embedded_pictures_are_cut_apart() -> None:
+    chosen = choose_pictures(Int8Table())
+    hashes = [{s.sha256 for s in part} for part in (chosen.calibration, chosen.validation)]
+
+    assert chosen.embedded
+    assert not hashes[0] & hashes[1]
+    assert len(chosen.calibration) == len({s.box_xyxy for s in chosen.calibration}) == 24
+
+
+def test_every_third_picture_is_set_aside(tmp_path: Path) -> None:
+    given = pictures(tmp_path / "photos", 9, 1)
+    chosen = choose_pictures(Int8Table(calibration=(str(given),)))
+    assert [s.name for s in chosen.validation] == ["1_2.png", "1_5.png", "1_8.png"]
+    assert len(chosen.calibration) == 6
+
+
+def test_validation_that_calibration_has_seen_is_refused(tmp_path: Path) -> None:
+    """Also as a copy under another name."""
+    given = pictures(tmp_path / "photos", 4, 1)
+    other = pictures(tmp_path / "others", 3, 2)
+    (other / "copy.png").write_bytes((given / "1_0.png").read_bytes())
+    with pytest.raises(ConfigError, match="1 of 4 that it has, the first copy.png"):
+        choose_pictures(Int8Table(calibration=(str(given),), validation=(str(other),)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("--budget", "p99=0.5"), 2, "only with|an int8 export, which it is about"),
+        (("--precision", "int8", "--budget", "p98=1"), 2, "STATISTIC=PX"),
+        (("--precision", "int8", "--budget", "p99=0"), 2, "above 0"),
+        (("--precision", "int8", "--taps"), 2, "without taps"),
+        (("--precision", "int8", "--no-parity"), 2, "judged by its budget"),
+        (("--precision", "int8", "--opset", "12"), 2, "13 or later"),
+        (("--precision", "int8", "--validation", "assets"), 2, "calibration pictures beside them"),
+        (("--precision", "int8", "--om", "require"), 2, "ATC reads no quantised one"),
+        (("--precision", "int8", "--calibration", "/no/such"), 2, "no such file"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_made(
+    tmp_path: Path,
+    tiny: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    code: int,
+    says: str,
+) -> None:
+    config = tiny_config(tmp_path, tiny)
+    assert export(config, tmp_path / "b", *arguments) == code
+    error = capsys.readouterr().err
+    assert any(part in error for part in says.split("|")), error
+    assert not (tmp_path / "b").exists()
+
+
+def test_empty_and_unreadable_folders_are_named(
+    tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    broken = pictures(tmp_path / "broken", 6, 1)
+    (broken / "1_1.png").write_bytes(b"no picture")
+    config = tiny_config(tmp_path, tiny)
+    for folder, says in (("empty", "a folder without any"), ("broken", "1_1.png")):
+        given = ("--precision", "int8", "--calibration", str(tmp_path / folder))
+        assert export(config, tmp_path / "b", *given) == 2
+        assert says in capsys.readouterr().err
+        assert not (tmp_path / "b").exists()
+
+
+def test_one_picture_is_too_few(tmp_path: Path) -> None:
+    given = pictures(tmp_path / "photos", 1, 1)
+    with pytest.raises(ConfigError, match="at least 2 pictures"):
+        choose_pictures(Int8Table(calibration=(str(given),)))
+    with pytest.raises(InputError, match="no such file"):
+        choose_pictures(Int8Table(calibration=(str(tmp_path / "absent"),)))
+
+
+def test_little_of_the_starter_stays_out(starter_bundle: Path) -> None:
+    """Of the default model: what stays in fp32 from the outset is little of its arithmetic."""
+    graph = onnx.load(starter_bundle / "model.onnx")
+    reasons = left_in_fp32(graph)
+    left = {reasons[name] for name in convolutions(graph) if name in reasons}
+
+    assert STARTER.is_file()
+    assert left == {PLANES, STREAM}
+    assert sum(name in reasons for name in convolutions(graph)) == 11
+    assert reasons[convolutions(graph)[0]] == STREAM  # it reads the picture
+    assert list(reasons.values()).count(PLANES) == 2  # one in each hourglass
+
+
+@pytest.mark.parametrize("name", ["tiny", "starter"])
+def test_equalised_channels_change_nothing_in_fp32(
+    name: str, tiny_graph: onnx.ModelProto, starter_bundle: Path
+) -> None:
+    graph = tiny_graph if name == "tiny" else onnx.load(starter_bundle / "model.onnx")
+    before = graph.SerializeToString()
+    crops = [SPEC.pack(noise(np.random.default_rng(seed), 256, 256)[None]) for seed in (1, 2)]
+
+    made, maps = equalise(graph, crops[:1])
+
+    assert graph.SerializeToString() == before
+    assert len(maps) > 0.4 * len(convolutions(graph))
+    assert graph_cost(made) == graph_cost(graph)
+    there, here = outputs(made, crops[1], maps), outputs(graph, crops[1], maps)
+    assert np.abs(there[0] - here[0]).max() * 128 < 1e-3
+    # it is another graph: its channels are nearer to each other than they were
+    ratios = [uneven(after) / uneven(was) for after, was in zip(there[1:], here[1:], strict=True)]
+    assert np.median(ratios) < 0.9
+
+
+def outputs(
+    graph: onnx.ModelProto, crops: NDArray[Any], maps: tuple[str, ...]
+) -> list[NDArray[Any]]:
+    """The landmarks, and the maps of these names."""
+    shown = onnx.ModelProto()
+    shown.CopyFrom(graph)
+    shown.graph.output.extend(onnx.helper.make_empty_tensor_value_info(m) for m in maps)
+    session: Any = onnxruntime.InferenceSession(shown.SerializeToString())
+    found: list[NDArray[Any]] = session.run(["landmarks", *maps], {INPUT_NAME: crops})
+    return found
+
+
+def uneven(maps: NDArray[Any]) -> float:
+    """The largest channel over the middle one."""
+    largest = maps.max(axis=(0, 2, 3))
+    return float((largest.max() + 1e-6) / (np.median(largest) + 1e-6))
+
+
+def test_channels_that_someone_else_reads_are_left_alone(tiny_graph: onnx.ModelProto) -> None:
+    """A map that is also given out, or a weight that two convolutions share."""
+    crops = [SPEC.pack(noise(np.random.default_rng(1), 256, 256)[None])]
+    _, maps = equalise(tiny_graph, crops)
+    shown = onnx.ModelProto()
+    shown.CopyFrom(tiny_graph)
+    shown.graph.output.append(onnx.helper.make_empty_tensor_value_info(maps[0]))
+    reader = next(n for n in shown.graph.node if maps[1] in n.input)
+    twin = onnx.NodeProto()
+    twin.CopyFrom(reader)
+    twin.name, twin.input[0], twin.output[0] = "twin", maps[0], "twin"
+    shown.graph.node.append(twin)
+
+    assert set(maps) - set(equalise(shown, crops)[1]) == {maps[0], maps[1]}

@@ -1,0 +1,285 @@
+"""Preflight on files and as a command: what it prints, its exit codes, and hostile files."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import onnx
+import pytest
+from builders import ROOT, run_module
+from planted_graphs import PLANTED, clean, single
+
+from export.preflight import preflight
+from export.preflight.__main__ import main
+from runtime.errors import ArtifactError
+
+CHIP = ("--soc_version", "Ascend910B3")
+TWO_GIB = 2**31
+
+
+def saved(graph: onnx.ModelProto, path: Path) -> Path:
+    path.write_bytes(graph.SerializeToString())
+    return path
+
+
+def with_external_data(folder: Path) -> tuple[Path, Path]:
+    """A model whose weights lie beside it."""
+    path = folder / "m.onnx"
+    onnx.save(
+        clean(),
+        path,
+        save_as_external_data=True,
+        all_tensors_to_one_file=True,
+        location="m.data",
+        size_threshold=0,
+    )
+    return path, folder / "m.data"
+
+
+def relocated(path: Path, location: str) -> Path:
+    """The same model with its weights said to be elsewhere."""
+    graph = onnx.load(path, load_external_data=False)
+    for tensor in graph.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = location
+    return saved(graph, path)
+
+
+def test_external_data_is_read_from_the_models_folder(tmp_path: Path) -> None:
+    """From any current folder, and its numbers are judged like others."""
+    path, data = with_external_data(tmp_path)
+
+    assert preflight(path) == ()
+    data.write_bytes(bytes(data.stat().st_size // 4 * 4))
+    assert preflight(path) == ()  # zeros
+    data.write_bytes(b"\x00\x00\x80\x47" * (data.stat().st_size // 4))
+    assert {each.rule for each in preflight(path)} >= {"fp16-weight-overflow"}
+
+
+def test_external_data_that_is_not_there_is_found(tmp_path: Path) -> None:
+    """Absent, too short, outside the folder, without a name, or of a model in memory."""
+    path, data = with_external_data(tmp_path)
+    in_memory = onnx.load(path, load_external_data=False)
+    data.write_bytes(data.read_bytes()[:10])
+    short = preflight(path)
+    data.unlink()
+    absent = preflight(path)
+    outside = [
+        preflight(relocated(path, name)) for name in ("../m.data", "/etc/hostname", "", "a\0b")
+    ]
+
+    for findings in (short, absent, *outside, preflight(in_memory)):
+        assert [each.rule for each in findings] == ["external-data"] * 2
+        assert {each.node for each in findings} == {"weight", "bias"}
+
+
+def test_large_files_are_found_without_reading_them(tmp_path: Path) -> None:
+    """A sparse file of 2 GiB, as the model and as its weights."""
+    large = saved(clean(), tmp_path / "large.onnx")
+    os.truncate(large, TWO_GIB)
+    assert [each.rule for each in preflight(large)] == ["too-large"]
+    path, data = with_external_data(tmp_path)
+    os.truncate(data, TWO_GIB)
+    os.truncate(large, 0)
+
+    assert [(each.severity, each.rule) for each in preflight(path)] == [
+        ("risk", "much-external-data")
+    ]
+
+
+def test_bundle_is_checked_by_its_graph(
+    starter_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The folder stands for the model.onnx in it, and nothing is found in ours."""
+    assert main([str(starter_bundle), *CHIP]) == 0
+    assert capsys.readouterr().out == f"{starter_bundle}: nothing found\n"
+
+
+def test_findings_are_paragraphs_and_exit_code_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Severity, rule, node and finding; the remedy; the source; and what it comes to."""
+    path = saved(single("Clip"), tmp_path / "m.onnx")
+
+    assert main([str(path), "--soc_version", "Ascend910B"]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "refused: clip-bounds: y: neither min nor max",
+        "  Give min or max, or remove the Clip.",
+        "  [V: ops-math clip_onnx_plugin.cpp]",
+        "",
+        "risk: old-chip: graph: Ascend910B, the old 910 of NpuArch 1001",
+        "  If npu-smi says 910B1 to 910B4, name that: Ascend910B4 and so on.",
+        "  [V: CANN runtime, src/platform/platform_config]",
+        "",
+        f"{path}: 1 refused, 1 risk",
+    ]
+
+
+def test_changed_is_exit_code_1_and_risk_alone_is_0(tmp_path: Path) -> None:
+    """A risk is for people to weigh."""
+    changed = saved(PLANTED["pool-dilation"][0].model, tmp_path / "c.onnx")
+    risk = saved(PLANTED["pool-slow"][0].model, tmp_path / "r.onnx")
+
+    assert main([str(changed), *CHIP]) == 1
+    assert main([str(risk), *CHIP]) == 0
+
+
+def test_json_says_what_was_asked_and_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Machines read the same findings, and the plan they were judged by."""
+    path = saved(PLANTED["data-shaped"][0].model, tmp_path / "m.onnx")
+    arguments = ["--dynamic_batch_size", "1,2", "--precision_mode_v2", "origin", "--json"]
+    assert main([str(path), *CHIP, *arguments]) == 1
+    said = json.loads(capsys.readouterr().out)
+
+    assert {name: said[name] for name in said if name != "findings"} == {
+        "model": str(path),
+        "soc_version": "Ascend910B3",
+        "batches": [1, 2],
+        "gears": True,
+        "precision": "precision_mode_v2=origin",
+        "passed": False,
+    }
+    (finding,) = said["findings"]
+    assert (finding["rule"], finding["node"], finding["severity"]) == (
+        "data-shaped",
+        "y",
+        "refused",
+    )
+
+
+@pytest.mark.parametrize(
+    ("soc", "named"),
+    [("Ascend310P7", "Ascend310P7"), ("Ascend910B4-1vir05_1c_16g", "Ascend910B4-1vir05_1c_16g")],
+)
+def test_auto_is_the_chip_of_this_machine(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    soc: str,
+    named: str,
+) -> None:
+    """As on the export, whole or sliced."""
+    monkeypatch.setenv("PATH", f"{ROOT / 'tests/cann/bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("CANNSIM_SOC", soc)
+    monkeypatch.delenv("CANNSIM_FAULT", raising=False)
+    path = saved(clean(), tmp_path / "m.onnx")
+    assert main([str(path), "--soc_version", "auto", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["soc_version"] == named
+
+
+def test_auto_without_an_npu_is_exit_3(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("runtime.machine.npu_smi.PLACES", (str(tmp_path),))
+    path = saved(clean(), tmp_path / "m.onnx")
+    assert main([str(path), "--soc_version", "auto"]) == 3
+    assert "name the chip yourself" in capsys.readouterr().err
+
+
+def test_chip_that_is_not_named_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody may think it was checked."""
+    assert main([str(saved(clean(), tmp_path / "m.onnx"))]) == 0
+    assert "what depends on the chip is not checked" in caplog.text
+    assert capsys.readouterr().out.endswith("nothing found\n")
+
+
+def test_name_in_a_graph_cannot_forge_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Line breaks in a node's name are folded."""
+    graph = single("Clip")
+    graph.graph.node[0].name = "a\nm.onnx: nothing found"
+    assert main([str(saved(graph, tmp_path / "m.onnx")), *CHIP]) == 1
+
+    assert capsys.readouterr().out.splitlines()[0].startswith("refused: clip-bounds: a m.onnx:")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "an empty file"),
+        (b"not a model", "11 bytes that are none"),
+        (b"\x08\x08", "no graph in it"),
+        (clean().SerializeToString()[:-100], "bytes that are none"),
+    ],
+)
+def test_file_that_is_no_model_is_one_line(content: bytes, says: str, tmp_path: Path) -> None:
+    """Empty, text, a model without a graph, a truncated one."""
+    path = tmp_path / "m.onnx"
+    path.write_bytes(content)
+
+    with pytest.raises(ArtifactError, match=f"m.onnx: expected an ONNX model, got .*{says}"):
+        preflight(path)
+
+
+def test_names_that_are_no_text_are_one_line(tmp_path: Path) -> None:
+    """Protobuf gives them out as bytes."""
+    content = clean().SerializeToString().replace(b"weight", b"\xff\xfeight")
+    path = tmp_path / "m.onnx"
+    path.write_bytes(content)
+
+    with pytest.raises(ArtifactError, match="got names that are not UTF-8"):
+        preflight(path)
+
+
+def test_path_that_is_no_file_is_one_line(tmp_path: Path) -> None:
+    """Missing, a folder without a graph, a device, a name no system takes."""
+    for path, says in (
+        (tmp_path / "missing.onnx", "no such file"),
+        (tmp_path, "a folder without it"),
+        (Path(os.devnull), "a pipe or device"),
+        (tmp_path / ("x" * 300), "no such file|File name too long"),
+        (tmp_path / "a\0b", "no such file|null byte"),
+    ):
+        with pytest.raises(ArtifactError, match=f"expected an .onnx file.*got .*({says})"):
+            preflight(path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_file_without_permission_is_one_line(tmp_path: Path) -> None:
+    path = saved(clean(), tmp_path / "m.onnx")
+    path.chmod(0)
+
+    with pytest.raises(ArtifactError, match="Permission denied"):
+        preflight(path)
+
+
+def test_usage_is_exit_code_2(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """One line on stderr, whatever is wrong; two precisions or two kinds of batches, too."""
+    path = str(saved(clean(), tmp_path / "m.onnx"))
+    for arguments in (
+        [path, "--soc_version", "910B3"],
+        [path, "--batch_sizes", "0"],
+        [path, "--batch_sizes", "1,,2"],
+        [path, "--batch_sizes", "1", "--dynamic_batch_size", "1,2"],
+        [path, "--precision_mode", "force_fp16", "--precision_mode_v2", "fp16"],
+        [path, "--precision_mode_v2", "fp8"],
+        [str(tmp_path / "none.onnx")],
+        [],
+    ):
+        try:
+            code = main(arguments)
+        except SystemExit as error:  # argparse's own
+            code = int(error.code or 0)
+        said = capfd.readouterr()
+        assert code == 2, arguments
+        assert said.out == ""
+        assert said.err.splitlines()[-1].startswith("error: ")
+
+
+def test_as_a_process(tmp_path: Path) -> None:
+    """As the README runs it; stdout holds the findings alone."""
+    path = saved(PLANTED["resize-pixels"][0].model, tmp_path / "m.onnx")
+    done = run_module("export.preflight", path, *CHIP)
+
+    assert done.returncode == 1
+    assert done.stdout.startswith("changed: resize-pixels: y: nearest with asymmetric and ceil")
+    assert "Traceback" not in done.stderr

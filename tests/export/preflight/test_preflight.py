@@ -1,0 +1,354 @@
+"""Preflight's rules: each is tripped by its planted graph, none by our own exports."""
+
+from __future__ import annotations
+
+import runpy
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import planted_graphs
+import pytest
+import torch
+from builders import STARTER
+from onnx import TensorProto, helper
+from planted_graphs import PLANTED, Planted, clean, model, node, pool, single
+
+from export.atc.precision import MODES
+from export.config import OnnxTable
+from export.graph.simplify import simplify
+from export.graph.to_onnx import export_graph
+from export.preflight import Finding, fatal, preflight
+from export.preflight.rules import LAST_RULES, RULES
+from runtime.errors import ConfigError, InputError, StarmarkError
+
+# Rules about files are tripped in test_preflight_command.py.
+ON_DISK = {"too-large", "external-data", "much-external-data"}
+CASES = [
+    pytest.param(name, planted, id=f"{name}-{index}")
+    for name, many in PLANTED.items()
+    for index, planted in enumerate(many)
+]
+FUZZED = 300
+
+
+def rules_of(findings: tuple[Finding, ...]) -> set[str]:
+    return {finding.rule for finding in findings}
+
+
+def outcome(path: Path) -> str:
+    """What became of a file; any other error than ours is the caller's to see."""
+    try:
+        return "findings" if preflight(path, soc_version="Ascend910B3") else "nothing"
+    except StarmarkError as error:
+        return "two lines" if "\n" in str(error) else type(error).__name__
+
+
+def exported(weights: Path, exporter: Any) -> onnx.ModelProto:
+    made = export_graph(weights, OnnxTable(exporter=exporter))
+    return simplify(made)
+
+
+def test_every_rule_has_a_graph_that_trips_it() -> None:
+    """A new rule without one fails here; each says where its contract is written."""
+    rules = (*RULES, *LAST_RULES)
+    names = [rule.name for rule in rules]
+
+    assert len(names) == len(set(names))
+    assert set(names) == {*PLANTED, *ON_DISK}
+    assert not set(PLANTED) & ON_DISK
+    for rule in rules:
+        assert "[V: " in rule.source or "[I] " in rule.source, rule.name
+        assert rule.remedy
+        assert not rule.remedy.endswith(".")
+
+
+@pytest.mark.parametrize(("name", "planted"), CASES)
+def test_planted_fault_is_found_and_nothing_else(name: str, planted: Planted) -> None:
+    """One graph, one fault, one rule."""
+    findings = preflight(planted.model, **planted.plan)
+
+    assert rules_of(findings) == {name, *planted.beside}
+    for finding in findings:
+        assert finding.node
+        assert finding.found
+        assert finding.remedy
+
+
+@pytest.mark.parametrize("opset", range(11, 19))
+def test_nothing_is_found_in_a_graph_without_faults(opset: int) -> None:
+    """At every opset ATC reads, and with every precision mode a 910B has."""
+    assert preflight(clean(opset), soc_version="Ascend910B3") == ()
+    for option, modes in MODES.items():
+        for mode in set(modes) - {"cube_hif8", "mixed_hif8"}:
+            precision = f"{option}={mode}"
+            assert preflight(clean(opset), soc_version="Ascend910B3", precision=precision) == ()
+
+
+@pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
+def test_nothing_is_found_in_the_starter_export(exporter: str) -> None:
+    """Single batches and gears, fp16 in every reach, on each generation of chips."""
+    graph = exported(STARTER, exporter)
+
+    for chip in ("Ascend910B3", "Ascend910_9391", "Ascend310P3", "Ascend310B1", "Ascend910A"):
+        assert preflight(graph, soc_version=chip, precision="precision_mode_v2=fp16") == ()
+    for batches, gears in (((1,), False), ((1, 4), False), ((1, 2, 4, 8), True)):
+        for mode in ("cube_fp16in_fp32out", "origin"):
+            precision = f"precision_mode_v2={mode}"
+            found = preflight(graph, batches=batches, gears=gears, precision=precision)
+            assert found == ()
+
+
+@pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
+def test_nothing_is_found_in_the_full_size_export(
+    exporter: str, shared: Path, tmp_path: Path
+) -> None:
+    """The stand-in for the published checkpoint, under ATC's own defaults."""
+    state = runpy.run_path(str(shared / "golden/make_checkpoint.py"))["state_dict"]()
+    torch.save({"net": state}, tmp_path / "full.pkl")
+
+    assert preflight(exported(tmp_path / "full.pkl", exporter), soc_version="Ascend910B3") == ()
+
+
+def test_all_faults_are_listed_at_once_and_in_order() -> None:
+    """Refused before changed before risks; within each, in the order of the graph."""
+    graph = model(
+        [
+            node("MaxPool", ["image"], ["pooled"], kernel_shape=[2, 2], dilations=[2, 2]),
+            node("Clip", ["pooled"], ["clipped"]),
+            node("Swish", ["clipped"], ["y"]),
+        ],
+        opset=19,
+    )
+    graph.graph.node[1].name = graph.graph.node[0].name
+    findings = preflight(graph, soc_version="Ascend910B")
+
+    assert [(each.severity, each.rule, each.node) for each in findings] == [
+        ("refused", "opset", "graph"),
+        ("refused", "duplicate-node", "pooled"),
+        ("refused", "clip-bounds", "pooled"),
+        ("refused", "unsupported-operator", "y"),
+        ("changed", "pool-dilation", "pooled"),
+        ("risk", "old-chip", "graph"),
+    ]
+    assert fatal(findings)
+    assert not fatal(findings[-1:])
+
+
+def test_node_without_a_name_is_named_by_type_and_place() -> None:
+    """So that it can be found in the graph."""
+    graph = single("Clip")
+    graph.graph.node[0].name = ""
+
+    assert [finding.node for finding in preflight(graph)] == ["Clip_0"]
+
+
+def test_constant_that_only_bounds_is_no_weight() -> None:
+    """The decoder's clamp at 1e-6 is exempt; a factor of 1e-6 is not, nor is a bound used twice."""
+    bound = {"low": np.array(1e-6, np.float32)}
+    assert preflight(single("Clip", bound)) == ()
+    assert preflight(single("Max", {"huge": np.array([-3e38], np.float32)})) == ()
+    assert "fp16-weight-underflow" in rules_of(preflight(single("Mul", bound)))
+    twice = model(
+        [node("Clip", ["image", "low"], ["x"]), node("Add", ["x", "low"], ["y"])], constants=bound
+    )
+    assert "fp16-weight-underflow" in rules_of(preflight(twice))
+
+
+def test_weights_of_zeros_and_a_few_small_ones_are_safe() -> None:
+    """0 is exact in fp16, and a tensor is judged by its largest number."""
+    assert preflight(single("Add", {"zeros": np.zeros((3, 16, 16), np.float32)})) == ()
+    mixed = np.full((3, 1, 1), 1e-7, np.float32)
+    mixed[1] = 0.5
+
+    assert preflight(single("Add", {"mixed": mixed})) == ()
+
+
+def test_fp16_is_judged_only_where_it_reaches() -> None:
+    """Everywhere by default, into convolutions under cube modes, nowhere under origin or bf16."""
+    big = single("Greater", {"large": np.array([1e5], np.float32)})
+    big.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.BOOL
+    tiny = PLANTED["fp16-weight-underflow"][0].model
+    found = {
+        (name, mode): rules_of(preflight(graph, precision=f"precision_mode_v2={mode}"))
+        for name, graph in (("vector", big), ("cube", tiny))
+        for mode in ("fp16", "cube_fp16in_fp32out", "origin", "mixed_bfloat16")
+    }
+
+    assert "fp16-weight-overflow" in found["vector", "fp16"]
+    assert found["vector", "cube_fp16in_fp32out"] == set()
+    assert found["cube", "fp16"] == {"fp16-weight-underflow"}
+    assert found["cube", "cube_fp16in_fp32out"] == {"fp16-weight-underflow"}
+    for mode in ("origin", "mixed_bfloat16"):
+        assert found["vector", mode] == found["cube", mode] == set()
+
+
+def test_activations_are_measured_on_the_callers_crops() -> None:
+    """Grey of 127 is near 0 everywhere once packed: the convolution sees nothing."""
+    graph = single("Mul", {"factor": np.array([1e-2], np.float32)})
+    grey = np.full((2, 16, 16, 3), 127, np.uint8)
+
+    assert preflight(graph) == ()
+    assert rules_of(preflight(graph, crops=grey)) == {"fp16-activation-underflow"}
+    with pytest.raises(InputError, match="crops: expected uint8.*16, 16"):
+        preflight(graph, crops=grey[:, :8])
+
+
+def test_empty_tensor_has_no_magnitude() -> None:
+    """A slice of nothing is neither infinite nor small."""
+    bounds = {name: np.array([0]) for name in ("start", "end", "axis")}
+
+    assert preflight(single("Slice", bounds)) == ()
+
+
+def test_fixed_batch_is_measured_at_that_batch() -> None:
+    """A graph of batch 3 runs on three copies of each crop."""
+    shape = (3, 3, planted_graphs.SIDE_PX, planted_graphs.SIDE_PX)
+    graph = model([node("Relu", ["image"], ["y"])], inputs=[planted_graphs.value("image", shape)])
+
+    assert preflight(graph) == ()
+    assert preflight(graph, batches=()) == ()
+
+
+def test_graph_quantised_by_amct_is_not_refused() -> None:
+    """The remedy for quantised graphs must not be refused itself; it cannot be measured here."""
+    graph = model(
+        [
+            node("AscendQuant", ["image"], ["x"], scale=1.0, offset=0.0),
+            node("Relu", ["x"], ["y"]),
+        ]
+    )
+
+    assert rules_of(preflight(graph)) == {"unmeasured"}
+    assert not fatal(preflight(graph))
+
+
+def test_shapes_computed_from_shapes_are_no_int64_arithmetic() -> None:
+    """They are folded on the host."""
+    graph = model(
+        [
+            node("Shape", ["image"], ["shape"]),
+            node("Mul", ["shape", "one"], ["same"]),
+            node("Reshape", ["image", "same"], ["y"]),
+        ],
+        constants={"one": np.array([1])},
+    )
+
+    assert preflight(graph) == ()
+
+
+def test_large_pooling_is_no_matter_on_the_newest_chip() -> None:
+    """Ascend950 pools windows of any size."""
+    graph = pool(kernel_shape=[16, 16])
+
+    assert preflight(graph, soc_version="Ascend950PR_9599") == ()
+    assert rules_of(preflight(graph, soc_version="Ascend910B3")) == {"pool-slow"}
+
+
+def test_dynamic_shapes_are_refused_for_gears_alone() -> None:
+    """ATC converts NonZero for single batches."""
+    graph = PLANTED["data-shaped"][0].model
+
+    assert "data-shaped" not in rules_of(preflight(graph, batches=(1, 2)))
+
+
+def test_graph_that_would_not_end_is_not_run() -> None:
+    """A loop is refused at once, however often it says it runs; so is a tensor of any size."""
+    loop = planted_graphs.loop_model()
+    loop.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.array(2**62), "count"))
+    assert rules_of(preflight(loop)) == {"loop"}
+    sizes = {"shape": np.array([1 << 16, 1 << 16, 16, 16])}
+    huge = single("Expand", sizes)
+
+    assert rules_of(preflight(huge)) == {"unmeasured"}
+
+
+def test_wrong_plan_is_one_line() -> None:
+    """Chip, precision and batches are checked before anything else."""
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"soc_version": "910B3"}, "Did you mean Ascend910B3"),
+        ({"precision": "fp16"}, "expected one of precision_mode="),
+        ({"precision": "precision_mode=origin"}, "expected one of precision_mode="),
+        ({"batches": (1, 0)}, "batches: expected numbers of 1 or more"),
+    ]
+    for plan, says in wrong:
+        with pytest.raises(ConfigError, match=says):
+            preflight(clean(), **plan)
+
+
+def test_attribute_of_another_type_counts_as_absent() -> None:
+    """As ATC's plugins read it: kernel_shape as a text is no kernel_shape."""
+    graph = pool()
+    (attribute,) = [each for each in graph.graph.node[0].attribute if each.name == "kernel_shape"]
+    attribute.CopyFrom(helper.make_attribute("kernel_shape", "2, 2"))
+
+    assert rules_of(preflight(graph)) == {"pool-window"}
+
+
+def test_onnx_own_operator_tests_raise_nothing() -> None:
+    """Every tenth of the graphs that the ONNX project tests its operators with."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are written against other versions of numpy
+        from onnx.backend.test.case.node import collect_testcases
+
+        cases = [case.model for case in collect_testcases(None) if case.model is not None]
+    assert len(cases) > 1000
+    for case in cases[::10]:
+        for finding in preflight(case, soc_version="Ascend910B3"):
+            assert finding.severity in ("refused", "changed", "risk")
+
+
+def test_changed_bytes_never_end_in_a_traceback(tmp_path: Path) -> None:
+    """Findings, or an error of ours in one line."""
+    chance = np.random.default_rng(5)
+    seeds = [many[-1].model.SerializeToString() for many in PLANTED.values()]
+    path = tmp_path / "m.onnx"
+    outcomes = set()
+    for _ in range(FUZZED):
+        content = bytearray(seeds[chance.integers(len(seeds))])
+        for _ in range(chance.integers(1, 4)):
+            content[chance.integers(len(content))] = chance.integers(256)
+        if chance.random() < 0.1:
+            del content[chance.integers(len(content)) :]
+        path.write_bytes(content)
+        outcomes.add(outcome(path))
+
+    assert outcomes == {"findings", "nothing", "ArtifactError"}
+
+
+def test_a_branch_may_repeat_a_name_of_the_graph_around_it() -> None:
+    """Names are looked at in each graph by itself: hicann/ge onnx_parser.cc, Prechecker."""
+    graph = PLANTED["branch"][0].model
+    made = onnx.ModelProto()
+    made.CopyFrom(graph)
+    (branching,) = made.graph.node
+    for attribute in branching.attribute:
+        attribute.g.node[0].name = branching.name
+    assert "duplicate-node" not in rules_of(preflight(made))
+    attribute.g.node.append(node("Relu", ["image"], ["again"]))
+    attribute.g.node[1].name = branching.name
+    assert "duplicate-node" in rules_of(preflight(made))
+
+
+@pytest.mark.parametrize("name", ["a,b", "a:b", "a b", "it's"])
+def test_names_that_input_shape_can_hold_are_usable(name: str) -> None:
+    """It is cut at ; and at the last colon: hicann/ge option_utils.cc, ParseInputShape."""
+    made = clean()
+    made.graph.input[0].name = name
+    made.graph.node[0].input[0] = name
+    assert "unusable-name" not in rules_of(preflight(made))
+
+
+@pytest.mark.parametrize("kind", [TensorProto.BFLOAT16, TensorProto.COMPLEX64, TensorProto.STRING])
+def test_casts_that_atc_has_a_number_for_are_no_finding(kind: int) -> None:
+    """onnx_common.h, onnx2om_dtype_map."""
+    assert "cast-type" not in rules_of(preflight(single("Cast", to=kind)))
+
+
+def test_an_inferred_rule_stops_no_conversion() -> None:
+    """Unless it is for the numbers: [I] alone is a risk."""
+    for rule in (*RULES, *LAST_RULES):
+        if "[V: " not in rule.source:
+            assert rule.severity == "risk", rule.name

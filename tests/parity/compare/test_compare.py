@@ -1,0 +1,204 @@
+"""The command line of the comparison: defaults, verdicts, reports and bad input."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from builders import ROOT, STARTER, noise
+from safetensors.torch import load_file, save_file
+
+from parity.compare import __main__ as compare
+from parity.samples import default_samples, find_samples
+from runtime.errors import InputError
+
+
+def run(*arguments: object) -> int:
+    return compare.main([str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def worse(tmp_path: Path) -> Path:
+    """The starter with one head's bias moved: its points move with it."""
+    state = load_file(STARTER)
+    state["out_heatmaps.1.conv.weight"][8] += 0.4 * torch.randn(
+        96, 1, 1, generator=torch.Generator().manual_seed(0)
+    )
+    path = tmp_path / "worse.safetensors"
+    save_file(state, path)
+    return path
+
+
+def test_checkpoint_against_bundle_on_the_samples(
+    starter_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What no arguments do: 272 coordinates, far below the reference's limits."""
+    assert run(f"{STARTER}@cpu", starter_bundle, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+
+    assert report["verdict"]["passed"]
+    assert report["photo_px"]["axis"]["count"] == 68 * 2 * 2
+    assert report["photo_px"]["axis"]["max"] < 1e-3
+    assert [p["name"] for p in report["pictures"]] == ["test.jpg", "sample.jpg"]
+    # the photo's own pixels are 4 and 3 crop pixels, the crop's are its own
+    test, sample = report["pictures"]
+    assert 3 <= test["photo_px"]["axis"]["mean"] / test["crop_px"]["axis"]["mean"] <= 4
+    assert sample["photo_px"] == sample["crop_px"]
+
+
+def test_defaults_are_the_starters() -> None:
+    """The names that `python -m export` makes."""
+    assert compare.STARTER_BUNDLE == "build/starter68"
+    assert (ROOT / compare.STARTER_CHECKPOINT.split("@")[0]).is_file()
+
+
+def test_exceeded_limit_is_exit_code_1(
+    starter_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Said first, with what would have passed; that then passes."""
+    assert run(f"{STARTER}@cpu", starter_bundle, "--max-error", "1e-9") == 1
+    text = capsys.readouterr().out
+    assert re.match(r"FAILED: max \S+ px > 1e-09 px \(photo\)\n", text)
+    limits = re.search(r"smallest limits that pass: (.+)\n", text)
+    assert limits is not None
+
+    assert run(f"{STARTER}@cpu", starter_bundle, *limits.group(1).split()) == 0
+
+
+def test_changed_model_is_found_at_its_point(
+    starter_bundle: Path, worse: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One point's head differs: the verdict fails and names that point."""
+    assert run(starter_bundle, f"{worse}@cpu", "--json") == 1
+    verdict = json.loads(capsys.readouterr().out)["verdict"]
+
+    assert verdict["worst"]["point"] == 8
+    assert verdict["worst"]["error_px"] > 0.5
+
+
+def test_report_is_written_whole(starter_bundle: Path, tmp_path: Path) -> None:
+    """The same JSON that --json prints, without clock or absolute path, twice the same."""
+    for name in ("a.json", "b.json"):
+        assert run(f"{STARTER}@cpu", starter_bundle, "--output", tmp_path / name) == 0
+
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    assert len(json.loads((tmp_path / "a.json").read_text())["landmarks"]) == 68
+
+
+def test_own_pictures_in_files_and_folders(
+    starter_bundle: Path,
+    tmp_path: Path,
+    rng: np.random.Generator,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Folders sorted, other files passed over, crops by request."""
+    for name in ("b.png", "a.png"):
+        cv2.imwrite(str(tmp_path / name), noise(rng, 256, 256))
+    (tmp_path / "notes.txt").touch()
+    code = run(
+        *(f"{STARTER}@cpu", starter_bundle, "--json", "--boxes", "crop"),
+        *("--images", tmp_path, ROOT / "assets/sample.jpg"),
+    )
+    report = json.loads(capsys.readouterr().out)
+
+    assert code == 0
+    assert [p["name"] for p in report["pictures"]] == ["a.png", "b.png", "sample.jpg"]
+
+
+def test_a_limit_that_is_none_is_not_judged(
+    starter_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the limits that would pass say so, so that they can be copied."""
+    given = ("--max-mean", "none", "--max-error", "none", "--max-p99", "0", "--json")
+    assert run(f"{STARTER}@cpu", starter_bundle, *given) == 1
+    verdict = json.loads(capsys.readouterr().out)["verdict"]
+    assert len(verdict["exceeded"]) == 1
+    assert verdict["exceeded"][0].startswith("p99 ")
+    assert verdict["smallest_passing"]["max_mean_px"] is None
+    assert run(f"{STARTER}@cpu", starter_bundle, *given[:-1]) == 1
+    passing = capsys.readouterr().out.rpartition("smallest limits that pass: ")[2].splitlines()[0]
+    assert "--max-mean none --max-error none" in passing
+    assert run(f"{STARTER}@cpu", starter_bundle, *passing.split()) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--images", "gone"], 2, "gone: expected pictures"),
+        (["--images", "configs"], 2, "configs: expected pictures"),
+        (["--images", "README.md"], 2, "no decoder takes"),
+        (["--images", "assets/test.jpg", "README.md", "--strict"], 2, "no decoder takes"),
+        (["--images", "assets/test.jpg", "assets/test.jpg"], 2, "got it twice"),
+        (["--images", "assets/*.jpg", "--boxes", "gone.csv"], 2, "got no such file"),
+        (["--jobs", "0"], 2, "--jobs: expected 1 to 64"),
+        (["--max-mean", "-1"], 2, "max_mean: expected a finite number"),
+        (["--max-error", "nan"], 2, "max_error: expected a finite number"),
+        (["--output", "no/folder/x.json"], 2, "in a folder that exists"),
+    ],
+)
+def test_bad_input_is_one_line(
+    starter_bundle: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    says: str,
+) -> None:
+    """With the right exit code and nothing on stdout."""
+    assert run(f"{STARTER}@cpu", starter_bundle, *arguments) == code
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert says in said.err.splitlines()[-1]
+
+
+def test_missing_sources_and_half_pairs_are_refused(
+    starter_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A source that is not there, one that needs an NPU, one alone, crops without pictures."""
+    assert run("gone.pkl", starter_bundle) == 2
+    assert run(f"{STARTER}@cpu", f"{starter_bundle}@npu:0") == 3
+    assert run(f"{STARTER}@cpu", starter_bundle, "--boxes", "crop") == 2
+    for arguments in ([starter_bundle], ["a", "b", "c"]):
+        with pytest.raises(SystemExit, match="2"):
+            run(*arguments)
+    assert "name two sources or none" in capsys.readouterr().err
+
+
+def test_what_is_read_is_not_written_over(tmp_path: Path, starter_bundle: Path) -> None:
+    """A bundle's own files, pictures, their points, boxes; and outputs among each other."""
+    bundle = Path(shutil.copytree(starter_bundle, tmp_path / "bundle"))
+    picture = Path(shutil.copy(ROOT / "assets/test.jpg", tmp_path / "a.jpg"))
+    points = Path(shutil.copy(ROOT / "assets/test.pts", tmp_path / "a.pts"))
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text('{"a.jpg": [340, 270, 660, 575]}')
+    read = [*bundle.iterdir(), picture, points, boxes]
+    before = {path: path.read_bytes() for path in read}
+    for path in read:
+        options = ["--images", picture, "--boxes", boxes, "--output", path]
+        if path == points:
+            options[2:4] = []
+        assert run(f"{STARTER}@cpu", bundle, *options) == 2
+    one, two = tmp_path / "1.npz", tmp_path / "2.npz"
+    pair = (f"{STARTER}@cpu", bundle)
+    assert run(*pair, "--record", one, one) == 2
+    assert run(*pair, "--record", one, two, "--output", one) == 2
+
+    assert {path: path.read_bytes() for path in read} == before
+
+
+def test_samples_are_the_repositorys_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Photo and crop; where they are missing, the way out is named."""
+    assert [(s.name, s.cropped) for s in default_samples()] == [
+        ("test.jpg", False),
+        ("sample.jpg", True),
+    ]
+    monkeypatch.setattr("parity.samples.ASSETS", tmp_path)
+    with pytest.raises(InputError, match="name pictures with --images"):
+        default_samples()
+    shutil.copy(ROOT / "assets/test.jpg", tmp_path)
+    assert [s.name for s in find_samples([str(tmp_path)])] == ["test.jpg"]

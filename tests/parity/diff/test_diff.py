@@ -1,0 +1,314 @@
+"""What differs between two bundles or recordings, planted one field at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from recordings import recording_of
+
+from parity.diff import __main__ as product
+from parity.diff.__main__ import DiffReport, diff
+from parity.diff.consequences import BUNDLE_RULES, KINDS, consequence_of
+from parity.recording.recording import save_recording
+from runtime.errors import ArtifactError, ConfigError, InputError
+from runtime.model.manifest import (
+    MANIFEST_NAME,
+    FileFact,
+    Manifest,
+    OmFact,
+    file_fact,
+    read_manifest,
+    save_manifest,
+)
+
+ANSWERS, ROUNDING, WHERE, NONE = KINDS
+replace = msgspec.structs.replace
+
+
+@pytest.fixture
+def pair(starter_bundle: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """The starter's bundle twice."""
+    return (
+        Path(shutil.copytree(starter_bundle, tmp_path / "a")),
+        Path(shutil.copytree(starter_bundle, tmp_path / "b")),
+    )
+
+
+def edit(folder: Path, change: Callable[[Manifest], Manifest]) -> None:
+    save_manifest(folder, change(read_manifest(folder)))
+
+
+def om(folder: Path, soc: str = "Ascend910B3", **changes: Any) -> Callable[[Manifest], Manifest]:
+    """Add a converted model to a bundle, which is a file of any content here."""
+    name = f"model_bs1_{soc}.om"
+    (folder / name).write_bytes(b"converted")
+
+    def add(manifest: Manifest) -> Manifest:
+        fact = OmFact(
+            file=name,
+            soc_version=soc,
+            batches=(1,),
+            gears=False,
+            input=manifest.spec.input,
+            precision="precision_mode_v2=origin",
+            options={},
+            atc_version="8.0",
+        )
+        files: dict[str, FileFact] = {**manifest.files, name: file_fact(folder / name)}
+        return replace(manifest, om=(replace(fact, **changes),), files=files)
+
+    return add
+
+
+def found(report: DiffReport) -> dict[str, str]:
+    return {one.field: one.kind for one in report.differences if one.field != "digest"}
+
+
+def test_two_copies_are_the_same(pair: tuple[Path, Path]) -> None:
+    """Not even a timestamp differs."""
+    report = diff(*pair)
+
+    assert (report.same_answers, report.differences) == (True, ())
+
+
+@pytest.mark.parametrize(
+    ("field", "kind", "change"),
+    [
+        (
+            "checkpoint.sha256",
+            ANSWERS,
+            lambda m: replace(m, checkpoint=replace(m.checkpoint, sha256="f" * 64)),
+        ),
+        (
+            "checkpoint.architecture.stacks",
+            ANSWERS,
+            lambda m: replace(
+                m,
+                checkpoint=replace(
+                    m.checkpoint, architecture=replace(m.checkpoint.architecture, stacks=4)
+                ),
+            ),
+        ),
+        (
+            "spec.input.mean",
+            ANSWERS,
+            lambda m: replace(m, spec=replace(m.spec, input=replace(m.spec.input, mean=0.0))),
+        ),
+        (
+            "spec.input.dtype",
+            ROUNDING,
+            lambda m: replace(m, spec=replace(m.spec, input=replace(m.spec.input, dtype="uint8"))),
+        ),
+        ("onnx.opset", ROUNDING, lambda m: replace(m, onnx=replace(m.onnx, opset=17))),
+        ("onnx.exporter", ROUNDING, lambda m: replace(m, onnx=replace(m.onnx, exporter="x"))),
+        ("onnx.simplifier", ROUNDING, lambda m: replace(m, onnx=replace(m.onnx, simplifier="x"))),
+        ("parity.passed", NONE, lambda m: replace(m, parity=replace(m.parity, passed=None))),
+        (
+            "parity.max_mean_px",
+            NONE,
+            lambda m: replace(m, parity=replace(m.parity, max_mean_px=1.5)),
+        ),
+        (
+            "versions.onnxruntime",
+            NONE,
+            lambda m: replace(m, versions={**m.versions, "onnxruntime": "0"}),
+        ),
+        ("config.weights", NONE, lambda m: replace(m, config={**m.config, "weights": "other"})),
+        ("created_utc", NONE, lambda m: replace(m, created_utc="never")),
+        ("name", NONE, lambda m: replace(m, name="other")),
+    ],
+)
+def test_planted_field_has_its_consequence(
+    pair: tuple[Path, Path],
+    field: str,
+    kind: str,
+    change: Callable[[Manifest], Manifest],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """That field alone, in its group, and the exit code by it."""
+    edit(pair[1], change)
+    assert found(diff(*pair)) == {field: kind}
+    code = 1 if kind in (ANSWERS, ROUNDING) else 0
+
+    assert product.main([str(path) for path in pair]) == code
+    text = capsys.readouterr().out
+    assert f"{kind} (" in text
+    assert f"  {field}: " in text
+
+
+def test_other_graph_is_found_by_its_hash(pair: tuple[Path, Path]) -> None:
+    """Which is the file's own: a manifest that does not fit its files is refused."""
+    graph = pair[1] / "model.onnx"
+    graph.write_bytes(graph.read_bytes() + b"\0")
+    with pytest.raises(ArtifactError, match="of another model or damaged"):
+        diff(*pair)
+    edit(pair[1], lambda m: replace(m, files={**m.files, "model.onnx": file_fact(graph)}))
+
+    assert found(diff(*pair)) == {
+        "files.model.onnx.sha256": ROUNDING,
+        "files.model.onnx.bytes": ROUNDING,
+    }
+
+
+@pytest.mark.parametrize(
+    ("field", "kind", "changes"),
+    [
+        ("precision", ROUNDING, {"precision": "precision_mode=force_fp16"}),
+        ("atc_version", ROUNDING, {"atc_version": "8.2"}),
+        ("options.op_select_implmode", ROUNDING, {"options": {"op_select_implmode": "high"}}),
+        ("soc_version", WHERE, {"soc_version": "Ascend310P3"}),
+        ("batches", WHERE, {"batches": (4,)}),
+    ],
+)
+def test_conversion_has_its_consequence(
+    pair: tuple[Path, Path], field: str, kind: str, changes: dict[str, Any]
+) -> None:
+    """By the converted model's own name."""
+    edit(pair[0], om(pair[0]))
+    edit(pair[1], om(pair[1], **changes))
+
+    assert found(diff(*pair)) == {f"om[model_bs1_Ascend910B3.om].{field}": kind}
+
+
+def test_aipp_is_a_matter_of_rounding(pair: tuple[Path, Path]) -> None:
+    """It normalises on the chip, in fp16."""
+    edit(pair[0], om(pair[0]))
+    spec = read_manifest(pair[0]).spec.input
+    edit(pair[1], om(pair[1], input=replace(spec, dtype="uint8", layout="NHWC")))
+
+    assert set(found(diff(*pair)).values()) == {ROUNDING}
+
+
+def test_model_that_one_side_alone_has_is_one_line(pair: tuple[Path, Path]) -> None:
+    """It changes where the bundle runs, and not what it answers elsewhere."""
+    edit(pair[0], om(pair[0]))
+    edit(pair[1], om(pair[1], soc="Ascend310P3"))
+    report = diff(*pair)
+
+    assert report.same_answers
+    assert found(report) == {
+        "om[model_bs1_Ascend310P3.om]": WHERE,
+        "om[model_bs1_Ascend910B3.om]": WHERE,
+        "files.model_bs1_Ascend310P3.om": WHERE,
+        "files.model_bs1_Ascend910B3.om": WHERE,
+    }
+    assert {(one.a, one.b) for one in report.differences if "310P3" in one.field} == {
+        ("nothing", "there")
+    }
+
+
+def test_long_values_are_shown_where_they_part(pair: tuple[Path, Path]) -> None:
+    """Not their common beginning twice."""
+    edit(pair[0], lambda m: replace(m, preflight=("x" * 100 + "one",)))
+    edit(pair[1], lambda m: replace(m, preflight=("x" * 100 + "other",)))
+    (one,) = [one for one in diff(*pair).differences if one.field == "preflight"]
+
+    assert "xone" in one.a
+    assert "xother" in one.b
+    assert len(one.a) < 50
+
+
+def test_unknown_field_is_assumed_to_matter() -> None:
+    """A field of a later version is never called harmless; every known one has a rule."""
+    kind, consequence = consequence_of("something.new", BUNDLE_RULES)
+
+    assert kind == ANSWERS
+    assert "nothing is known" in consequence
+
+
+def test_every_field_of_a_manifest_has_a_rule(starter_bundle: Path, tmp_path: Path) -> None:
+    """Also of one with a converted model."""
+    folder = Path(shutil.copytree(starter_bundle, tmp_path / "a"))
+    edit(folder, om(folder))
+    fields = product._flat(msgspec.to_builtins(read_manifest(folder)))
+    unknown = [f for f in fields if "nothing is known" in consequence_of(f, BUNDLE_RULES)[1]]
+
+    assert unknown == ["schema"]  # it is equal, or the manifest is refused
+
+
+def test_recordings_are_compared_by_their_headers(
+    tmp_path: Path, rng: np.random.Generator, pair: tuple[Path, Path]
+) -> None:
+    """Engine, versions, device, pictures, and the manifest's fields; answers are not looked at."""
+    here = recording_of(rng)
+    manifest = read_manifest(pair[0])
+    header = replace(
+        here.header,
+        engine="other 1.0",
+        device="npu:0",
+        created_utc="never",
+        versions={"python": "3", "opencv": "5"},
+        manifest=replace(manifest, onnx=replace(manifest.onnx, opset=17)),
+        pictures=here.header.pictures[::-1],
+    )
+    save_recording(
+        tmp_path / "1.npz",
+        dataclasses.replace(here, header=replace(here.header, manifest=manifest)),
+    )
+    save_recording(tmp_path / "2.npz", dataclasses.replace(here, header=header))
+    save_recording(tmp_path / "3.npz", here)
+
+    assert found(diff(tmp_path / "1.npz", tmp_path / "2.npz")) == {
+        "pictures": ANSWERS,
+        "engine": ROUNDING,
+        "manifest.onnx.opset": ROUNDING,
+        "versions.opencv": ROUNDING,
+        "device": WHERE,
+        "created_utc": NONE,
+    }
+    assert found(diff(tmp_path / "1.npz", tmp_path / "3.npz")) == {"manifest": WHERE}
+
+
+def test_older_schema_is_said(pair: tuple[Path, Path]) -> None:
+    """And not the first field that an older manifest cannot have."""
+    path = pair[1] / MANIFEST_NAME
+    content = json.loads(path.read_text())
+    del content["onnx"]
+    path.write_text(json.dumps({**content, "schema": 1, "graph": {}}))
+
+    with pytest.raises(ArtifactError, match="expected schema 3, got schema 1"):
+        diff(*pair)
+
+
+def test_bad_input_is_one_line(
+    pair: tuple[Path, Path],
+    tmp_path: Path,
+    rng: np.random.Generator,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Absent, damaged, of two kinds, twice the same."""
+    save_recording(tmp_path / "r.npz", recording_of(rng))
+    with pytest.raises(ConfigError, match="a bundle and a recording"):
+        diff(pair[0], tmp_path / "r.npz")
+    with pytest.raises(ConfigError, match="got nothing there"):
+        diff(pair[0], tmp_path / "gone")
+    with pytest.raises(ConfigError, match="got another file"):
+        diff(pair[0], pair[0] / "model.onnx")
+    with pytest.raises(InputError, match="twice"):
+        diff(pair[0], pair[0] / ".." / "a")
+    with pytest.raises(ArtifactError, match=r"manifest.json: expected"):
+        diff(pair[0], tmp_path)
+    (tmp_path / "r.npz").write_bytes(b"PK")
+    with pytest.raises(InputError, match="expected a recording"):
+        diff(tmp_path / "r.npz", pair[0])
+    assert product.main([str(pair[0]), "gone"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_json_is_the_record(pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """As `DiffReport` has it; names cannot speak to the terminal."""
+    edit(pair[1], lambda m: replace(m, name="a\x1b]0;x\x07"))
+    assert product.main([str(pair[0]), str(pair[1]), "--json"]) == 0
+    report = msgspec.json.decode(capsys.readouterr().out, type=DiffReport)
+    assert report == diff(*pair)
+
+    assert product.main([str(pair[0]), str(pair[1])]) == 0
+    assert "\x1b" not in capsys.readouterr().out

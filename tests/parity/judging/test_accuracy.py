@@ -1,0 +1,396 @@
+"""Accuracy against slow oracles, its interval against planted shifts, and bad annotations."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+import shutil
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from builders import ROOT, STARTER
+from numpy.typing import NDArray
+from recordings import recording_of
+
+from parity.compare import __main__ as compare
+from parity.judging import accuracy
+from parity.judging.accuracy import bootstrap_interval, measure_accuracy, nme_percent, summarised
+from parity.judging.verdict import Limits
+from parity.recording.recording import Recording, load_recording, save_recording
+from parity.report import Report, as_text, make_report
+from runtime.errors import ConfigError, InputError
+from runtime.model.topology import topology_of
+
+F64 = NDArray[np.float64]
+FEW = ("a.jpg", "b.jpg", "c.jpg")
+
+
+def run(*arguments: object) -> int:
+    return compare.main([str(argument) for argument in arguments])
+
+
+def annotated(recording: Recording, marked_px: F64) -> Recording:
+    return dataclasses.replace(recording, annotations_px=marked_px)
+
+
+def noisy_pair(
+    rng: np.random.Generator, pictures: int, planted_points: float
+) -> tuple[Recording, Recording]:
+    """Two recordings whose mean NMEs differ by about so many percentage points.
+
+    Every point of the reference lies right of its annotation by a picture's own distance, every
+    point of the candidate further right, by the planted share of the eyes' distance and noise.
+    """
+    reference = recording_of(rng, pictures=pictures)
+    points_px = reference.points_px
+    eyes = np.linalg.norm(points_px[:, 36] - points_px[:, 45], axis=1)
+    off = eyes * rng.uniform(0.03, 0.06, pictures)
+    marked = points_px - np.stack([off, np.zeros(pictures)], axis=1)[:, None]
+    further = eyes * (planted_points + rng.normal(0, 0.2, pictures)) / 100
+    # 4 photo px a crop px in x, 128 crop px a unit
+    moved = reference.landmarks.copy()
+    moved[..., 0] += (further / 4 / 128).astype(np.float32)[:, None]
+    candidate = dataclasses.replace(reference, landmarks=moved)
+    return annotated(reference, marked), annotated(candidate, marked)
+
+
+def test_nme_is_the_published_one(rng: np.random.Generator) -> None:
+    """By loops: mean distance over the distance of the annotation's own outer eye corners."""
+    points, marked = rng.uniform(0, 300, (2, 5, 68, 2))
+    marked[3] = np.nan
+    found = nme_percent(points, marked, (36, 45))
+    for n in range(5):
+        if n == 3:
+            assert math.isnan(found[n])
+            continue
+        eyes = math.dist(marked[n, 36], marked[n, 45])
+        total = 0.0
+        for p in range(68):
+            total += math.dist(points[n, p], marked[n, p])
+        assert found[n] == pytest.approx(total / 68 / eyes * 100)
+
+
+def test_rates_agree_with_the_oracle(rng: np.random.Generator) -> None:
+    """FR and median by counting; AUC by adding up the rectangles of the step function."""
+    nme = np.concatenate([rng.uniform(1, 12, 41), [8.0, 8.0, 0.0]])
+    found = summarised(nme)
+    inside = sorted(float(v) for v in nme if v < 8)
+    area = 0.0
+    for low, high in zip(inside, [*inside[1:], 8.0], strict=True):
+        reached = sum(float(v) <= low for v in nme) / len(nme)
+        area += reached * (high - low)
+
+    assert found.auc == pytest.approx(area / 8)
+    assert found.failure_rate == sum(float(v) > 8 for v in nme) / len(nme)
+    assert found.mean_nme_percent == pytest.approx(sum(map(float, nme)) / len(nme))
+    ordered = sorted(map(float, nme))
+    assert found.median_nme_percent == pytest.approx((ordered[21] + ordered[22]) / 2)
+
+
+@pytest.mark.parametrize(("nme", "auc", "failures"), [(0.0, 1, 0), (4.0, 0.5, 0), (9.0, 0, 1)])
+def test_rates_at_their_ends(nme: float, auc: float, failures: float) -> None:
+    """Perfect, halfway, and beyond."""
+    found = summarised(np.full(7, nme))
+
+    assert (found.auc, found.failure_rate) == (auc, failures)
+
+
+def test_interval_agrees_with_scipys(rng: np.random.Generator) -> None:
+    """The library that the field uses, where it is there; both draw, so within their noise."""
+    stats = pytest.importorskip("scipy.stats", reason="scipy is not installed")
+    differences = rng.normal(0.1, 0.4, 48)
+    theirs = stats.bootstrap(
+        (differences,), np.mean, n_resamples=10_000, method="percentile", random_state=rng
+    ).confidence_interval
+    ours = bootstrap_interval(differences)
+
+    assert ours is not None
+    np.testing.assert_allclose(ours, (theirs.low, theirs.high), atol=0.01)
+
+
+def test_interval_covers_as_often_as_it_says(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """95 % of the intervals of 40 pictures contain the truth, give or take what 400 can tell."""
+    monkeypatch.setattr(accuracy, "RESAMPLES", 1000)
+    hits = 0
+    for _ in range(400):
+        found = bootstrap_interval(rng.normal(0.3, 0.5, 40))
+        assert found is not None
+        hits += found[0] <= 0.3 <= found[1]
+
+    assert 0.90 <= hits / 400 <= 0.98
+
+
+def test_interval_is_drawn_in_parts_as_at_once(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many pictures take little memory and give the same numbers; few give no interval."""
+    differences = rng.normal(0, 1, 37)
+    at_once = bootstrap_interval(differences)
+    monkeypatch.setattr(accuracy, "LARGEST_DRAW", 100)
+
+    assert bootstrap_interval(differences) == at_once
+    assert bootstrap_interval(differences[:9]) is None
+    assert bootstrap_interval(differences[:10]) is not None
+
+
+def test_planted_loss_is_found(rng: np.random.Generator) -> None:
+    """0.3 points under noise: the interval contains it, and not 0; the text says worse."""
+    report = make_report(*noisy_pair(rng, 48, 0.3), Limits(max_mean_px=99, max_error_px=99))
+    found = report.accuracy
+
+    assert found is not None
+    assert found.interval_points is not None
+    low, high = found.interval_points
+    assert 0 < low < 0.3 < high < 0.5
+    assert found.change_points == pytest.approx(0.3, abs=0.1)
+    assert found.tells_a_change
+    assert "the candidate is less accurate" in as_text(report)
+
+
+def test_movement_without_loss_is_told_from_loss(rng: np.random.Generator) -> None:
+    """Noise that moves points without a direction: the interval contains 0, and a sentence says so.
+
+    As a quantised model may: 0.3 px apart, and no worse.
+    """
+    report = make_report(*noisy_pair(rng, 48, 0.0), Limits(max_mean_px=99, max_error_px=99))
+
+    assert report.photo_px.axis.mean > 0.1
+    assert report.accuracy is not None
+    assert report.accuracy.tells_a_change is False
+    assert "the interval contains 0" in as_text(report)
+
+
+def test_better_candidate_is_called_better(rng: np.random.Generator) -> None:
+    """And passes every limit, also 0."""
+    limits = Limits(max_mean_px=99, max_error_px=99, max_nme_increase_points=0)
+    report = make_report(*noisy_pair(rng, 48, -0.5), limits)
+
+    assert report.verdict.passed
+    assert "the candidate is more accurate" in as_text(report)
+    assert re.search(r"NME -0\.\d+ <= 0 points", as_text(report))
+    assert report.verdict.smallest_passing.max_nme_increase_points == 0
+
+
+def test_increase_is_part_of_the_verdict(rng: np.random.Generator) -> None:
+    """Exceeded with its interval; the smallest limit that is printed passes."""
+    pair = noisy_pair(rng, 48, 0.3)
+    wide = Limits(max_mean_px=99, max_error_px=99)
+    strict = msgspec.structs.replace(wide, max_nme_increase_points=0.1)
+    report = make_report(*pair, strict)
+    assert not report.verdict.passed
+    (said,) = report.verdict.exceeded
+    assert re.fullmatch(
+        r"NME \+0\.\d+ points > 0\.1 points, 95% between \+0\.\d+ and \+0\.\d+", said
+    )
+
+    assert make_report(*pair, report.verdict.smallest_passing).verdict.passed
+    assert "--max-nme-increase 0." in as_text(report)
+    assert make_report(*pair, wide).verdict.smallest_passing.max_nme_increase_points is None
+    assert report.accuracy is not None
+    inside = msgspec.structs.replace(wide, max_nme_increase_points=report.accuracy.change_points)
+    assert "the interval reaches beyond the limit" in as_text(make_report(*pair, inside))
+
+
+def test_each_picture_has_its_own_nme(rng: np.random.Generator) -> None:
+    """Two figures where it is annotated, none elsewhere; means are over the annotated alone."""
+    reference, candidate = noisy_pair(rng, 12, 0.3)
+    marked = reference.annotations_px.copy()
+    marked[[2, 5]] = np.nan
+    marked[7, 45] = marked[7, 36]
+    report = make_report(annotated(reference, marked), annotated(candidate, marked), Limits())
+    given = [picture.nme_percent for picture in report.pictures]
+
+    assert [n for n, figures in enumerate(given) if figures is None] == [2, 5, 7]
+    assert report.accuracy is not None
+    assert (report.accuracy.pictures, report.accuracy.left_out) == (9, ("7.jpg",))
+    assert report.accuracy.interval_points is None
+    text = as_text(report)
+    assert "accuracy on 9 annotated pictures of 12" in text
+    assert "fewer than 10 pictures give no interval" in text
+    assert "eye corners in one place in 1: 7.jpg" in text
+    one, other = zip(*(figures for figures in given if figures is not None), strict=True)
+    assert report.accuracy.reference.mean_nme_percent == pytest.approx(sum(one) / 9)
+    assert report.accuracy.candidate.mean_nme_percent == pytest.approx(sum(other) / 9)
+
+
+def test_nothing_is_said_where_nobody_marked(rng: np.random.Generator) -> None:
+    """No section, no reason; a limit of the NME is an error that says how to annotate."""
+    here = recording_of(rng)
+    report = make_report(here, here, Limits())
+    assert (report.accuracy, report.accuracy_missing) == (None, "")
+    assert "accuracy" not in as_text(report)
+
+    with pytest.raises(InputError, match=r"--max-nme-increase: expected annotated .*\.pts"):
+        make_report(here, here, Limits(max_nme_increase_points=0.1))
+
+
+@pytest.mark.parametrize("why", ["mark-up", "one place"])
+def test_reason_is_said_where_annotations_give_no_nme(rng: np.random.Generator, why: str) -> None:
+    """A mark-up without eye corners, and eyes in one place in every picture."""
+    here = recording_of(rng, points=30 if why == "mark-up" else 68)
+    marked = here.points_px.copy()
+    if why == "one place":
+        marked[:, 45] = marked[:, 36]
+    here = annotated(here, marked)
+    report = make_report(here, here, Limits())
+
+    assert report.accuracy is None
+    assert re.search(rf"accuracy: not available: .*{why}", as_text(report))
+    with pytest.raises(InputError, match="none whose NME can be told"):
+        make_report(here, here, Limits(max_nme_increase_points=0.1))
+
+
+def test_one_sides_annotations_are_enough_and_two_must_agree(rng: np.random.Generator) -> None:
+    """As where one machine had the .pts files and the other had not."""
+    reference, candidate = noisy_pair(rng, 12, 0.3)
+    bare = dataclasses.replace(candidate, annotations_px=np.full((12, 68, 2), np.nan))
+    both = measure_accuracy(reference, candidate).report
+    assert both is not None
+    assert measure_accuracy(reference, bare).report == both
+    assert measure_accuracy(dataclasses.replace(bare, landmarks=reference.landmarks), candidate)
+
+    other = candidate.annotations_px.copy()
+    other[4, 0, 0] += 1e-9
+    with pytest.raises(InputError, match=r"annotations of 4.jpg: expected those"):
+        measure_accuracy(reference, annotated(candidate, other))
+
+
+@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])
+def test_limit_that_cannot_be_meant_is_refused(value: float) -> None:
+    """Negative, NaN, infinite."""
+    with pytest.raises(ConfigError, match="max_nme_increase: expected a finite number of percent"):
+        Limits(max_nme_increase_points=value).check()
+
+
+def test_starters_published_nme_is_reproduced(
+    shared: Path, starter_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """5.04 % (median 4.95) on 48 held-out faces, by the box of the points; from files, too."""
+    recordings = tmp_path / "1.npz", tmp_path / "2.npz"
+    options = ("--max-nme-increase", "0.01", "--json")
+    images = ("--images", shared / "faces", "--jobs", 2)
+    assert run(f"{STARTER}@cpu", starter_bundle, *options, *images, "--record", *recordings) == 0
+    live = json.loads(capsys.readouterr().out)
+    found = live["accuracy"]
+
+    assert found["pictures"] == 48
+    for side in ("reference", "candidate"):
+        assert found[side]["mean_nme_percent"] == pytest.approx(5.04, abs=0.005)
+        assert found[side]["median_nme_percent"] == pytest.approx(4.95, abs=0.005)
+    assert abs(found["change_points"]) < 1e-4
+    assert run(*recordings, *options) == 0
+    assert json.loads(capsys.readouterr().out) == live
+    assert msgspec.convert(live, Report).accuracy is not None
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Path:
+    """The sample photo three times, with its hand-checked points."""
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    for name in FEW:
+        shutil.copy(ROOT / "assets/test.jpg", folder / name)
+        shutil.copy(ROOT / "assets/test.pts", (folder / name).with_suffix(".pts"))
+    return folder
+
+
+DAMAGED = {
+    "text": ("no points\n", "expected a .pts file"),
+    "nan": ("n_points: 2\n{\n1 2\nnan 4\n}\n", "expected two finite numbers"),
+    "far": ("n_points: 2\n{\n1 2\n1e9 4\n}\n", "expected two finite numbers"),
+    "five": ("n_points: 5\n{\n1 1\n9 1\n5 5\n2 9\n8 9\n}\n", "pictures have other than 68 points"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+@pytest.mark.parametrize("boxes", ["whole", "file"])
+def test_damaged_annotations_do_not_end_an_agreement(
+    starter_bundle: Path,
+    faces: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    damage: str,
+    boxes: str,
+) -> None:
+    """Said once where the box does not come from them, and an error where the NME is asked for."""
+    text, says = DAMAGED[damage]
+    (faces / "b.pts").write_text(text)
+    given = tmp_path / "boxes.json"
+    given.write_text(json.dumps({name: [340, 270, 660, 575] for name in FEW}))
+    options = ("--images", faces, "--boxes", given if boxes == "file" else "whole", "--json")
+    pair = (f"{STARTER}@cpu", starter_bundle)
+    assert run(*pair, *options) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["accuracy"]["pictures"] == 2
+    assert [p["nme_percent"] is None for p in report["pictures"]] == [False, True, False]
+    said = [line for line in caplog.text.splitlines() if "annotations that cannot be used" in line]
+    assert len(said) == (2 if damage == "five" else 1)  # each source has its own mark-up
+    assert says in said[0]
+
+    assert run(*pair, *options, "--max-nme-increase", "1") == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "--max-nme-increase: the annotation of b.jpg: expected 68 points" in error
+
+
+def test_damaged_points_that_give_the_box_are_an_error(
+    starter_bundle: Path, faces: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without them nobody knows what to show."""
+    (faces / "b.pts").write_text("no points\n")
+
+    assert run(f"{STARTER}@cpu", starter_bundle, "--images", faces) == 2
+    assert "b.pts: expected a .pts file" in capsys.readouterr().err
+
+
+def test_limit_without_annotations_is_refused_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also before a missing engine would be found missing; two recordings when they are read."""
+    limit = ("--max-nme-increase", "0.1")
+    assert run(f"{STARTER}@cpu", f"{STARTER}@npu:0", *limit) == 2
+    assert "got none among 2 pictures" in capsys.readouterr().err
+    for name in ("1.npz", "2.npz"):
+        save_recording(tmp_path / name, recording_of(np.random.default_rng(3)))
+    assert run(tmp_path / "1.npz", tmp_path / "2.npz", *limit) == 2
+    assert "got none whose NME can be told" in capsys.readouterr().err
+
+
+def tsv(folder: Path, names: tuple[str, ...], points: list[str]) -> Path:
+    path = folder / "published.tsv"
+    rows = [f"{n}\t1,2\t{p}\t1.777\t500\t422" for n, p in zip(names, points, strict=True)]
+    path.write_text("\n".join(["image\tfive\tall\tscale\tcenter_w\tcenter_h", *rows]) + "\n")
+    return path
+
+
+def test_published_annotations_count(
+    starter_bundle: Path, faces: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Their N points, as they stand; they win over a .pts, and a damaged cell is said."""
+    pts = (ROOT / "assets/test.pts").read_text().split("{")[1].split("}")[0].split()
+    cell = ",".join(str(float(number) - 1) for number in pts)
+    (faces / "a.pts").write_text("no points\n")
+    boxes = tsv(tmp_path, FEW, [cell, cell, "1,2,3"])
+    record = tmp_path / "1.npz", tmp_path / "2.npz"
+    options = ("--images", faces, "--boxes", boxes, "--record", *record)
+    assert run(f"{STARTER}@cpu", starter_bundle, *options) == 0
+    marked = load_recording(record[0]).annotations_px
+
+    expected = np.array(pts, np.float64).reshape(68, 2) - 1
+    np.testing.assert_allclose(marked[:2], np.stack([expected, expected]))
+    assert np.isnan(marked[2]).all()
+    assert "3 numbers, which is not two a point" in caplog.text
+
+
+def test_mark_ups_with_known_eye_corners() -> None:
+    """68, 98 and COFW's 29 points have an NME; an unknown mark-up has none."""
+    assert topology_of(68).outer_eye_corners == (36, 45)
+    assert topology_of(98).outer_eye_corners == (60, 72)
+    assert topology_of(29).outer_eye_corners == (8, 9)
+    assert topology_of(30).outer_eye_corners is None

@@ -1,0 +1,81 @@
+"""What stands out, and what is only a low precision."""
+
+from __future__ import annotations
+
+import pytest
+
+from parity.locate.worst_stage import (
+    CEILING,
+    ROUNDING,
+    growing,
+    over_share,
+    rounding_between,
+    share,
+)
+
+HEALTHY = [4e-4, 8e-4, 3e-4, 2e-3, 4e-4]
+
+
+def test_a_low_precision_everywhere_is_nobodys_fault() -> None:
+    assert over_share(HEALTHY, rounding_between(HEALTHY)) == [False] * 5
+
+
+def test_what_is_far_above_the_median_stands_out() -> None:
+    apart = [*HEALTHY, 2e-2, 3e-3]
+
+    assert over_share(apart, rounding_between(apart)) == [False] * 5 + [True, False]
+
+
+def test_where_all_others_agree_in_every_bit_any_difference_counts() -> None:
+    assert over_share([0, 0, 1e-9, 0], rounding_between([0, 0, 1e-9, 0])) == [
+        False,
+        False,
+        True,
+        False,
+    ]
+
+
+def test_float32s_own_rounding_is_let_pass() -> None:
+    """Between two engines, which add up in different orders."""
+    apart = [1e-7, 1e-7, 1e-7, 0.9 * ROUNDING, 1.1 * ROUNDING]
+
+    assert over_share(apart, rounding_between(apart)) == [False, False, False, False, True]
+
+
+def test_parts_that_round_nothing_do_not_make_a_rounding_stand_out() -> None:
+    """A ReLU or a maximum gives back numbers that went in."""
+    apart = [0.0, 0.0, 0.0, 2e-4, 3e-4, 0.4]
+
+    assert over_share(apart, ROUNDING) == [False] * 5 + [True]
+
+
+def test_where_all_are_bad_the_median_excuses_nobody() -> None:
+    apart = [0.9, 0.8, 1.1]
+
+    assert share(apart, ROUNDING) == CEILING
+    assert over_share(apart, ROUNDING) == [True] * 3
+
+
+def test_what_is_not_finite_is_over_any_share() -> None:
+    assert over_share([1e-3, None, 1e-3], ROUNDING) == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("own", "inputs", "expected"),
+    [
+        # the second makes 50 times what it was given; the third passes it on
+        ([1e-3, 5e-2, 6e-2, 1e-3], [0, 1e-3, 5e-2, 6e-2], [False, True, False, False]),
+        # a low precision, and a gate that flips
+        ([4e-4, 8e-4, 4e-3, 1e-4], [0, 4e-4, 8e-4, 4e-3], [False] * 4),
+        # bit for bit up to the fault
+        ([0, 0, 2e-5, 1e-5], [0, 0, 0, 2e-5], [False, False, True, False]),
+        # the first stage: more than any rounding
+        ([6e-2, 6e-2, 5e-2, 1e-2], [0, 6e-2, 6e-2, 5e-2], [True, False, False, False]),
+        # not a number: the stage that made it, and none behind it
+        ([1e-3, None, None, None], [0, 1e-3, None, None], [False, True, False, False]),
+    ],
+)
+def test_a_stage_that_makes_much_more_than_it_was_given_is_found(
+    own: list[float | None], inputs: list[float | None], expected: list[bool]
+) -> None:
+    assert growing(own, inputs) == expected

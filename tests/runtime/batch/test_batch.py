@@ -1,0 +1,656 @@
+"""Batches: exactly one row for each input, whatever dies on the way; local and on Ray alike."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from builders import ROOT, run_module, run_python, tiny_checkpoint
+
+from runtime.batch import __main__ as batch
+from runtime.batch.inputs import find_inputs
+from runtime.batch.store import place_of
+from runtime.detector import Detector
+from runtime.errors import BackendUnavailable, InputError
+from runtime.image.picture import decode_picture, read_picture
+from runtime.model.manifest import read_manifest
+
+pa = pytest.importorskip("pyarrow", reason="batches need the extra parquet")
+pq = pytest.importorskip("pyarrow.parquet")
+
+PHOTO = ROOT / "assets/test.jpg"
+COUNT = 500
+ENGINES = [
+    "local",
+    pytest.param(
+        "ray",
+        marks=pytest.mark.skipif(
+            importlib.util.find_spec("ray") is None, reason="needs the extra ray"
+        ),
+    ),
+]
+
+
+def run(*arguments: object) -> int:
+    return batch.main([str(argument) for argument in arguments])
+
+
+def of_engine(engine: str) -> tuple[str, ...]:
+    """Options that make both run one worker here."""
+    return ("--engine", engine, "--device", "cpu") + (("--threads", "2") if engine == "ray" else ())
+
+
+def table_in(folder: Path) -> dict[str, list[Any]]:
+    """All rows, as anybody reads a folder of Parquet files."""
+    found: dict[str, list[Any]] = pq.read_table(folder).sort_by("row").to_pydict()
+    return found
+
+
+@pytest.fixture(scope="module")
+def small() -> bytes:
+    """The embedded photo as a small JPEG."""
+    picture = cv2.resize(read_picture(PHOTO), (320, 240), interpolation=cv2.INTER_AREA)
+    return bytes(cv2.imencode(".jpg", picture)[1])
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory, small: bytes) -> Path:
+    """Five hundred pictures, each of its own, one of them broken."""
+    folder = tmp_path_factory.mktemp("many") / "照片 many"
+    picture = decode_picture(small, "small")
+    for index in range(COUNT):
+        place = folder / f"{index // 100}" / f"{index:03d}.jpg"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        moved = np.roll(picture, index % 20, axis=1)
+        place.write_bytes(cv2.imencode(".jpg", moved)[1].tobytes())
+    (folder / "1/123.jpg").write_bytes(small[:2000])
+    return folder
+
+
+def check_all_there(
+    results: Path, many: Path, bundle: Path, *, device: str = "cpu"
+) -> dict[str, list[Any]]:
+    """One row for each picture, none twice, of the right model; nothing else in the folder."""
+    rows = table_in(results)
+    names = sorted(path.relative_to(many).as_posix() for path in many.rglob("*.jpg"))
+    assert rows["input"] == names
+    assert rows["row"] == list(range(COUNT))
+    manifest = read_manifest(bundle)
+    assert set(rows["bundle_sha256"]) == {manifest.digest}
+    assert set(rows["model_sha256"]) == {manifest.files["model.onnx"].sha256}
+    assert {engine.rsplit(" on ", 1)[1] for engine in rows["engine"]} == {device}
+    broken = names.index("1/123.jpg")
+    assert rows["status"] == ["error" if i == broken else "ok" for i in range(COUNT)]
+    assert "truncated" in rows["error"][broken]
+    left = [path.name for path in results.iterdir() if not path.name.startswith("part-")]
+    assert left == ["_job.json"]
+    return rows
+
+
+@pytest.fixture(scope="module")
+def straight(
+    tmp_path_factory: pytest.TempPathFactory, many: Path, starter_bundle: Path
+) -> dict[str, list[Any]]:
+    """What nothing disturbed."""
+    out = tmp_path_factory.mktemp("straight") / "out"
+    options = ("--model", starter_bundle, *of_engine("local"), "--partition", 25)
+    assert run(many, "--output", out, *options) == 1
+    return check_all_there(out, many, starter_bundle)
+
+
+def workers_of(driver: int, engine: str) -> Iterator[int]:
+    """Processes that run the network, among those that the driver has begun."""
+    parents: dict[int, int] = {}
+    commands: dict[int, str] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, ValueError):
+                stat = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                parents[int(entry.name)] = int(stat[1])
+                said = (entry / "cmdline").read_bytes()
+                commands[int(entry.name)] = said.replace(b"\0", b" ").decode()
+    for process, command in commands.items():
+        above = process
+        while above in parents and above != driver:
+            above = parents[above]
+        ours = command.startswith("ray::") and "Map" in command
+        if above == driver and (ours if engine == "ray" else "spawn_main" in command):
+            yield process
+
+
+def begin(arguments: list[object]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "runtime.batch", *map(str, arguments)],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+
+
+def until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 240
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_worker_killed_driver_killed_and_gone_on_with(
+    engine: str,
+    many: Path,
+    starter_bundle: Path,
+    tmp_path: Path,
+    straight: dict[str, list[Any]],
+) -> None:
+    """Five hundred rows, and those of a run that nothing disturbed."""
+    out = tmp_path / "out"
+    options = ("--model", starter_bundle, *of_engine(engine), "--partition", 25)
+    arguments: list[object] = [many, "--output", out, *options]
+    driver = begin(arguments)
+
+    def finished(count: int) -> Callable[[], bool]:
+        return lambda: len(list(out.glob("part-*.parquet"))) >= count
+
+    until(finished(2), driver)
+    victims = [*workers_of(driver.pid, engine)]
+    assert victims
+    for victim in victims:
+        os.kill(victim, signal.SIGKILL)
+    until(finished(8), driver)  # others have taken its place
+    workers = [*workers_of(driver.pid, engine)]
+    driver.kill()
+    driver.wait()  # not for its pipes: a worker that lives on holds them open
+    deadline = time.monotonic() + 30  # nobody would end them later, and they hold their device
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    driver.communicate()
+    there = {path.name: path.stat().st_mtime_ns for path in out.glob("part-*.parquet")}
+    assert 8 <= len(there) < COUNT // 25
+
+    last = run_module("runtime.batch", *arguments)
+    assert last.returncode == 1, last.stderr
+    assert "failed: 1/123.jpg" in last.stderr
+    assert "resumed: " in last.stderr
+    for name, changed in there.items():
+        assert (out / name).stat().st_mtime_ns == changed  # not made again
+    rows = check_all_there(out, many, starter_bundle)
+    for name in ("points_px", "spread_px"):
+        both = [
+            (np.array(one), np.array(other))
+            for one, other in zip(rows[name], straight[name], strict=True)
+        ]
+        assert max(np.abs(one - other).max(initial=0) for one, other in both) <= 1e-4
+
+
+def test_ctrl_c_says_how_to_go_on(many: Path, starter_bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    driver = begin([many, "--output", out, "--model", starter_bundle, "--partition", 25])
+    until(lambda: len(list(out.glob("part-*.parquet"))) >= 2, driver)
+    workers = [*workers_of(driver.pid, "local")]
+    driver.send_signal(signal.SIGINT)
+    _, said = driver.communicate(timeout=60)
+
+    assert driver.returncode == 130
+    assert b"pictures: the same command goes on" in said
+    assert b"Traceback" not in said
+    assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
+    assert all(path.name.startswith(("part-", "_job")) for path in out.iterdir())
+    for path in out.glob("part-*.parquet"):
+        assert pq.read_metadata(path).num_rows == 25
+
+
+def test_workers_that_always_die_end_the_job(
+    many: Path, starter_bundle: Path, tmp_path: Path
+) -> None:
+    """Three in a row, and it says where; what is done stays."""
+    code = (
+        "import os, signal, sys\n"
+        "from runtime.batch import __main__ as batch, worker\n"
+        "if __name__ == '__main__':\n"
+        "    sys.exit(batch.main(sys.argv[1:]))\n"
+        "def die(self, partition):\n"
+        "    if partition.index == 1:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return run(self, partition)\n"
+        "run, worker.Worker.run = worker.Worker.run, die\n"
+    )
+    script = tmp_path / "poisoned.py"
+    script.write_text(code)
+    out = tmp_path / "out"
+    options = ("--model", starter_bundle, "--device", "cpu", "--partition", 50)
+    done = run_python(script, many, "--output", out, *options, PYTHONPATH=str(ROOT))
+
+    assert done.returncode == 4
+    assert "batch: partition 1: expected workers that live, got 3 killed in a row" in done.stderr
+    assert (out / "part-000000.parquet").exists()
+    assert not (out / "part-000001.parquet").exists()
+
+
+def test_partitions_of_a_parquet_are_pictures_or_where_they_are(
+    starter_bundle: Path, tmp_path: Path, small: bytes
+) -> None:
+    """Bytes, Hugging Face's structs, paths beside the file and addresses; null is a row, too."""
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures/a b.jpg").write_bytes(small)
+    columns: dict[str, list[Any]] = {
+        "image": [small, None, small[:500], small],
+        "struct": [
+            *[{"bytes": small, "path": "x.jpg"}, {"bytes": None, "path": None}],
+            *[{"bytes": None, "path": "pictures/a b.jpg"}, {"bytes": None, "path": ""}],
+        ],
+        "uri": [
+            "pictures/a b.jpg",
+            f"file://{tmp_path}/pictures/a%20b.jpg",
+            "missing.jpg",
+            "s9://x",
+        ],
+    }
+    found: dict[str, dict[str, list[Any]]] = {}
+    for name, values in columns.items():
+        path = tmp_path / f"{name}.parquet"
+        pq.write_table(pa.table({"other": range(4), name: values}), path, row_group_size=3)
+        options = ("--model", starter_bundle, "--partition", 2, "--column", name)
+        assert run(path, "--output", tmp_path / f"of {name}", *options) == 1
+        found[name] = table_in(tmp_path / f"of {name}")
+        # a partition does not reach beyond its row group
+        assert len(list((tmp_path / f"of {name}").glob("part-*"))) == 3
+
+    assert found["image"]["status"] == ["ok", "error", "error", "ok"]
+    assert found["image"]["input"] == [f"image.parquet#{i}" for i in range(4)]
+    assert "nothing (null)" in found["image"]["error"][1]
+    assert found["struct"]["status"] == ["ok", "error"] * 2
+    assert found["struct"]["input"][0] == "x.jpg"
+    assert found["uri"]["status"] == ["ok", "ok", "error", "error"]
+    assert found["uri"]["input"] == columns["uri"]
+    points = [found[n]["points_px"][0] for n in columns] + [found["uri"]["points_px"][1]]
+    assert all(one == points[0] for one in points)
+    with Detector(starter_bundle, "cpu") as detector:
+        alone = detector.detect(read_picture(tmp_path / "pictures/a b.jpg")).points_px
+    assert np.abs(np.array(points[0][0]) - alone).max() <= 1e-4
+
+
+def test_a_parquet_without_pictures_says_what_it_holds(
+    starter_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "wrong.parquet"
+    pq.write_table(pa.table({"image": [1, 2], "label": ["a", "b"]}), path)
+    out = tmp_path / "out"
+    options = ("--output", out, "--model", starter_bundle)
+    assert run(path, *options) == 2
+    said = capsys.readouterr().err
+    assert "wrong.parquet: expected a column image, bytes of bytes" in said
+    assert "got image: int64, label: string. Name the column with --column" in said
+    assert run(path, *options, "--column", "label2") == 2
+    assert "expected the column 'label2'" in capsys.readouterr().err
+    assert run(tmp_path / "[a-c]*.parquet", *options) == 2
+    assert "got no match" in capsys.readouterr().err
+    (tmp_path / "no.parquet").write_text("no Parquet")
+    assert run(tmp_path / "no.parquet", *options) == 2
+    assert "no.parquet: expected a Parquet file" in capsys.readouterr().err
+    assert run(tmp_path / "missing.parquet", *options) == 2
+    assert not out.exists()
+
+
+def test_faces_are_entries_of_their_pictures_row(
+    starter_bundle: Path, shared: Path, tmp_path: Path
+) -> None:
+    """As `detect_faces` finds them; a picture without any is a row that says so."""
+    from runtime.faces import YuNetFaces
+
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    files = sorted((shared / "faces").glob("*.jpg"))[:2]
+    both = np.hstack([cv2.resize(read_picture(file), (300, 300)) for file in files])
+    cv2.imwrite(str(folder / "a.png"), both)
+    cv2.imwrite(str(folder / "b.png"), np.zeros((200, 200, 3), np.uint8))
+    yunet = shared / "models/face_detection_yunet_n.onnx"
+    options = ("--model", starter_bundle, "--faces", yunet, "--refine", 1, "--device", "cpu")
+    assert run(folder, "--output", tmp_path / "out", *options) == 0
+
+    rows = table_in(tmp_path / "out")
+    assert rows["faces"] == [2, 0]
+    assert rows["status"] == ["ok", "no face"]
+    with Detector(starter_bundle, "cpu", faces=YuNetFaces(yunet), refine=1) as detector:
+        faces = detector.detect_faces(read_picture(folder / "a.png"))
+    assert np.allclose(rows["points_px"][0], [f.points_px for f in faces], atol=1e-4)
+    assert np.allclose(rows["spread_px"][0], [f.spread_px for f in faces], atol=1e-4)
+    assert np.allclose(rows["box_xyxy"][0], np.array([f.box_xyxy for f in faces], np.float64))
+    assert np.allclose(rows["score"][0], np.array([f.score for f in faces], np.float64))
+    assert (rows["width"], rows["height"]) == ([600, 200], [300, 200])
+    for other in (("--least-score", 0.5), ("--faces-side", 640)):
+        assert run(folder, "--output", tmp_path / "out", *options, *other) == 2
+
+
+def test_a_job_goes_on_only_as_it_was_begun(
+    starter_bundle: Path, tmp_path: Path, small: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Anything else writes elsewhere; a file that was damaged is made anew."""
+    folder, out = tmp_path / "p", tmp_path / "out"
+    folder.mkdir()
+    for name in "abcde":
+        (folder / f"{name}.jpg").write_bytes(small)
+    begun = (folder, "--output", out, "--model", starter_bundle, "--device", "cpu")
+    assert run(*begun, "--partition", 2) == 0
+    first = table_in(out)
+    for options in (
+        *(("--partition", 3), ("--refine", 1), ("--precision", "bf16"), ("--allow-hf32",)),
+    ):
+        assert run(*begun, "--partition", 2, *options) == 2
+        assert "_job.json: expected the model, inputs" in capsys.readouterr().err
+    other = tiny_checkpoint(tmp_path / "t.pkl")
+    assert run(folder, "--output", out, "--model", other, "--partition", 2) == 2
+    assert "bundle_sha256" in capsys.readouterr().err
+
+    short = out / "part-000000.parquet"
+    pq.write_table(pq.read_table(short).slice(0, 1), short)  # whole as a file, a row too few
+    (out / "part-000001.parquet").write_bytes(b"PAR1 cut off")
+    for name in (".part-000001.0123abcd", "._job.0123abcd"):
+        (out / name).write_bytes(b"of a driver that was killed")
+    assert run(*begun, "--partition", 2) == 0
+    assert "Pictures: 5 (4 now" in capsys.readouterr().out
+    assert table_in(out) == first
+    assert sorted(p.name for p in out.iterdir()) == [
+        "_job.json",
+        "part-000000.parquet",
+        "part-000001.parquet",
+        "part-000002.parquet",
+    ]
+
+    (folder / "f.jpg").write_bytes(small)
+    assert run(*begun, "--partition", 2) == 2
+    assert "inputs 5" in capsys.readouterr().err
+    (out / "_job.json").unlink()
+    assert run(*begun, "--partition", 2) == 2
+    assert "expected a folder without results" in capsys.readouterr().err
+
+
+def test_addresses_of_pyarrow_and_of_fsspec(
+    starter_bundle: Path, tmp_path: Path, small: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """file:// is pyarrow's own, local:// fsspec's; a scheme of nobody's says so."""
+    pytest.importorskip("fsspec")
+    folder = tmp_path / "p"
+    (folder / "in").mkdir(parents=True)
+    for name in ("a.jpg", "in/b.jpg", "notes.txt"):
+        (folder / name).write_bytes(small)
+    plain = tmp_path / "plain"
+    options = ("--model", starter_bundle, "--device", "cpu")
+    assert run(folder, "--output", plain, *options) == 0
+    for scheme in ("file", "local"):
+        out = tmp_path / scheme
+        given = f"{scheme}://{folder}"
+        assert run(given, "--output", f"{scheme}://{out}", *options) == 0
+        assert table_in(out) == table_in(plain)
+    with pytest.raises(InputError, match="an address that pyarrow or fsspec opens"):
+        place_of("nobody9://x/y")
+    assert run("nobody9://x", "--output", tmp_path / "o", *options) == 2
+    assert "nobody9://x: expected an address" in capsys.readouterr().err
+    assert run(f"file://{tmp_path}/none", "--output", tmp_path / "o", *options) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--partition", "0"], "--partition: expected 1 or more, got 0"),
+        (["--workers", "0"], "--workers: expected 1 to 256, got 0"),
+        (["--refine", "-1"], "--refine: expected 0 to 10, got -1"),
+        (["--readers", "0"], "--readers: expected 1 to 64, got 0"),
+        (["--batch", "99"], "--batch: expected 1 to 32, got 99"),
+        (["--column", "x"], "--column: expected a Parquet as input"),
+        (["--device", "cpu,"], "--device: expected a device, or with --engine local"),
+        (["--device", "cpu,cpu", "--workers", "3"], "--workers: expected 2"),
+        (["--engine", "ray", "--device", "cpu,cpu"], "--device: expected a device, or with"),
+        (["--model", "missing"], "missing: expected a bundle, checkpoint or .onnx file"),
+        (["--faces", "missing.onnx"], "missing.onnx: expected YuNet"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_written(
+    starter_bundle: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    says: str,
+) -> None:
+    out = tmp_path / "out"
+    assert run(ROOT / "assets", "--output", out, "--model", starter_bundle, *options) == 2
+    assert says in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_worker_with_another_model_stops_the_job(
+    engine: str, starter_bundle: Path, tmp_path: Path, small: bytes
+) -> None:
+    """The bundle is replaced behind the driver's back: its error comes home as it was raised."""
+    bundle = tmp_path / "bundle"
+    shutil.copytree(starter_bundle, bundle)
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p/a.jpg").write_bytes(small)
+    code = (
+        "import sys\n"
+        "from runtime.batch import __main__ as batch\n"
+        "real = batch.bundle_sha256_of\n"
+        "batch.bundle_sha256_of = lambda source: real(source)[::-1]\n"
+        "if __name__ == '__main__':\n"
+        "    sys.exit(batch.main(sys.argv[1:]))\n"
+    )
+    script = tmp_path / "other.py"
+    script.write_text(code)
+    options = ("--model", bundle, *of_engine(engine))
+    out = tmp_path / "out"
+    done = run_python(script, tmp_path / "p", "--output", out, *options, PYTHONPATH=str(ROOT))
+    assert done.returncode == 2, done.stderr
+    assert "expected the model of this batch" in done.stderr
+    assert "Copy the same bundle to every machine" in done.stderr
+    assert not list(out.glob("part-*"))
+
+
+def test_two_workers_share_the_partitions(
+    starter_bundle: Path, many: Path, tmp_path: Path, straight: dict[str, list[Any]]
+) -> None:
+    out = tmp_path / "out"
+    options = ("--model", starter_bundle, "--device", "cpu,cpu", "--partition", 25)
+    assert run(many, "--output", out, *options) == 1
+    rows = check_all_there(out, many, starter_bundle)
+    for one, other in zip(rows["points_px"], straight["points_px"], strict=True):
+        assert np.abs(np.array(one) - np.array(other)).max(initial=0) <= 1e-4
+
+
+def test_without_ray_or_pyarrow_it_says_how_to_get_them(tmp_path: Path) -> None:
+    """Exit code 3; a cluster without NPUs says that, too."""
+    for missing, options, says in (
+        ("pyarrow", [], "pip install '.[parquet]'"),
+        ("ray", ["--engine", "ray", "--device", "cpu"], "pip install '.[ray]'"),
+    ):
+        code = (
+            f"import sys\nsys.modules[{missing!r}] = None\n"
+            "from runtime.batch import __main__ as batch\nsys.exit(batch.main(sys.argv[1:]))"
+        )
+        model = ROOT / "assets/starter68.safetensors"
+        out = ("--output", tmp_path / "out", "--model", model)
+        done = run_python("-c", code, ROOT / "assets", *out, *options)
+        assert done.returncode == 3, done.stderr
+        assert says in done.stderr
+
+
+def test_a_cluster_without_the_device_says_what_it_has(
+    starter_bundle: Path, tmp_path: Path
+) -> None:
+    """Never a silent fallback to the CPU."""
+    pytest.importorskip("ray")
+    for device, code, says in (
+        ("npu", 3, "expected 1 NPU for each worker, got a cluster with 0"),
+        ("auto", 2, "--device: expected npu, cuda, cpu"),
+    ):
+        options = ("--model", starter_bundle, "--engine", "ray", "--device", device)
+        done = run_module("runtime.batch", ROOT / "assets", "--output", tmp_path / "o", *options)
+        assert done.returncode == code, done.stderr
+        assert says in done.stderr
+
+
+def test_inputs_are_the_same_partitions_each_time(many: Path) -> None:
+    """And their digest knows the names, the order and the size of the partitions."""
+    one, other = find_inputs(str(many), 25), find_inputs(str(many), 25)
+    assert one == other
+    assert one.sha256 != find_inputs(str(many), 24).sha256
+    assert sum(part.count for part in one.partitions) == one.count == COUNT
+
+
+def test_the_summary_is_json(
+    starter_bundle: Path, tmp_path: Path, small: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p/a.jpg").write_bytes(small)
+    (tmp_path / "p/b.jpg").write_bytes(b"")
+    options = ("--model", starter_bundle, "--json", "--device", "cpu")
+    assert run(tmp_path / "p", "--output", tmp_path / "out", *options) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert (said["rows"], said["faces"], said["failed"]) == (2, 1, 1)
+    assert said["first_failed"][0][0] == "b.jpg"
+
+
+def test_parquet_files_of_a_folder_and_of_a_glob_are_one_input(
+    starter_bundle: Path, tmp_path: Path, small: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Hidden ones apart; pictures beside them are refused."""
+    tables = tmp_path / "t"
+    (tables / "in").mkdir(parents=True)
+    for name in ("a", "in/b", "_hidden"):
+        pq.write_table(pa.table({"image": [small]}), tables / f"{name}.parquet")
+    options = ("--model", starter_bundle, "--device", "cpu")
+    assert run(tables, "--output", tmp_path / "1", *options) == 0
+    assert table_in(tmp_path / "1")["input"] == ["a.parquet#0", "in/b.parquet#0"]
+    assert run(tables / "*.parquet", "--output", tmp_path / "2", *options) == 0
+    assert len(table_in(tmp_path / "2")["input"]) == 2
+    (tables / "in/c.jpg").write_bytes(small)
+    assert run(tables, "--output", tmp_path / "3", *options) == 2
+    assert "expected either pictures or Parquet files, got both" in capsys.readouterr().err
+
+
+def test_a_full_disk_ends_the_job_and_loses_nothing(
+    many: Path, starter_bundle: Path, tmp_path: Path
+) -> None:
+    """One line, no half file; with room the same command goes on."""
+    code = (
+        "import resource, sys\n"
+        "from runtime.batch import __main__ as batch\n"
+        "if __name__ == '__main__':\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))\n"
+        "    sys.exit(batch.main(sys.argv[1:]))\n"
+    )
+    script = tmp_path / "full.py"
+    script.write_text(code)
+    out = tmp_path / "out"
+    given = (many / "0", "--output", out, "--model", starter_bundle, "--device", "cpu")
+    done = run_python(script, *given, "--partition", 50, PYTHONPATH=str(ROOT))
+
+    assert done.returncode == 4
+    assert "expected to read and write here" in done.stderr.splitlines()[-1]
+    assert [path.name for path in out.iterdir()] == ["_job.json"]
+    assert run(*given, "--partition", 50) == 0
+    assert len(table_in(out)["row"]) == 100
+
+
+def test_a_cluster_that_is_not_there_is_said(
+    starter_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Ray raises is a ConnectionError, which is an OSError, but no file's."""
+    ray = pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", "box:6379")
+
+    def refuse(**_: object) -> None:
+        raise ConnectionError("no cluster")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    options = ("--model", starter_bundle, "--engine", "ray", "--device", "cpu")
+    with pytest.raises(BackendUnavailable, match="a cluster at box:6379, got ConnectionError"):
+        batch._batch(
+            batch._parse(
+                [str(ROOT / "assets"), "--output", str(tmp_path / "o"), *map(str, options)]
+            )
+        )
+
+
+def test_results_among_the_inputs_are_refused(
+    starter_bundle: Path, tmp_path: Path, small: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By path, address or pattern; beside what a plain pattern matches they are in nobody's way."""
+    (tmp_path / "a.jpg").write_bytes(small)
+    options = ("--model", starter_bundle, "--device", "cpu")
+    for given, output in (
+        (tmp_path, tmp_path / "out"),
+        (f"file://{tmp_path}", f"file://{tmp_path}/out"),
+        (tmp_path / "**/*.jpg", tmp_path / "out"),
+        (tmp_path / "*.jpg", tmp_path),
+    ):
+        assert run(given, "--output", output, *options) == 2
+        assert "expected a folder outside that of the" in capsys.readouterr().err
+    assert run(tmp_path / "*.jpg", "--output", tmp_path / "out", *options) == 0
+
+
+def test_the_device_in_the_models_name_counts(
+    starter_bundle: Path, tmp_path: Path, small: bytes
+) -> None:
+    """Also where no --device stands beside it; and it is part of what a job goes on as."""
+    pytest.importorskip("openvino")
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p/a.jpg").write_bytes(small)
+    out = tmp_path / "out"
+    assert run(tmp_path / "p", "--output", out, "--model", f"{starter_bundle}@openvino/cpu") == 0
+    assert table_in(out)["engine"][0].startswith("openvino")
+    assert run(tmp_path / "p", "--output", out, "--model", starter_bundle, "--device", "cpu") == 2
+
+
+def test_what_one_input_has_wrong_is_its_own_row(
+    starter_bundle: Path, tmp_path: Path, small: bytes
+) -> None:
+    """A pipe, a name that is no text, a path with a NUL, a host that nobody knows."""
+    folder = tmp_path / "p"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(small)
+    os.mkfifo(folder / "b.jpg")
+    (folder / os.fsdecode(b"c\xff.jpg")).write_bytes(small)
+    (folder / "d.jpg").symlink_to("d.jpg")
+    options = ("--model", starter_bundle, "--device", "cpu")
+    assert run(folder, "--output", tmp_path / "1", *options) == 1
+    assert table_in(tmp_path / "1")["status"] == ["ok", "error", "ok", "error"]
+
+    values = [str(folder / "a.jpg"), "a\0b.jpg", "hdfs://nobody.invalid/x.jpg", None]
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"uri": values}), path)
+    assert run(path, "--output", tmp_path / "2", *options) == 1
+    assert table_in(tmp_path / "2")["status"] == ["ok", "error", "error", "error"]
+
+
+def test_addresses_are_kept_whole(small: bytes) -> None:
+    """Names that an address would have to escape, and paths beside a Parquet that has one."""
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/kept/in/a b#c?d.jpg", small)
+    inputs = find_inputs("memory://kept", 10)
+    (picture,) = inputs.partitions[0].pictures()
+    assert picture.name == "in/a b#c?d.jpg"
+    assert picture.read().shape == (240, 320, 3)
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"uri": ["in/a b#c?d.jpg", "in/none.jpg"]}), sink)
+    memory.pipe("/kept/table.parquet", sink.getvalue().to_pybytes())
+    there, missing = find_inputs("memory://kept/table.parquet", 10).partitions[0].pictures()
+    assert there.read().shape == (240, 320, 3)
+    with pytest.raises(InputError, match="none.jpg: expected a whole JPEG"):
+        missing.read()

@@ -1,0 +1,494 @@
+"""Folders and globs through the command line: every picture one result, whatever happens."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from builders import ROOT, noise, read_pts, run_module, run_python, tiny_checkpoint
+
+from runtime.detector import Detector
+from runtime.faces import YuNetFaces
+from runtime.image.landmarks import Landmarks
+from runtime.image.picture import read_picture
+from runtime.infer import __main__ as infer
+from runtime.many import formats as bulk_formats
+from runtime.many import inputs as bulk_inputs
+from runtime.many import search as bulk_search
+from runtime.many.inputs import find_pictures
+from runtime.many.journal import JOURNAL_NAME, Heading, Journal
+from runtime.many.rows import Row, _of_face
+
+PHOTO = ROOT / "assets/test.jpg"
+TABLES = ["--format", "jsonl", "--format", "csv"]
+if importlib.util.find_spec("pyarrow") is not None:
+    TABLES += ["--format", "parquet"]
+
+
+def run(*arguments: object) -> int:
+    return infer.main([str(argument) for argument in arguments])
+
+
+def rows_in(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A few pictures, one of them broken, in folders with names of all kinds."""
+    folder = tmp_path / "photos"
+    (folder / "人脸 图片").mkdir(parents=True)
+    photo = read_picture(PHOTO)
+    small = cv2.resize(photo, (320, 240), interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(folder / "a.jpg"), small)
+    cv2.imwrite(str(folder / "a.png"), small)
+    shutil.copy(folder / "a.jpg", folder / "人脸 图片/张 三.jpg")
+    cv2.imwrite(str(folder / "sixteen.png"), small.astype(np.uint16) * 257)
+    (folder / "broken.jpg").write_bytes((folder / "a.jpg").read_bytes()[:2000])
+    (folder / "notes.txt").write_text("no picture")
+    (folder / "._a.jpg").write_bytes(b"macOS's")
+    (folder / "人脸 图片/again").symlink_to(folder)
+    return folder
+
+
+def test_a_folder_in_every_format(
+    starter_bundle: Path,
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bulk_formats, "GROUP", 2)  # three row groups, the last one short
+    out = tmp_path / "out"
+    given = ("--input", photos, "--output", out, "--model", starter_bundle, "--draw")
+    code = run(*given, "--format", "pts", *TABLES)
+    said = capsys.readouterr()
+
+    assert code == 1
+    assert "Pictures: 5" in said.out
+    assert "Failed: 1" in said.out
+    assert "failed: broken.jpg: " in caplog.text
+    rows = rows_in(out / "results.jsonl")
+    names = ["a.jpg", "a.png", "broken.jpg", "sixteen.png", "人脸 图片/张 三.jpg"]
+    assert [row["picture"] for row in rows] == names
+    assert [row["status"] for row in rows] == ["ok", "ok", "error", "ok", "ok"]
+    assert "truncated" in rows[2]["error"]
+    good = [row for row in rows if row["status"] == "ok"]
+    for row in good:
+        assert (row["width"], row["height"], row["faces"], row["face"]) == (320, 240, 1, 0)
+        # 16 bits are rounded before or after the warp, and JPEG is not PNG
+        np.testing.assert_allclose(row["points_px"], good[1]["points_px"], atol=0.6)
+    _check_tables(out, rows)
+    assert not (out / JOURNAL_NAME).exists()
+    for row in good:
+        assert read_picture(out / "drawn" / row["picture"]).shape == (240, 320, 3)
+        # a.jpg and a.png would have the same a.pts
+        points = read_pts(out / "pts" / (row["picture"] + ".pts"))
+        np.testing.assert_allclose(points, row["points_px"], atol=0.001)
+
+
+def _check_tables(out: Path, rows: list[dict[str, Any]]) -> None:
+    """Every cell is that of the JSON lines."""
+    if "parquet" in TABLES:
+        import pyarrow.parquet as pq
+
+        found = pq.read_table(out / "results.parquet").to_pylist()
+        assert json.loads(json.dumps(found)) == rows
+    with (out / "results.csv").open(newline="", encoding="utf-8") as file:
+        columns, *table = csv.reader(file)
+    assert len(columns) == len(set(columns)) == 6 + 5 + 3 * 68 + 2
+    for line, row in zip(table, rows, strict=True):
+        cells = {name: value for name, value in row.items() if name in columns}
+        box = row["box_xyxy"] or [None] * 4
+        cells |= dict(zip(("box_x1", "box_y1", "box_x2", "box_y2"), box, strict=True))
+        for index, point in enumerate(row["points_px"] or [(None, None)] * 68):
+            cells |= {f"{axis}{index}": px for axis, px in zip("xy", point, strict=True)}
+        spreads = row["spread_px"] or [None] * 68
+        cells |= {f"spread{index}": px for index, px in enumerate(spreads)}
+        written = {name: "" if value is None else str(value) for name, value in cells.items()}
+        assert dict(zip(columns, line, strict=True)) == written
+
+
+def test_folder_and_single_picture_agree(
+    starter_bundle: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ("--model", starter_bundle, "--json")
+    assert run("--input", photos / "a.png", "--output", tmp_path / "one.png", *model) == 0
+    one = json.loads(capsys.readouterr().out)
+    for given in (photos / "a.png", photos / "a.p*g"):
+        out = tmp_path / "out"
+        assert run("--input", given, "--output", out, "--format", "jsonl", *model) == 0
+        assert json.loads(capsys.readouterr().out)["pictures"] == 1
+        (row,) = rows_in(out / "results.jsonl")
+        np.testing.assert_allclose(row["points_px"], one["points_px"], atol=0.002)
+        assert row["picture"] == str(photos / "a.png")
+
+
+def test_faces_and_passes_in_a_folder(
+    starter_bundle: Path, shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Found, refined, and a picture without a face says so and is no failure."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    files = sorted((shared / "faces").glob("*.jpg"))[:4]
+    for file in files:
+        shutil.copy(file, folder)
+    pair = [cv2.resize(read_picture(file), (250, 250)) for file in files[:2]]
+    cv2.imwrite(str(folder / "two.png"), np.hstack(pair))
+    cv2.imwrite(str(folder / "none.png"), np.zeros((100, 120, 3), np.uint8))
+    yunet = shared / "models/face_detection_yunet_n.onnx"
+    out = tmp_path / "out"
+    given = ("--input", folder, "--output", out, "--model", starter_bundle, "--faces", yunet)
+    assert run(*given, "--refine", "1", "--batch", "4", "--ellipses", *TABLES) == 0
+
+    rows = rows_in(out / "results.jsonl")
+    _check_tables(out, rows)
+    assert "Without a face: 1" in capsys.readouterr().out
+    by_name: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_name.setdefault(row["picture"], []).append(row)
+    assert [row["status"] for row in by_name["none.png"]] == ["no face"]
+    assert [row["face"] for row in by_name["two.png"]] == [0, 1]
+    for file in files:
+        (row, *_) = by_name[file.name]
+        marked = read_pts(file.with_suffix(".pts"))
+        eyes = np.linalg.norm(marked[36] - marked[45])
+        apart = np.linalg.norm(np.array(row["points_px"]) - marked, axis=1).mean()
+        assert apart / eyes < 0.12
+        assert row["score"] >= 0.6
+    assert (out / "drawn/none.png").is_file()
+    with Detector(starter_bundle, "cpu", faces=YuNetFaces(yunet), refine=1) as detector:
+        for name, found in by_name.items():
+            # another batch rounds in another order
+            faces = detector.detect_faces(read_picture(folder / name))
+            for face, row in zip(faces, (r for r in found if r["face"] is not None), strict=True):
+                np.testing.assert_allclose(row["points_px"], face.points_px, atol=0.01)
+
+
+def test_a_face_is_written_with_its_places_and_all_its_warnings() -> None:
+    """Thousandths of a px, and four digits of the score."""
+    landmarks = Landmarks(
+        points_px=np.array([[1.0006, 20.1234]], np.float32),
+        covariance_px2=np.array([[4, 0, 1]], np.float32),
+    )
+    box = np.array([1.23456, 2, 3, 4])
+    assert _of_face(box, 0.87654, landmarks, ("one", "two")) == {
+        "box_xyxy": (1.235, 2, 3, 4),
+        "score": 0.8765,
+        "points_px": [(1.001, 20.123)],
+        "spread_px": [2],
+        "warning": "one; two",
+    }
+
+
+@pytest.mark.parametrize("lost", ["last face", "newline"])
+def test_half_of_a_picture_is_cut_off(tmp_path: Path, lost: str) -> None:
+    """A crash between two of its faces, or before the last byte: it is run again, whole."""
+    heading = Heading(model="m", engine="e", given="g", options={})
+    Journal(tmp_path, heading, resume=False).close()  # of a run without a row, nothing stays
+    with Journal(tmp_path, heading, resume=False) as journal:
+        for name in ("one", "two"):
+            journal.add([Row(picture=name, status="ok", faces=2, face=i) for i in range(2)])
+    lines = journal.path.read_bytes().splitlines(keepends=True)
+    lines[-1] = b"" if lost == "last face" else lines[-1][:-1]
+    journal.path.write_bytes(b"".join(lines))
+    with Journal(tmp_path, heading, resume=True) as again:
+        assert again.done == {"one"}
+        again.add([Row(picture="two", status="no face")])
+        assert [row.picture for row in again.rows()] == ["one", "one", "two"]
+
+
+def test_a_checkpoint_runs_folders_too(photos: Path, tmp_path: Path) -> None:
+    """A folder as it was downloaded, without a manifest."""
+    model = tmp_path / "model"
+    model.mkdir()
+    tiny_checkpoint(model / "pytorch_model.pkl")
+    given = ("--input", photos, "--output", tmp_path / "out", "--model", model)
+    assert run(*given) == 1
+    assert len(rows_in(tmp_path / "out/results.jsonl")) == 5
+
+
+def test_a_picture_too_large_for_its_format_is_drawn_as_png(
+    starter_bundle: Path, tmp_path: Path
+) -> None:
+    """WebP ends at 16,383 px; no such picture ends a run."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "wide.png"), np.zeros((20, 17_000, 3), np.uint8))
+    (folder / "wide.png").rename(folder / "wide.webp")  # read by its content
+    out = tmp_path / "out"
+    assert run("--input", folder, "--output", out, "--model", starter_bundle, "--draw") == 0
+    assert [path.name for path in (out / "drawn").iterdir()] == ["wide.webp.png"]
+
+
+def test_upright_is_upright(
+    starter_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """EXIF's orientation is honoured: points are those of the picture as people see it."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    picture = cv2.resize(read_picture(PHOTO), (320, 240), interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(folder / "a.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 100])
+    lying = cv2.rotate(picture, cv2.ROTATE_90_COUNTERCLOCKWISE)
+    _, encoded = cv2.imencode(".jpg", lying, [cv2.IMWRITE_JPEG_QUALITY, 100])
+    data = encoded.tobytes()
+    # one entry: tag 0x112, a short, once, 6: turn it clockwise to see it upright
+    entry = bytes.fromhex("01120003000000010006000000000000")
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01" + entry
+    segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
+    (folder / "b.jpg").write_bytes(data[:2] + segment + data[2:])
+
+    assert run("--input", folder, "--output", tmp_path / "out", "--model", starter_bundle) == 0
+    upright, turned = rows_in(tmp_path / "out/results.jsonl")
+    assert (turned["width"], turned["height"]) == (320, 240)
+    np.testing.assert_allclose(turned["points_px"], upright["points_px"], atol=0.5)
+    assert "Failed: 0" in capsys.readouterr().out
+
+
+def test_what_cannot_be_meant_is_refused(
+    starter_bundle: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ("--model", starter_bundle)
+    out = ("--output", tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    png = ("--output", tmp_path / "a.png")
+    one = ("--input", photos / "a.png")
+    (tmp_path / "file").touch()
+    cases: list[tuple[tuple[object, ...], int, str]] = [
+        (("--input", photos, "--output", tmp_path / "file"), 2, "expected a folder, where"),
+        (("--input", tmp_path / "empty", *out), 2, "a folder without any"),
+        (("--input", tmp_path / "gone*", *out), 2, "no such file, folder or match"),
+        (("--input", photos, "--output", photos / "out"), 2, "outside that of the pictures"),
+        (("--input", photos, *out, "--bbox", "1,2,30,40"), 2, "--bbox: expected one picture"),
+        (("--input", photos, *out, "--cropped"), 2, "--cropped: expected one picture"),
+        (("--input", photos, *out, "--readers", "0"), 2, "readers: expected 1 to 64"),
+        (("--input", photos, *out, "--batch", "99"), 2, "batch: expected 1 to 32"),
+        (("--input", photos, *out, "--refine", "99"), 2, "refine: expected 0 to 10"),
+        (("--input", photos, *out, "--faces", "gone.onnx"), 2, "gone.onnx: expected YuNet"),
+        ((*one, *out, "--faces", "y.onnx", "--faces-side", 4), 2, "expected at least 8, got 4"),
+        ((*one, *out, "--faces", "y.onnx", "--least-score", 2), 2, "least_score: expected 0 to 1"),
+        ((*one, *png, "--format", "csv"), 2, "a.png: expected a folder"),
+        ((*one, *png, "--resume"), 2, "a.png: expected a folder"),
+        ((*one, *png, "--faces", "y.onnx", "--bbox", "1,2,3,4"), 2, "either --bbox or --faces"),
+    ]
+    for arguments, code, says in cases:
+        assert run(*model, *arguments) == code, arguments
+        assert says in capsys.readouterr().err
+    assert not (photos / "out").exists()
+
+
+@pytest.mark.parametrize("killed_by", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_was_stopped_is_continued(
+    starter_bundle: Path, tmp_path: Path, killed_by: signal.Signals
+) -> None:
+    """Each picture once, and the same rows as in one go."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(150):
+        cv2.imwrite(str(folder / f"{index:03}.png"), noise(rng, 60, 50))
+    model = ("--model", starter_bundle, "--format", "jsonl", "--format", "pts")
+    whole = ("--input", folder, "--output", tmp_path / "whole", *model)
+    assert run(*whole) == 0
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "runtime.infer", "--input", folder, "--output", out, *model]
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    journal = out / JOURNAL_NAME
+    deadline = time.monotonic() + 120
+    while not journal.exists() or journal.read_bytes().count(b"\n") < 20:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(killed_by)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == (-9 if killed_by == signal.SIGKILL else 130)
+    assert killed_by == signal.SIGKILL or "--resume goes on" in error
+    done = journal.read_bytes().count(b"\n") - 1
+    assert done < 150
+    assert not (out / "results.jsonl").exists()
+
+    again = ("--input", folder, "--output", out, *model)
+    assert run(*again) == 2  # without --resume nothing is thrown away
+    assert run(*again, "--resume") == 0
+    assert (out / "results.jsonl").read_bytes() == (tmp_path / "whole/results.jsonl").read_bytes()
+    assert len(list((out / "pts").iterdir())) == 150
+    assert not [path for path in out.rglob("*") if ".part" in path.name]
+
+
+def test_a_finished_run_is_not_run_again(
+    starter_bundle: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By --resume; without it, or with another picture, it is."""
+    out = tmp_path / "out"
+    given = ("--input", photos, "--output", out, "--model", starter_bundle)
+    assert run(*given) == 1
+    results = out / "results.jsonl"
+    before = results.stat().st_mtime_ns
+    capsys.readouterr()
+    assert run(*given, "--resume") == 1
+    said = capsys.readouterr().out
+    assert "Pictures: 5 (0 now and 5 before)" in said
+    assert "Failed: 1" in said
+    assert results.stat().st_mtime_ns == before
+    shutil.copy(photos / "a.png", photos / "b.png")
+    assert run(*given, "--resume") == 1
+    assert len(rows_in(results)) == 6
+    results.unlink()
+    assert run(*given, "--resume") == 1
+    assert len(rows_in(results)) == 6
+
+
+def test_a_torn_journal_is_mended(
+    starter_bundle: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a crash left of the last row is cut off, and its picture run again."""
+    out = tmp_path / "out"
+    given = ("--input", photos, "--output", out, "--model", starter_bundle)
+    stop_after(monkeypatch, 3)
+    with pytest.raises(RuntimeError, match="stopped"):
+        run(*given)
+    monkeypatch.undo()
+    journal = out / JOURNAL_NAME
+    assert journal.read_bytes().count(b"\n") == 4
+    with journal.open("ab") as file:
+        file.write(b'{"picture":"sixteen.png","status":"ok","fa')
+    assert run(*given, "--resume") == 1
+    names = [row["picture"] for row in rows_in(out / "results.jsonl")]
+    assert len(names) == len(set(names)) == 5
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, pictures: int) -> None:
+    """Let the reading of a picture fail in a way that nobody foresaw."""
+    left = [pictures]
+
+    def reading(path: Path) -> Any:
+        if left[0] == 0:
+            raise RuntimeError("stopped")
+        left[0] -= 1
+        return read_picture(path)
+
+    monkeypatch.setattr(bulk_inputs, "read_picture", reading)
+
+
+def test_another_run_is_not_continued(
+    starter_bundle: Path,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = ("--input", photos, "--output", tmp_path / "out", "--model", starter_bundle)
+    stop_after(monkeypatch, 2)
+    with pytest.raises(RuntimeError, match="stopped"):
+        run(*given)
+    monkeypatch.undo()
+    capsys.readouterr()
+    for other, says in (
+        (("--refine", "1"), "got options {"),
+        (("--input", photos / "*.png"), f"got given '{photos}'"),
+    ):
+        assert run(*given, "--resume", *other) == 2
+        said = capsys.readouterr().err
+        assert "the same model, engine, input and options" in said
+        assert says in said
+    journal = tmp_path / "out" / JOURNAL_NAME
+    journal.write_bytes(b"no journal\n")
+    assert run(*given, "--resume") == 2
+    assert "the journal of an unfinished run" in capsys.readouterr().err
+    assert journal.read_bytes() == b"no journal\n"
+
+
+def test_a_full_disk_loses_nothing(starter_bundle: Path, photos: Path, tmp_path: Path) -> None:
+    """A limit on a file's size breaks a write in its middle, as a full disk does."""
+    out = tmp_path / "out"
+    given = ("--input", photos, "--output", out, "--model", starter_bundle)
+    limited = (
+        "import resource, sys; from runtime import infer;"
+        " resource.setrlimit(resource.RLIMIT_FSIZE, (7000, 7000));"
+        " sys.exit(infer.main(sys.argv[1:]))"
+    )
+    done = run_python("-c", limited, *given)
+    assert done.returncode == 4
+    assert "expected to read and write here" in done.stderr
+    assert "--resume goes on" in done.stderr
+    assert (out / JOURNAL_NAME).read_bytes().endswith(b"\n")
+    assert run(*given, "--resume") == 1
+    names = [row["picture"] for row in rows_in(out / "results.jsonl")]
+    assert len(names) == len(set(names)) == 5
+
+
+def test_fifty_thousand_files_are_listed(tmp_path: Path) -> None:
+    for folder in range(50):
+        (tmp_path / str(folder)).mkdir()
+        for index in range(1000):
+            (tmp_path / str(folder) / f"{index}.jpg").touch()
+    found = find_pictures(str(tmp_path))
+    assert len({file.name for file in found}) == 50_000
+    assert [file.name for file in found] == sorted(file.name for file in found)
+
+
+def test_a_loop_of_links_is_walked_once(tmp_path: Path) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/x.png").touch()
+    (tmp_path / "a/b/y.png").touch()
+    (tmp_path / "a/b/up").symlink_to(tmp_path / "a")
+    (tmp_path / "a/b/self").symlink_to("self")
+    assert [file.name for file in find_pictures(str(tmp_path))] == ["a/b/y.png", "a/x.png"]
+
+
+@pytest.mark.parametrize("option", ["--input", "--output"])
+def test_an_empty_name_is_not_this_folder(option: str, tmp_path: Path) -> None:
+    done = run_module("runtime.infer", "--input", "assets", "--output", tmp_path, option, "")
+    assert done.returncode == 2
+    assert "expected a name, got an empty one" in done.stderr
+
+
+def test_cmyk_and_palette_pictures_are_rows_like_others(
+    starter_bundle: Path, tmp_path: Path
+) -> None:
+    """As printers and drawing programs write them; the points are those of the same picture."""
+    image = pytest.importorskip("PIL.Image", reason="writes CMYK")
+    folder = tmp_path / "p"
+    folder.mkdir()
+    small = cv2.resize(read_picture(PHOTO), (320, 240), interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(folder / "a.png"), small)
+    plain = image.open(folder / "a.png").convert("RGB")
+    plain.convert("CMYK").save(folder / "b.jpg", quality=100)
+    plain.quantize(256).save(folder / "c.png")
+    out = tmp_path / "out"
+    assert run("--input", folder, "--output", out, "--model", starter_bundle) == 0
+
+    rgb, cmyk, palette = (np.array(row["points_px"]) for row in rows_in(out / "results.jsonl"))
+    assert np.abs(cmyk - rgb).mean() < 1
+    assert np.abs(palette - rgb).mean() < 1
+
+
+def test_two_devices_share_a_folder(starter_bundle: Path, photos: Path) -> None:
+    """Rows in the same order, with the same points, whichever device took a picture."""
+    files = find_pictures(str(photos))
+    with Detector(starter_bundle, "cpu") as first, Detector(starter_bundle, "cpu") as second:
+        found = list(bulk_search.search([first, second], files, readers=3))
+        alone = list(bulk_search.search(first, files))
+
+    assert [one.file.name for one in found] == [file.name for file in files]
+    for one, other in zip(found, alone, strict=True):
+        assert (one.error is None) == (other.error is None)
+        for face, same in zip(one.faces, other.faces, strict=True):
+            assert np.abs(face.points_px - same.points_px).max() <= 1e-4

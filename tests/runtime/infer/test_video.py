@@ -1,0 +1,366 @@
+"""Videos through the command line: followed, timed as they were, whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from builders import ROOT, run_python
+from numpy.typing import NDArray
+
+from runtime.errors import InputError
+from runtime.image.picture import read_picture
+from runtime.infer import __main__ as infer
+from runtime.video.file import Video, video_written
+
+pytest.importorskip("av", reason="videos need the extra video")
+
+PHOTO = ROOT / "assets/test.jpg"
+Picture = NDArray[np.uint8]
+# seconds; now and then a frame is late, as a telephone's camera does in the dark
+TIMES_S = [round(float(t), 3) for t in np.cumsum([0, *[0.04] * 5, 0.12, *[0.04] * 5, 0.2, 0.04])]
+
+
+def run(*arguments: object) -> int:
+    return infer.main([str(argument) for argument in arguments])
+
+
+def rows_in(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def panned(picture: Picture, count: int, step_px: float = 1.5, noise: float = 4) -> list[Picture]:
+    """A camera that moves evenly, with some noise."""
+    rng = np.random.default_rng(0)
+    frames = []
+    for index in range(count):
+        matrix = np.array([[1, 0, step_px * index], [0, 1, 0]], np.float64)
+        moved = cv2.warpAffine(
+            picture, matrix, picture.shape[1::-1], borderMode=cv2.BORDER_REPLICATE
+        )
+        noisy = moved + rng.normal(0, noise, moved.shape)
+        frames.append(np.clip(noisy, 0, 255).astype(np.uint8))
+    return frames
+
+
+def write(path: Path, frames: Sequence[Picture], times_s: Sequence[float]) -> Path:
+    with video_written(path, Fraction(1, 1000)) as video:
+        for frame, time_s in zip(frames, times_s, strict=True):
+            video.add(frame, time_s)
+    return path
+
+
+def times_of(path: Path) -> list[float]:
+    with Video(path) as video:
+        return [frame.time_s for frame in video]
+
+
+@pytest.fixture(scope="module")
+def photo() -> Picture:
+    """The embedded photo, of sides that encoders dislike."""
+    small = cv2.resize(read_picture(PHOTO), (321, 241), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def clip(photo: Picture, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One face that moves, at times that are not even."""
+    path = tmp_path_factory.mktemp("video") / "一个 clip.mp4"
+    return write(path, panned(photo, len(TIMES_S)), TIMES_S)
+
+
+def test_a_video_in_every_format_with_its_times(
+    starter_bundle: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows and drawn frames have the video's own times, however uneven."""
+    pq = pytest.importorskip("pyarrow.parquet")
+    formats = [x for name in ("jsonl", "csv", "parquet", "pts") for x in ("--format", name)]
+    out = tmp_path / "out"
+    options = ("--model", starter_bundle, "--draw", "--json", *formats)
+    assert run("--input", clip, "--output", out, *options) == 0
+
+    summary = json.loads(capsys.readouterr().out)
+    rows = rows_in(out / "results.jsonl")
+    assert [row["frame"] for row in rows] == list(range(len(TIMES_S)))
+    assert np.allclose([row["time_s"] for row in rows], TIMES_S, atol=1e-3)
+    assert {row["track"] for row in rows} == {0}
+    assert {(row["status"], row["width"], row["height"]) for row in rows} == {("ok", 322, 242)}
+    assert summary["frames"] == summary["faces"] == len(TIMES_S)
+    assert (summary["tracks"], summary["failed"]) == (1, 0)
+    assert 0 < summary["jitter_px"] < 2
+    with (out / "results.csv").open(encoding="utf-8") as file:
+        table = list(csv.DictReader(file))
+    assert [float(line["time_s"]) for line in table] == [row["time_s"] for row in rows]
+    assert float(table[3]["x5"]) == rows[3]["points_px"][5][0]
+    columns = pq.read_table(out / "results.parquet").to_pydict()
+    assert columns["time_s"] == [row["time_s"] for row in rows]
+    assert columns["frame"] == list(range(len(TIMES_S)))
+    assert len(list((out / "pts").glob("*_0.pts"))) == len(TIMES_S)
+    assert np.allclose(times_of(out / "drawn/一个 clip.mp4"), TIMES_S, atol=1e-3)
+    # the face moves as the camera does: 1.5 px a frame
+    middles = np.array([np.mean(row["points_px"], axis=0) for row in rows])
+    assert np.allclose(np.diff(middles[:, 0]).mean(), 1.5, atol=0.3)
+
+
+def test_a_drawn_video_alone(starter_bundle: Path, clip: Path, tmp_path: Path) -> None:
+    """Nothing else appears in its folder; its frames are those of the video, drawn on."""
+    out = tmp_path / "out.mp4"
+    assert run("--input", clip, "--output", out, "--model", starter_bundle) == 0
+
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+    with Video(clip) as before, Video(out) as after:
+        for one, other in zip(before, after, strict=True):
+            assert other.image.shape == one.image.shape  # 322 x 242: even already
+            changed = np.abs(one.image.astype(int) - other.image).max(axis=2) > 60
+            assert 0.001 < changed.mean() < 0.2
+
+
+def test_smoothing_takes_the_tremble_out(
+    starter_bundle: Path, photo: Picture, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a face at rest in bad light."""
+    frames = panned(photo, 25, 0, noise=30)
+    dark = write(tmp_path / "dark.mp4", frames, [0.04 * i for i in range(25)])
+    options = ("--model", starter_bundle, "--output", tmp_path / "out", "--smooth")
+    assert run("--input", dark, *options, "--json") == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["jitter_px"] < 0.6 * summary["jitter_raw_px"]
+
+    assert run("--input", dark, *options) == 0
+    said = capsys.readouterr().out
+    assert f"Jitter: {summary['jitter_px']:.3f} px smoothed" in said
+
+
+def test_two_faces_are_followed_through_a_cut(
+    starter_bundle: Path, shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each keeps its number; behind the cut there is nobody, and then another."""
+    files = sorted((shared / "faces").glob("*.jpg"))
+    first, second, third = (
+        np.asarray(cv2.resize(read_picture(file), (250, 250)), np.uint8) for file in files[:3]
+    )
+    empty = np.full((250, 500, 3), 90, np.uint8)
+    frames = [
+        *panned(np.hstack([first, second]), 12, 1),
+        *[empty] * 4,
+        *panned(np.hstack([third, third[:, ::-1]]), 12, 1),
+    ]
+    clip = write(tmp_path / "two.mkv", frames, [0.04 * i for i in range(len(frames))])
+    yunet = shared / "models/face_detection_yunet_n.onnx"
+    options = ("--output", tmp_path / "out", "--faces", yunet, "--model", starter_bundle)
+    assert run("--input", clip, *options, "--draw", "--json") == 0
+
+    summary = json.loads(capsys.readouterr().out)
+    rows = rows_in(tmp_path / "out/results.jsonl")
+    tracks = [
+        sorted(r["track"] for r in rows if r["frame"] == i and r["faces"] == 2) for i in range(28)
+    ]
+    assert tracks[:12] == [[0, 1]] * 12
+    assert tracks[13:16] == [[]] * 3
+    assert tracks[17:] == [tracks[17]] * 11
+    assert len(tracks[17]) == 2
+    assert not {0, 1} & {*tracks[17]}
+    assert [row["status"] for row in rows if row["frame"] in (13, 14)] == ["no face"] * 2
+    assert summary["without_face"] >= 3
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".avi"])
+def test_a_video_cut_off_gives_what_it_holds(
+    starter_bundle: Path,
+    photo: Picture,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    suffix: str,
+) -> None:
+    """A row says where it ends, and so does the exit code."""
+    whole = write(tmp_path / f"whole{suffix}", panned(photo, 60), [0.04 * i for i in range(60)])
+    cut = tmp_path / f"cut{suffix}"
+    cut.write_bytes(whole.read_bytes()[: int(0.6 * whole.stat().st_size)])
+    options = ("--output", tmp_path / "out", "--model", starter_bundle)
+    assert run("--input", cut, *options) == 1
+
+    rows = rows_in(tmp_path / "out/results.jsonl")
+    assert rows[-1]["status"] == "error"
+    assert rows[-1]["frame"] == len(rows) - 1
+    assert "the video ends early" in rows[-1]["error"]
+    assert 10 < len(rows) < 60
+    assert "Damaged: " in capsys.readouterr().out
+
+
+def test_an_mp4_cut_off_or_no_video_is_refused(
+    starter_bundle: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its index stands at its end; and nothing is written for it."""
+    import av
+
+    (tmp_path / "cut.mp4").write_bytes(clip.read_bytes()[:3000])
+    (tmp_path / "text.mp4").write_text("not a video")
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    with av.open(str(tmp_path / "sound.mp4"), "w") as container:
+        stream: Any = container.add_stream("aac", rate=16000)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        sound.sample_rate = 16000
+        container.mux(stream.encode(sound))
+        container.mux(stream.encode(None))
+    out = tmp_path / "out"
+    for name, got in (
+        ("cut", ""),
+        ("text", ""),
+        ("empty", ""),
+        ("sound", "a file without moving pictures"),
+        ("missing", "No such file"),
+    ):
+        options = ("--output", out, "--model", starter_bundle, "--draw")
+        assert run("--input", tmp_path / f"{name}.mp4", *options) == 2
+        said = capsys.readouterr().err
+        assert f"{name}.mp4: expected a video with frames, got {got}" in said
+    assert [path for path in out.rglob("*") if path.is_file()] == []
+
+
+def test_frames_are_turned_as_players_turn_them(photo: Picture, tmp_path: Path) -> None:
+    """By the matrix in the file, as telephones write it."""
+    path = write(tmp_path / "lying.mp4", [np.rot90(photo)] * 3, [0, 0.04, 0.08])
+    data = bytearray(path.read_bytes())
+    # ISO 14496-12: version and flags, five words, eight bytes, four half words, then the matrix
+    at = data.index(b"tkhd") + 4 + 4 + 20 + 8 + 8
+    clockwise = (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    assert data[at : at + 36] == struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    data[at : at + 36] = struct.pack(">9i", *clockwise)
+    path.write_bytes(data)
+
+    with Video(path) as video:
+        frame = next(iter(video)).image
+    assert frame.shape[0] < frame.shape[1]
+    shown = frame[: photo.shape[0], -photo.shape[1] :].astype(int)
+    assert np.abs(shown - photo).mean() < 12
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--resume"], "--resume: expected pictures: a video's faces are followed"),
+        (["--bbox", "0,0,9,9"], "--bbox: expected one picture"),
+        (["--cropped"], "--cropped: expected one picture"),
+        (["--batch", "4"], "--batch: expected pictures: the faces of a frame go together"),
+        (["--find-every", "0"], "find_every: expected 1 or more, got 0"),
+    ],
+)
+def test_what_a_video_cannot_have(
+    starter_bundle: Path,
+    clip: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    says: str,
+) -> None:
+    out = tmp_path / "out"
+    assert run("--input", clip, "--output", out, "--model", starter_bundle, *options) == 2
+    assert says in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_what_pictures_and_drawn_videos_cannot_have(
+    starter_bundle: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ("--model", starter_bundle)
+    assert run("--input", ROOT / "assets", "--output", tmp_path / "o", *model, "--smooth") == 2
+    assert "--smooth: expected a video" in capsys.readouterr().err
+    assert run("--input", PHOTO, "--output", tmp_path / "o.png", *model, "--find-every", 3) == 2
+    assert "--find-every: expected a video" in capsys.readouterr().err
+    assert run("--input", clip, "--output", tmp_path / "o.mp4", *model, "--format", "csv") == 2
+    assert "--format: expected a folder as --output" in capsys.readouterr().err
+    assert run("--input", clip, "--output", clip, *model) == 2
+    capsys.readouterr()
+    assert run("--input", clip, "--output", tmp_path / "o.webm", *model) == 2
+    assert "a name that ends in .mp4, .mov, .mkv, .m4v, which hold H.264" in capsys.readouterr().err
+    assert run("--input", clip, "--output", tmp_path / "o.png", *model) == 2
+    assert "expected a folder" in capsys.readouterr().err
+    assert run("--input", PHOTO, "--output", tmp_path / "o.mp4", *model) == 2
+    glob = clip.with_name("*.mp4")
+    assert run("--input", glob, "--output", tmp_path / "o", *model) == 2
+    assert "expected pictures, or the name of one video, got 1 videos" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_package_it_says_how_to_get_it(clip: Path, tmp_path: Path) -> None:
+    """Exit code 3."""
+    code = (
+        "import sys\nsys.modules['av'] = None\nfrom runtime import infer\n"
+        "sys.exit(infer.main(sys.argv[1:]))"
+    )
+    model = ROOT / "assets/starter68.safetensors"
+    out = ("--output", tmp_path / "out", "--model", model)
+    done = run_python("-c", code, "--input", clip, *out)
+    assert done.returncode == 3
+    assert "pip install '.[video]'" in done.stderr
+
+
+def test_ctrl_c_leaves_nothing_half_written(
+    starter_bundle: Path, photo: Picture, tmp_path: Path
+) -> None:
+    frames = panned(photo, 100, 0)
+    clip = write(tmp_path / "long.mp4", frames * 8, [0.04 * i for i in range(800)])
+    out = tmp_path / "out"
+    command = ["-m", "runtime.infer", "--input", clip, "--output", out, "--model", starter_bundle]
+    process = subprocess.Popen(
+        [sys.executable, *map(str, command), "--draw"], cwd=ROOT, stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 120
+    while not list(out.glob("drawn/.*.part.mp4")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert [path for path in out.rglob("*") if path.is_file()] == []
+
+
+def test_a_video_read_twice_says_what_is_wrong(clip: Path) -> None:
+    with Video(clip) as video:
+        assert sum(1 for _ in video) == len(TIMES_S)
+        with pytest.raises(InputError, match="expected a video with frames"):
+            next(iter(video))
+    assert math.isclose(times_of(clip)[-1], TIMES_S[-1], abs_tol=1e-3)
+
+
+def test_a_video_replaces_neither_itself_nor_results_of_pictures(
+    starter_bundle: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was drawn may be run again; a finished run of pictures would be taken for whole."""
+    out = tmp_path / "out"
+    (out / "drawn").mkdir(parents=True)
+    drawn = out / "drawn/a.mp4"
+    drawn.write_bytes(clip.read_bytes())
+    options = ("--output", out, "--model", starter_bundle)
+    assert run("--input", drawn, *options, "--draw") == 2
+    assert drawn.read_bytes() == clip.read_bytes()
+
+    (out / "run.json").write_text("{}")
+    assert run("--input", clip, *options) == 2
+    assert "expected a folder without results of pictures, got run.json" in capsys.readouterr().err
+
+
+def test_points_of_an_earlier_video_do_not_stay(
+    starter_bundle: Path, clip: Path, photo: Picture, tmp_path: Path
+) -> None:
+    short = write(tmp_path / "short.mp4", panned(photo, 3), [0, 0.04, 0.08])
+    options = ("--output", tmp_path / "out", "--model", starter_bundle, "--format", "pts")
+    assert run("--input", clip, *options) == 0
+    assert run("--input", short, *options) == 0
+    found = sorted(path.name for path in (tmp_path / "out/pts").iterdir())
+    assert found == [f"{index:06d}_0.pts" for index in range(3)]
+    assert not list((tmp_path / "out").glob(".*"))
