@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from export.atc.options import FILE_OPTIONS, AtcTable, check_atc
+from export.atc.options import FILE_OPTIONS, FIRST_OPSET, LAST_OPSET, AtcTable, check_atc
 from export.atc.passed_on import passed_on
 from export.int8.table import Int8Table
 from parity.judging.verdict import Limits
@@ -23,8 +23,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-# ATC reads opsets 11 to 18 [V: ge docs, --framework]; opset 19 makes every operator unknown to it.
-FIRST_OPSET, LAST_OPSET = 11, 18
 TORCHSCRIPT_OPSET = 13
 DYNAMO_OPSET = 18
 
@@ -32,7 +30,7 @@ Exporter = Literal["auto", "torchscript", "dynamo"]
 Precision = Literal["fp32", "int8"]
 # Weights quantised by channel need it.
 FIRST_INT8_OPSET = 13
-# of the network before it is exported, in the order they are applied; see export/graph/inference_form.py
+# of the network before it is exported, in their order; see export/graph/inference_form.py
 Rewrite = Literal["batch_norms", "coordinates", "features", "merges", "heads"]
 REWRITES: tuple[Rewrite, ...] = get_args(Rewrite)
 # Measured: docs/inference_form.md.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from export.atc.options import among
 from export.atc.plan import OmPlan, Policy, plan_om
 from export.config import ExportConfig
 from export.int8.pictures import Int8Pictures, choose_pictures
@@ -93,6 +94,7 @@ def prepare(
     if config.precision == "int8":
         _check_int8(taps=taps, parity=parity)
         quantiser()
+    _check_ignored(config.atc.ignore_preflight)
     weights = _find_weights(config)
     # beside the bundle that is deployed, never in its place
     quantised = config.precision == "int8"
@@ -119,6 +121,16 @@ def _check_int8(*, taps: bool, parity: bool) -> None:
             got="--taps" if taps else "--no-parity",
             action="Leave that out, or export with --precision fp32",
         )
+
+
+def _check_ignored(names: tuple[str, ...]) -> None:
+    if not names:
+        return
+    from export.preflight.rules import LAST_RULES, RULES  # onnx: only where it is needed
+
+    known = [rule.name for rule in (*RULES, *LAST_RULES)]
+    for name in names:
+        among("--ignore-preflight", name, known)
 
 
 def _resolved(output: Path) -> Path:

@@ -22,6 +22,7 @@ from parity.sources import NOTHING_KEPT, open_detector
 from runtime.backends import Backend, Settings
 from runtime.backends.base import FOR_PARITY
 from runtime.detector import Detector
+from runtime.errors import ConfigError, InputError
 from runtime.model.source import Source
 
 
@@ -132,3 +133,28 @@ def _on_shared_crops(
             again = replay(run[other], sources[other].text, carrier)
             return (carrier, again) if i == 0 else (again, carrier)
     return None
+
+
+def check_pair(sources: tuple[Source, Source]) -> None:
+    """Refuse a pair of sources that makes no sense.
+
+    Raises:
+        ConfigError: a recording with a device.
+        InputError: the same source twice.
+    """
+    for source in sources:
+        if is_recording(source) and (source.engine or source.device != "auto"):
+            raise ConfigError(
+                source.text,
+                expected="a recording without a device: it is not run",
+                got=f"device {source.device!r}",
+                action="Leave the @ and what follows out",
+            )
+    one, other = ((s.path.resolve(), s.engine, s.device) for s in sources)
+    if one == other:
+        raise InputError(
+            "comparison",
+            expected="two different sources",
+            got=f"{sources[0].text} twice",
+            action="A source always agrees with itself: name another one",
+        )

@@ -3,7 +3,7 @@
 #
 #   bash scripts/benchmark.sh                               the embedded starter model
 #   bash scripts/benchmark.sh weights.pkl                   the full-size model, too
-#   bash scripts/benchmark.sh weights.pkl --runs 50 ...     anything python -m parity.benchmark --suite takes
+#   bash scripts/benchmark.sh weights.pkl --runs 50 ...     anything python -m benchmarks.suite takes
 #   FULL_SIZE_WEIGHTS=weights.pkl bash scripts/benchmark.sh
 #   CALIBRATION=photos/ bash scripts/benchmark.sh           int8 calibrated and judged on your pictures
 #
@@ -58,4 +58,4 @@ if [ -n "$weights" ]; then
     models+=("star68=$weights")
     bundles star68 --config configs/star68.toml --weights "$weights"
 fi
-"$PYTHON" -m parity.benchmark --suite --models "${models[@]}" "$@"
+"$PYTHON" -m benchmarks.suite --models "${models[@]}" "$@"

@@ -1,6 +1,6 @@
 """How busy a stream keeps its devices: python scripts/measure_stream.py FOLDER [ROWS].
 
-With several devices and batches, which `python -m parity.benchmark --suite` does not try; devices
+With several devices and batches, which `python -m benchmarks.suite` does not try; devices
 are its simulated ones, of 5 ms a call. The pictures of the folder are repeated as paths, so that
 decoding is part of it. Utilisation is the time inside the devices' calls over the devices' number
 and the wall's time.

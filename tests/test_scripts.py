@@ -157,7 +157,7 @@ def test_benchmark_script_exports_what_is_missing_and_measures(tmp_path: Path) -
     assert f"--weights {tmp_path}/w.pkl" in exports[3]
     assert "went on without build/star68_int8" in done.stderr
     assert calls[-1] == (
-        "-m parity.benchmark --suite --models starter68=assets/starter68.safetensors"
+        "-m benchmarks.suite --models starter68=assets/starter68.safetensors"
         f" star68={tmp_path}/w.pkl --runs 20"
     )
 

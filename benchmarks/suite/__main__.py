@@ -48,17 +48,16 @@ EXCLUDED = ("device_npu", "device_cpu", "model", "sources", "keep", "precision",
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Read the command line; `--suite` is among it."""
+    """Read the command line."""
     parser = command_line.parser(
-        "parity.benchmark --suite",
+        "benchmarks.suite",
         "Every engine and form of a model side by side, each in a process of its own, in one run:\n"
         "latency, throughput, memory, cold start, end to end, pixels. A row that cannot run says\n"
         "what would make it possible. Exit code 1: no row of a model ran.",
-        "python -m parity.benchmark --suite --models starter68=assets/starter68.safetensors"
+        "python -m benchmarks.suite --models starter68=assets/starter68.safetensors"
         " star68=weights.pkl",
     )
     add = parser.add_argument
-    add("--suite", action="store_true", help="this")
     add(
         "--models",
         nargs="+",
@@ -80,7 +79,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         flag = name if name.startswith("device") else name.replace("_", "-")
         add(f"--{flag}", nargs="*", dest=name, help=argparse.SUPPRESS)
     arguments = parser.parse_args(list(argv))
-    arguments.command = f"python -m parity.benchmark {shlex.join(argv)}"
+    arguments.command = f"python -m benchmarks.suite {shlex.join(argv)}"
     return arguments
 
 
@@ -158,7 +157,7 @@ def _plans(arguments: argparse.Namespace) -> list[ModelPlan]:
             "--suite",
             expected="none of the plain benchmark's options that choose sources",
             got=names,
-            action="Leave them out, or --suite; see python -m parity.benchmark --suite --help",
+            action="Leave them out, or --suite; see python -m benchmarks.suite --help",
         )
     _check_range("--runs", arguments.runs, 1, MOST_ROUNDS)
     _check_range("--stream-pictures", arguments.stream_pictures, 0, MOST_STREAM_PICTURES)
@@ -271,6 +270,10 @@ def _left_out(plans: Sequence[ModelPlan], arguments: argparse.Namespace) -> tupl
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """As `python -m parity.benchmark --suite`."""
+    """As `python -m benchmarks.suite`."""
     given = sys.argv[1:] if argv is None else argv
     return command_line.run(lambda: run(parse(given)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

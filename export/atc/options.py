@@ -16,6 +16,8 @@ from export.atc.precision import DEFAULT_MODE, DEFAULT_OPTION, MODES, PrecisionM
 from runtime.errors import ConfigError
 from runtime.machine.soc import Soc
 
+# ATC reads opsets 11 to 18 [V: ge docs, --framework]; opset 19 makes every operator unknown to it.
+FIRST_OPSET, LAST_OPSET = 11, 18
 DEFAULT_PRECISION = f"{DEFAULT_MODE} (ATC's default)"
 
 IMPL_MODES = (
@@ -171,7 +173,8 @@ def check_for_chip(table: AtcTable, soc: Soc, where: str) -> tuple[str, ...]:
 def doubt_of_float32(soc: Soc) -> str:
     """What may become of convolutions that are to stay in fp32 on an fp16 cube unit.
 
-    The unit has no fp32 of its own (see `runtime.machine.soc`); which kernels the chip's ops package has
+    The unit has no fp32 of its own (see `runtime.machine.soc`); which kernels the chip's ops
+    package has
     for it is in no public source. Where AI Core has none, the AI CPU's is taken, and without one
     ATC fails [V: ge docs, --precision_mode_v2].
     """

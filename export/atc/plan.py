@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from export.atc.files import check_setting_files
-from export.atc.options import AtcTable, among, check_for_chip
+from export.atc.options import AtcTable, check_for_chip
 from export.atc.passed_on import unknown_options, whole_chip_for_slice
 from export.atc.to_om import conversions
 from export.atc.tool import check_tool, find_atc
@@ -117,7 +117,6 @@ def plan_om(table: AtcTable, policy: Policy, *, takes: str = "float32") -> OmPla
     if takes in NOT_FOR_ATC:
         return _not_for_atc(table, policy, NOT_FOR_ATC[takes])
     soc = _soc(table)
-    _check_ignored(table)
     warnings = [*check_setting_files(table, soc=soc), *unknown_options(table.passed_on)]
     atc = find_atc()
     if policy == "require":
@@ -149,16 +148,6 @@ def _not_for_atc(table: AtcTable, policy: Policy, graph: NotForAtc) -> OmPlan:
             action=graph.action,
         )
     return OmPlan(table=table, soc=None, atc=None, why_not=graph.why_not)
-
-
-def _check_ignored(table: AtcTable) -> None:
-    if not table.ignore_preflight:
-        return
-    from export.preflight.rules import LAST_RULES, RULES  # onnx: only where it is needed
-
-    names = [rule.name for rule in (*RULES, *LAST_RULES)]
-    for name in table.ignore_preflight:
-        among("--ignore-preflight", name, names)
 
 
 def _soc(table: AtcTable) -> Soc | None:

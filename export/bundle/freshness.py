@@ -150,7 +150,7 @@ def _version(package: str) -> str:
 
 def _code_digest() -> str:
     """Hash of this project's own code, so that a changed exporter is never taken for up to date."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     digest = hashlib.sha256()
     for room in CODE_ROOMS:
         files = (p for p in (root / room).rglob("*") if p.suffix in CODE_SUFFIXES)

@@ -24,7 +24,7 @@ from runtime.version import VERSION
 SUFFIX = ".tar"
 SUMS_NAME = "SHA256SUMS"
 INSTALLER = "install.sh"
-TEMPLATES = Path(__file__).parent / "kit_files"
+TEMPLATES = Path(__file__).parent / "files"
 # The reference's answers, which the self-test on the box compares with.
 SELFTEST_NAME = "selftest.npz"
 PLAIN_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"

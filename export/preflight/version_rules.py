@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from export.config import FIRST_OPSET, LAST_OPSET
+from export.atc.options import FIRST_OPSET, LAST_OPSET
 from export.preflight.finding import GRAPH, Hit, rule
 from export.preflight.graph import DEFAULT_DOMAINS, Graph, label, nodes_of
 from export.preflight.operators import (

@@ -64,10 +64,6 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         0, 1 where the accuracy is beyond the promises, or as `runtime.errors` lists.
     """
-    if "--suite" in (sys.argv[1:] if argv is None else argv):
-        from benchmarks.suite.__main__ import main as suite
-
-        return suite(argv)
     return command_line.run(lambda: _benchmark(_parse(argv)))
 
 
@@ -79,7 +75,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "python -m parity.benchmark --device_npu npu:0 --device_cpu cpu --runs 100",
     )
     add = parser.add_argument
-    add("--suite", action="store_true", help="everything side by side; see --suite --help")
+    add("--suite", action="store_true", help=argparse.SUPPRESS)
     add("--device_npu", metavar="DEVICE", help="auto, none, npu:N (default auto)")
     add("--device_cpu", metavar="DEVICE", help="cpu or none (default cpu)")
     add("--model", metavar="PATH", help=f"(default {DEFAULT_MODEL})")
@@ -101,6 +97,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     add_keep_option(parser)
     command_line.add_engine_options(parser)
     add("--json", action="store_true", help="print the report as JSON")
+    arguments, _ = parser.parse_known_args(argv)
+    if arguments.suite:
+        parser.error("--suite is a program of its own, in a checkout: python -m benchmarks.suite")
     arguments = parser.parse_args(argv)
     arguments.command = shlex.join(sys.argv[1:] if argv is None else argv)
     return arguments

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from parity.comparison import is_recording, judged_comparison
+from parity.comparison import check_pair, is_recording, judged_comparison
 from parity.html.options import add_page_options, check_page, write_page
 from parity.judging.accuracy import not_annotated
 from parity.judging.verdict import Limits
@@ -133,31 +133,6 @@ def _check_annotated(samples: Sequence[Sample], limits: Limits, live: int) -> No
         return
     if not any(s.annotation_px is not None or s.annotation_fault for s in samples):
         raise not_annotated(f"none among {len(samples)} pictures")
-
-
-def check_pair(sources: tuple[Source, Source]) -> None:
-    """Refuse a pair of sources that makes no sense.
-
-    Raises:
-        ConfigError: a recording with a device.
-        InputError: the same source twice.
-    """
-    for source in sources:
-        if is_recording(source) and (source.engine or source.device != "auto"):
-            raise ConfigError(
-                source.text,
-                expected="a recording without a device: it is not run",
-                got=f"device {source.device!r}",
-                action="Leave the @ and what follows out",
-            )
-    one, other = ((s.path.resolve(), s.engine, s.device) for s in sources)
-    if one == other:
-        raise InputError(
-            "comparison",
-            expected="two different sources",
-            got=f"{sources[0].text} twice",
-            action="A source always agrees with itself: name another one",
-        )
 
 
 def _check_sources(sources: tuple[Source, Source], arguments: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 
 from msgspec.structs import replace as replaced
 
-from parity.compare.__main__ import check_pair
+from parity.comparison import check_pair
 from parity.locate.operators import Operator, find_operator
 from parity.locate.report import LocateReport, SideReport, StageReport, as_text
 from parity.locate.stage_compare import StageComparison

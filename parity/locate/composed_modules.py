@@ -1,7 +1,7 @@
 """Which of a checkpoint's modules a module of the exported form is composed of.
 
-`export.graph.inference_form` computes some things otherwise than the checkpoint does; what it makes of
-several weights carries a name that no checkpoint has, and is explained here.
+`export.graph.inference_form` computes some things otherwise than the checkpoint does; what it makes
+of several weights carries a name that no checkpoint has, and is explained here.
 """
 
 from __future__ import annotations

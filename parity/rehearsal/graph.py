@@ -1,4 +1,4 @@
-"""Rounding put into copies of an ONNX graph; `parity.rehearsal.arithmetic` says what is rounded and why."""
+"""Copies of an ONNX graph with rounding inserted, as `parity.rehearsal.arithmetic` defines it."""
 
 from __future__ import annotations
 

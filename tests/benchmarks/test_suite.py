@@ -15,14 +15,13 @@ import pytest
 from builders import ROOT, run_module, tiny_checkpoint, tiny_config
 
 from benchmarks.suite.__main__ import _many as many
-from benchmarks.suite.__main__ import invalid
+from benchmarks.suite.__main__ import invalid, main
 from benchmarks.suite.many import FOLDER, LOOP
 from benchmarks.suite.measure import end_to_end, round_medians
 from benchmarks.suite.pairs import ratio
 from benchmarks.suite.plan import ROWS, plan_model
 from benchmarks.suite.report import ModelRows, SuiteReport, json_schema
 from benchmarks.suite.row_worker import Detection
-from parity.benchmark import __main__ as benchmark
 from parity.benchmark.report import GemmProbe
 from parity.samples import default_samples
 from runtime.image.picture import read_picture
@@ -46,8 +45,8 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def suite(folder: Path, output: Path, *options: object) -> int:
-    given = ("--suite", "--models", f"tiny={folder / 'tiny.pkl'}", "--builds", folder)
-    return benchmark.main([str(o) for o in (*given, "--output", output, *options)])
+    given = ("--models", f"tiny={folder / 'tiny.pkl'}", "--builds", folder)
+    return main([str(o) for o in (*given, "--output", output, *options)])
 
 
 def read(path: Path) -> SuiteReport:
@@ -240,7 +239,7 @@ def test_bad_input_is_one_line(
     """Exit 2 before anything is measured, and nothing is written."""
     before = (ROOT / "README.md").read_bytes()
     try:
-        code = benchmark.main(["--suite", "--output", str(tmp_path / "out"), *options])
+        code = main(["--output", str(tmp_path / "out"), *options])
     except SystemExit as usage:
         code = int(usage.code or 0)
 
@@ -254,7 +253,7 @@ def test_bad_input_is_one_line(
 def test_read_only_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Before the work, not after."""
     tmp_path.chmod(0o500)
-    assert benchmark.main(["--suite", "--output", str(tmp_path / "out")]) == 2
+    assert main(["--output", str(tmp_path / "out")]) == 2
     assert "read-only" in capsys.readouterr().err
 
 

@@ -156,7 +156,7 @@ def test_interrupt_ends_all_processes_and_writes_nothing(tmp_path: Path) -> None
     """As a terminal sends it: to the whole group, in the middle of the rounds."""
     weights = tiny_checkpoint(tmp_path / "tiny.pkl")
     command = [
-        *(sys.executable, "-m", "parity.benchmark", "--suite", "--runs", "10000"),
+        *(sys.executable, "-m", "benchmarks.suite", "--runs", "10000"),
         *("--models", f"tiny={weights}", "--builds", str(tmp_path), "--rows", "torch"),
         *("--output", str(tmp_path / "out")),
     ]

@@ -72,7 +72,7 @@ class TorchBackend(Backend):
             raise _unavailable(self.device, refused) from error
 
     def taps(self, batch: NDArray[Any]) -> dict[str, F32]:
-        """Every tensor between the picture and the outputs, under the names of `runtime.model.stages`.
+        """Every tensor between picture and outputs, by the names of `runtime.model.stages`.
 
         Args:
             batch: as for `run`.

@@ -56,7 +56,8 @@ def test_the_same_code_gives_the_same_bytes(tmp_path: Path) -> None:
     done = run_python(
         "-c",
         "import os, sys; sys.path.insert(0, os.getcwd()); os.chdir(sys.argv[1]);"
-        "import hashlib, export.kit.own_wheel as w; print(hashlib.sha256(w.own_wheel()).hexdigest())",
+        "import hashlib, export.kit.own_wheel as w;"
+        " print(hashlib.sha256(w.own_wheel()).hexdigest())",
         tmp_path,
         TZ="Asia/Shanghai",
     )

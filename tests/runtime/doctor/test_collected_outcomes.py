@@ -1,7 +1,7 @@
 """Of self-tests what belongs to the named bundle is collected, and of it no picture's name.
 
-Reports are in the form of parity/report/record.py and recordings in that of parity/recording/recording.py,
-with names of our own.
+Reports are in the form of parity/report/record.py and recordings in that of
+parity/recording/recording.py, with names of our own.
 """
 
 from __future__ import annotations
