@@ -174,9 +174,8 @@ def doubt_of_float32(soc: Soc) -> str:
     """What may become of convolutions that are to stay in fp32 on an fp16 cube unit.
 
     The unit has no fp32 of its own (see `runtime.machine.soc`); which kernels the chip's ops
-    package has
-    for it is in no public source. Where AI Core has none, the AI CPU's is taken, and without one
-    ATC fails [V: ge docs, --precision_mode_v2].
+    package has for it is in no public source. Where AI Core has none, the AI CPU's is taken, and
+    without one ATC fails [V: ge docs, --precision_mode_v2].
     """
     return (
         f"fp32 convolutions may be missing on {soc.name}: expect them on the slow AI CPU, or an"
