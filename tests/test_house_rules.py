@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from builders import ROOT, run_python
 
-ROOMS = ("runtime", "parity", "export", "benchmarks")
+ROOMS = ("runtime", "parity", "export", "starmark", "benchmarks")
 SOURCES = sorted(path for room in (*ROOMS, "scripts") for path in (ROOT / room).rglob("*.py"))
 LONGEST_FILE = 500
 LONGEST_FUNCTION = 60

@@ -1,0 +1,67 @@
+"""The front door: every command is there, and opening it loads no engine."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+from builders import ROOT, run_python
+
+import runtime
+import starmark
+from runtime.version import VERSION
+from starmark.__main__ import COMMANDS, main
+
+
+def test_every_command_of_the_project_is_listed() -> None:
+    """Each module with a `main` that `python -m` runs, and no other."""
+    rooms = ("runtime", "parity", "export")
+    files = (path for room in rooms for path in (ROOT / room).rglob("__main__.py"))
+    found = {".".join(path.parent.relative_to(ROOT).parts) for path in files}
+
+    assert {module for module, _ in COMMANDS.values()} == found
+    assert all(importlib.util.find_spec(module) for module, _ in COMMANDS.values())
+
+
+def test_help_loads_no_engine() -> None:
+    """`starmark --help` lists the commands without numpy, torch or onnx."""
+    done = run_python("-X", "importtime", "-m", "starmark", "--help")
+    loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines()}
+
+    assert done.returncode == 0
+    assert all(f"\n  {name} " in done.stdout for name in COMMANDS)
+    assert not loaded & {"numpy", "torch", "onnx", "onnxruntime", "cv2", "msgspec", "rich"}
+
+
+def test_a_command_gets_its_arguments_and_gives_its_exit_code(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As `python -m` would."""
+    assert main(["info", "gone.onnx"]) == 2
+    assert "gone.onnx: expected" in capsys.readouterr().err
+    assert main(["info", str(ROOT / "assets/starter68.safetensors")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        ([], 2, "usage: starmark COMMAND"),
+        (["--version"], 0, f"starmark {VERSION}"),
+        (["comprae"], 2, "Did you mean starmark compare?"),
+        (["xyz"], 2, "See starmark --help."),
+    ],
+)
+def test_other_first_arguments(
+    arguments: list[str], code: int, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """None, a version, and what is no command."""
+    assert main(arguments) == code
+    assert says in "".join(capsys.readouterr())
+
+
+def test_public_names_are_those_of_runtime() -> None:
+    """`from starmark import Detector`."""
+    assert starmark.Detector is runtime.Detector
+    assert set(starmark.__all__) == set(runtime.__all__) <= set(dir(starmark))
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = starmark.Nothing
