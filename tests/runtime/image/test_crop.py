@@ -128,7 +128,8 @@ def convert(picture: NDArray[np.uint8], kind: str) -> NDArray[Any]:
         return np.clip(picture.astype(int) * 257 + away, 0, 65535).astype(np.uint16)
     axis = ["rows turned", "columns turned", "channels turned"].index(kind)
     turned: NDArray[Any] = np.ascontiguousarray(np.flip(picture, axis))
-    return np.asarray(np.flip(turned, axis))  # a negative stride
+    back: NDArray[Any] = np.flip(turned, axis)  # a negative stride
+    return back
 
 
 @pytest.mark.parametrize(
