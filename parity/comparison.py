@@ -20,7 +20,7 @@ from parity.report import Report, make_report
 from parity.samples import Sample
 from parity.sources import NOTHING_KEPT, open_detector
 from runtime.backends import Backend, Settings
-from runtime.backends.base import FOR_PARITY
+from runtime.backends.base import DEFAULT_SETTINGS
 from runtime.detector import Detector
 from runtime.errors import ConfigError, InputError
 from runtime.model.source import Source
@@ -56,7 +56,7 @@ def judged_comparison(
     strict: bool = True,
     record_to: Sequence[Path] = (),
     with_crops: bool = False,
-    settings: Settings = FOR_PARITY,
+    settings: Settings = DEFAULT_SETTINGS,
     keep_fp32: KeepList = NOTHING_KEPT,
     reference: Backend | None = None,
 ) -> Comparison:

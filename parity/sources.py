@@ -9,7 +9,7 @@ from typing import get_args
 from parity.rehearsal.arithmetic import Arithmetic, rehearsed_graph
 from parity.rehearsal.keep_list import KeepList
 from runtime.backends import Settings, check_precision
-from runtime.backends.base import FOR_PARITY, Backend
+from runtime.backends.base import DEFAULT_SETTINGS, Backend
 from runtime.detector import Detector
 from runtime.errors import ConfigError
 from runtime.model.source import Artifact, Source, find_artifact
@@ -19,7 +19,7 @@ NOTHING_KEPT = KeepList(lines=())
 
 
 def open_detector(
-    source: Source, settings: Settings = FOR_PARITY, keep_fp32: KeepList = NOTHING_KEPT
+    source: Source, settings: Settings = DEFAULT_SETTINGS, keep_fp32: KeepList = NOTHING_KEPT
 ) -> Detector:
     """Open a source; `m.onnx@rehearse/fp16` runs in an accelerator's arithmetic on the CPU.
 
@@ -68,7 +68,7 @@ def rounded_backend(
     graph: bytes,
     arithmetic: Arithmetic,
     kept: Collection[str],
-    settings: Settings = FOR_PARITY,
+    settings: Settings = DEFAULT_SETTINGS,
 ) -> Backend:
     """Open a graph with rounding in it, under a name that says so.
 

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from runtime.backends import Backend, Settings, open_backend
-from runtime.backends.base import DEBUG_BUNDLE, FOR_PARITY
+from runtime.backends.base import DEBUG_BUNDLE, DEFAULT_SETTINGS
 from runtime.errors import ConfigError, InputError
 from runtime.faces import Face, FaceFinder, find_boxes
 from runtime.image.crop import Crop, crop_as
@@ -58,7 +58,7 @@ class Detector:
         source: str | os.PathLike[str] | Source | Backend,
         device: str = "auto",
         *,
-        settings: Settings = FOR_PARITY,
+        settings: Settings = DEFAULT_SETTINGS,
         faces: FaceFinder | None = None,
         refine: int = 0,
     ) -> None:
@@ -275,6 +275,6 @@ class FaceLandmarkDetector(Detector):
         weights: str | os.PathLike[str],
         device: str = "auto",
         *,
-        settings: Settings = FOR_PARITY,
+        settings: Settings = DEFAULT_SETTINGS,
     ) -> None:
         super().__init__(weights, device, settings=settings)

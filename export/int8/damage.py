@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from export.int8.scope import quantised_convolutions
 from parity.judging.differences import Statistics, statistics
 from parity.plan.search import Budget
-from runtime.backends.base import FOR_PARITY, Backend
+from runtime.backends.base import DEFAULT_SETTINGS, Backend
 from runtime.errors import InferenceError
 from runtime.model.source import Artifact
 from runtime.model.spec import InputSpec
@@ -117,4 +117,4 @@ def _opened(graph: onnx.ModelProto) -> Backend:
     from runtime.backends.ort import OnnxRuntimeBackend  # an engine: when it is used
 
     artifact = Artifact(path=Path("candidate"), kind="onnx", graph=graph.SerializeToString())
-    return OnnxRuntimeBackend(artifact, "cpu", FOR_PARITY)
+    return OnnxRuntimeBackend(artifact, "cpu", DEFAULT_SETTINGS)

@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Callable
 
-from runtime.backends.base import FOR_PARITY, Backend, Outputs, Settings
+from runtime.backends.base import DEFAULT_SETTINGS, Backend, Outputs, Settings
 from runtime.errors import ArtifactError, BackendUnavailable, ConfigError, one_line
 from runtime.model.source import Artifact, Source, find_artifact, parse_source
 
@@ -33,7 +33,7 @@ def open_backend(
     source: str | os.PathLike[str] | Source,
     device: str = "auto",
     *,
-    settings: Settings = FOR_PARITY,
+    settings: Settings = DEFAULT_SETTINGS,
 ) -> Backend:
     """Open what a source names, on the device it names.
 

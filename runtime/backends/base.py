@@ -93,7 +93,7 @@ class Settings:
             )
 
 
-FOR_PARITY = Settings()
+DEFAULT_SETTINGS = Settings()
 
 
 class Backend(ABC):

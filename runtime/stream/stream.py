@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Literal, get_args
 
 from runtime.backends import Settings
-from runtime.backends.base import FOR_PARITY
+from runtime.backends.base import DEFAULT_SETTINGS
 from runtime.detector import LARGEST_BATCH, Detector
 from runtime.errors import ConfigError, InferenceError, InputError
 from runtime.image.landmarks import Landmarks
@@ -105,7 +105,7 @@ class Stream(Iterator[StreamRow]):
         batch: int | None = None,
         readers: int = 2,
         on_error: OnError = "raise",
-        settings: Settings = FOR_PARITY,
+        settings: Settings = DEFAULT_SETTINGS,
     ) -> None:
         _check_count("readers", readers, MOST_READERS)
         if batch is not None:

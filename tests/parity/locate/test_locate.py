@@ -21,7 +21,7 @@ from parity.locate.report import LocateReport, as_text
 from parity.locate.worst_stage import ROUNDING
 from parity.record.__main__ import main as record
 from parity.samples import default_samples
-from runtime.backends.base import FOR_PARITY
+from runtime.backends.base import DEFAULT_SETTINGS
 from runtime.model.source import parse_source
 from runtime.model.spec import InputSpec
 
@@ -49,7 +49,7 @@ CASES = (
 
 def locate(reference: object, candidate: object) -> LocateReport:
     sources = (parse_source(str(reference)), parse_source(str(candidate)))
-    return located(sources, SAMPLES, settings=FOR_PARITY)
+    return located(sources, SAMPLES, settings=DEFAULT_SETTINGS)
 
 
 @pytest.fixture(scope="module")
