@@ -21,8 +21,7 @@ from parity.options import (
     keep_list,
 )
 from parity.recording.recorder import Recorder, record, replay
-from parity.recording.recording import load_recording, save_recording
-from parity.recording.taps import tap_numbers
+from parity.recording.recording import load_recording, save_recording, tap_numbers
 from parity.sources import open_detector
 from runtime.backends import settings_of
 from runtime.cli import command_line

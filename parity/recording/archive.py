@@ -6,19 +6,28 @@ import shutil
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
+from numpy.typing import NDArray
 
 from runtime.errors import InputError, one_line
 
 LONGEST_NPY_HEADER = 1000
 # numpy reads an array's own header with Python's tokenizer, which has an error of its own
 HEADER_ERRORS = (ValueError, SyntaxError, TypeError, RecursionError, tokenize.TokenError)
+# zlib's own error, an unknown compression, or an encrypted member
+DAMAGE = (
+    *(OSError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile),
+    *(NotImplementedError, RuntimeError, zlib.error),
+)
+
+Read = Callable[[tuple[int, ...]], NDArray[Any]]
 
 
 @contextmanager
@@ -27,57 +36,61 @@ def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except (OSError, zipfile.BadZipFile, zipfile.LargeZipFile, EOFError) as error:
-        raise refused(path, one_line(error, 200)) from error
-    # zlib's own error, an unknown compression, or an encrypted member
-    except (NotImplementedError, RuntimeError, zlib.error) as error:
+    except DAMAGE as error:
         raise refused(path, one_line(error, 200)) from error
 
 
 @contextmanager
 def open_member(path: Path, archive: zipfile.ZipFile, name: str) -> Iterator[IO[bytes]]:
-    """Open one array of it."""
+    """Open the file of one array."""
     if f"{name}.npy" not in archive.namelist():
         raise refused(path, f"no {name} in it")
     with archive.open(f"{name}.npy") as file:
         yield file
 
 
-def check_array(
-    path: Path, name: str, file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> None:
-    """Read an array's own header, and refuse it unless it is exactly what it must be."""
-    try:
-        version = npy.read_magic(file)
-        if version != (1, 0):
-            raise ValueError(f"array format {version}")
-        found = npy.read_array_header_1_0(file, max_header_size=LONGEST_NPY_HEADER)
-    except HEADER_ERRORS as error:
-        raise refused(path, f"{name}: {one_line(error, 200)}") from error
-    if found != (shape, False, dtype):
-        raise refused(path, f"{name} of {found[2]} {found[0]} where {dtype} {shape} belongs")
+@contextmanager
+def open_array(
+    path: Path, archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: Any
+) -> Iterator[Read]:
+    """Open an array of exactly this shape and dtype, to be read part by part.
 
+    Nothing is allocated by what the array claims of itself.
 
-def read_exactly(path: Path, name: str, file: IO[bytes], count: int) -> bytes:
-    """Read so many bytes, or refuse the file."""
-    content = file.read(count)
-    if len(content) != count:
-        raise refused(path, f"{name} cut off after {len(content)} of {count} bytes")
-    return content
+    Yields:
+        Reads the next part, of the shape that it is given.
+
+    Raises:
+        InputError: another shape or dtype, or another number of bytes.
+    """
+    dtype = np.dtype(dtype)
+    with open_member(path, archive, name) as file:
+        try:
+            version = npy.read_magic(file)
+            if version != (1, 0):
+                raise ValueError(f"array format {version}")
+            found = npy.read_array_header_1_0(file, max_header_size=LONGEST_NPY_HEADER)
+        except HEADER_ERRORS as error:
+            raise refused(path, f"{name}: {one_line(error, 200)}") from error
+        if found != (shape, False, dtype):
+            raise refused(path, f"{name} of {found[2]} {found[0]} where {dtype} {shape} belongs")
+
+        def read(part: tuple[int, ...]) -> NDArray[Any]:
+            count = prod(part) * dtype.itemsize
+            content = file.read(count)
+            if len(content) != count:
+                raise refused(path, f"{name} cut off after {len(content)} of {count} bytes")
+            return np.frombuffer(content, dtype).reshape(part)
+
+        yield read
+        if file.read(1):
+            raise refused(path, f"{name} longer than its shape")
 
 
 def write_streamed(
     archive: zipfile.ZipFile, name: str, dtype: str, shape: tuple[int, ...], content: IO[bytes]
 ) -> None:
-    """Write an array that never is in memory.
-
-    Args:
-        archive: open for writing.
-        name: of the array.
-        dtype: as numpy's files spell it.
-        shape: of the array.
-        content: an open file with exactly its bytes.
-    """
+    """Write an array that is never in memory: `content` holds exactly its bytes."""
     content.seek(0)
     with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
         facts = {"descr": dtype, "fortran_order": False, "shape": shape}

@@ -1,14 +1,16 @@
-"""What a source said about many pictures, in one file that crosses the air gap.
+"""A source's answers on many pictures, in one file that crosses the air gap.
 
 An .npz of plain arrays, no pickles: a JSON header (as bytes), landmarks, covariance, the crops'
-places, timings, and the crops themselves where they were asked for. Reading trusts nothing: the
-header says how many pictures there are, and every array must be exactly as large as that makes it.
+places, timings, and the crops and taps themselves where they were asked for. Nothing is trusted on
+reading: the header gives the number of pictures, and every array must be exactly as large as that
+makes it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import math
 import zipfile
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -23,15 +25,13 @@ from numpy.typing import NDArray
 from parity.recording.archive import (
     HEADER_ERRORS,
     LONGEST_NPY_HEADER,
-    check_array,
     open_archive,
+    open_array,
     open_member,
-    read_exactly,
     refused,
     write_streamed,
 )
-from parity.recording.recorded_values import check_values
-from parity.recording.taps import TAPS, read_taps, tap_numbers
+from runtime.backends.base import LARGEST_OUTPUT
 from runtime.errors import InputError, one_line
 from runtime.files import written_whole
 from runtime.image import geometry
@@ -49,7 +49,10 @@ STAGES = ("decode", "crop", "pack", "h2d", "compute", "d2h", "home")
 LARGEST_HEADER_BYTES = 256 << 20
 LARGEST_CROP_SIDE_PX = 1024
 MOST_POINTS = 10_000
-CROPS = "crops"
+CROPS, TAPS = "crops", "taps"
+# image px per crop px, and where a crop may begin: far beyond what `geometry.check_box` lets pass
+POSSIBLE_SCALES = (1e-4, 1e5)
+LARGEST_SHIFT_PX = 1e7
 
 
 class PictureRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,7 +74,7 @@ class Unreadable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What was recorded, by what, on what. `checkpoint_sha256` is empty where nothing says.
+    """What was recorded, by what, on what. `checkpoint_sha256` is empty where it is unknown.
 
     `spec` names taps only where the recording carries them, in the order in which they lie there.
     `limits` are those a self-test holds other sources to; other recordings have none.
@@ -94,19 +97,29 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     limits: dict[str, float | str | None] | None = None
 
 
+def columns_of(points: int) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+    """The arrays with a row a picture: name -> shape of a row, and dtype."""
+    return {
+        "landmarks": ((points, 2), np.float32),
+        "covariance": ((points, 3), np.float32),
+        "image_from_crop": ((3, 3), np.float64),
+        "timings": ((len(STAGES),), np.float64),
+        "annotations_px": ((points, 2), np.float64),
+    }
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Recording:
     """A source's answers.
 
     Attributes:
-        header: see `Header`.
         landmarks: float32 (N, P, 2) in [-1, 1].
         covariance: float32 (N, P, 3) xx, xy, yy in the same unit squared.
         image_from_crop: float64 (N, 3, 3).
-        timings: float64 (N, len(STAGES)) seconds; NaN where an engine does not tell a stage.
+        timings: float64 (N, len(STAGES)) seconds; NaN for stages that an engine does not time.
         annotations_px: float64 (N, P, 2) points that people marked, image px; NaN in every point of
             a picture that nobody marked.
-        path: the file, where it was read from one: crops and taps stay in it.
+        path: the file it was read from, where crops and taps stay.
     """
 
     header: Header
@@ -131,25 +144,20 @@ class Recording:
         Raises:
             InputError: recorded without crops, or the file is damaged.
         """
-        if self.path is None or not self.header.with_crops:
-            raise InputError(
-                self.header.source,
-                expected="a recording with crops",
-                got="one without",
-                action="Record it again with --with-crops",
-            )
+        path, pictures = self.path, self.header.pictures
+        if path is None or not self.header.with_crops:
+            raise self._lacks(CROPS, "Record it again with --with-crops")
         size = self.header.spec.input.size
-        shape = (len(self.header.pictures), size, size, 3)
-        with open_archive(self.path) as archive, open_member(self.path, archive, CROPS) as file:
-            check_array(self.path, CROPS, file, shape, np.dtype(np.uint8))
-            for picture in self.header.pictures:
-                raw = read_exactly(self.path, CROPS, file, size * size * 3)
-                crop = np.frombuffer(raw, np.uint8).reshape(size, size, 3)
+        shape = (size, size, 3)
+        with (
+            open_archive(path) as archive,
+            open_array(path, archive, CROPS, (len(pictures), *shape), np.uint8) as read,
+        ):
+            for picture in pictures:
+                crop = read(shape)
                 if sha256_pixels(crop) != picture.sha256_crop:
-                    raise refused(self.path, f"another crop of {picture.name} than was recorded")
+                    raise refused(path, f"another crop of {picture.name} than was recorded")
                 yield crop
-            if file.read(1):
-                raise refused(self.path, f"{CROPS} longer than their shape")
 
     def taps(self) -> Generator[dict[str, F32]]:
         """The tensors inside the network, picture by picture: float32 (C, H, W) each, by name.
@@ -159,14 +167,27 @@ class Recording:
         Raises:
             InputError: recorded without taps, or the file is damaged.
         """
-        if self.path is None or not self.header.spec.taps:
-            raise InputError(
-                self.header.source,
-                expected="a recording with taps",
-                got="one without",
-                action="Record a debug bundle (python -m export --taps) again with --taps",
-            )
-        yield from read_taps(self.path, self.header.spec, len(self.header.pictures))
+        path, spec = self.path, self.header.spec
+        if path is None or not spec.taps:
+            remedy = "Record a debug bundle (python -m export --taps) again with --taps"
+            raise self._lacks(TAPS, remedy)
+        shape = (len(self.header.pictures), tap_numbers(spec))
+        with (
+            open_archive(path) as archive,
+            open_array(path, archive, TAPS, shape, np.float32) as read,
+        ):
+            for _ in self.header.pictures:
+                # one by one: a zip file's reader needs several times the room of what it reads
+                yield {name: read(tap) for name, tap in spec.taps.items()}
+
+    def _lacks(self, what: str, action: str) -> InputError:
+        expected = f"a recording with {what}"
+        return InputError(self.header.source, expected=expected, got="one without", action=action)
+
+
+def tap_numbers(spec: ModelSpec) -> int:
+    """How many numbers the taps of one picture are."""
+    return sum(math.prod(shape) for shape in spec.taps.values())
 
 
 def sha256_pixels(pixels: U8) -> str:
@@ -193,13 +214,10 @@ def save_recording(
     Raises:
         OSError: the disk is full or cannot be written to.
     """
+    header, spec = recording.header, recording.header.spec
     arrays: dict[str, NDArray[Any]] = {
-        "header": np.frombuffer(msgspec.json.encode(recording.header), np.uint8),
-        "landmarks": recording.landmarks,
-        "covariance": recording.covariance,
-        "image_from_crop": recording.image_from_crop,
-        "timings": recording.timings,
-        "annotations_px": recording.annotations_px,
+        "header": np.frombuffer(msgspec.json.encode(header), np.uint8),
+        **{name: getattr(recording, name) for name in columns_of(spec.points)},
     }
     with (
         written_whole(path) as temporary,
@@ -208,55 +226,41 @@ def save_recording(
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                 npy.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
-        spec, pictures = recording.header.spec, len(recording.header.pictures)
+        count, size = len(header.pictures), spec.input.size
         if crops is not None:
-            write_streamed(
-                archive, CROPS, "|u1", (pictures, spec.input.size, spec.input.size, 3), crops
-            )
+            write_streamed(archive, CROPS, "|u1", (count, size, size, 3), crops)
         if taps is not None:
-            write_streamed(archive, TAPS, "<f4", (pictures, tap_numbers(spec)), taps)
+            write_streamed(archive, TAPS, "<f4", (count, tap_numbers(spec)), taps)
 
 
 def load_recording(path: Path) -> Recording:
     """Read a recording, believing nothing in it before it is checked.
 
     Raises:
-        InputError: missing, truncated, not a recording, of another schema, with pickles, or with
-            arrays of another size than the header makes them.
+        InputError: missing, truncated, not a recording, of another schema, with pickles, with
+            arrays of another size than the header makes them, or with impossible numbers.
     """
     if path.exists() and not path.is_file():
         raise refused(path, "a folder, pipe or device")
+    arrays: dict[str, Any] = {}
     with open_archive(path) as archive:
         names = archive.namelist()
         if len(set(names)) < len(names):
             raise refused(path, "two arrays of one name")
         with open_member(path, archive, "header") as file:
             raw = file.read(LARGEST_HEADER_BYTES + 1)
-        if len(raw) > LARGEST_HEADER_BYTES:
-            raise refused(path, f"a header of more than {LARGEST_HEADER_BYTES >> 20} MiB")
         header = _read_header(path, raw)
-        n, p = len(header.pictures), header.spec.points
-        shapes: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
-            "landmarks": ((n, p, 2), np.float32),
-            "covariance": ((n, p, 3), np.float32),
-            "image_from_crop": ((n, 3, 3), np.float64),
-            "timings": ((n, len(STAGES)), np.float64),
-            "annotations_px": ((n, p, 2), np.float64),
-        }
-        arrays: dict[str, Any] = {}
-        for name, (shape, kind) in shapes.items():
-            dtype = np.dtype(kind)
-            with open_member(path, archive, name) as file:
-                check_array(path, name, file, shape, dtype)
-                content = read_exactly(path, name, file, int(np.prod(shape)) * dtype.itemsize)
-                if file.read(1):
-                    raise refused(path, f"{name} longer than its shape")
-            arrays[name] = np.frombuffer(content, dtype).reshape(shape)
-    check_values(path, header, arrays)
+        for name, (row, dtype) in columns_of(header.spec.points).items():
+            shape = (len(header.pictures), *row)
+            with open_array(path, archive, name, shape, dtype) as read:
+                arrays[name] = read(shape)
+    _check_values(path, header, arrays)
     return Recording(header=header, path=path, **arrays)
 
 
 def _read_header(path: Path, raw: bytes) -> Header:
+    if len(raw) > LARGEST_HEADER_BYTES:
+        raise refused(path, f"a header of more than {LARGEST_HEADER_BYTES >> 20} MiB")
     file = io.BytesIO(raw)
     try:
         if npy.read_magic(file) != (1, 0):
@@ -272,17 +276,45 @@ def _read_header(path: Path, raw: bytes) -> Header:
         check_topology(header.spec.topology)
     except HEADER_ERRORS as error:
         raise refused(path, f"a header that cannot be read: {one_line(error, 200)}") from error
+    spec, size = header.spec, header.spec.input.size
     if not header.pictures:
         raise refused(path, "no pictures")
-    if header.spec.points > MOST_POINTS:
-        raise refused(path, f"{header.spec.points} points")
-    if not 1 <= header.spec.input.size <= LARGEST_CROP_SIDE_PX:
-        raise refused(path, f"crops of {header.spec.input.size} px")
-    spec = header.spec
-    if spec.taps and not are_taps(spec.taps, points=spec.points, size=spec.input.size):
+    if spec.points > MOST_POINTS:
+        raise refused(path, f"{spec.points} points")
+    if not 1 <= size <= LARGEST_CROP_SIDE_PX:
+        raise refused(path, f"crops of {size} px")
+    if spec.taps and not are_taps(spec.taps, points=spec.points, size=size):
         raise refused(path, "taps that are not those of one network")
     return header
 
 
 class _SchemaOnly(msgspec.Struct):
     schema: int
+
+
+def _check_values(path: Path, header: Header, arrays: dict[str, Any]) -> None:
+    """Refuse NaN, overflow, annotations that are no points, and places that are no crop's."""
+    for name in ("landmarks", "covariance"):
+        # NaN compares as not smaller
+        bad = np.argwhere(~(np.abs(arrays[name]) <= LARGEST_OUTPUT).all(axis=2))
+        if len(bad):
+            picture, point = (int(v) for v in bad[0])
+            raise InputError(
+                f"{path}: {name}",
+                expected=f"finite numbers within {LARGEST_OUTPUT:g}",
+                got=f"{arrays[name][picture, point].tolist()} at picture"
+                f" {header.pictures[picture].name}, point {point}"
+                f" (of {len(bad)} such points), from {header.source}",
+                action="Check that source's precision mode: a tensor has overflowed",
+            )
+    marked = arrays["annotations_px"]
+    inside = np.abs(marked) <= LARGEST_SHIFT_PX
+    if not (inside.all(axis=(1, 2)) | np.isnan(marked).all(axis=(1, 2))).all():
+        raise refused(path, "annotations that are no points")
+    places = arrays["image_from_crop"]
+    scales, shifts = places[:, [0, 1], [0, 1]], places[:, :2, 2]
+    straight = places[:, [0, 1, 2, 2, 2], [1, 0, 0, 1, 2]] == (0, 0, 0, 0, 1)
+    smallest, largest = POSSIBLE_SCALES
+    good = ((scales >= smallest) & (scales <= largest)).all() and straight.all()
+    if not (good and (np.abs(shifts) <= LARGEST_SHIFT_PX).all()):
+        raise refused(path, "a crop's place that no box gives")

@@ -444,7 +444,7 @@ def test_carried_crops_are_the_recorded_ones(starter_bundle: Path, tmp_path: Pat
     with pytest.raises(InputError, match="another crop of sample.jpg than was recorded"):
         list(load_recording(path).crops())
     rewrite(path, {**whole, "crops.npy": whole["crops.npy"] + b"x"})
-    with pytest.raises(InputError, match="longer than their shape"):
+    with pytest.raises(InputError, match="longer than its shape"):
         list(load_recording(path).crops())
     del whole["crops.npy"]
     rewrite(path, whole)

@@ -21,8 +21,7 @@ from recordings import recording_of
 
 from parity.compare import __main__ as compare
 from parity.record import __main__ as record
-from parity.recording.recording import Recording, load_recording, save_recording
-from parity.recording.taps import tap_numbers
+from parity.recording.recording import Recording, load_recording, save_recording, tap_numbers
 from runtime.backends import open_backend
 from runtime.errors import InputError
 from runtime.model.spec import spec_of
@@ -156,7 +155,7 @@ def array_bytes(shape: tuple[int, ...], dtype: str, content: bytes) -> bytes:
     ("name", "says"),
     [
         ("short", "taps cut off after"),
-        ("long", "taps longer than their shape"),
+        ("long", "taps longer than its shape"),
         ("another shape", "taps of float32"),
         ("pickle", "taps of object"),
         ("huge", "taps of float32"),
