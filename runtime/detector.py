@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -15,11 +15,11 @@ from runtime.backends.base import DEBUG_BUNDLE, DEFAULT_SETTINGS
 from runtime.errors import ConfigError, InputError
 from runtime.faces import Face, FaceFinder, find_boxes
 from runtime.image.crop import Crop, crop_as
-from runtime.image.geometry import box_around
 from runtime.image.landmarks import Landmarks
 from runtime.image.picture_list import as_lists, naming_picture
 from runtime.machine.buffers import Scratch
 from runtime.model.source import Source
+from runtime.refine import MOST_PASSES, next_box
 from runtime.tracing import Trace, timed, traces_of
 
 logger = logging.getLogger("starmark")
@@ -27,8 +27,6 @@ logger = logging.getLogger("starmark")
 # More crops than this go through the network in several calls: a full-size network's
 # intermediate maps take about 100 MB a picture.
 LARGEST_BATCH = 32
-# Points settle after one or two.
-MOST_PASSES = 10
 
 _BATCH = Scratch()
 
@@ -152,7 +150,7 @@ class Detector:
         boxes = [box for boxes in found for box, _ in boxes]
         # without a box it is refined there already
         boxed = [index for index, box in enumerate(boxes) if box is not None]
-        traces = iter(self._refined(shown, self.trace_batch(shown, boxes), boxed))
+        traces = iter(self.refined(shown, self.trace_batch(shown, boxes), boxed))
         return [
             [Face(box_xyxy=box, score=score, trace=next(traces)) for box, score in boxes]
             for boxes in found
@@ -175,7 +173,7 @@ class Detector:
             crop = self.crop(image, face_bbox, cropped=cropped)
         (trace,) = self._finish([crop], [timings])
         alone = face_bbox is None and not cropped
-        return self._refined([image], [trace], [0])[0] if alone and self.refine else trace
+        return self.refined([image], [trace], [0])[0] if alone and self.refine else trace
 
     def trace_batch(self, images: Iterable[Any], boxes: Iterable[Any] | None = None) -> list[Trace]:
         """As `detect_batch`, with everything seen on the way but taps: tens of MB a picture.
@@ -199,7 +197,7 @@ class Detector:
             with timed(timings[-1], "crop"), naming_picture(index):
                 crops.append(self.crop(image, None if around is None else around[index]))
         whole = [i for i in range(len(crops)) if around is None or around[i] is None]
-        return self._refined(pictures, self._finish_all(crops, timings), whole)
+        return self.refined(pictures, self._finish_all(crops, timings), whole)
 
     def close(self) -> None:
         """Release the engine; a second call does nothing."""
@@ -224,16 +222,25 @@ class Detector:
         """
         return crop_as(image, face_bbox, self.spec.input.size, cropped=cropped)
 
-    def _refined(
+    def refined(
         self, images: Sequence[Any], traces: list[Trace], which: Iterable[int]
     ) -> list[Trace]:
-        """Cut some pictures again around the points found in them, `refine` times."""
+        """Cut some pictures again by the points found in them, `refine` times.
+
+        Args:
+            images: one for each trace.
+            traces: of the pass before; replaced in place.
+            which: indices of those to refine.
+
+        Raises:
+            InferenceError: the engine failed.
+        """
         going = list(which)
         for _ in range(self.refine):
             cuts: dict[int, Crop] = {}
             for index in going:
-                box_xyxy = box_around(traces[index].landmarks.points_px)
-                with suppress(InputError):  # no face: points in one spot, or outside the picture
+                box_xyxy = next_box(traces[index], images[index])
+                if box_xyxy is not None:
                     cuts[index] = self.crop(images[index], box_xyxy)
             again = self._finish_all([*cuts.values()], [dict(traces[i].timings) for i in cuts])
             for index, trace in zip(cuts, again, strict=True):

@@ -34,8 +34,9 @@ from parity.report import Report, make_report
 from parity.samples import Sample
 from parity.sources import is_rehearsal, open_detector
 from parity.timing import measure, runs_on_cpu, stopwatch
-from runtime.backends import Settings, settings_of
+from runtime.backends import Settings
 from runtime.cli import command_line
+from runtime.cli.options import EngineOptions
 from runtime.detector import Detector
 from runtime.errors import (
     EXIT_FOUND_WANTING,
@@ -46,7 +47,8 @@ from runtime.errors import (
 from runtime.files import check_target, json_text, write_text_whole
 from runtime.image.draw import draw_landmarks_with_contours
 from runtime.image.picture import read_picture, write_picture
-from runtime.model.source import is_index, parse_source
+from runtime.model.device import Device
+from runtime.model.source import parse_source
 
 DEFAULT_MODEL = "build/starter68"
 MOST_RUNS = 100_000
@@ -95,7 +97,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     )
     add_picture_options(parser)
     add_keep_option(parser)
-    command_line.add_engine_options(parser)
+    EngineOptions.add(parser)
     add("--json", action="store_true", help="print the report as JSON")
     arguments, _ = parser.parse_known_args(argv)
     if arguments.suite:
@@ -118,7 +120,7 @@ def _benchmark(arguments: argparse.Namespace) -> int:
     inputs = files_read(sources, samples, arguments.boxes, arguments.keep)
     check_target(arguments.output, "--output", inputs)
     with ExitStack() as stack:
-        settings = settings_of(arguments)
+        settings = EngineOptions.of(arguments)
         opened, left_out = _open(names, optional, settings, keep, stack)
         if arguments.device_npu == "none":
             left_out = ("the NPU, by request",)
@@ -167,7 +169,8 @@ def _names(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
         return list(arguments.sources), []
     model, cpu, npu = model or DEFAULT_MODEL, cpu or "cpu", npu or "auto"
     _check(cpu in ("cpu", "none"), "--device_cpu", "cpu or none", cpu)
-    is_npu = npu == "npu" or (npu.startswith("npu:") and is_index(npu[4:]))
+    device = Device.of(npu)
+    is_npu = device.kind == "npu" and not device.detail
     _check(is_npu or npu in ("auto", "none"), "--device_npu", "auto, none or npu:N", npu)
     names = [f"{model}@{device}" for device in (cpu, npu) if device not in ("none", "auto")]
     optional = [f"{model}@npu:0"] if npu == "auto" else []

@@ -25,8 +25,8 @@ from parity.options import (
 )
 from parity.report import as_text
 from parity.samples import Sample
-from runtime.backends import settings_of
 from runtime.cli import command_line
+from runtime.cli.options import EngineOptions
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError, InputError
 from runtime.files import check_target, json_text, write_text_whole
 from runtime.model.source import Source, parse_source
@@ -55,7 +55,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("sources", nargs="*", metavar="REFERENCE CANDIDATE", help="PATH[@[ENGINE/]DEVICE] each")
     add_picture_options(parser)
-    command_line.add_engine_options(parser)
+    EngineOptions.add(parser)
     add_limit_options(parser)
     add(
         "--max-nme-increase",
@@ -113,7 +113,7 @@ def _compare(arguments: argparse.Namespace, argv: list[str] | None) -> int:
         strict=arguments.strict,
         record_to=arguments.record,
         with_crops=arguments.with_crops,
-        settings=settings_of(arguments),
+        settings=EngineOptions.of(arguments),
         keep_fp32=keep,
     )
     report = found.report

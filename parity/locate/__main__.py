@@ -21,8 +21,9 @@ from parity.recording.recording import Unreadable
 from parity.rehearsal.keep_list import KeepList
 from parity.samples import Sample
 from parity.sources import NOTHING_KEPT
-from runtime.backends import Settings, settings_of
+from runtime.backends import Settings
 from runtime.cli import command_line
+from runtime.cli.options import EngineOptions
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, InputError
 from runtime.files import json_text
 from runtime.model.source import Source, parse_source
@@ -178,7 +179,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("reference", metavar="REFERENCE", help="PATH[@[ENGINE/]DEVICE]")
     parser.add_argument("candidate", metavar="CANDIDATE", help="likewise")
     add_picture_options(parser)
-    command_line.add_engine_options(parser)
+    EngineOptions.add(parser)
     add_keep_option(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     return parser.parse_args(argv)
@@ -194,7 +195,7 @@ def _locate(arguments: argparse.Namespace) -> int:
         chosen_samples(arguments),
         jobs=arguments.jobs,
         strict=arguments.strict,
-        settings=settings_of(arguments),
+        settings=EngineOptions.of(arguments),
         keep_fp32=keep,
     )
     print(json_text(report) if arguments.json else as_text(report), end="")

@@ -23,8 +23,8 @@ from parity.options import (
 from parity.recording.recorder import Recorder, record, replay
 from parity.recording.recording import load_recording, save_recording, tap_numbers
 from parity.sources import open_detector
-from runtime.backends import settings_of
 from runtime.cli import command_line
+from runtime.cli.options import EngineOptions
 from runtime.detector import Detector
 from runtime.errors import EXIT_OK, ConfigError
 from runtime.model.source import parse_source
@@ -54,7 +54,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("source", metavar="SOURCE", help="PATH[@[ENGINE/]DEVICE]")
     add_picture_options(parser)
     add_keep_option(parser)
-    command_line.add_engine_options(parser)
+    EngineOptions.add(parser)
     parser.add_argument("--output", type=Path, required=True, metavar="NPZ", help="file to write")
     parser.add_argument("--with-crops", action="store_true", help="keep the crops (large)")
     parser.add_argument(
@@ -79,7 +79,7 @@ def _record(arguments: argparse.Namespace) -> int:
         inputs = files_read([source], samples, arguments.boxes, arguments.keep)
         inputs += [Path(image) for image in images]
         check_recording_name(output, "--output", inputs)
-        settings = settings_of(arguments)
+        settings = EngineOptions.of(arguments)
         detector = stack.enter_context(open_detector(source, settings, keep))
         if arguments.taps:
             _check_taps(detector, len(samples) if played is None else len(played.landmarks))

@@ -28,8 +28,8 @@ from parity.recording.recording import Unreadable
 from parity.samples import Sample, decoded
 from parity.sources import open_detector
 from parity.stability.report import StabilityReport, as_text, make_stability_report
-from runtime.backends import settings_of
 from runtime.cli import command_line
+from runtime.cli.options import EngineOptions
 from runtime.detector import Detector
 from runtime.errors import EXIT_OK, InputError
 from runtime.files import check_target, json_text, shown, write_text_whole
@@ -213,7 +213,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("source", metavar="SOURCE", help="PATH[@[ENGINE/]DEVICE]")
     add_picture_options(parser)
-    command_line.add_engine_options(parser)
+    EngineOptions.add(parser)
     add_keep_option(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write it as JSON, too")
@@ -228,7 +228,7 @@ def _stability(arguments: argparse.Namespace) -> int:
         inputs = files_read([source], samples, arguments.boxes, arguments.keep)
         check_target(arguments.output, "--output", inputs)
     keep = keep_list(arguments.keep, [source])
-    settings = settings_of(arguments)
+    settings = EngineOptions.of(arguments)
     with open_detector(source, settings, keep) as detector:
         report = measured_stability(
             source.text, detector, samples, jobs=arguments.jobs, strict=arguments.strict

@@ -13,7 +13,6 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from runtime.backends import settings_of
 from runtime.batch.inputs import find_inputs
 from runtime.batch.job import Job, Results, bundle_sha256_of, heading_of
 from runtime.batch.reading import Partition
@@ -21,13 +20,15 @@ from runtime.batch.store import ADDRESS, place_of
 from runtime.batch.summary import BatchSummary
 from runtime.batch.worker import Done
 from runtime.cli import command_line
-from runtime.detector import LARGEST_BATCH, MOST_PASSES
+from runtime.cli.options import EngineOptions
+from runtime.detector import LARGEST_BATCH
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
 from runtime.faces import add_finder_options, chosen_finder
 from runtime.files import shown
 from runtime.many.folder import check_apart
 from runtime.many.summary import log_failed
 from runtime.model.source import parse_source
+from runtime.refine import MOST_PASSES
 from runtime.stream.stream import MOST_READERS
 
 DEFAULT_MODEL = "build/starter68"
@@ -81,7 +82,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     )
     add("--readers", type=int, default=2, metavar="N", help="threads that decode, in each worker")
     add("--batch", type=int, metavar="N", help="faces in one call of the device at most")
-    command_line.add_engine_options(parser)
+    EngineOptions.add(parser)
     add("--json", action="store_true", help="print the summary as JSON")
     add("--verbose", action="store_true", help="log more")
     return parser.parse_args(argv)
@@ -162,7 +163,7 @@ def _devices(arguments: argparse.Namespace) -> list[str]:
 
 
 def _job(arguments: argparse.Namespace, devices: Sequence[str]) -> Job:
-    settings = settings_of(arguments)
+    settings = EngineOptions.of(arguments)
     if settings.threads is None and (len(devices) > 1 or arguments.engine == "ray"):
         # many workers, each with a thread for every core, are slower than few; Ray counts cores
         share = 1 if arguments.engine == "ray" else (os.cpu_count() or 1) // len(devices)

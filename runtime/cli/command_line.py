@@ -135,28 +135,6 @@ def parser(module: str, description: str, example: str) -> argparse.ArgumentPars
     return made
 
 
-def add_engine_options(parser: argparse.ArgumentParser) -> None:
-    """The options that become the engines' `Settings`; they hold for every source that is run."""
-    parser.add_argument(
-        "--allow-hf32",
-        action="store_true",
-        help="let checkpoints on an NPU compute convolutions in HF32 (11 mantissa bits), or in fp16"
-        " on chips without fp32: faster, but not for parity. Other engines have no such switch",
-    )
-    parser.add_argument(
-        "--threads",
-        type=int,
-        metavar="N",
-        help="processor threads that one call may use (default: the engine's own, one a core)",
-    )
-    parser.add_argument(
-        "--precision",
-        choices=("fp32", "bf16"),
-        help="what OpenVINO computes in (default fp32); other engines refuse it. For one source of"
-        " several, write PATH@openvino/cpu:bf16",
-    )
-
-
 class _Parser(argparse.ArgumentParser):
     """Usage errors as one line, like every other error."""
 

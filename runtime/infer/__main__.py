@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.cli import command_line
-from runtime.detector import MOST_PASSES, Detector
+from runtime.cli.options import EngineOptions
+from runtime.detector import Detector
 from runtime.errors import EXIT_OK, ConfigError
 from runtime.faces import Face, YuNetFaces, add_finder_options, chosen_finder
 from runtime.files import check_target, json_text, shown
@@ -28,6 +29,7 @@ from runtime.infer.many_pictures import (
     open_detector,
 )
 from runtime.infer.video import is_video
+from runtime.refine import MOST_PASSES
 
 DEFAULT_MODEL = "build/starter68"
 FIRST_POINTS = 5
@@ -88,7 +90,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         metavar="N",
         help=f"cut again by the points found, 0 to {MOST_PASSES} times (default 0)",
     )
-    command_line.add_engine_options(parser)
+    EngineOptions.add(parser)
     add_options(parser)
     add("--json", action="store_true", help="print the result as JSON")
     add("--verbose", action="store_true", help="log more")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from runtime.backends import settings_of
+from runtime.cli.options import EngineOptions
 from runtime.detector import Detector
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
 from runtime.faces import YuNetFaces
@@ -58,7 +58,7 @@ def open_detector(arguments: argparse.Namespace, finder: YuNetFaces | None) -> D
     return Detector(
         arguments.model,
         arguments.device,
-        settings=settings_of(arguments),
+        settings=EngineOptions.of(arguments),
         faces=finder,
         refine=arguments.refine,
     )

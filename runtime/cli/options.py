@@ -1,0 +1,161 @@
+"""Groups of options that several command lines share.
+
+A group is a class: `add` declares its options on a parser, `of` builds its record from the parsed
+arguments and checks it, so that commands pass records and never a Namespace.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.backends.base import Settings
+from runtime.detector import LARGEST_BATCH
+from runtime.errors import ConfigError
+from runtime.faces import LEAST_SCORE, LONGEST_SIDE_PX, YuNetFaces
+from runtime.files import sha256_file
+from runtime.refine import MOST_PASSES
+from runtime.stream.stream import MOST_READERS
+
+DEFAULT_MODEL = "build/starter68"
+
+
+class EngineOptions:
+    """The engines' `Settings`; they hold for every source that is run."""
+
+    @staticmethod
+    def add(parser: argparse.ArgumentParser) -> None:
+        """Declare --allow-hf32, --threads and --precision."""
+        parser.add_argument(
+            "--allow-hf32",
+            action="store_true",
+            help="let checkpoints on an NPU compute convolutions in HF32 (11 mantissa bits), or in"
+            " fp16 on chips without fp32: faster, but not for parity. Other engines have no such"
+            " switch",
+        )
+        parser.add_argument(
+            "--threads",
+            type=int,
+            metavar="N",
+            help="processor threads that one call may use (default: the engine's own, one a core)",
+        )
+        parser.add_argument(
+            "--precision",
+            choices=("fp32", "bf16"),
+            help="what OpenVINO computes in (default fp32); other engines refuse it. For one source"
+            " of several, write PATH@openvino/cpu:bf16",
+        )
+
+    @staticmethod
+    def of(arguments: argparse.Namespace) -> Settings:
+        """Build the settings.
+
+        Raises:
+            ConfigError: --threads out of range.
+        """
+        return Settings(
+            allow_hf32=arguments.allow_hf32,
+            threads=arguments.threads,
+            precision=arguments.precision,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceOptions:
+    """How faces are found, cut and batched in every picture.
+
+    Attributes:
+        yunet: YuNet's ONNX file; None takes each picture as one face.
+        least_score, longest_side_px: as for `YuNetFaces`.
+        refine: as for `Detector`.
+        readers, batch: as for `Stream`.
+    """
+
+    yunet: Path | None = None
+    least_score: float = LEAST_SCORE
+    longest_side_px: int = LONGEST_SIDE_PX
+    refine: int = 0
+    readers: int = 2
+    batch: int | None = None
+
+    @staticmethod
+    def add(parser: argparse.ArgumentParser) -> None:
+        """Declare --faces, --least-score, --faces-side, --refine, --readers and --batch."""
+        add = parser.add_argument
+        add("--faces", metavar="YUNET", help="YuNet's ONNX file: finds every face of a picture")
+        add(
+            "--least-score",
+            type=float,
+            default=LEAST_SCORE,
+            metavar="S",
+            help=f"with --faces, boxes below it are no faces (default {LEAST_SCORE})",
+        )
+        add(
+            "--faces-side",
+            type=int,
+            default=LONGEST_SIDE_PX,
+            metavar="PX",
+            help="with --faces, larger pictures are shrunk to this side for the search (default"
+            f" {LONGEST_SIDE_PX}); half of it takes a quarter of the time and misses small faces",
+        )
+        add(
+            "--refine",
+            type=int,
+            default=0,
+            metavar="N",
+            help=f"cut again by the points found, 0 to {MOST_PASSES} times (default 0)",
+        )
+        add("--readers", type=int, default=2, metavar="N", help="threads that decode (default 2)")
+        add("--batch", type=int, metavar="N", help="faces in one call of the device at most")
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> FaceOptions:
+        """Build the record.
+
+        Raises:
+            ConfigError: --refine, --readers or --batch out of range.
+        """
+        check_range("--refine", arguments.refine, 0, MOST_PASSES)
+        check_range("--readers", arguments.readers, 1, MOST_READERS)
+        check_range("--batch", arguments.batch, 1, LARGEST_BATCH)
+        return cls(
+            yunet=None if arguments.faces is None else Path(arguments.faces).resolve(),
+            least_score=arguments.least_score,
+            longest_side_px=arguments.faces_side,
+            refine=arguments.refine,
+            readers=arguments.readers,
+            batch=arguments.batch,
+        )
+
+    def finder(self) -> YuNetFaces | None:
+        """Open the finder.
+
+        Raises:
+            ArtifactError, ConfigError: as `YuNetFaces`.
+        """
+        if self.yunet is None:
+            return None
+        return YuNetFaces(
+            self.yunet, least_score=self.least_score, longest_side_px=self.longest_side_px
+        )
+
+    def heading(self) -> dict[str, str]:
+        """What rows depend on, for a run's `Heading`."""
+        faces = "none"
+        if self.yunet is not None:
+            digest = sha256_file(self.yunet)[:12]
+            faces = f"{digest} from {self.least_score:g} at {self.longest_side_px} px"
+        return {"faces": faces, "refine": str(self.refine)}
+
+
+def check_range(option: str, value: int | None, least: int, most: int) -> None:
+    """Refuse a number out of its range; None is an option that was left out.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if value is not None and not least <= value <= most:
+        raise ConfigError(
+            option, expected=f"{least} to {most}", got=str(value), action="Correct it"
+        )
