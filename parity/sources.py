@@ -1,12 +1,12 @@
-"""Opening what a comparison names: all the runtime opens, and rehearsals of an accelerator."""
+"""Opening the sources of a comparison: all that the runtime opens, and rehearsals."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import get_args
 
-from parity.rehearsal.arithmetic import Arithmetic, rehearsed_graph
+from parity.rehearsal.arithmetic import Arithmetic
 from parity.rehearsal.keep_list import KeepList
 from runtime.backends import Settings, check_precision
 from runtime.backends.base import DEFAULT_SETTINGS, Backend
@@ -24,20 +24,20 @@ def open_detector(
     """Open a source; `m.onnx@rehearse/fp16` runs in an accelerator's arithmetic on the CPU.
 
     Args:
-        source: anything `Detector` takes, or a rehearsal.
+        source: anything `Detector` opens, or a rehearsal.
         settings: as for `Detector`.
         keep_fp32: which of a rehearsed graph's operators stay in fp32.
 
     Raises:
-        ConfigError: an arithmetic that is none, a rehearsal of something without a graph, or a
-            line of the list that names nothing in the graph.
-        StarmarkError: as `Detector`.
+        StarmarkError: as `Detector`, or as `rehearsed_source`.
     """
     if source.engine is None and source.device == REHEARSAL:
-        source = replace(source, engine=REHEARSAL, device="")  # without saying what: refused there
+        source = replace(source, engine=REHEARSAL, device="")  # without an arithmetic: refused
     if source.engine != REHEARSAL:
         return Detector(source, settings=settings)
-    return Detector(_open_rehearsal(source, settings, keep_fp32))
+    check_precision("onnxruntime", source, settings)
+    artifact, arithmetic, kept = rehearsed_source(source, keep_fp32)
+    return Detector(rounded_backend(artifact, arithmetic, kept, settings))
 
 
 def is_rehearsal(device: str) -> bool:
@@ -50,7 +50,7 @@ def graph_of(source: Source) -> Artifact:
 
     Raises:
         ConfigError: something else than a graph.
-        ArtifactError: nothing there, or a bundle that is not what it says.
+        ArtifactError: nothing there, or a damaged bundle.
     """
     artifact = find_artifact(replace(source, engine="onnxruntime", device="cpu"))
     if artifact.kind != "onnx":
@@ -63,54 +63,18 @@ def graph_of(source: Source) -> Artifact:
     return artifact
 
 
-def rounded_backend(
-    artifact: Artifact,
-    graph: bytes,
-    arithmetic: Arithmetic,
-    kept: Collection[str],
-    settings: Settings = DEFAULT_SETTINGS,
-) -> Backend:
-    """Open a graph with rounding in it, under a name that says so.
+def rehearsed_source(
+    source: Source, keep_fp32: KeepList = NOTHING_KEPT
+) -> tuple[Artifact, Arithmetic, frozenset[str]]:
+    """Read a rehearsal's graph, and insert the rounding.
 
-    Args:
-        artifact: what the graph was made from.
-        graph: its bytes, rounded.
-        arithmetic: what was rounded.
-        kept: the nodes that were not.
-        settings: as for `Detector`.
-    """
-    from runtime.backends.ort import OnnxRuntimeBackend
-
-    backend = OnnxRuntimeBackend(replace(artifact, graph=graph), "cpu", settings)
-    nodes = f", {len(kept)} nodes kept in fp32" if kept else ""
-    backend.name += f" rehearsing {arithmetic}{nodes}"
-    backend.device = f"{REHEARSAL}/{arithmetic}"
-    return backend
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Rehearsal:
-    """A graph with an accelerator's rounding in it.
-
-    Attributes:
-        artifact: what it was made from.
-        graph: its bytes; the file's own for fp32.
-        kept: names of the nodes that stay in fp32.
-    """
-
-    artifact: Artifact
-    graph: bytes
-    arithmetic: Arithmetic
-    kept: frozenset[str]
-
-
-def rehearsal_of(source: Source, keep_fp32: KeepList = NOTHING_KEPT) -> Rehearsal:
-    """Read and rewrite the graph that a rehearsal runs.
+    Returns:
+        The artifact with the rewritten graph, its arithmetic, and the nodes that stay in fp32.
 
     Raises:
-        ConfigError: an arithmetic that is none, something without a graph, or a list that names
-            what the graph does not hold.
-        ArtifactError: nothing there, or a bundle that is not what it says.
+        ConfigError: an unknown arithmetic, something without a graph, or a list that names what
+            the graph does not hold.
+        ArtifactError: nothing there, or a damaged bundle.
     """
     arithmetics = get_args(Arithmetic)
     if source.device not in arithmetics:
@@ -120,19 +84,27 @@ def rehearsal_of(source: Source, keep_fp32: KeepList = NOTHING_KEPT) -> Rehearsa
             got=repr(source.device),
             action=f"Write {source.path}@{REHEARSAL}/fp16, for example",
         )
+    from parity.rehearsal.graph import rehearsed_graph, types_by_node  # onnx: only for rehearsals
+
     arithmetic: Arithmetic = source.device  # type: ignore[assignment]  # checked above
     artifact = graph_of(source)
     graph = artifact.path.read_bytes()
-    kept: frozenset[str] = frozenset()
-    if keep_fp32.lines:
-        from parity.rehearsal.graph import types_by_node  # onnx: only where names are looked up
-
-        kept = keep_fp32.nodes_in(types_by_node(graph))
+    kept = keep_fp32.nodes_in(types_by_node(graph)) if keep_fp32.lines else frozenset[str]()
     rounded = rehearsed_graph(graph, arithmetic, kept)
-    return Rehearsal(artifact=artifact, graph=rounded, arithmetic=arithmetic, kept=kept)
+    return replace(artifact, graph=rounded), arithmetic, kept
 
 
-def _open_rehearsal(source: Source, settings: Settings, keep_fp32: KeepList) -> Backend:
-    check_precision("onnxruntime", source, settings)
-    made = rehearsal_of(source, keep_fp32)
-    return rounded_backend(made.artifact, made.graph, made.arithmetic, made.kept, settings)
+def rounded_backend(
+    artifact: Artifact,
+    arithmetic: Arithmetic,
+    kept: Collection[str],
+    settings: Settings = DEFAULT_SETTINGS,
+) -> Backend:
+    """Open a rewritten graph, under a name that tells what was rounded and how much was not."""
+    from runtime.backends.ort import OnnxRuntimeBackend
+
+    backend = OnnxRuntimeBackend(artifact, "cpu", settings)
+    nodes = f", {len(kept)} nodes kept in fp32" if kept else ""
+    backend.name += f" rehearsing {arithmetic}{nodes}"
+    backend.device = f"{REHEARSAL}/{arithmetic}"
+    return backend

@@ -17,6 +17,7 @@ from parity.judging.differences import Statistics, statistics
 from parity.plan.search import Budget
 from runtime.backends.base import DEFAULT_SETTINGS, Backend
 from runtime.errors import InferenceError
+from runtime.model.device import CPU
 from runtime.model.source import Artifact
 from runtime.model.spec import InputSpec
 
@@ -117,4 +118,4 @@ def _opened(graph: onnx.ModelProto) -> Backend:
     from runtime.backends.ort import OnnxRuntimeBackend  # an engine: when it is used
 
     artifact = Artifact(path=Path("candidate"), kind="onnx", graph=graph.SerializeToString())
-    return OnnxRuntimeBackend(artifact, "cpu", DEFAULT_SETTINGS)
+    return OnnxRuntimeBackend(artifact, CPU, DEFAULT_SETTINGS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import importlib.util
 import logging
@@ -11,6 +10,7 @@ from collections.abc import Callable
 
 from runtime.backends.base import DEFAULT_SETTINGS, Backend, Outputs, Settings
 from runtime.errors import ArtifactError, BackendUnavailable, ConfigError, one_line
+from runtime.model.device import Device
 from runtime.model.source import Artifact, Source, find_artifact, parse_source
 
 __all__ = ["ENGINES", "Backend", "Outputs", "Settings", "open_backend"]
@@ -82,7 +82,7 @@ def open_backend(
     if chooses and source.engine is None and source.path.is_dir():
         backend, refusal = _on_npu(artifact, settings)
     if backend is None:
-        backend = _load(engine, target, extra)(artifact, source.device, settings)
+        backend = _load(engine, target, extra)(artifact, Device.of(source.device), settings)
         if chooses:
             cpu = "cpu: onnxruntime runs on the CPU unless a device is named"
             backend.reasons = (f"npu: {refusal}", cpu)
@@ -108,24 +108,11 @@ def _on_npu(artifact: Artifact, settings: Settings) -> tuple[Backend | None, str
         oms=manifest.om,
     )
     try:
-        backend = _load("om", *ENGINES["om"][::2])(converted, "npu:0", settings)
+        backend = _load("om", *ENGINES["om"][::2])(converted, Device("npu", 0), settings)
     except BackendUnavailable as error:
         return None, str(error)
     backend.reasons = (f"npu: {backend.device} is there, and the bundle's .om is for it",)
     return backend, ""
-
-
-def settings_of(arguments: argparse.Namespace) -> Settings:
-    """What `command_line.add_engine_options` was given.
-
-    Raises:
-        ConfigError: a number of threads that is none.
-    """
-    return Settings(
-        allow_hf32=arguments.allow_hf32,
-        threads=arguments.threads,
-        precision=arguments.precision,
-    )
 
 
 def check_precision(engine: str, source: Source, settings: Settings) -> None:
@@ -163,10 +150,10 @@ def _engine_for(artifact: Artifact) -> str:
     )
 
 
-def _load(engine: str, target: str, extra: str) -> Callable[[Artifact, str, Settings], Backend]:
+def _load(engine: str, target: str, extra: str) -> Callable[[Artifact, Device, Settings], Backend]:
     module, _, name = target.partition(":")
     try:
-        opener: Callable[[Artifact, str, Settings], Backend]
+        opener: Callable[[Artifact, Device, Settings], Backend]
         opener = getattr(importlib.import_module(module), name)
     except (ImportError, OSError, RuntimeError) as error:
         install = f"pip install '.[{extra}]'" if extra else f"pip install {engine}"

@@ -24,7 +24,8 @@ from runtime.errors import (
     one_line,
 )
 from runtime.machine import ort_cann_build
-from runtime.model.source import Artifact, is_index
+from runtime.model.device import CPU, Device
+from runtime.model.source import Artifact
 from runtime.model.spec import CHECKPOINT_KEY
 
 try:
@@ -49,7 +50,7 @@ ERROR_SEVERITY = 3
 class OnnxRuntimeBackend(Backend):
     """One onnxruntime session. `Session.run` is safe to call from several threads."""
 
-    def __init__(self, artifact: Artifact, device: str, settings: Settings) -> None:
+    def __init__(self, artifact: Artifact, device: Device, settings: Settings) -> None:
         provider, options, self.device = _provider_of(device)
         self.name = f"onnxruntime {onnxruntime.__version__} {provider}"
         where = str(artifact.path)
@@ -125,27 +126,29 @@ def open_graph(where: str, graph: bytes, device: str, threads: int | None = None
         ArtifactError: onnxruntime refuses the graph.
         BackendUnavailable: the device's provider is missing, or cannot run all of the graph.
     """
-    provider, options, _ = _provider_of(device)
+    provider, options, _ = _provider_of(Device.of(device))
     return _open(where, graph, provider, options, threads=threads or 0, optimised=False)
 
 
-def _provider_of(device: str) -> tuple[str, dict[str, Any], str]:
-    kind, _, index = ("cpu" if device == "auto" else device).partition(":")
+def _provider_of(device: Device) -> tuple[str, dict[str, Any], str]:
+    device = CPU if device.kind == "auto" else device
     available = onnxruntime.get_available_providers()
-    provider = PROVIDERS.get(kind, device)
-    one_device = kind == "cpu" and index not in ("", "0")
-    if provider not in available or not is_index(index) or one_device:
+    provider = PROVIDERS.get(device.kind, str(device))
+    one_device = device.kind == "cpu" and device.number
+    if provider not in available or device.detail or one_device:
         raise BackendUnavailable(
-            f"device {device!r}",
+            f"device '{device}'",
             expected=f"a provider of onnxruntime {onnxruntime.__version__}: {', '.join(available)}",
             got=provider,
             action=(ort_cann.overwritten() if provider == ort_cann_build.PROVIDER else "")
             or "Choose @cpu, or install the onnxruntime build that has this provider",
         )
-    options: dict[str, Any] = {"device_id": int(index)} if index and kind != "cpu" else {}
-    if kind in ("cuda", "npu"):
-        return provider, options, f"{kind}:{index or 0}"
-    return provider, options, "cpu" if kind == "cpu" else device
+    if device.kind == "cpu":
+        return provider, {}, "cpu"
+    options = {} if device.index is None else {"device_id": device.index}
+    if device.kind in PROVIDERS:
+        return provider, options, f"{device.kind}:{device.number}"
+    return provider, options, str(device)
 
 
 def _open(

@@ -18,6 +18,7 @@ from runtime.batch.store import import_pyarrow, place_of
 from runtime.errors import ConfigError, InputError, one_line
 from runtime.files import sha256_file, shown
 from runtime.many.journal import differences
+from runtime.model.device import Device
 from runtime.model.manifest import MANIFEST_NAME, read_manifest
 from runtime.model.source import Source, find_artifact
 
@@ -91,7 +92,7 @@ def heading_of(job: Job, inputs: Inputs) -> Heading:
             "faces": finder,
             "refine": str(job.refine),
             "engine": job.model.engine or "by the file",
-            "device": job.model.device.split(":")[0],
+            "device": Device.of(job.model.device).kind,
             "precision": f"{job.settings.precision}, hf32 {job.settings.allow_hf32}",
         },
     )

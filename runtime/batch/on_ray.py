@@ -16,6 +16,7 @@ from runtime.batch.job import Job
 from runtime.batch.reading import Partition
 from runtime.batch.worker import Done, Worker
 from runtime.errors import BackendUnavailable, ConfigError, InferenceError, StarmarkError, one_line
+from runtime.model.device import Device
 
 # Ray's names of what a device needs; Ascend NPUs are known to it as NPU.
 RESOURCES = {"npu": "NPU", "cuda": "GPU", "cpu": "CPU"}
@@ -136,7 +137,7 @@ def _needs(
     resources: dict[str, float], job: Job, workers: int | None
 ) -> tuple[dict[str, Any], int]:
     """What Ray reserves for each worker, and how many workers there are."""
-    kind = job.model.device.split(":", 1)[0]
+    kind = Device.of(job.model.device).kind
     if kind not in RESOURCES:
         raise ConfigError(
             "--device",

@@ -10,6 +10,7 @@ from typing import Literal
 from runtime.errors import ArtifactError, BackendUnavailable, ConfigError
 from runtime.files import shown
 from runtime.files.kind import AN_OM, HEAD_BYTES, seems_to_be
+from runtime.model.device import Device
 from runtime.model.manifest import (
     MANIFEST_NAME,
     ONNX_NAME,
@@ -90,11 +91,6 @@ def parse_source(text: str | os.PathLike[str], device: str = "auto") -> Source:
         )
     chosen = device if named in ("", "auto") else named
     return Source(text=whole, path=Path(path), engine=engine or None, device=chosen)
-
-
-def is_index(text: str) -> bool:
-    """Whether this may stand behind npu: or cuda: (nothing may, too)."""
-    return text.isascii() and (text.isdecimal() or not text)
 
 
 def find_artifact(source: Source) -> Artifact:
@@ -184,7 +180,7 @@ def _exists(path: Path) -> bool:
 
 def wants_om(source: Source) -> bool:
     """Whether a bundle is asked for its converted model; CANN's own provider takes its ONNX."""
-    on_npu = source.device.partition(":")[0] == "npu"
+    on_npu = Device.of(source.device).kind == "npu"
     return source.engine == "om" or (on_npu and source.engine is None)
 
 

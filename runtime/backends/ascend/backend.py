@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from runtime.backends.ascend.acl import AclFailure
 from runtime.backends.ascend.loaded_model import HIDDEN_GEAR_INPUT, LoadedModel
 from runtime.backends.ascend.process import (
-    Device,
+    SharedDevice,
     at_exit,
     close_device,
     forget_device,
@@ -28,9 +28,10 @@ from runtime.backends.base import Backend, Outputs, Settings
 from runtime.errors import ArtifactError, BackendUnavailable, ConfigError
 from runtime.files import shown
 from runtime.machine.soc import soc_of
+from runtime.model.device import Device
 from runtime.model.manifest import MANIFEST_NAME, Manifest, OmFact
 from runtime.model.om_file import read_om
-from runtime.model.source import Artifact, is_index
+from runtime.model.source import Artifact
 from runtime.model.spec import ModelSpec
 
 logger = logging.getLogger("starmark")
@@ -43,7 +44,7 @@ class OmBackend(Backend):
     padding dropped. Calls from several threads take turns: one model serves one call at a time.
     """
 
-    def __init__(self, artifact: Artifact, device: str, settings: Settings) -> None:
+    def __init__(self, artifact: Artifact, device: Device, settings: Settings) -> None:
         if artifact.manifest is None or not artifact.oms:
             raise ValueError("an .om is found together with its manifest")
         if settings.allow_hf32:
@@ -53,7 +54,14 @@ class OmBackend(Backend):
                 got=f"{artifact.path.name}, whose precision was chosen at its conversion",
                 action="Convert with --precision_mode_v2 instead",
             )
-        index = _index_of(device)
+        if device.kind not in ("auto", "npu") or device.detail:
+            raise BackendUnavailable(
+                f"device '{device}'",
+                expected="npu:N for an .om",
+                got=f"'{device}'",
+                action="Name npu:0, or the bundle's folder with @cpu for its ONNX",
+            )
+        index = device.number
         if settings.threads is not None:
             logger.warning(
                 "WARNING: threads=%d has no effect on npu:%d: an .om runs on the device alone",
@@ -106,7 +114,7 @@ class _Session:
         self._folder, self._spec = folder, spec
         self._by_size = {size: om for om in oms for size in om.batches}
         self._models: dict[str, LoadedModel] = {}
-        self._device: Device | None = None
+        self._device: SharedDevice | None = None
         self._process = os.getpid()
         try:
             self._device = open_device(index)
@@ -219,23 +227,11 @@ def plan(pictures: int, sizes: list[int]) -> list[int]:
     return chosen
 
 
-def _index_of(device: str) -> int:
-    kind, _, index = ("npu:0" if device == "auto" else device).partition(":")
-    if kind != "npu" or not is_index(index):
-        raise BackendUnavailable(
-            f"device {device!r}",
-            expected="npu:N for an .om",
-            got=repr(device),
-            action="Name npu:0, or the bundle's folder with @cpu for its ONNX",
-        )
-    return int(index or 0)
-
-
 def _spec_of(manifest: Manifest, oms: tuple[OmFact, ...]) -> ModelSpec:
     return msgspec.structs.replace(manifest.spec, input=oms[0].input)
 
 
-def _check_chip(path: Path, om: OmFact, device: Device) -> None:
+def _check_chip(path: Path, om: OmFact, device: SharedDevice) -> None:
     """Hold the file to the manifest, and both to the device, before anything is loaded."""
     inside = read_om(path)
     for one in inside.unread:

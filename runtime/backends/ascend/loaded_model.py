@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.backends.ascend.acl import AclFailure, Owner
-from runtime.backends.ascend.process import Device
+from runtime.backends.ascend.process import SharedDevice
 from runtime.model import om_tensors
 
 # aclDataType -> NumPy's, which has no bfloat16
@@ -67,7 +67,7 @@ class LoadedModel:
         AclFailure: a call failed; everything made so far is released.
     """
 
-    def __init__(self, device: Device, path: Path) -> None:
+    def __init__(self, device: SharedDevice, path: Path) -> None:
         self._acl = device.acl
         self.stuck: AclFailure | None = None
         self._owner = Owner(device.acl)

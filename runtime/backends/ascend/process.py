@@ -24,7 +24,7 @@ from runtime.errors import BackendUnavailable
 logger = logging.getLogger("starmark")
 
 
-class Device:
+class SharedDevice:
     """One device with one context, shared by everything this process opens on it.
 
     Attributes:
@@ -88,7 +88,7 @@ class _Process:
         self.ours = False
         self.with_torch_npu = False
         self.pid = os.getpid()
-        self.devices: dict[int, Device] = {}
+        self.devices: dict[int, SharedDevice] = {}
         self.contexts: set[int] = set()
         self.live: list[Callable[[], object]] = []
 
@@ -96,7 +96,7 @@ class _Process:
 _process = _Process()
 
 
-def open_device(index: int) -> Device:
+def open_device(index: int) -> SharedDevice:
     """Take a device, initialising ACL and setting the device's context up where needed.
 
     Raises:
@@ -119,13 +119,13 @@ def open_device(index: int) -> Device:
         _process.with_torch_npu = "torch_npu" in sys.modules
         device = _process.devices.get(index)
         if device is None:
-            device = Device(acl, index)
+            device = SharedDevice(acl, index)
             _process.devices[index] = device
         device.users += 1
         return device
 
 
-def close_device(device: Device) -> list[AclFailure]:
+def close_device(device: SharedDevice) -> list[AclFailure]:
     """Give one user's share of a device back; the last one's closes it."""
     with _process.lock:
         device.users -= 1
@@ -135,7 +135,7 @@ def close_device(device: Device) -> list[AclFailure]:
         return device.release()
 
 
-def forget_device(device: Device) -> None:
+def forget_device(device: SharedDevice) -> None:
     """Have the next user open the device anew: this context is lost."""
     with _process.lock:
         if _process.devices.get(device.index) is device:

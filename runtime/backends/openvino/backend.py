@@ -28,6 +28,7 @@ from runtime.errors import (
     one_line,
 )
 from runtime.machine.telemetry import unreported
+from runtime.model.device import Device
 from runtime.model.source import Artifact
 from runtime.model.spec import CHECKPOINT_KEY
 
@@ -47,7 +48,7 @@ class OpenVinoBackend(Backend):
     Each call takes an inference request of its own, so that several threads may call.
     """
 
-    def __init__(self, artifact: Artifact, device: str, settings: Settings) -> None:
+    def __init__(self, artifact: Artifact, device: Device, settings: Settings) -> None:
         precision = chosen_precision(device, settings)
         core = openvino.Core()
         target = chosen_device(core, device)

@@ -11,36 +11,36 @@ from typing import Any
 from runtime.backends.base import PRECISIONS, Settings
 from runtime.errors import BackendUnavailable, ConfigError
 from runtime.machine import processor
+from runtime.model.device import Device
 
 CPU = "CPU"
 
 
-def chosen_precision(device: str, settings: Settings) -> str:
+def chosen_precision(device: Device, settings: Settings) -> str:
     """What is asked for: beside the device, in the settings, or neither, which is fp32.
 
     Raises:
         ConfigError: two that differ, or one that is none.
     """
-    _, mark, beside = device.partition(":")
-    asked = {beside} if mark else set()
-    asked |= {settings.precision} if settings.precision else set()
+    index = "" if device.index is None else str(device.index)
+    asked = {one for one in (device.detail, index, settings.precision) if one}
     if not asked <= set(PRECISIONS) or len(asked) > 1:
         raise ConfigError(
-            f"device {device!r}",
+            f"device '{device}'",
             expected=f"one precision: {' or '.join(PRECISIONS)}",
-            got=" and ".join(sorted(asked)) or "none after the colon",
+            got=" and ".join(sorted(asked)),
             action="Write @openvino/cpu or @openvino/cpu:bf16",
         )
     return asked.pop() if asked else PRECISIONS[0]
 
 
-def chosen_device(core: Any, device: str) -> str:
+def chosen_device(core: Any, device: Device) -> str:
     """OpenVINO's own name of a device, and none of those that choose for themselves.
 
     Raises:
         BackendUnavailable: it has no such device.
     """
-    named = device.partition(":")[0]
+    named = device.kind
     available = {name.lower(): name for name in core.available_devices}
     wanted = CPU.lower() if named == "auto" else named.lower()
     if wanted not in available:

@@ -22,7 +22,8 @@ from runtime.backends.torch.npu_device import SAME_ON_CPU, NpuDevice
 from runtime.backends.torch.npu_device import Stopwatch as NpuStopwatch
 from runtime.backends.torch.npu_failures import NEW_PROCESS, Refusal, refusal_of
 from runtime.errors import BackendError, BackendUnavailable, InferenceError, InputError, one_line
-from runtime.model.source import Artifact, is_index
+from runtime.model.device import Device
+from runtime.model.source import Artifact
 from runtime.model.spec import INPUT_NAME, spec_of
 from runtime.model.stages import Stage, stages_of, tap_names, tap_shapes
 from runtime.network.checkpoint import build_network, load_checkpoint, parameter_count
@@ -45,7 +46,7 @@ Answer = TypeVar("Answer")
 class TorchBackend(Backend):
     """One network in evaluation mode on one torch device."""
 
-    def __init__(self, artifact: Artifact, device: str, settings: Settings) -> None:
+    def __init__(self, artifact: Artifact, device: Device, settings: Settings) -> None:
         self.device, self._npu, self.reasons = _choose(device, settings)
         self.name = f"torch {torch.__version__} {self.device}"
         if self._npu is not None and self._npu.precision:
@@ -271,21 +272,21 @@ class _HostStopwatch:
         return [end - start for start, end in zip(self._marks, self._marks[1:], strict=False)]
 
 
-def _choose(device: str, settings: Settings) -> tuple[str, NpuDevice | None, tuple[str, ...]]:
+def _choose(device: Device, settings: Settings) -> tuple[str, NpuDevice | None, tuple[str, ...]]:
     """Resolve a device, and open it where it is an NPU."""
-    if device != "auto":
-        kind, _, index = device.partition(":")
-        refused = _refusal(kind, index)
+    if device.kind != "auto":
+        refused = _refusal(device)
         if refused:
-            raise _unavailable(device, refused)
-        resolved = f"{kind}:{int(index or 0)}" if kind in ACCELERATORS else "cpu"
-        return resolved, NpuDevice(resolved, settings) if kind == "npu" else None, ()
+            raise _unavailable(str(device), refused)
+        npu = NpuDevice(device.number, settings) if device.kind == "npu" else None
+        on_cpu = device.kind not in ACCELERATORS
+        return "cpu" if on_cpu else f"{device.kind}:{device.number}", npu, ()
     reasons: list[str] = []
     for kind in ACCELERATORS:
-        refused = _refusal(kind, "")
+        refused = _refusal(Device(kind))
         if not refused:
             try:
-                npu = NpuDevice("npu:0", settings) if kind == "npu" else None
+                npu = NpuDevice(0, settings) if kind == "npu" else None
                 return f"{kind}:0", npu, (*reasons, f"{kind}: found")
             except BackendUnavailable as error:
                 refused = Refusal(error.got, error.action)
@@ -293,21 +294,20 @@ def _choose(device: str, settings: Settings) -> tuple[str, NpuDevice | None, tup
     return "cpu", None, (*reasons, "cpu: taken")
 
 
-def _refusal(kind: str, index: str) -> Refusal | None:
+def _refusal(device: Device) -> Refusal | None:
     """Why this device cannot be used; None where it can."""
-    if not is_index(index):
-        return Refusal(f"{index!r} is not a device number", f"Write {kind}:0")
-    if kind == "cpu":
-        one = Refusal("the CPU is one device", "Name it cpu")
-        return one if int(index or 0) else None
-    if kind == "npu":
-        return npu_import.refusal(index, torch.__version__)
-    if kind == "cuda":
+    if device.detail:
+        return Refusal(f"{device.detail!r} is not a device number", f"Write {device.kind}:0")
+    if device.kind == "cpu":
+        return Refusal("the CPU is one device", "Name it cpu") if device.number else None
+    if device.kind == "npu":
+        return npu_import.refusal(device.number, torch.__version__)
+    if device.kind == "cuda":
         # TF32 is cuDNN's default for convolutions and cuts fp32 to 10 mantissa bits
         torch.backends.cudnn.allow_tf32 = False
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         none = Refusal(f"{count} cuda devices found", "Name another device")
-        return none if int(index or 0) >= count else None
+        return none if device.number >= count else None
     return Refusal("torch runs on cpu, cuda:N and npu:N here", "Name one of these")
 
 

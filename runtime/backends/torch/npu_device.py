@@ -43,7 +43,7 @@ class NpuDevice:
     """An open device.
 
     Args:
-        device: "npu:N", which `npu_import.refusal` has let pass.
+        index: of a device that `npu_import.refusal` has let pass.
         settings: `allow_hf32` also lets chips without fp32 in their cube units compute in fp16.
 
     Attributes:
@@ -54,8 +54,9 @@ class NpuDevice:
         BackendUnavailable: it does not start, or cannot compute as the settings ask.
     """
 
-    def __init__(self, device: str, settings: Settings) -> None:
-        self.device = device
+    def __init__(self, index: int, settings: Settings) -> None:
+        self.device = f"npu:{index}"
+        self._index = index
         self._allow_hf32 = settings.allow_hf32
         self._npu, refused = import_torch_npu()
         if refused:
@@ -143,7 +144,7 @@ class NpuDevice:
         )
 
     def _start(self) -> str:
-        npu, index = self._npu, int(self.device.partition(":")[2])
+        npu = self._npu
         try:
             # before everything else: an option would start the default device, npu:0 [V: torch_npu
             # 2.1, Module.cpp, THNPModule_setOption_wrap]
@@ -151,7 +152,7 @@ class NpuDevice:
             # compiled operators are the default from Ascend910B1 on only; older chips would compile
             # at the first run of every shape
             npu.set_compile_mode(jit_compile=False)
-            return str(npu.get_device_name(index))
+            return str(npu.get_device_name(self._index))
         except (RuntimeError, AssertionError) as error:
             refused = refusal_of(error, otherwise="it does not start", action=CHECK_DRIVER)
             raise self.unavailable(refused) from error

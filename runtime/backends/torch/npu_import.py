@@ -36,11 +36,11 @@ _importing = threading.Lock()
 _outcome: tuple[Any, Refusal | None] | None = None
 
 
-def refusal(index: str, torch_version: str) -> Refusal | None:
+def refusal(index: int, torch_version: str) -> Refusal | None:
     """Find out why npu:index cannot be used; None where it can.
 
     Args:
-        index: digits, or empty for the first device.
+        index: of the device.
         torch_version: of the torch that is loaded.
     """
     if importlib.util.find_spec("torch_npu") is None:
@@ -59,7 +59,7 @@ def refusal(index: str, torch_version: str) -> Refusal | None:
     hidden = visible_devices.advice()
     if count == 0:
         return Refusal("torch_npu sees no device", hidden or CHECK_DRIVER)
-    if int(index or 0) >= count:
+    if index >= count:
         return Refusal(f"{count} npu devices found", hidden or "Name one of them, from npu:0 on")
     return None
 

@@ -26,6 +26,7 @@ from parity.samples import default_samples
 from runtime.backends import Backend, Settings, open_backend
 from runtime.backends.ort import OnnxRuntimeBackend
 from runtime.errors import ArtifactError, ExportError
+from runtime.model.device import CPU
 from runtime.model.manifest import read_manifest
 from runtime.model.source import Artifact
 from runtime.model.spec import InputSpec
@@ -101,7 +102,7 @@ def test_rehearsals_round_what_they_round_in_the_float_graph(
     for path in (float_graph, byte_graph):
         graph = RoundableGraph(path.read_bytes()).rounded(arithmetic, frozenset())
         artifact = Artifact(path=path, kind="onnx", graph=graph)
-        with OnnxRuntimeBackend(artifact, "cpu", Settings()) as backend:
+        with OnnxRuntimeBackend(artifact, CPU, Settings()) as backend:
             found.append(answers(backend))
     np.testing.assert_array_equal(found[1], found[0])
 
@@ -123,12 +124,12 @@ def test_bytes_are_refused_by_float_graphs_and_the_other_way_round(
     """A bundle whose graph takes something else than its manifest says does not open."""
     manifest = read_manifest(starter_bundle)
     with OnnxRuntimeBackend(
-        Artifact(path=float_graph, kind="onnx", manifest=manifest), "cpu", Settings()
+        Artifact(path=float_graph, kind="onnx", manifest=manifest), CPU, Settings()
     ) as backend:
         assert backend.spec.input.dtype == "float32"
     with pytest.raises(ArtifactError, match=r"expected 68 points, InputSpec\(.*float32"):
         OnnxRuntimeBackend(
-            Artifact(path=byte_graph, kind="onnx", manifest=manifest), "cpu", Settings()
+            Artifact(path=byte_graph, kind="onnx", manifest=manifest), CPU, Settings()
         )
 
 

@@ -23,6 +23,7 @@ from runtime.backends import Settings, ort_cann
 from runtime.backends.ort import OnnxRuntimeBackend, open_graph
 from runtime.errors import ArtifactError, BackendUnavailable, InferenceError
 from runtime.machine import visible_devices
+from runtime.model.device import Device
 from runtime.model.source import find_artifact, parse_source
 
 CANN, CPU = "CANNExecutionProvider", "CPUExecutionProvider"
@@ -210,7 +211,7 @@ def test_session_that_silently_runs_on_the_cpu_is_refused(
 def opened(bundle: Path) -> OnnxRuntimeBackend:
     """The bundle's graph in onnxruntime, on the NPU."""
     source = parse_source(f"{bundle}@onnxruntime/npu:0", "auto")
-    return OnnxRuntimeBackend(find_artifact(source), "npu:0", Settings())
+    return OnnxRuntimeBackend(find_artifact(source), Device("npu", 0), Settings())
 
 
 def test_run_that_fails_never_moves_to_the_cpu(

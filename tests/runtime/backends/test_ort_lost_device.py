@@ -19,6 +19,7 @@ from turns import Turns
 from runtime.backends import Outputs, Settings, ort_cann
 from runtime.backends.ort import OnnxRuntimeBackend
 from runtime.errors import InferenceError
+from runtime.model.device import CPU
 from runtime.model.source import find_artifact, parse_source
 
 LONGEST_WAIT_S = 20.0
@@ -59,7 +60,7 @@ class Session:
 def backend(starter_bundle: Path) -> OnnxRuntimeBackend:
     """A backend whose session is a `Session`."""
     artifact = find_artifact(parse_source(f"{starter_bundle}@onnxruntime/cpu", "auto"))
-    opened = OnnxRuntimeBackend(artifact, "cpu", Settings())
+    opened = OnnxRuntimeBackend(artifact, CPU, Settings())
     opened._session = Session(opened._session)
     return opened
 

@@ -21,6 +21,7 @@ from parity.compare import __main__ as compare
 from runtime.backends import CHOOSES_PRECISION, ENGINES, Settings, open_backend
 from runtime.errors import ArtifactError, BackendUnavailable, ConfigError, InferenceError
 from runtime.machine import processor
+from runtime.model.device import CPU
 from runtime.model.source import find_artifact, parse_source
 
 pytestmark = pytest.mark.skipif(
@@ -162,7 +163,7 @@ def test_kernel_lists_bf16(
         ("AUTO:CPU", ConfigError, "one precision: fp32 or bf16"),
         ("cpu:1", ConfigError, "one precision: fp32 or bf16, got 1"),
         ("cpu:fp16", ConfigError, "got fp16"),
-        ("cpu:", ConfigError, "got none after the colon"),
+        ("cpu:", ConfigError, "got nothing after the colon"),
         ("hetero", BackendUnavailable, "a device that OpenVINO lists"),
     ],
 )
@@ -288,7 +289,7 @@ def test_graph_in_memory_is_opened_in_the_files_place(graph: Path) -> None:
     model.metadata_props[0].value = "0" * 64
     artifact = find_artifact(parse_source(graph))
     changed = replace(artifact, manifest=None, graph=model.SerializeToString())
-    with openvino_backend().OpenVinoBackend(changed, "cpu", Settings()) as backend:
+    with openvino_backend().OpenVinoBackend(changed, CPU, Settings()) as backend:
         assert backend.checkpoint_sha256 == "0" * 64
 
 
