@@ -61,7 +61,7 @@ def one_node_rounded(graph: Path, node: str, path: Path) -> Path:
     """A copy of an .onnx in which one node computes in fp16, and all others in fp32."""
     import onnx
 
-    from parity.rehearsal.arithmetic import rehearsed_graph
+    from parity.rehearsal.graph import rehearsed_graph
 
     raw = graph.read_bytes()
     others = {n.name for n in onnx.load(graph).graph.node} - {node}

@@ -97,9 +97,9 @@ def plan_precision(
     batches = _packed_crops(source, samples)
 
     def measure(kept: Kept) -> Statistics:
-        rounded = graph.rounded("fp16", kept)
+        rounded = replace(artifact, graph=graph.rounded("fp16", kept))
         try:
-            with rounded_backend(artifact, rounded, "fp16", kept) as backend:
+            with rounded_backend(rounded, "fp16", kept) as backend:
                 found = [backend.run(batch).landmarks[0] for batch in batches]
         except InferenceError as error:
             # fp16 ends at 65504: no number at all is the largest error

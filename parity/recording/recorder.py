@@ -1,10 +1,10 @@
-"""Running sources on pictures, or on a recording's crops, and keeping what they say."""
+"""Running sources on pictures, or on a recording's crops, and keeping their answers."""
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from typing import IO, Any
 
@@ -19,6 +19,7 @@ from parity.recording.recording import (
     PictureRecord,
     Recording,
     Unreadable,
+    columns_of,
     sha256_pixels,
 )
 from parity.samples import Sample, decoded
@@ -39,7 +40,7 @@ class Recorder:
         source: its name.
         detector: the source, open.
         crops: an open file for the crops, if they are to be kept.
-        taps: likewise for what a debug bundle gives besides its outputs.
+        taps: likewise for the tensors that a debug bundle gives besides its outputs.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Recorder:
 
         Raises:
             InputError: the picture or its box cannot be used, or its .pts is another mark-up's.
-            InferenceError: the engine failed, or said something that is not a number.
+            InferenceError: the engine failed, or its answer is not finite.
         """
         annotation_px = self._annotation_of(sample)
         try:
@@ -115,15 +116,13 @@ class Recorder:
                 self._other_mark_up,
                 spec.points,
             )
-        if self._taps is None:
-            spec = without_taps(spec)
         header = Header(
             source=self.source,
             engine=backend.name,
             device=backend.device,
             parameters=backend.parameters,
             checkpoint_sha256=backend.checkpoint_sha256,
-            spec=spec,
+            spec=without_taps(spec) if self._taps is None else spec,
             manifest=backend.manifest,
             versions=versions(),
             machine=machine(),
@@ -132,18 +131,11 @@ class Recorder:
             with_crops=self._crops is not None,
             created_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )
-        n, p = len(self._pictures), spec.points
-        return Recording(
-            header=header,
-            landmarks=self._column("landmarks", np.float32).reshape(n, p, 2),
-            covariance=self._column("covariance", np.float32).reshape(n, p, 3),
-            image_from_crop=self._column("image_from_crop", np.float64).reshape(n, 3, 3),
-            timings=self._column("timings", np.float64).reshape(n, len(STAGES)),
-            annotations_px=self._column("annotations_px", np.float64).reshape(n, p, 2),
-        )
-
-    def _column(self, name: str, dtype: type[np.generic]) -> NDArray[Any]:
-        return np.frombuffer(bytes(self._columns[name]), dtype)
+        columns: dict[str, Any] = {
+            name: np.frombuffer(bytes(self._columns[name]), dtype).reshape(-1, *row)
+            for name, (row, dtype) in columns_of(spec.points).items()
+        }
+        return Recording(header=header, **columns)
 
     def _annotation_of(self, sample: Sample) -> Any:
         """(P, 2) image px; NaN where nobody marked this picture with this model's points."""
@@ -168,54 +160,78 @@ class Recorder:
             for name in self.detector.spec.taps:
                 self._taps.write(np.ascontiguousarray(trace.outputs.taps[name], "<f4").data)
         timings = {**trace.timings, "decode": decode_s}
-        row: dict[str, tuple[Any, type[np.generic]]] = {
-            "landmarks": (trace.outputs.landmarks[0], np.float32),
-            "covariance": (trace.outputs.covariance[0], np.float32),
-            "image_from_crop": (place, np.float64),
-            "timings": ([timings.get(stage, np.nan) for stage in STAGES], np.float64),
-            "annotations_px": (annotation_px, np.float64),
+        row: dict[str, Any] = {
+            "landmarks": trace.outputs.landmarks[0],
+            "covariance": trace.outputs.covariance[0],
+            "image_from_crop": place,
+            "timings": [timings.get(stage, np.nan) for stage in STAGES],
+            "annotations_px": annotation_px,
         }
-        for name, (value, dtype) in row.items():
-            self._columns[name] += np.asarray(value, dtype).tobytes()
+        for name, (_, dtype) in columns_of(self.detector.spec.points).items():
+            self._columns[name] += np.asarray(row[name], dtype).tobytes()
 
 
-def record(
-    recorders: Sequence[Recorder], samples: Sequence[Sample], *, jobs: int = 1, strict: bool = False
-) -> list[Recording]:
-    """Show every picture to every source, decoding ahead.
+def for_each_picture(
+    samples: Sequence[Sample],
+    work: Callable[[Sample, NDArray[np.uint8], float], None],
+    doing: str,
+    *,
+    jobs: int,
+    strict: bool,
+) -> tuple[Unreadable, ...]:
+    """Decode pictures ahead, and work on one after the other.
 
     Args:
-        recorders: one a source; all see the same decoded picture.
         samples: the pictures.
+        work: is given each sample, its picture, and the seconds that decoding took.
+        doing: a word for the progress bar.
         jobs: threads that decode.
         strict: an unreadable picture is an error instead of being left out and listed.
 
+    Returns:
+        The pictures that were left out.
+
     Raises:
         InputError: no picture at all could be read, or one could not and `strict`.
-        InferenceError: an engine failed.
     """
     unreadable: list[Unreadable] = []
     pictures = decoded(samples, jobs)
-    for sample, picture, seconds in command_line.progress(pictures, "Recording", len(samples)):
+    for sample, picture, seconds in command_line.progress(pictures, doing, len(samples)):
         try:
             if isinstance(picture, InputError):
                 raise picture
-            for recorder in recorders:
-                recorder.add(sample, picture, seconds)
+            work(sample, picture, seconds)
         except InputError as error:
             if strict:
                 raise
             logger.warning("left out: %s", error)
             unreadable.append(Unreadable(name=sample.name, error=str(error)))
     if len(unreadable) == len(samples):
+        first = f"{len(unreadable)} unreadable, the first: {unreadable[0].error}" if samples else ""
         raise InputError(
             "pictures",
             expected="at least one that can be read",
-            got=f"{len(unreadable)} unreadable, the first: {unreadable[0].error}"
-            if unreadable
-            else "none",
+            got=first or "none",
             action="Check --images",
         )
+    return tuple(unreadable)
+
+
+def record(
+    recorders: Sequence[Recorder], samples: Sequence[Sample], *, jobs: int = 1, strict: bool = False
+) -> list[Recording]:
+    """Run every source on every picture; all see the same decoded one.
+
+    Raises:
+        InputError: as `for_each_picture`.
+        InferenceError: an engine failed.
+    """
+
+    def add(sample: Sample, picture: NDArray[np.uint8], seconds: float) -> None:
+        for recorder in recorders:
+            recorder.add(sample, picture, seconds)
+
+    unreadable = for_each_picture(samples, add, "Recording", jobs=jobs, strict=strict)
     return [recorder.finish(unreadable) for recorder in recorders]
 
 

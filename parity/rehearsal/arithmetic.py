@@ -1,12 +1,11 @@
-"""An accelerator's arithmetic on the CPU: the same graph, with its operands rounded as an NPU does.
+"""An accelerator's rounding on the CPU.
 
 Ascend's cube unit multiplies in fp16, or in HF32 (fp32 cut to 11 explicit mantissa bits), and adds
-in fp32. Rounding is inserted into a copy of the graph, which any engine for fp32 then runs.
+in fp32. `parity.rehearsal.graph` inserts this rounding into a copy of a graph.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Literal
 
 import numpy as np
@@ -40,21 +39,3 @@ def round_to_hf32(values: F32) -> F32:
     kept = np.uint32(0xFFFFFFFF ^ ((1 << HF32_DROPPED_BITS) - 1))
     rounded = ((bits + half + odd) & kept).view(np.float32)
     return np.where(np.isfinite(values), rounded, values).astype(np.float32)
-
-
-def rehearsed_graph(graph: bytes, arithmetic: Arithmetic, keep_fp32: Collection[str] = ()) -> bytes:
-    """Put an accelerator's rounding into a copy of a float32 graph.
-
-    Args:
-        graph: an ONNX file's bytes.
-        arithmetic: what to round; see `Arithmetic`.
-        keep_fp32: names of nodes that stay in fp32, inputs and outputs.
-
-    Returns:
-        The graph's bytes; unchanged for fp32.
-    """
-    if arithmetic == "fp32":
-        return graph
-    from parity.rehearsal.graph import RoundableGraph  # here: rounding alone needs no onnx
-
-    return RoundableGraph(graph).rounded(arithmetic, keep_fp32)

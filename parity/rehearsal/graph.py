@@ -1,8 +1,9 @@
-"""Copies of an ONNX graph with rounding inserted, as `parity.rehearsal.arithmetic` defines it."""
+"""Copies of an ONNX graph with an accelerator's rounding inserted; any fp32 engine runs them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,23 @@ MOST_VALUES_TO_INFER_WITH = 64
 
 
 class RoundableGraph:
-    """A graph, read once, of which copies with rounding are made."""
+    """A graph, read once, of which copies with rounding are made.
+
+    Raises:
+        ArtifactError: nodes without a name, or two of one name: a list could not tell them apart.
+    """
 
     def __init__(self, graph: bytes) -> None:
         self._model = onnx.load_model_from_string(graph)
-        _check_names(self._model)
-        self._floats = _float_tensors(self._model)
+        names = [node.name for node in self._model.graph.node]
+        if "" in names or len(set(names)) < len(names):
+            unnamed, different = names.count(""), len(set(names))
+            raise ArtifactError(
+                "graph to rehearse",
+                expected="a name for every node, each once: fp32 is kept by name",
+                got=f"{unnamed} of {len(names)} without one, {different} different names",
+                action="Export the checkpoint with python -m export",
+            )
 
     @property
     def types_by_node(self) -> dict[str, str]:
@@ -48,7 +60,11 @@ class RoundableGraph:
         """The names of those that compute something at run time, in the graph's order."""
         return tuple(name for name, kind in self.types_by_node.items() if kind != CONSTANT)
 
-    def rounded(self, arithmetic: Arithmetic, keep_fp32: Collection[str]) -> bytes:
+    @cached_property
+    def _floats(self) -> set[str]:
+        return _float_tensors(self._model)
+
+    def rounded(self, arithmetic: Arithmetic, keep_fp32: Collection[str] = ()) -> bytes:
         """A copy's bytes, with rounding around every node that is not kept."""
         model = onnx.ModelProto()
         model.CopyFrom(self._model)
@@ -56,26 +72,23 @@ class RoundableGraph:
         return bytes(model.SerializeToString())
 
 
-def types_by_node(graph: bytes) -> dict[str, str]:
-    """A graph's nodes, in its order: name -> ONNX operator.
+def rehearsed_graph(graph: bytes, arithmetic: Arithmetic, keep_fp32: Collection[str] = ()) -> bytes:
+    """Put an accelerator's rounding into a copy of a float32 graph.
 
-    Raises:
-        ArtifactError: nodes without a name, or two of one name: a list could not tell them apart.
+    Args:
+        graph: an ONNX file's bytes.
+        arithmetic: what to round; see `Arithmetic`.
+        keep_fp32: names of nodes that stay in fp32, inputs and outputs.
+
+    Returns:
+        The graph's bytes; unchanged for fp32.
     """
-    model = onnx.load_model_from_string(graph)
-    _check_names(model)
-    return {node.name: node.op_type for node in model.graph.node}
+    return graph if arithmetic == "fp32" else RoundableGraph(graph).rounded(arithmetic, keep_fp32)
 
 
-def _check_names(model: Any) -> None:
-    names = [node.name for node in model.graph.node]
-    if "" in names or len(set(names)) < len(names):
-        raise ArtifactError(
-            "graph to rehearse",
-            expected="a name for every node, each once: fp32 is kept by name",
-            got=f"{names.count('')} of {len(names)} without one, {len(set(names))} different names",
-            action="Export the checkpoint with python -m export",
-        )
+def types_by_node(graph: bytes) -> dict[str, str]:
+    """A graph's nodes, in its order: name -> ONNX operator."""
+    return RoundableGraph(graph).types_by_node
 
 
 class _Rewriter:
@@ -116,7 +129,7 @@ class _Rewriter:
                 node.input[index] = self._round_of(name)
 
     def _round_of(self, name: str) -> str:
-        """The tensor's rounded twin, made when it is first asked for."""
+        """The tensor's rounded twin, made once."""
         if name in self._rounded:
             return self._rounded[name]
         twin = f"{name}.{self._arithmetic}"
@@ -166,7 +179,7 @@ def _passes(node: Any) -> bool:
 
 
 def _float_tensors(model: Any) -> set[str]:
-    """Names of float32 tensors; what shape inference does not know is taken for none."""
+    """Names of float32 tensors; one that shape inference cannot type counts as another type."""
     found = {t.name for t in model.graph.initializer if t.data_type == TensorProto.FLOAT}
     inferred = onnx.shape_inference.infer_shapes(_without_weights(model)).graph
     for value in (*inferred.input, *inferred.value_info, *inferred.output):

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from parity.rehearsal.arithmetic import Arithmetic, rehearsed_graph, round_to_fp16, round_to_hf32
+from parity.rehearsal.arithmetic import Arithmetic, round_to_fp16, round_to_hf32
+from parity.rehearsal.graph import rehearsed_graph
 from parity.sources import open_detector
 from runtime.errors import ArtifactError, ConfigError
 from runtime.model.source import parse_source

@@ -111,7 +111,7 @@ def run(artifact: Artifact, session: Any, inputs: list[U8], batch: int) -> list[
 
 def _arithmetic(onnx: bytes, precision: str, keep_fp32: Collection[str]) -> bytes:
     """The graph with the rounding of its precision put in."""
-    from parity.rehearsal.arithmetic import rehearsed_graph
+    from parity.rehearsal.graph import rehearsed_graph
 
     return rehearsed_graph(onnx, ARITHMETIC[precision], keep_fp32)
 
