@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runtime.doctor import atc_python, paths
+from runtime.doctor import atc_python, plain_files
 from runtime.doctor.findings import Finding
 from runtime.doctor.versions import Version, cann_version
 from runtime.errors import BackendUnavailable, one_line
@@ -59,7 +59,7 @@ class Cann:
     @property
     def converts(self) -> bool:
         """Whether it holds atc: the packages that only run models do not."""
-        return paths.exists(self.root / "bin/atc") or shutil.which("atc") is not None
+        return plain_files.exists(self.root / "bin/atc") or shutil.which("atc") is not None
 
     @property
     def source_command(self) -> str:
@@ -72,12 +72,12 @@ def find(
 ) -> Cann | None:
     """The installation that the environment names, or the first under the usual prefixes."""
     for root in _candidates(prefixes, environment):
-        if any(paths.is_dir(root / part) for part in ("opp", "lib64", "python")):
+        if any(plain_files.is_dir(root / part) for part in ("opp", "lib64", "python")):
             scripts = (root / "set_env.sh", root.parent / "set_env.sh", root / "bin/setenv.bash")
             return Cann(
                 root=root,
                 installed=cann_version(root),
-                set_env=next((one for one in scripts if paths.is_file(one)), None),
+                set_env=next((one for one in scripts if plain_files.is_file(one)), None),
                 unset=tuple(_unset(root, environment)),
             )
     return None
@@ -139,7 +139,7 @@ def _candidates(prefixes: Iterable[Path], environment: Mapping[str, str]) -> Ite
 def _unset(root: Path, environment: Mapping[str, str]) -> Iterator[str]:
     """Source: what CANN's set_env.sh exports, and the Dockerfiles of older runtime packages."""
     for name in ("ASCEND_HOME_PATH", "ASCEND_OPP_PATH"):
-        if not environment.get(name) or not paths.is_dir(environment[name]):
+        if not environment.get(name) or not plain_files.is_dir(environment[name]):
             yield name
     for name, parts in (("LD_LIBRARY_PATH", LIBRARIES), ("PYTHONPATH", PYTHON_FOLDERS)):
         entries = {os.path.realpath(one) for one in environment.get(name, "").split(":") if one}
@@ -183,7 +183,7 @@ def _environment(cann: Cann, *, acl_opens: bool) -> Finding:
 def _operators(cann: Cann, environment: Mapping[str, str], families: Iterable[str]) -> Finding:
     """Since 8.5 the operators of each family of chips are a package of their own."""
     opp = Path(environment.get("ASCEND_OPP_PATH") or cann.root / "opp")
-    present = sorted(path.name for path in (opp / OPERATORS).glob("*") if paths.is_dir(path))
+    present = sorted(path.name for path in (opp / OPERATORS).glob("*") if plain_files.is_dir(path))
     lacking = sorted({one for one in families if one.lower() not in present})
     if lacking or not present:
         return Finding(
@@ -201,7 +201,7 @@ def _operators(cann: Cann, environment: Mapping[str, str], families: Iterable[st
 def _atc(cann: Cann | None) -> Finding:
     found = shutil.which("atc")
     if found is None:
-        there = cann is not None and paths.is_file(cann.root / "bin/atc")
+        there = cann is not None and plain_files.is_file(cann.root / "bin/atc")
         mend = cann.source_command if cann and there else "install the CANN toolkit (see CANN)"
         return Finding(
             level="problem" if there else "warning",

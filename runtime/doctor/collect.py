@@ -19,7 +19,7 @@ from runtime.cli import command_line
 from runtime.doctor import cann, collected_machine, collected_models
 from runtime.doctor.box import CONTENTS, FOLDER, Box, Member, as_json, write_box
 from runtime.doctor.findings import Examination
-from runtime.doctor.identity import identity
+from runtime.doctor.names import identity
 from runtime.doctor.redaction import MARKS, Redactor
 from runtime.errors import ConfigError
 from runtime.files import check_target, leads_in_a_circle, shown, written_whole

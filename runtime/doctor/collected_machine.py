@@ -12,7 +12,7 @@ from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
-from runtime.doctor import devices, paths
+from runtime.doctor import devices, plain_files
 from runtime.doctor.box import LONGEST_TEXT_BYTES, Box
 from runtime.doctor.cann import Cann
 from runtime.doctor.versions import INSTALL_INFO, VERSION_CFG, VERSION_INFO, driver_version
@@ -168,6 +168,8 @@ def plogs(environment: Mapping[str, str]) -> Iterable[tuple[str, Path]]:
         root = Path(environment["ASCEND_WORK_PATH"]) / "log"
     root = Path(environment.get("ASCEND_PROCESS_LOG_PATH") or root)
     for kind in ("debug", "run"):
-        found = [path for path in (root / kind / "plog").glob("plog-*.log") if paths.is_file(path)]
+        found = [
+            path for path in (root / kind / "plog").glob("plog-*.log") if plain_files.is_file(path)
+        ]
         if found:
             yield kind, max(found, key=lambda one: one.stat().st_mtime)

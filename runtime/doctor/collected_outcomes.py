@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from runtime.doctor.box import LONGEST_TEXT_BYTES, Box, as_json
-from runtime.doctor.pictures import counted
 from runtime.doctor.plain_files import open_plain
+from runtime.doctor.redaction import counted
 
 # The crops a bundle is held to; its outcome on a machine is another file.
 REFERENCE = "selftest.npz"

@@ -11,7 +11,7 @@ import pytest
 
 from runtime.doctor import box as box_module
 from runtime.doctor.box import FOLDER, LONGEST_TEXT_BYTES, Box, Member, read_tail, write_box
-from runtime.doctor.identity import Identity
+from runtime.doctor.names import Identity
 from runtime.doctor.redaction import Redactor
 from runtime.errors import BackendUnavailable
 

@@ -17,7 +17,7 @@ from builders import run_module
 
 from runtime.doctor.box import LONGEST_TEXT_BYTES, Box
 from runtime.doctor.collected_models import source
-from runtime.doctor.identity import Identity
+from runtime.doctor.names import Identity
 from runtime.doctor.redaction import Redactor
 
 DIGEST = "0f7c" * 16

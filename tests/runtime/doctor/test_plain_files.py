@@ -34,17 +34,3 @@ def test_whatever_is_none_is_an_error_of_the_system(tmp_path: Path, kind: str) -
         path.symlink_to("pipe")
     with pytest.raises(OSError, match=str(path)):
         open_plain(path)
-
-
-@pytest.mark.timeout(20)
-def test_a_pipe_that_takes_the_files_place_is_not_waited_for_either(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Between the look at it and its opening."""
-    os.mkfifo(tmp_path / "x")
-    (tmp_path / "plain").touch()
-    plain = (tmp_path / "plain").stat()
-    monkeypatch.setattr(Path, "stat", lambda _path, **_: plain)
-
-    with pytest.raises(OSError, match="not a plain file"):
-        open_plain(tmp_path / "x")
