@@ -12,9 +12,13 @@ from typing import IO
 from parity.judging.accuracy import check_annotations
 from parity.judging.differences import check_comparable, crops_that_differ
 from parity.judging.verdict import Limits
-from parity.options import RECORDING_SUFFIX
 from parity.recording.recorder import Recorder, record, replay
-from parity.recording.recording import Recording, load_recording, save_recording
+from parity.recording.recording import (
+    RECORDING_SUFFIX,
+    Recording,
+    load_recording,
+    save_recording,
+)
 from parity.rehearsal.keep_list import KeepList
 from parity.report import Report, make_report
 from parity.samples import Sample

@@ -1,12 +1,14 @@
-"""What the command lines of this room share: which pictures, and what must not be written over."""
+"""Option groups of the command lines that run sources, and what they must not write over."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from parity.judging.verdict import Limits
+from parity.recording.recording import RECORDING_SUFFIX
 from parity.rehearsal.keep_list import KeepList, read_keep_list
 from parity.samples import BOX_CHOICES, Sample, default_samples, find_samples
 from parity.sources import NOTHING_KEPT, REHEARSAL
@@ -14,92 +16,132 @@ from runtime.errors import ConfigError
 from runtime.files import check_target
 from runtime.model.source import Source
 
-RECORDING_SUFFIX = ".npz"
 MOST_JOBS = 64
 
 
-def add_picture_options(parser: argparse.ArgumentParser) -> None:
-    """The options that say which pictures, shared with the comparison."""
-    add = parser.add_argument
-    add("--images", nargs="+", metavar="PATH", help="pictures, folders or globs")
-    add(
-        "--boxes",
-        metavar="WHERE",
-        help=f"{', '.join(BOX_CHOICES)}, or a .json, .csv or .tsv file (default: the .pts beside a"
-        " picture where there is one, else the whole picture)",
-    )
-    add("--jobs", type=int, default=1, metavar="N", help="threads that decode pictures (default 1)")
-    add("--strict", action="store_true", help="an unreadable picture is an error")
+@dataclass(frozen=True, kw_only=True)
+class PictureOptions:
+    """Which pictures sources are run on, and how they are read."""
 
+    images: Sequence[str]
+    boxes: str | None
+    jobs: int
+    strict: bool
 
-def chosen_samples(arguments: argparse.Namespace) -> list[Sample]:
-    """The pictures that the options name; the embedded samples without --images.
-
-    Raises:
-        InputError, ConfigError: see `find_samples`; or --jobs out of range.
-    """
-    if not 1 <= arguments.jobs <= MOST_JOBS:
-        raise ConfigError(
-            "--jobs",
-            expected=f"1 to {MOST_JOBS} threads",
-            got=str(arguments.jobs),
-            action="Choose about as many as the machine has cores",
-        )
-    if arguments.boxes and not arguments.images:
-        raise ConfigError(
-            "--boxes",
-            expected="to say how --images are shown",
-            got="no --images",
-            action="Name the pictures",
-        )
-    if not arguments.images:
-        return default_samples()
-    return find_samples(arguments.images, arguments.boxes)
-
-
-def add_keep_option(parser: argparse.ArgumentParser) -> None:
-    """The list of what a rehearsal does not round."""
-    parser.add_argument(
-        "--keep",
-        type=Path,
-        metavar="FILE",
-        help="operators that a rehearsal leaves in fp32: the file that atc's --keep_dtype takes",
-    )
-
-
-def keep_list(path: Path | None, sources: Iterable[Source]) -> KeepList:
-    """Read --keep.
-
-    Raises:
-        ConfigError: nothing is rehearsed, or no list.
-    """
-    if path is None:
-        return NOTHING_KEPT
-    listed = list(sources)
-    if not any(source.engine == REHEARSAL for source in listed):
-        raise ConfigError(
-            "--keep",
-            expected=f"a rehearsal among the sources, for example MODEL@{REHEARSAL}/fp16",
-            got=" ".join(source.text for source in listed),
-            action="Name one, or leave --keep out",
-        )
-    return read_keep_list(path, "keep")
-
-
-def add_limit_options(parser: argparse.ArgumentParser) -> None:
-    """The limits of the verdict."""
-    add, promise = parser.add_argument, Limits()
-    for name, default in (("mean", promise.max_mean_px), ("error", promise.max_error_px)):
+    @staticmethod
+    def add(parser: argparse.ArgumentParser) -> None:
+        """--images, --boxes, --jobs and --strict."""
+        add = parser.add_argument
+        add("--images", nargs="+", metavar="PATH", help="pictures, folders or globs")
         add(
-            f"--max-{name}",
-            type=_limit_or_none,
-            default=default,
-            metavar="PX",
-            help=f"default {default}; none does not judge it",
+            "--boxes",
+            metavar="WHERE",
+            help=f"{', '.join(BOX_CHOICES)}, or a .json, .csv or .tsv file (default: the .pts"
+            " beside a picture where there is one, else the whole picture)",
         )
-    add("--max-p95", type=float, metavar="PX")
-    add("--max-p99", type=float, metavar="PX")
-    add("--unit", choices=("photo", "crop"), default="photo", help="px of the limits")
+        add(
+            "--jobs",
+            type=int,
+            default=1,
+            metavar="N",
+            help="threads that decode pictures (default 1)",
+        )
+        add("--strict", action="store_true", help="an unreadable picture is an error")
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> PictureOptions:
+        """The group's values.
+
+        Raises:
+            ConfigError: --jobs out of range, or --boxes without --images.
+        """
+        images, boxes = arguments.images or (), arguments.boxes
+        check_range("--jobs", arguments.jobs, 1, MOST_JOBS)
+        if boxes and not images:
+            raise ConfigError(
+                "--boxes",
+                expected="--images beside it, whose boxes these are",
+                got="no --images",
+                action="Name the pictures",
+            )
+        return cls(images=images, boxes=boxes, jobs=arguments.jobs, strict=arguments.strict)
+
+    def samples(self) -> list[Sample]:
+        """The pictures; the embedded samples without --images.
+
+        Raises:
+            InputError, ConfigError: as `find_samples`.
+        """
+        return find_samples(self.images, self.boxes) if self.images else default_samples()
+
+
+class KeepOption:
+    """The list of what a rehearsal does not round."""
+
+    @staticmethod
+    def add(parser: argparse.ArgumentParser) -> None:
+        """--keep."""
+        parser.add_argument(
+            "--keep",
+            type=Path,
+            metavar="FILE",
+            help="operators that a rehearsal leaves in fp32: the file that atc's --keep_dtype"
+            " takes",
+        )
+
+    @staticmethod
+    def of(arguments: argparse.Namespace, sources: Sequence[Source]) -> KeepList:
+        """Read the list.
+
+        Raises:
+            ConfigError: nothing is rehearsed, or no list.
+        """
+        if arguments.keep is None:
+            return NOTHING_KEPT
+        if not any(source.engine == REHEARSAL for source in sources):
+            raise ConfigError(
+                "--keep",
+                expected=f"a rehearsal among the sources, for example MODEL@{REHEARSAL}/fp16",
+                got=" ".join(source.text for source in sources),
+                action="Name one, or leave --keep out",
+            )
+        return read_keep_list(arguments.keep, "keep")
+
+
+class LimitOptions:
+    """The limits of the verdict."""
+
+    @staticmethod
+    def add(parser: argparse.ArgumentParser) -> None:
+        """--max-mean, --max-error, --max-p95, --max-p99 and --unit."""
+        add, promise = parser.add_argument, Limits()
+        for name, default in (("mean", promise.max_mean_px), ("error", promise.max_error_px)):
+            add(
+                f"--max-{name}",
+                type=_limit_or_none,
+                default=default,
+                metavar="PX",
+                help=f"default {default}; none does not judge it",
+            )
+        add("--max-p95", type=float, metavar="PX")
+        add("--max-p99", type=float, metavar="PX")
+        add("--unit", choices=("photo", "crop"), default="photo", help="px of the limits")
+
+    @staticmethod
+    def of(arguments: argparse.Namespace, max_nme_increase: float | None = None) -> Limits:
+        """The limits.
+
+        Raises:
+            ConfigError: limits that cannot be meant.
+        """
+        return Limits(
+            max_mean_px=arguments.max_mean,
+            max_error_px=arguments.max_error,
+            max_p95_px=arguments.max_p95,
+            max_p99_px=arguments.max_p99,
+            max_nme_increase_points=max_nme_increase,
+            unit=arguments.unit,
+        ).check()
 
 
 def _limit_or_none(text: str) -> float | None:
@@ -109,30 +151,23 @@ def _limit_or_none(text: str) -> float | None:
         raise argparse.ArgumentTypeError(f"expected px or none, got {text!r}") from None
 
 
-def chosen_limits(arguments: argparse.Namespace) -> Limits:
-    """The limits that the options give.
+def check_range(option: str, given: int, least: int, most: int) -> None:
+    """Refuse a number out of range.
 
     Raises:
-        ConfigError: limits that cannot be meant.
+        ConfigError: as said.
     """
-    return Limits(
-        max_mean_px=arguments.max_mean,
-        max_error_px=arguments.max_error,
-        max_p95_px=arguments.max_p95,
-        max_p99_px=arguments.max_p99,
-        unit=arguments.unit,
-    ).check()
+    if not least <= given <= most:
+        raise ConfigError(
+            option, expected=f"{least:,} to {most:,}", got=str(given), action="Correct it"
+        )
 
 
 def files_read(
-    sources: Iterable[Source],
-    samples: Iterable[Sample],
-    boxes: str | None = None,
-    keep: Path | None = None,
+    sources: Iterable[Source], samples: Iterable[Sample] = (), *others: Path | str | None
 ) -> list[Path]:
-    """Every file that a comparison reads, and must not write over."""
-    read = [Path(boxes)] if boxes else []
-    read += [keep] if keep else []
+    """Every file that a command reads, and must not write over."""
+    read = [Path(other) for other in others if other]
     for source in sources:
         read += [source.path, *(source.path.iterdir() if source.path.is_dir() else ())]
     for sample in samples:

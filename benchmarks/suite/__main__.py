@@ -21,7 +21,7 @@ from benchmarks.suite.report import ManyRun, ModelRows, StreamRun, SuiteReport
 from benchmarks.suite.streaming import StreamWorker
 from benchmarks.suite.text import as_text
 from parity.machine import machine, threads, versions
-from parity.options import add_picture_options, chosen_samples, files_read
+from parity.options import PictureOptions, check_range, files_read
 from parity.samples import Sample
 from runtime.backends import Settings
 from runtime.cli import command_line
@@ -73,7 +73,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--many-pictures", type=int, default=MANY_PICTURES, metavar="N", help="0: no folder, batch")
     add("--threads", type=int, metavar="N", help="of every row (default: the engine's own)")
     add("--output", type=Path, default=DEFAULT_OUTPUT, metavar="DIR", help=f"for {NAMES}")
-    add_picture_options(parser)
+    PictureOptions.add(parser)
     add("--json", action="store_true", help="print the report as JSON")
     for name in EXCLUDED:  # refused by name, and not as unknown
         flag = name if name.startswith("device") else name.replace("_", "-")
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     command_line.log_to_stderr()
     plans = _plans(arguments)
-    samples = _readable(chosen_samples(arguments))
+    samples = _readable(PictureOptions.of(arguments).samples())
     folder = _checked_output(arguments.output, plans, samples, arguments.boxes)
     with tempfile.TemporaryDirectory(prefix="starmark-suite-") as scratch:
         models = [
@@ -159,10 +159,10 @@ def _plans(arguments: argparse.Namespace) -> list[ModelPlan]:
             got=names,
             action="Leave them out, or --suite; see python -m benchmarks.suite --help",
         )
-    _check_range("--runs", arguments.runs, 1, MOST_ROUNDS)
-    _check_range("--stream-pictures", arguments.stream_pictures, 0, MOST_STREAM_PICTURES)
-    _check_range("--many-pictures", arguments.many_pictures, 0, MOST_STREAM_PICTURES)
-    _check_range("--seed", arguments.seed, 0, 2**32 - 1)
+    check_range("--runs", arguments.runs, 1, MOST_ROUNDS)
+    check_range("--stream-pictures", arguments.stream_pictures, 0, MOST_STREAM_PICTURES)
+    check_range("--many-pictures", arguments.many_pictures, 0, MOST_STREAM_PICTURES)
+    check_range("--seed", arguments.seed, 0, 2**32 - 1)
     Settings(threads=arguments.threads)  # refuses a number that is none
     models = parse_models(arguments.models or [DEFAULT_MODEL])
     wanted = arguments.rows or tuple(ROWS)
@@ -170,13 +170,6 @@ def _plans(arguments: argparse.Namespace) -> list[ModelPlan]:
         plan_model(name, path, arguments.builds, wanted, arguments.threads)
         for name, path in models.items()
     ]
-
-
-def _check_range(option: str, given: int, least: int, most: int) -> None:
-    if not least <= given <= most:
-        raise ConfigError(
-            option, expected=f"{least:,} to {most:,}", got=str(given), action="Correct it"
-        )
 
 
 def _readable(samples: list[Sample]) -> list[Sample]:

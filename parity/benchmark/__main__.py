@@ -20,13 +20,7 @@ from parity.benchmark.report import (
 )
 from parity.judging.verdict import PROMISED_MAX_PX, PROMISED_MEAN_PX, Limits
 from parity.machine import gemm_gflops, machine, peak_rss_bytes, threads, versions
-from parity.options import (
-    add_keep_option,
-    add_picture_options,
-    chosen_samples,
-    files_read,
-    keep_list,
-)
+from parity.options import KeepOption, PictureOptions, check_range, files_read
 from parity.recording.recorder import Recorder, record
 from parity.recording.recording import Recording
 from parity.rehearsal.keep_list import KeepList
@@ -95,8 +89,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         metavar="JSON",
         help="(default benchmark_report.json); overlays go beside it",
     )
-    add_picture_options(parser)
-    add_keep_option(parser)
+    PictureOptions.add(parser)
+    KeepOption.add(parser)
     EngineOptions.add(parser)
     add("--json", action="store_true", help="print the report as JSON")
     arguments, _ = parser.parse_known_args(argv)
@@ -109,15 +103,14 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _benchmark(arguments: argparse.Namespace) -> int:
     command_line.log_to_stderr()
-    if arguments.runs is not None and not 1 <= arguments.runs <= MOST_RUNS:
-        raise ConfigError(
-            "--runs", expected=f"1 to {MOST_RUNS:,}", got=str(arguments.runs), action="Correct it"
-        )
-    samples = chosen_samples(arguments)
+    if arguments.runs is not None:
+        check_range("--runs", arguments.runs, 1, MOST_RUNS)
+    pictures = PictureOptions.of(arguments)
+    samples = pictures.samples()
     names, optional = _names(arguments)
     sources = [parse_source(name) for name in (*names, *optional)]
-    keep = keep_list(arguments.keep, sources)
-    inputs = files_read(sources, samples, arguments.boxes, arguments.keep)
+    keep = KeepOption.of(arguments, sources)
+    inputs = files_read(sources, samples, pictures.boxes, arguments.keep)
     check_target(arguments.output, "--output", inputs)
     with ExitStack() as stack:
         settings = EngineOptions.of(arguments)

@@ -7,21 +7,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
 from parity.comparison import check_pair, is_recording, judged_comparison
 from parity.html.options import add_page_options, check_page, write_page
 from parity.judging.accuracy import not_annotated
 from parity.judging.verdict import Limits
 from parity.options import (
-    add_keep_option,
-    add_limit_options,
-    add_picture_options,
+    KeepOption,
+    LimitOptions,
+    PictureOptions,
     check_recording_name,
-    chosen_limits,
-    chosen_samples,
     files_read,
-    keep_list,
 )
 from parity.report import as_text
 from parity.samples import Sample
@@ -54,16 +49,16 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("sources", nargs="*", metavar="REFERENCE CANDIDATE", help="PATH[@[ENGINE/]DEVICE] each")
-    add_picture_options(parser)
+    PictureOptions.add(parser)
     EngineOptions.add(parser)
-    add_limit_options(parser)
+    LimitOptions.add(parser)
     add(
         "--max-nme-increase",
         type=float,
         metavar="POINTS",
         help="percentage points by which the mean NME may rise; for pictures with annotations",
     )
-    add_keep_option(parser)
+    KeepOption.add(parser)
     add("--json", action="store_true", help="print the report as JSON")
     add("--output", type=Path, metavar="FILE", help="write the report as JSON, too")
     add_page_options(parser)
@@ -88,16 +83,15 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _compare(arguments: argparse.Namespace, argv: list[str] | None) -> int:
     command_line.log_to_stderr()
-    limits = msgspec.structs.replace(
-        chosen_limits(arguments), max_nme_increase_points=arguments.max_nme_increase
-    ).check()
+    limits = LimitOptions.of(arguments, arguments.max_nme_increase)
+    pictures = PictureOptions.of(arguments)
     reference, candidate = arguments.sources or (STARTER_CHECKPOINT, STARTER_BUNDLE)
     sources = (parse_source(reference), parse_source(candidate))
-    live = _check_sources(sources, arguments)
-    keep = keep_list(arguments.keep, sources)
-    samples = chosen_samples(arguments) if live else []
+    live = _check_sources(sources, pictures, arguments.record)
+    keep = KeepOption.of(arguments, sources)
+    samples = pictures.samples() if live else []
     _check_annotated(samples, limits, live)
-    inputs = files_read(sources, samples, arguments.boxes, arguments.keep)
+    inputs = files_read(sources, samples, pictures.boxes, arguments.keep)
     for path in arguments.record:
         check_recording_name(path, "--record", inputs)
     others = [*inputs, *arguments.record]
@@ -109,8 +103,8 @@ def _compare(arguments: argparse.Namespace, argv: list[str] | None) -> int:
         sources,
         samples,
         limits,
-        jobs=arguments.jobs,
-        strict=arguments.strict,
+        jobs=pictures.jobs,
+        strict=pictures.strict,
         record_to=arguments.record,
         with_crops=arguments.with_crops,
         settings=EngineOptions.of(arguments),
@@ -135,22 +129,24 @@ def _check_annotated(samples: Sequence[Sample], limits: Limits, live: int) -> No
         raise not_annotated(f"none among {len(samples)} pictures")
 
 
-def _check_sources(sources: tuple[Source, Source], arguments: argparse.Namespace) -> int:
-    """Refuse what makes no sense; give the number of sources that are run."""
+def _check_sources(
+    sources: tuple[Source, Source], pictures: PictureOptions, record_to: Sequence[Path]
+) -> int:
+    """Refuse what makes no sense; return the number of sources that are run."""
     check_pair(sources)
     live = sum(not is_recording(source) for source in sources)
-    if not live and arguments.images:
+    if not live and pictures.images:
         raise InputError(
             "--images",
             expected="pictures for a source that is run",
             got="two recordings, which have theirs",
             action="Leave --images out",
         )
-    if arguments.record and len({path.resolve() for path in arguments.record}) != live:
+    if record_to and len({path.resolve() for path in record_to}) != live:
         raise ConfigError(
             "--record",
             expected=f"{live} different files, one for each source that is run",
-            got=" ".join(str(path) for path in arguments.record),
+            got=" ".join(map(str, record_to)),
             action="Name as many files",
         )
     return live

@@ -18,8 +18,7 @@ from parity.diff.consequences import (
     Rule,
     consequence_of,
 )
-from parity.options import RECORDING_SUFFIX
-from parity.recording.recording import load_recording
+from parity.recording.recording import RECORDING_SUFFIX, load_recording
 from parity.report.text import printable
 from runtime.cli import command_line
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError, InputError

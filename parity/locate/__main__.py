@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 
-from msgspec.structs import replace as replaced
-
 from parity.comparison import check_pair
+from parity.locate.inputs import open_source, pictures_for
 from parity.locate.operators import Operator, find_operator
 from parity.locate.report import LocateReport, SideReport, StageReport, as_text
-from parity.locate.stage_compare import StageComparison
-from parity.locate.stage_runs import Shown
-from parity.locate.stage_sources import Side, open_side, pictures_for
-from parity.locate.worst_stage import growing, over_share, rounding_between, share
-from parity.options import add_keep_option, add_picture_options, chosen_samples, keep_list
+from parity.locate.stage_comparison import StageComparison
+from parity.locate.stages import RecordedStages, TappedSource
+from parity.options import KeepOption, PictureOptions
 from parity.recording.recording import Unreadable
 from parity.rehearsal.keep_list import KeepList
 from parity.samples import Sample
@@ -58,26 +55,22 @@ def located(
         keep_fp32: what a rehearsal among them leaves in fp32.
 
     Raises:
-        StarmarkError: as `open_side` and `pictures_for`; or another architecture.
+        StarmarkError: as `open_source` and `pictures_for`; or another architecture.
     """
     with ExitStack() as stack:
-        sides: list[Side] = []
-        for source in sources:
-            sides.append(open_side(source, settings, keep_fp32))
-            stack.enter_context(closing(sides[-1].tapped))
-        reference, candidate = sides
+        opened = (open_source(source, settings, keep_fp32) for source in sources)
+        reference, candidate = (stack.enter_context(closing(side)) for side in opened)
         if reference.size_px != candidate.size_px:
             raise InputError(
                 "comparison",
-                expected=f"crops of {reference.size_px} px, as {reference.text} takes",
-                got=f"{candidate.size_px} px in {candidate.text}",
+                expected=f"crops of {reference.size_px} px, as {reference.name} takes",
+                got=f"{candidate.size_px} px in {candidate.name}",
                 action="Name two sources of one model",
             )
-        named = {"reference": reference.staged, "candidate": candidate.staged}
-        staged = {name: side for name, side in named.items() if side is not None}
-        comparison = StageComparison(reference.tapped, candidate.tapped, staged)
-        pictures = pictures_for(reference, candidate, samples, jobs=jobs, strict=strict)
-        total = len(reference.recording.landmarks if reference.recording else samples)
+        comparison = StageComparison(reference, candidate)
+        pictures = pictures_for((reference, candidate), samples, jobs=jobs, strict=strict)
+        recordings = [s.recording for s in (reference, candidate) if isinstance(s, RecordedStages)]
+        total = len(recordings[0].header.pictures if recordings else samples)
         names: list[str] = []
         unreadable: list[Unreadable] = []
         for item in command_line.progress(pictures, "Comparing stages", total):
@@ -93,79 +86,43 @@ def located(
                 got=f"{len(unreadable)} unreadable, the first: {unreadable[0].error}",
                 action="Check --images",
             )
-        again = pictures_for(reference, candidate, samples, jobs=1, strict=strict)
-        return _report(sides, comparison, again, names, unreadable)
+        stages = comparison.judged()
+        first = next((stage for stage in stages if stage.over_share), None)
+        return LocateReport(
+            located=first.name if first else None,
+            reading="accumulated" if comparison.fed_by is None else "isolated",
+            fed_by=comparison.fed_by,
+            share=comparison.share(),
+            operator=_operator(comparison, first) if first else None,
+            landmarks_px=comparison.moved.figures(),
+            not_finite=tuple(comparison.not_finite.values()),
+            stages=tuple(stages),
+            pictures=tuple(names),
+            unreadable=tuple(unreadable),
+            reference=_side(reference),
+            candidate=_side(candidate),
+        )
 
 
-def _report(
-    sides: Sequence[Side],
-    comparison: StageComparison,
-    again: Iterator[Shown | Unreadable],
-    names: Sequence[str],
-    unreadable: Sequence[Unreadable],
-) -> LocateReport:
-    stages = _judged(comparison)
-    apart = list(_isolated(stages).values())
-    rounding = rounding_between(apart)
-    first = next((stage for stage in stages if stage.over_share), None)
-    reference, candidate = (
-        SideReport(source=side.text, engine=side.engine, checkpoint_sha256=side.checkpoint_sha256)
-        for side in sides
-    )
-    return LocateReport(
-        located=first.name if first else None,
-        reading="accumulated" if comparison.fed_by is None else "isolated",
-        fed_by=comparison.fed_by,
-        share=share(apart, rounding) if comparison.fed_by is not None else None,
-        operator=_operator(comparison, first, rounding, again) if first else None,
-        landmarks_px=comparison.moved.figures(),
-        not_finite=tuple(comparison.not_finite.values()),
-        stages=tuple(stages),
-        pictures=tuple(names),
-        unreadable=tuple(unreadable),
-        reference=reference,
-        candidate=candidate,
-    )
-
-
-def _judged(comparison: StageComparison) -> list[StageReport]:
-    """All stages with their judgement."""
-    read = comparison.readings()
-    if comparison.fed_by is None:
-        own = [None if r.accumulated is None else r.accumulated.relative_l2 for r in read]
-        over = growing(own, comparison.given(own))
-        return [replaced(one, over_share=it) for one, it in zip(read, over, strict=True)]
-    # a stage that was given no numbers has no isolated reading, and no share
-    taken = _isolated(read)
-    over_it = over_share(list(taken.values()), rounding_between(list(taken.values())))
-    judged = dict(zip(taken, over_it, strict=True))
-    return [replaced(one, over_share=judged.get(one.name, False)) for one in read]
-
-
-def _isolated(stages: Sequence[StageReport]) -> dict[str, float | None]:
-    return {one.name: one.isolated.relative_l2 for one in stages if one.isolated is not None}
-
-
-def _operator(
-    comparison: StageComparison,
-    found: StageReport,
-    rounding: float,
-    again: Iterator[Shown | Unreadable],
-) -> Operator | None:
+def _operator(comparison: StageComparison, found: StageReport) -> Operator | None:
     """Look into the first stage over its share, on the picture that it is worst on."""
-    if len(comparison.staged) < 2 or found.isolated is None:  # both sides
+    sums = comparison.stages[found.name]
+    if len(comparison.staged) < 2 or sums.worst is None:  # both sides
         return None
-    stage = next(sums.stage for sums in comparison.stages if sums.stage.name == found.name)
-    for item in again:
-        if isinstance(item, Shown) and item.name == found.isolated.worst_picture:
-            tensors, _ = comparison.tensors(item)
-            inputs = {name: tensors[name] for name in stage.inputs}
-            reference, candidate = comparison.staged["reference"], comparison.staged["candidate"]
-            # a graph can be cut at a checkpoint's modules, and not the other way round
-            swap = candidate.by_module and not reference.by_module
-            one, other = (candidate, reference) if swap else (reference, candidate)
-            return find_operator(one, other, stage, item.name, inputs, rounding)
-    return None
+    tensors, _ = comparison.tensors(sums.worst)
+    inputs = {name: tensors[name] for name in sums.stage.inputs}
+    one, other = comparison.staged["reference"], comparison.staged["candidate"]
+    # a graph can be cut at a checkpoint's modules, and not the other way round
+    if other.by_module and not one.by_module:
+        one, other = other, one
+    rounding = comparison.rounding()
+    return find_operator(one, other, sums.stage, sums.worst.name, inputs, rounding)
+
+
+def _side(source: TappedSource) -> SideReport:
+    return SideReport(
+        source=source.name, engine=source.engine, checkpoint_sha256=source.checkpoint_sha256
+    )
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
@@ -178,9 +135,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("reference", metavar="REFERENCE", help="PATH[@[ENGINE/]DEVICE]")
     parser.add_argument("candidate", metavar="CANDIDATE", help="likewise")
-    add_picture_options(parser)
+    PictureOptions.add(parser)
     EngineOptions.add(parser)
-    add_keep_option(parser)
+    KeepOption.add(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     return parser.parse_args(argv)
 
@@ -189,12 +146,13 @@ def _locate(arguments: argparse.Namespace) -> int:
     command_line.log_to_stderr()
     sources = (parse_source(arguments.reference), parse_source(arguments.candidate))
     check_pair(sources)
-    keep = keep_list(arguments.keep, sources)
+    pictures = PictureOptions.of(arguments)
+    keep = KeepOption.of(arguments, sources)
     report = located(
         sources,
-        chosen_samples(arguments),
-        jobs=arguments.jobs,
-        strict=arguments.strict,
+        pictures.samples(),
+        jobs=pictures.jobs,
+        strict=pictures.strict,
         settings=EngineOptions.of(arguments),
         keep_fp32=keep,
     )

@@ -11,17 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from parity.options import (
-    RECORDING_SUFFIX,
-    add_keep_option,
-    add_picture_options,
-    check_recording_name,
-    chosen_samples,
-    files_read,
-    keep_list,
-)
+from parity.options import KeepOption, PictureOptions, check_recording_name, files_read
 from parity.recording.recorder import Recorder, record, replay
-from parity.recording.recording import load_recording, save_recording, tap_numbers
+from parity.recording.recording import (
+    RECORDING_SUFFIX,
+    load_recording,
+    save_recording,
+    tap_numbers,
+)
 from parity.sources import open_detector
 from runtime.cli import command_line
 from runtime.cli.options import EngineOptions
@@ -52,8 +49,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "python -m parity.record build/star68@npu:0 --images photos/ --output npu.npz",
     )
     parser.add_argument("source", metavar="SOURCE", help="PATH[@[ENGINE/]DEVICE]")
-    add_picture_options(parser)
-    add_keep_option(parser)
+    PictureOptions.add(parser)
+    KeepOption.add(parser)
     EngineOptions.add(parser)
     parser.add_argument("--output", type=Path, required=True, metavar="NPZ", help="file to write")
     parser.add_argument("--with-crops", action="store_true", help="keep the crops (large)")
@@ -69,18 +66,18 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 def _record(arguments: argparse.Namespace) -> int:
     command_line.log_to_stderr()
     output: Path = arguments.output
+    pictures = PictureOptions.of(arguments)
+    images = [Path(image) for image in pictures.images]
+    played = None
+    if len(images) == 1 and images[0].suffix == RECORDING_SUFFIX:
+        played = load_recording(images[0])
+    samples = pictures.samples() if played is None else []
+    source = parse_source(arguments.source)
+    keep = KeepOption.of(arguments, [source])
+    inputs = files_read([source], samples, pictures.boxes, arguments.keep, *images)
+    check_recording_name(output, "--output", inputs)
     with ExitStack() as stack:
-        images = arguments.images or []
-        again = len(images) == 1 and Path(images[0]).suffix == RECORDING_SUFFIX
-        played = load_recording(Path(images[0])) if again else None
-        samples = [] if again else chosen_samples(arguments)
-        source = parse_source(arguments.source)
-        keep = keep_list(arguments.keep, [source])
-        inputs = files_read([source], samples, arguments.boxes, arguments.keep)
-        inputs += [Path(image) for image in images]
-        check_recording_name(output, "--output", inputs)
-        settings = EngineOptions.of(arguments)
-        detector = stack.enter_context(open_detector(source, settings, keep))
+        detector = stack.enter_context(open_detector(source, EngineOptions.of(arguments), keep))
         if arguments.taps:
             _check_taps(detector, len(samples) if played is None else len(played.landmarks))
         # without a name, so that nothing is left of it however this process ends
@@ -92,7 +89,7 @@ def _record(arguments: argparse.Namespace) -> int:
             made = replay(detector, arguments.source, played, crops, taps)
         else:
             recorder = Recorder(arguments.source, detector, crops, taps)
-            (made,) = record([recorder], samples, jobs=arguments.jobs, strict=arguments.strict)
+            (made,) = record([recorder], samples, jobs=pictures.jobs, strict=pictures.strict)
         save_recording(output, made, crops, taps)
     left_out = f", {len(made.header.unreadable)} left out" if made.header.unreadable else ""
     print(f"recorded: {output} ({len(made.landmarks)} pictures{left_out})")
@@ -100,7 +97,7 @@ def _record(arguments: argparse.Namespace) -> int:
 
 
 def _check_taps(detector: Detector, pictures: int) -> None:
-    """Find out before the first run that the taps cannot be kept; say how large they will be.
+    """Refuse taps that cannot be kept before the first run; log how large they will be.
 
     Raises:
         ConfigError: the source gives none, or there are too many pictures for a file to carry.

@@ -44,6 +44,7 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 U8 = NDArray[np.uint8]
 
+RECORDING_SUFFIX = ".npz"
 SCHEMA = 2
 STAGES = ("decode", "crop", "pack", "h2d", "compute", "d2h", "home")
 LARGEST_HEADER_BYTES = 256 << 20

@@ -11,13 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 from parity.judging.verdict import Limits
-from parity.options import (
-    add_limit_options,
-    add_picture_options,
-    chosen_limits,
-    chosen_samples,
-    files_read,
-)
+from parity.options import LimitOptions, PictureOptions, files_read
 from parity.plan.precision_plan import PrecisionPlan, parse_budget, plan_precision
 from parity.recording.recorder import Recorder, record
 from parity.recording.recording import Recording
@@ -75,8 +69,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         help="what a plan must hold, for example max=0.5,p99=0.3 in px of --unit",
     )
     add("--plan", type=Path, metavar="FILE", help="write what must stay in fp32")
-    add_picture_options(parser)
-    add_limit_options(parser)
+    PictureOptions.add(parser)
+    LimitOptions.add(parser)
     add("--json", action="store_true", help="print the report as JSON")
     arguments = parser.parse_args(argv)
     if (arguments.budget is None) != (arguments.plan is None):
@@ -92,17 +86,18 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _rehearse(arguments: argparse.Namespace) -> int:
     command_line.log_to_stderr()
-    limits = chosen_limits(arguments)
+    limits = LimitOptions.of(arguments)
+    pictures = PictureOptions.of(arguments)
     source = _plain(parse_source(arguments.source))
     arithmetics = _arithmetics(arguments)
     budget = parse_budget(arguments.budget, limits.unit) if arguments.plan else None
     keep = read_keep_list(arguments.keep, "keep") if arguments.keep else NOTHING_KEPT
-    samples = chosen_samples(arguments)
+    samples = pictures.samples()
     graph_of(source)
     if arguments.plan:
-        inputs = files_read([source], samples, arguments.boxes)
+        inputs = files_read([source], samples, pictures.boxes)
         check_target(arguments.plan, "--plan", inputs)
-    jobs, strict = arguments.jobs, arguments.strict
+    jobs, strict = pictures.jobs, pictures.strict
     plan: PrecisionPlan | None = None
     if budget is not None:
         (plain,) = _recorded(source, (), NOTHING_KEPT, samples, jobs=jobs, strict=strict)

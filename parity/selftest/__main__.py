@@ -18,7 +18,7 @@ import numpy as np
 
 from parity.judging.differences import check_comparable
 from parity.judging.verdict import Limits
-from parity.options import check_recording_name, files_read
+from parity.options import check_range, check_recording_name, files_read
 from parity.recording.recorder import Recorder
 from parity.recording.recorder import replay as run_again
 from parity.recording.recording import Recording, load_recording, save_recording
@@ -32,7 +32,6 @@ from runtime.errors import (
     EXIT_FOUND_WANTING,
     EXIT_OK,
     ArtifactError,
-    ConfigError,
     one_line,
 )
 from runtime.files import json_text
@@ -119,13 +118,10 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _selftest(arguments: argparse.Namespace) -> int:
     command_line.log_to_stderr()
-    if not 1 <= arguments.runs <= MOST_RUNS:
-        raise ConfigError(
-            "--runs", expected=f"1 to {MOST_RUNS:,}", got=str(arguments.runs), action="Correct it"
-        )
+    check_range("--runs", arguments.runs, 1, MOST_RUNS)
     source = parse_source(arguments.bundle, arguments.device)
     reference, limits = read_selftest(_selftest_file(source))
-    inputs = files_read([source], [])
+    inputs = files_read([source])
     if arguments.output is not None:
         check_recording_name(arguments.output, "--output", inputs)
     with Detector(source) as detector:

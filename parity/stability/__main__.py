@@ -17,13 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from parity.options import (
-    add_keep_option,
-    add_picture_options,
-    chosen_samples,
-    files_read,
-    keep_list,
-)
+from parity.options import KeepOption, PictureOptions, files_read
 from parity.recording.recording import Unreadable
 from parity.samples import Sample, decoded
 from parity.sources import open_detector
@@ -212,9 +206,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "python -m parity.stability build/star68@npu:0 --images photos/",
     )
     parser.add_argument("source", metavar="SOURCE", help="PATH[@[ENGINE/]DEVICE]")
-    add_picture_options(parser)
+    PictureOptions.add(parser)
     EngineOptions.add(parser)
-    add_keep_option(parser)
+    KeepOption.add(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write it as JSON, too")
     return parser.parse_args(argv)
@@ -222,16 +216,17 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _stability(arguments: argparse.Namespace) -> int:
     command_line.log_to_stderr()
-    samples = chosen_samples(arguments)
+    pictures = PictureOptions.of(arguments)
+    samples = pictures.samples()
     source = parse_source(arguments.source)
     if arguments.output is not None:
-        inputs = files_read([source], samples, arguments.boxes, arguments.keep)
+        inputs = files_read([source], samples, pictures.boxes, arguments.keep)
         check_target(arguments.output, "--output", inputs)
-    keep = keep_list(arguments.keep, [source])
+    keep = KeepOption.of(arguments, [source])
     settings = EngineOptions.of(arguments)
     with open_detector(source, settings, keep) as detector:
         report = measured_stability(
-            source.text, detector, samples, jobs=arguments.jobs, strict=arguments.strict
+            source.text, detector, samples, jobs=pictures.jobs, strict=pictures.strict
         )
     if arguments.output is not None:
         write_text_whole(arguments.output, json_text(report))

@@ -18,14 +18,13 @@ from parity.boxes import read_pts
 from parity.compare import __main__ as compare
 from parity.comparison import judged_comparison
 from parity.judging.verdict import Limits
-from parity.options import chosen_samples
 from parity.plan.precision_plan import parse_budget
 from parity.record import __main__ as recording_of_one
 from parity.recording.recording import load_recording
 from parity.rehearsal.graph import types_by_node
 from parity.rehearse import __main__ as rehearse
 from parity.rehearse.report import RehearsalReport
-from parity.samples import Sample
+from parity.samples import Sample, default_samples, find_samples
 from runtime.errors import ConfigError
 from runtime.model.source import parse_source
 
@@ -82,8 +81,7 @@ def test_fp16_and_hf32_stand_side_by_side(starter_bundle: Path, run: Run) -> Non
         parse_source(f"{starter_bundle}@cpu"),
         parse_source(f"{starter_bundle}@rehearse/fp16"),
     )
-    samples = chosen_samples(rehearse._parse([str(starter_bundle)]))
-    compared = judged_comparison(sources, samples, Limits()).report
+    compared = judged_comparison(sources, default_samples(), Limits()).report
     assert compared.photo_px == fp16.report.photo_px
 
 
@@ -327,8 +325,7 @@ def test_figures_agree_with_those_found_in_torch(
     Measured for these weights independently of this code: sixteen faces, crops as wide as 1.4 times
     the face.
     """
-    parsed = rehearse._parse([str(starter_bundle), "--images", str(shared / "faces")])
-    samples = [wider(sample, 1.4) for sample in chosen_samples(parsed)[:16]]
+    samples = [wider(sample, 1.4) for sample in find_samples([str(shared / "faces")])[:16]]
     sources = (
         parse_source(f"{starter_bundle}@cpu"),
         parse_source(f"{starter_bundle}@rehearse/{arithmetic}"),
