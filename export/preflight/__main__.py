@@ -10,8 +10,7 @@ from pathlib import Path
 import msgspec
 
 from export.atc.precision import DEFAULT_MODE, DEFAULT_OPTION, MODES
-from export.preflight.checks import preflight
-from export.preflight.finding import Finding, as_text, fatal
+from export.preflight import Finding, as_text, fatal, preflight
 from runtime.cli import command_line
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK
 from runtime.files import json_text, shown
@@ -21,7 +20,7 @@ logger = logging.getLogger("starmark")
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `--json` prints."""
+    """The JSON that `--json` prints."""
 
     model: str
     soc_version: str | None

@@ -10,16 +10,45 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from export.preflight.file_rules import LARGEST_FILE_BYTES, too_large
-from export.preflight.finding import SEVERITIES, Finding, Rule
-from export.preflight.graph import Graph
-from export.preflight.plan import Plan, plan_of
-from export.preflight.rules import LAST_RULES, RULES
-from runtime.errors import ArtifactError, one_line
+from export.atc.precision import DEFAULT_MODE, DEFAULT_OPTION, MODES
+from export.preflight.finding import GRAPH, SEVERITIES, Finding, Hit, Rule, rule
+from export.preflight.graph import Graph, Plan
+from export.preflight.graph_rules import GRAPH_RULES
+from export.preflight.magnitudes import MAGNITUDE_RULES, unmeasured
+from export.preflight.operator_rules import ASCEND_OWN, OPERATOR_RULES
+from export.preflight.resize import RESIZE_RULES
+from runtime.errors import ArtifactError, ConfigError, one_line
 from runtime.files import shown
+from runtime.machine.npu_smi import chosen_soc
 from runtime.model.manifest import ONNX_NAME
 
 IN_MEMORY = "the model in memory"
+
+
+@rule(
+    "invalid-graph",
+    "risk",
+    source="[I] the ONNX checker refuses it; ATC does not use it",
+    remedy="Export the model again",
+)
+def invalid_graph(graph: Graph) -> Iterator[Hit]:
+    """A graph that is none by ONNX's own rules."""
+    if any(node.op_type in ASCEND_OWN for node in graph.nodes):
+        return  # ATC has them, ONNX has not
+    try:
+        # by path where there is one: external data lies beside it
+        onnx.checker.check_model(graph.model if graph.path is None else str(graph.path))
+    # a C++ library over what a stranger wrote
+    except Exception as error:  # noqa: BLE001
+        yield Hit(-1, GRAPH, one_line(error, 200))
+
+
+# In the order in which findings about the same place are listed.
+FIRST_RULES = (*GRAPH_RULES, *OPERATOR_RULES, *RESIZE_RULES, *MAGNITUDE_RULES)
+# For graphs that nothing above refuses, and the first that finds something is enough: a refused
+# graph is often invalid, an invalid one does not run, and the reason has been reported.
+LAST_RULES = (invalid_graph, unmeasured)
+RULES: tuple[Rule, ...] = (*FIRST_RULES, *LAST_RULES)
 
 
 def preflight(
@@ -40,8 +69,8 @@ def preflight(
         batches: what the model will be converted for, or its gears. They give the first input's
             dynamic axis 0 its size; without any, that axis is a finding like every other.
         gears: whether one model will serve all batches.
-        precision: as ATC is given it, for example "precision_mode_v2=origin"; empty for its
-            default, fp16.
+        precision: the option and its value, for example "precision_mode_v2=origin"; empty for
+            ATC's default, fp16.
         crops: uint8 (N, S, S, 3) BGR to measure activations on, S the side of the input; None
             takes the embedded samples.
 
@@ -55,37 +84,56 @@ def preflight(
         ConfigError: no such chip or precision mode, or a batch below 1.
         InputError: crops of another size than the input.
     """
-    plan = plan_of(soc_version=soc_version, batches=batches, gears=gears, precision=precision)
+    plan = _plan(soc_version, batches, gears=gears, precision=precision)
     if isinstance(model, onnx.ModelProto):
-        where = IN_MEMORY
-        graph = Graph(model, plan, crops=crops, path=None, file_bytes=_bytes_of(model))
+        path, parsed = None, model
     else:
         path = _file_of(model)
-        where = shown(path)
-        graph = _read(path, plan, crops)
-    if any(isinstance(each, bytes) for each in _texts(graph.model)):
-        raise _no_model(where, "names that are not UTF-8")
-    return tuple(_findings(graph))
-
-
-def _findings(graph: Graph) -> Iterator[Finding]:
-    if graph.file_bytes > LARGEST_FILE_BYTES:
-        # protobuf reads no such file, so that nothing else can be said of it
-        yield from (finding for _, finding in too_large.apply(graph))
-        return
-    found = _apply(RULES, graph)
+        parsed = _read(path)
+    if any(isinstance(each, bytes) for each in _texts(parsed)):
+        raise _no_model(shown(path) if path else IN_MEMORY, "names that are not UTF-8")
+    graph = Graph(parsed, plan, crops=crops, path=path)
+    found = _apply(FIRST_RULES, graph)
     if not any(finding.severity == "refused" for _, _, _, finding in found):
-        found += next(filter(None, (_apply((rule,), graph) for rule in LAST_RULES)), [])
-    for _, _, _, finding in sorted(found, key=lambda each: each[:3]):
-        yield finding
+        found += next(filter(None, (_apply((last,), graph) for last in LAST_RULES)), [])
+    return tuple(finding for _, _, _, finding in sorted(found, key=lambda each: each[:3]))
+
+
+def _plan(
+    soc_version: str | None, batches: tuple[int, ...], *, gears: bool, precision: str
+) -> Plan:
+    named = precision or f"{DEFAULT_OPTION}={DEFAULT_MODE}"
+    option, _, mode = named.partition("=")
+    if mode not in MODES.get(option, {}):
+        known = [f"{name}={value}" for name, values in MODES.items() for value in values]
+        raise ConfigError(
+            "precision",
+            expected=f"one of {', '.join(known)}",
+            got=repr(precision),
+            action="Choose one of them, or leave it out for fp16",
+        )
+    if any(batch < 1 for batch in batches):
+        raise ConfigError(
+            "batches",
+            expected="numbers of 1 or more",
+            got=repr(batches),
+            action="Name the batches to convert for, for example 1,4",
+        )
+    return Plan(
+        soc=None if soc_version is None else chosen_soc(soc_version),
+        batches=batches,
+        gears=gears,
+        precision=named,
+        mode=MODES[option][mode],
+    )
 
 
 def _apply(rules: tuple[Rule, ...], graph: Graph) -> list[tuple[int, int, int, Finding]]:
     """Findings behind what they are sorted by: severity, place in the graph, place in the table."""
     return [
         (SEVERITIES.index(finding.severity), position, index, finding)
-        for index, rule in enumerate(rules)
-        for position, finding in rule.apply(graph)
+        for index, each in enumerate(rules)
+        for position, finding in each.apply(graph)
     ]
 
 
@@ -108,19 +156,18 @@ def _file_of(path: Path) -> Path:
     )
 
 
-def _read(path: Path, plan: Plan, crops: NDArray[np.uint8] | None) -> Graph:
+def _read(path: Path) -> onnx.ModelProto:
     parsed = onnx.ModelProto()
     try:
-        size = path.stat().st_size
-        if size <= LARGEST_FILE_BYTES:
-            parsed.ParseFromString(path.read_bytes())
+        content = path.read_bytes()
+        parsed.ParseFromString(content)
     except google.protobuf.message.DecodeError as error:
-        raise _no_model(shown(path), f"{size} bytes that are none") from error
+        raise _no_model(shown(path), f"{len(content)} bytes that are none") from error
     except OSError as error:
         raise _no_model(shown(path), error.strerror or str(error)) from error
-    if size <= LARGEST_FILE_BYTES and not parsed.HasField("graph"):
-        raise _no_model(shown(path), "no graph in it" if size else "an empty file")
-    return Graph(parsed, plan, crops=crops, path=path, file_bytes=size)
+    if not parsed.HasField("graph"):
+        raise _no_model(shown(path), "no graph in it" if content else "an empty file")
+    return parsed
 
 
 def _texts(message: google.protobuf.message.Message) -> Iterator[str | bytes]:
@@ -134,13 +181,6 @@ def _texts(message: google.protobuf.message.Message) -> Iterator[str | bytes]:
         elif kind.type == kind.TYPE_MESSAGE:
             for each in many:
                 yield from _texts(each)
-
-
-def _bytes_of(model: onnx.ModelProto) -> int:
-    try:
-        return int(model.ByteSize())
-    except (ValueError, google.protobuf.message.EncodeError):
-        return LARGEST_FILE_BYTES + 1  # more than protobuf can count
 
 
 def _no_model(where: str, got: str) -> ArtifactError:

@@ -1,4 +1,4 @@
-"""What preflight says, and the form of the rules that say it."""
+"""What preflight reports, and the form of the rules that report it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import msgspec
+import onnx
 
-from export.preflight.graph import Graph
+from export.preflight.graph import Graph, nodes_of
 from runtime.errors import one_line
 
 Severity = Literal["refused", "changed", "risk"]
 SEVERITIES: tuple[Severity, ...] = ("refused", "changed", "risk")
 
-# Where a finding stands that is about no single node.
+# The place of a finding that is about no single node.
 GRAPH = "graph"
 
 
@@ -25,7 +26,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     Attributes:
         severity: "refused": ATC ends with an error; "changed": it converts to something that
             computes other numbers; "risk": slow or imprecise on the chip.
-        rule: its name in `export.preflight.rules`.
+        rule: its name in `export.preflight.RULES`.
         node: name of the node, tensor, input or output; "graph" for the graph as a whole.
         found: what is there.
         remedy: what to do about it.
@@ -85,13 +86,30 @@ def rule(
     return made
 
 
+def node_rule(
+    name: str, severity: Severity, *types: str, source: str, remedy: str
+) -> Callable[[Callable[[Graph, onnx.NodeProto], str]], Rule]:
+    """Make a rule about nodes of some types; what it decorates returns a node's fault, or ""."""
+
+    def made(fault: Callable[[Graph, onnx.NodeProto], str]) -> Rule:
+        def search(graph: Graph) -> Iterator[Hit]:
+            for position, label, node in nodes_of(graph, *types):
+                found = fault(graph, node)
+                if found:
+                    yield Hit(position, label, found)
+
+        return Rule(name=name, severity=severity, source=source, remedy=remedy, search=search)
+
+    return made
+
+
 def fatal(findings: Iterable[Finding]) -> bool:
     """Whether a conversion would fail or give other numbers; risks alone let it pass."""
     return any(finding.severity != "risk" for finding in findings)
 
 
 def as_text(model: str, findings: tuple[Finding, ...]) -> str:
-    """The findings for people: a paragraph each, and what they come to."""
+    """The findings for people: a paragraph each, and a summary."""
     lines = []
     for finding in findings:
         # a name in a graph may hold anything, line breaks included

@@ -1,30 +1,55 @@
 """A graph as the rules read it: nodes by name, constants by value, shapes as far as known.
 
-Everything here reads what a stranger wrote: an attribute of another type counts as absent, a
-tensor that cannot be decoded as a constant without a value.
+Graphs come from strangers: an attribute of another type counts as absent, a tensor that cannot be
+decoded as a constant without a value.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from export.preflight.plan import Plan
-
-if TYPE_CHECKING:
-    from export.preflight.magnitudes import Magnitude, Measured
+from export.atc.precision import PrecisionMode
+from runtime.machine.soc import Soc
 
 Shape = tuple[int | None, ...]
 DEFAULT_DOMAINS = ("", "ai.onnx")
 # Their outputs depend on shapes alone: the host computes them before the chip runs.
 SHAPE_READERS = ("Shape", "Size")
+# Attributes of a Constant node beside its tensor: the field that holds the value, and its type.
+CONSTANT_FIELDS = {
+    "value_float": ("f", np.float32),
+    "value_floats": ("floats", np.float32),
+    "value_int": ("i", np.int64),
+    "value_ints": ("ints", np.int64),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How the graph will be converted.
+
+    Attributes:
+        soc: None where no chip was named: what depends on it is then not checked.
+        batches: one .om for each, or its gears; empty where ATC is given none.
+        gears: whether one model will serve all batches (`--dynamic_batch_size`).
+        precision: the option and its value, for example "precision_mode_v2=origin".
+        mode: what that mode does.
+    """
+
+    soc: Soc | None
+    batches: tuple[int, ...]
+    gears: bool
+    precision: str
+    mode: PrecisionMode
 
 
 class Graph:
@@ -35,7 +60,6 @@ class Graph:
         plan: the conversion.
         crops: uint8 (N, S, S, 3) BGR to measure activations on; None for the embedded samples.
         path: the file, None where the model is in memory only.
-        file_bytes: size of that file, or of the model when it is written.
     """
 
     def __init__(
@@ -45,13 +69,11 @@ class Graph:
         *,
         crops: NDArray[np.uint8] | None,
         path: Path | None,
-        file_bytes: int,
     ) -> None:
         self.model = model
         self.plan = plan
         self.crops = crops
         self.path = path
-        self.file_bytes = file_bytes
 
     @cached_property
     def opset(self) -> int:
@@ -64,22 +86,18 @@ class Graph:
     @cached_property
     def nodes(self) -> list[onnx.NodeProto]:
         """All nodes in their order, those of subgraphs after the node that holds them."""
-        return list(_walk(self.model.graph, 0))
-
-    @cached_property
-    def initializers(self) -> dict[str, onnx.TensorProto]:
-        """Weights by name."""
-        return {tensor.name: tensor for tensor in self.model.graph.initializer}
+        return list(_walk(self.model.graph))
 
     @cached_property
     def inputs(self) -> list[onnx.ValueInfoProto]:
         """What a caller must give; old graphs list their weights among the inputs, too."""
-        return [value for value in self.model.graph.input if value.name not in self.initializers]
+        weights = {tensor.name for tensor in self.model.graph.initializer}
+        return [value for value in self.model.graph.input if value.name not in weights]
 
     @cached_property
     def constants(self) -> dict[str, onnx.TensorProto]:
         """Weights, and the outputs of Constant nodes that hold a tensor."""
-        found = dict(self.initializers)
+        found = {tensor.name: tensor for tensor in self.model.graph.initializer}
         for node in self.nodes:
             if node.op_type == "Constant" and node.output:
                 tensor = constant_of(node)
@@ -110,41 +128,23 @@ class Graph:
 
     @cached_property
     def _inferred(self) -> dict[str, onnx.TypeProto.Tensor]:
-        model = self.model
         try:
-            model = onnx.shape_inference.infer_shapes(self.model)
-        # a C++ library over what a stranger wrote; without shapes the rules know less
+            graph = onnx.shape_inference.infer_shapes(self.model).graph
+        # a C++ library over what a stranger wrote; without shapes the rules find less
         except Exception:  # noqa: BLE001
-            model = self.model
-        graph = model.graph
+            graph = self.model.graph
         values = (*graph.input, *graph.output, *graph.value_info)
         return {value.name: value.type.tensor_type for value in values}
 
-    @cached_property
-    def weights(self) -> tuple[Magnitude, ...]:
-        """Largest magnitudes of the weights that fp16 reaches."""
-        from export.preflight.magnitudes import weights
-
-        return tuple(weights(self))
-
-    @cached_property
-    def activations(self) -> Measured:
-        """Largest magnitudes of the activations that fp16 reaches, measured once."""
-        from export.preflight.magnitudes import activations  # imports the engine
-
-        return activations(self)
-
     def shape(self, name: str) -> Shape | None:
-        """A tensor's shape, None for what nobody knows: the shape itself, or a dimension."""
+        """A tensor's shape; None where it, or a dimension of it, is unknown."""
         if name in self.constants:
             return tuple(self.constants[name].dims)
         known = self._inferred.get(name)
-        if known is None or not known.HasField("shape"):
-            return None
-        return dims_of(known)
+        return dims_of(known) if known is not None and known.HasField("shape") else None
 
     def dtype(self, name: str) -> int:
-        """A tensor's element type by ONNX's number; 0 where nobody knows."""
+        """A tensor's element type by ONNX's number; 0 where it is unknown."""
         if name in self.constants:
             return self.constants[name].data_type
         known = self._inferred.get(name)
@@ -194,14 +194,9 @@ def constant_of(node: onnx.NodeProto) -> onnx.TensorProto | None:
         if attribute.name == "value" and attribute.HasField("t"):
             tensor: onnx.TensorProto = attribute.t
             return tensor
-        if attribute.name == "value_float":
-            return onnx.numpy_helper.from_array(np.array(attribute.f, np.float32))
-        if attribute.name == "value_floats":
-            return onnx.numpy_helper.from_array(np.array(attribute.floats, np.float32))
-        if attribute.name == "value_int":
-            return onnx.numpy_helper.from_array(np.array(attribute.i, np.int64))
-        if attribute.name == "value_ints":
-            return onnx.numpy_helper.from_array(np.array(attribute.ints, np.int64))
+        if attribute.name in CONSTANT_FIELDS:
+            field, dtype = CONSTANT_FIELDS[attribute.name]
+            return onnx.numpy_helper.from_array(np.array(getattr(attribute, field), dtype))
     return None
 
 
@@ -213,7 +208,7 @@ def integers(node: onnx.NodeProto, name: str) -> tuple[int, ...] | None:
     return None
 
 
-def integer(node: onnx.NodeProto, name: str, default: int) -> int:
+def integer(node: onnx.NodeProto, name: str, default: int = 0) -> int:
     """An integer among the node's attributes."""
     for attribute in node.attribute:
         if attribute.name == name and attribute.type == onnx.AttributeProto.INT:
@@ -234,13 +229,9 @@ def given(node: onnx.NodeProto, index: int) -> str:
     return node.input[index] if len(node.input) > index else ""
 
 
-DEEPEST_SUBGRAPH = 50
-
-
-def _walk(graph: onnx.GraphProto, depth: int) -> Iterator[onnx.NodeProto]:
+def _walk(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     for node in graph.node:
         yield node
         for attribute in node.attribute:
-            # a parser's own limit on nesting; deeper ones do not come out of a file
-            if attribute.type == onnx.AttributeProto.GRAPH and depth < DEEPEST_SUBGRAPH:
-                yield from _walk(attribute.g, depth + 1)
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _walk(attribute.g)

@@ -1,4 +1,4 @@
-"""How large the numbers in a graph are: the weights as they stand, the activations as they run.
+"""Rules about numbers that fp16 cannot hold: weights as they stand, activations as they run.
 
 What counts as safe in fp16:
 - A tensor of zeros alone: 0 is exact.
@@ -15,16 +15,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 
-from export.preflight.graph import Graph, Shape, dims_of
-from export.preflight.operators import LOOPS
+from export.preflight.finding import GRAPH, Hit, rule
+from export.preflight.graph import Graph, dims_of
 from parity.rehearsal.arithmetic import CUBE_OPERATORS
 from parity.samples import default_samples
 from runtime.errors import InputError, one_line
@@ -36,13 +35,19 @@ LARGEST_FP16 = 65504.0
 SMALLEST_NORMAL_FP16 = 6.1e-5
 # operator -> its inputs that bound others
 BOUNDS = {"Clip": (1, 2), "Max": None, "Min": None}
+LOOPS = ("Loop", "Scan")
 IMAGE_RANK = 4
 COLOURS = 3
-# Beyond it the graph is no network for crops, and measuring it costs more than it tells.
+# Beyond it the graph is no network for crops, and too slow to measure.
 LARGEST_SIDE_PX = 2048
 # Numbers in one tensor: 1 GiB in fp32, hundreds of times what a network for crops holds.
 LARGEST_TENSOR = 1 << 28
 FATAL_SEVERITY = 4
+
+CLIPPED = "Clipped to 65504: [V: ge docs, --is_weight_clip]"
+BEYOND = "Beyond 65504: [V: ge docs, FAQ]"
+FEW_BITS = "[I] below 6.1e-5 fp16 has no more than a few bits"
+KEEP_FP32 = "Take precision_mode_v2=origin, or keep that node in fp32 with --keep_dtype"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +60,7 @@ class Magnitude:
 
     @property
     def overflows(self) -> bool:
-        """Whether fp16 cannot hold it. What is no number any more has overflowed already."""
+        """Whether fp16 cannot hold it; NaN has overflowed already."""
         return not self.largest <= LARGEST_FP16
 
     @property
@@ -66,22 +71,76 @@ class Magnitude:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Activations on real crops; `reason` says why there are none, or not all."""
+    """Activations on real crops; `reason` is why there are none, or not all."""
 
     magnitudes: tuple[Magnitude, ...] = ()
     reason: str = ""
 
 
-def weights(graph: Graph) -> Iterator[Magnitude]:
+@rule("fp16-weight-overflow", "changed", source=CLIPPED, remedy=KEEP_FP32)
+def weight_overflow(graph: Graph) -> Iterator[Hit]:
+    """Weights that ATC clips."""
+    for one in weights(graph):
+        if one.overflows:
+            yield Hit(one.position, one.tensor, f"a weight of magnitude {one.largest:.4g}")
+
+
+@rule("fp16-weight-underflow", "risk", source=FEW_BITS, remedy=KEEP_FP32)
+def weight_underflow(graph: Graph) -> Iterator[Hit]:
+    """Weights of which fp16 keeps a few bits at most."""
+    for one in weights(graph):
+        if one.vanishes:
+            yield Hit(one.position, one.tensor, f"no weight above {one.largest:.4g}")
+
+
+@rule("fp16-activation-overflow", "risk", source=BEYOND, remedy=KEEP_FP32)
+def activation_overflow(graph: Graph) -> Iterator[Hit]:
+    """Activations that become infinite."""
+    for one in activations(graph).magnitudes:
+        if one.overflows:
+            yield Hit(one.position, one.tensor, f"magnitude {one.largest:.4g} on a sample")
+
+
+@rule("fp16-activation-underflow", "risk", source=FEW_BITS, remedy=KEEP_FP32)
+def activation_underflow(graph: Graph) -> Iterator[Hit]:
+    """Activations of which fp16 keeps a few bits at most."""
+    for one in activations(graph).magnitudes:
+        if one.vanishes:
+            yield Hit(one.position, one.tensor, f"nothing above {one.largest:.4g} on any sample")
+
+
+@rule(
+    "unmeasured",
+    "risk",
+    source="[I] a tensor beyond 65504 shows only when the graph runs",
+    remedy="Compare the converted model with its reference (python -m parity.compare)",
+)
+def unmeasured(graph: Graph) -> Iterator[Hit]:
+    """Activations that were not measured."""
+    if activations(graph).reason:
+        yield Hit(-1, GRAPH, f"activations not measured: {activations(graph).reason}")
+
+
+MAGNITUDE_RULES = (weight_overflow, weight_underflow, activation_overflow, activation_underflow)
+
+
+@lru_cache(maxsize=1)
+def weights(graph: Graph) -> tuple[Magnitude, ...]:
     """Largest magnitude of every float constant that fp16 reaches."""
+    found = []
     for name, tensor in graph.constants.items():
         if tensor.data_type != onnx.TensorProto.FLOAT or not _reached(graph, name):
             continue
         numbers = graph.decoded(tensor)
         if numbers is not None and numbers.size and not _only_bounds(graph, name):
-            yield Magnitude(tensor=name, position=-1, largest=_largest(numbers))
+            # NaN wins over every number
+            with np.errstate(invalid="ignore"):
+                largest = float(np.abs(numbers.astype(np.float64)).max())
+            found.append(Magnitude(tensor=name, position=-1, largest=largest))
+    return tuple(found)
 
 
+@lru_cache(maxsize=1)
 def activations(graph: Graph) -> Measured:
     """Largest magnitude of every float activation that fp16 reaches, over all crops.
 
@@ -123,7 +182,7 @@ def activations(graph: Graph) -> Measured:
 
 def _reached(graph: Graph, name: str) -> bool:
     """Whether fp16 may hold this tensor under the planned precision mode."""
-    reach = graph.plan.precision.reach
+    reach = graph.plan.mode.reach
     if reach == "all":
         return bool(graph.users[name]) or name not in graph.constants
     return reach == "cube" and any(node.op_type in CUBE_OPERATORS for node, _ in graph.users[name])
@@ -147,18 +206,12 @@ def _only_bounds(graph: Graph, name: str) -> bool:
     )
 
 
-def _largest(numbers: NDArray[Any]) -> float:
-    # NaN wins over every number
-    with np.errstate(invalid="ignore"):
-        return float(np.abs(numbers.astype(np.float64)).max())
-
-
 def _image_input(graph: Graph) -> InputSpec | None:
     if len(graph.inputs) != 1:
         return None
     (value,) = graph.inputs
     tensor = value.type.tensor_type
-    shape: Shape = dims_of(tensor)
+    shape = dims_of(tensor)
     square = len(shape) == IMAGE_RANK and shape[1] == COLOURS and shape[2] == shape[3]
     side = shape[2] if square else None
     if tensor.elem_type != onnx.TensorProto.FLOAT or not side or side > LARGEST_SIDE_PX:
@@ -194,9 +247,11 @@ def _sample_crops(size: int) -> NDArray[np.uint8]:
 
 def _run(graph: Graph, wanted: list[str], batch: NDArray[Any]) -> list[float]:
     """Run crop by crop; the graph itself reduces each tensor, so that none is kept in memory."""
+    import onnxruntime  # the engine, only where something is measured
+
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = FATAL_SEVERITY
-    # as the graph says it: no tensor fused away
+    # no tensor fused away
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session: Any = onnxruntime.InferenceSession(
         _reducing(graph, wanted).SerializeToString(),

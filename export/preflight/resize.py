@@ -1,4 +1,4 @@
-"""Which pixel a nearest Resize takes: as ONNX defines it, and as the chip's operator does.
+"""Rules about Resize, above all which pixel a nearest one takes on the chip.
 
 The plugin hands over two flags (align_corners, half_pixel_centers) and drops `nearest_mode`, so a
 graph is right on the chip only where both give the same pixels. [V: resize_onnx_plugin.cpp]
@@ -13,15 +13,19 @@ from fractions import Fraction
 import numpy as np
 import onnx
 
-from export.preflight.graph import Graph, given, integers, text
+from export.preflight.finding import node_rule
+from export.preflight.graph import Graph, given, integer, integers, text
+
+PLUGIN = "[V: ops-nn resize_onnx_plugin.cpp]"
+KERNEL = "[V: ops-cv resize_nearest_neighbor_v2/op_kernel, of Ascend950; of other chips: I]"
+DOCS = "[V: hiascend.com, ONNX operator Resize, CANN 8.0 to 9.1]"
 
 HALF = Fraction(1, 2)
-# Stands in for a side that nobody knows; whole scales repeat themselves from pixel to pixel.
-UNKNOWN_SIDE = 64
+# Stands in for an unknown side; whole scales repeat themselves from pixel to pixel.
+UNKNOWN_SIDE_PX = 64
 IMAGE_RANK = 4
 # Enough to tell, and a bound on what a stranger's numbers may cost.
-LONGEST_SIDE = 1 << 16
-
+LONGEST_SIDE_PX = 1 << 16
 SCALES, SIZES = 2, 3
 
 ROUNDINGS: dict[str, Callable[[Fraction], int]] = {
@@ -83,14 +87,48 @@ def npu_pixels(mode: str, sides: tuple[int, int]) -> list[int]:
     return [int(index) for index in np.minimum(nearest, before - 1)]
 
 
-def nearest_fault(graph: Graph, node: onnx.NodeProto) -> str:
-    """What a nearest Resize would compute otherwise on the chip; empty where nothing."""
+@node_rule(
+    "resize-size",
+    "refused",
+    "Resize",
+    source=f"{PLUGIN}; constant: {DOCS}",
+    remedy="Fold it with onnxsim, or give it as a constant",
+)
+def resize_size(graph: Graph, node: onnx.NodeProto) -> str:
+    """Resizes without a size, or with one that is computed."""
+    size = given(node, SIZES) or given(node, SCALES)
+    if not size:
+        return "neither scales nor sizes"
+    return f"a computed size, {size}" if graph.value(size) is None else ""
+
+
+@node_rule(
+    "resize-mode",
+    "refused",
+    "Resize",
+    source=f"{PLUGIN}; no cubic: {DOCS}",
+    remedy="Interpolate by nearest or linear",
+)
+def resize_mode(_: Graph, node: onnx.NodeProto) -> str:
+    """Interpolations ATC does not have."""
+    mode = text(node, "mode", "nearest")
+    return "" if mode in ("nearest", "linear") else f"mode {mode}"
+
+
+@node_rule(
+    "resize-pixels",
+    "changed",
+    "Resize",
+    source=f"nearest_mode is ignored: {PLUGIN}; the chip's pixels: {KERNEL}",
+    remedy="Upsample by a whole factor with asymmetric and floor, as torch does",
+)
+def resize_pixels(graph: Graph, node: onnx.NodeProto) -> str:
+    """Nearest Resizes that take other pixels on the chip."""
+    if text(node, "mode", "nearest") != "nearest":
+        return ""
     mode = text(node, "coordinate_transformation_mode", "half_pixel")
     rounding = text(node, "nearest_mode", "round_prefer_floor")
-    axes = _axes(graph, node)
-    if axes is None:
-        return ""  # of an unknown size: another rule says so
-    for axis, (sides, scale) in enumerate(axes):
+    for axis, (sides, scale) in enumerate(_axes(graph, node)):
         if axis < 2:  # batch and channels, which the plugin cuts off
             if scale != 1:
                 return f"axis {axis} scaled by {float(scale):g}, which is left as it is"
@@ -102,26 +140,46 @@ def nearest_fault(graph: Graph, node: onnx.NodeProto) -> str:
     return ""
 
 
-def _axes(graph: Graph, node: onnx.NodeProto) -> list[tuple[tuple[int, int], Fraction]] | None:
-    """Input and output px and the scale of each axis; None where that is no 4-D resize."""
-    wanted = graph.value(given(node, SIZES))
-    factors = graph.value(given(node, SCALES))
-    by_sizes = wanted is not None and wanted.size > 0
-    numbers = wanted if by_sizes else factors
-    if numbers is None or numbers.size != IMAGE_RANK or integers(node, "axes") is not None:
-        return None
+@node_rule(
+    "resize-ignored",
+    "changed",
+    "Resize",
+    source=PLUGIN,
+    remedy="Export without them: one scale for each of the four axes, no antialias",
+)
+def resize_ignored(_: Graph, node: onnx.NodeProto) -> str:
+    """Attributes of opset 18 that the plugin reads over."""
+    found = ["antialias 1"] if integer(node, "antialias") else []
+    if integers(node, "axes") is not None:
+        found.append("axes")
+    policy = text(node, "keep_aspect_ratio_policy", "stretch")
+    if policy != "stretch":
+        found.append(f"keep_aspect_ratio_policy {policy}")
+    return f"{', '.join(found)}, not computed" if found else ""
+
+
+def _axes(graph: Graph, node: onnx.NodeProto) -> list[tuple[tuple[int, int], Fraction]]:
+    """Input and output px and the scale of each axis; empty where that is no known 4-D resize."""
+    sizes = graph.value(given(node, SIZES))
+    by_sizes = sizes is not None and sizes.size > 0
+    numbers = sizes if by_sizes else graph.value(given(node, SCALES))
     before = graph.shape(given(node, 0)) or (None,) * IMAGE_RANK
-    if len(before) != IMAGE_RANK:
-        return None
+    if numbers is None or not numbers.size == len(before) == IMAGE_RANK:
+        return []
+    if integers(node, "axes") is not None:
+        return []
     found: list[tuple[tuple[int, int], Fraction]] = []
     for side, number in zip(before, numbers.reshape(-1).tolist(), strict=True):
         if not math.isfinite(number) or number <= 0:
-            return None
+            return []
         # an axis of unknown size that is given a size cannot be judged; taken for unchanged
-        known = side or (int(number) if by_sizes else UNKNOWN_SIDE)
+        known = side or (int(number) if by_sizes else UNKNOWN_SIDE_PX)
         scale = Fraction(number) / known if by_sizes else Fraction(number)
         after = math.floor(known * scale)
-        if not 1 <= after <= LONGEST_SIDE or not 1 <= known <= LONGEST_SIDE:
-            return None
+        if not 1 <= after <= LONGEST_SIDE_PX or not 1 <= known <= LONGEST_SIDE_PX:
+            return []
         found.append(((known, after), scale))
     return found
+
+
+RESIZE_RULES = (resize_size, resize_mode, resize_pixels, resize_ignored)
