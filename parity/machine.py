@@ -1,4 +1,4 @@
-"""What a figure was measured on: the processor, the versions, and how busy it was."""
+"""The machine that a figure was measured on: processor, versions, and how busy it was."""
 
 from __future__ import annotations
 
@@ -7,17 +7,36 @@ import platform
 import sys
 import time
 from importlib import metadata
+from pathlib import Path
 
+import msgspec
 import numpy as np
 
 PACKAGES = ("onnxruntime", "openvino", "torch", "torch_npu", "onnx")
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 GEMM_SIDE = 512
 GEMM_ROUNDS = 8
+# A machine whose matrix product moves by more during a benchmark makes its milliseconds invalid.
+LARGEST_DRIFT = 0.10
+
+
+class GemmProbe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A matrix product before and after: whether the machine stayed the same meanwhile."""
+
+    before_gflops: float
+    after_gflops: float
+
+    @property
+    def fault(self) -> str:
+        """Why the run is invalid; empty where the machine stayed the same."""
+        drift = self.after_gflops / self.before_gflops - 1
+        if abs(drift) <= LARGEST_DRIFT:
+            return ""
+        return f"the GEMM probe moved by {drift:+.0%}, allowed {LARGEST_DRIFT:.0%}"
 
 
 def versions() -> dict[str, str]:
-    """Python and the packages that can move a figure, asked of metadata: nothing is imported."""
+    """Python and the packages that can move a figure, from their metadata: none is imported."""
     import cv2  # here: recordings are compared without it
 
     found = {
@@ -29,17 +48,20 @@ def versions() -> dict[str, str]:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            continue  # absent is an answer, too: the key is left out
+            continue
     return found
 
 
 def machine() -> str:
     """Processor, cores this process may use, system."""
-    return f"{_processor()}, {_cores()} cores, {platform.system()} {platform.machine()}"
+    processor = (
+        _line_of("/proc/cpuinfo", "model name") or platform.processor() or platform.machine()
+    )
+    return f"{processor}, {_cores()} cores, {platform.system()} {platform.machine()}"
 
 
 def peak_rss_bytes() -> int:
-    """Largest resident set of this process so far; 0 where the system does not tell."""
+    """Largest resident set of this process so far; 0 where the system gives none."""
     peak = _status_bytes("VmHWM")
     if peak:
         # not getrusage, which on Linux begins with what the parent held when it started this one
@@ -53,18 +75,18 @@ def peak_rss_bytes() -> int:
 
 
 def rss_bytes() -> int:
-    """Resident set of this process now; 0 where the system does not tell."""
+    """Resident set of this process now; 0 where the system gives none."""
     return _status_bytes("VmRSS")
 
 
 def threads() -> dict[str, str]:
-    """Cores this process may use, and what the environment says about threads."""
+    """Cores this process may use, and the environment's settings of threads."""
     found = {"cores": str(_cores())}
     return found | {name: os.environ[name] for name in THREAD_SETTINGS if name in os.environ}
 
 
 def gemm_gflops() -> float:
-    """Time a matrix product: if this moves during a benchmark, the machine was not ours alone."""
+    """Time a fp32 matrix product; see `GemmProbe`."""
     rng = np.random.default_rng(0)
     a = rng.random((GEMM_SIDE, GEMM_SIDE), dtype=np.float32)
     b = rng.random((GEMM_SIDE, GEMM_SIDE), dtype=np.float32)
@@ -82,23 +104,16 @@ def _cores() -> int | None:
 
 
 def _status_bytes(name: str) -> int:
-    """A line of what Linux says about this process; 0 elsewhere."""
-    try:
-        with open("/proc/self/status", encoding="utf-8") as file:  # noqa: PTH123  # as below
-            for line in file:
-                if line.startswith(f"{name}:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        return 0
-    return 0
+    """A size in this process's status on Linux; 0 elsewhere."""
+    kib, _, _ = _line_of("/proc/self/status", name).partition(" ")
+    return int(kib or 0) * 1024
 
 
-def _processor() -> str:
+def _line_of(path: str, name: str) -> str:
+    """The value behind a name in one of Linux's files; empty elsewhere."""
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123  # not a path of ours
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
+        with Path(path).open(encoding="utf-8") as file:
+            lines = (line for line in file if line.startswith(name))
+            return next(lines, "").partition(":")[2].strip()
     except OSError:
-        return platform.processor() or platform.machine()
-    return platform.processor() or platform.machine()
+        return ""

@@ -12,6 +12,7 @@ from runtime.backends import Settings, check_precision
 from runtime.backends.base import DEFAULT_SETTINGS, Backend
 from runtime.detector import Detector
 from runtime.errors import ConfigError
+from runtime.model.device import CPU
 from runtime.model.source import Artifact, Source, find_artifact
 
 REHEARSAL = "rehearse"
@@ -103,7 +104,7 @@ def rounded_backend(
     """Open a rewritten graph, under a name that tells what was rounded and how much was not."""
     from runtime.backends.ort import OnnxRuntimeBackend
 
-    backend = OnnxRuntimeBackend(artifact, "cpu", settings)
+    backend = OnnxRuntimeBackend(artifact, CPU, settings)
     nodes = f", {len(kept)} nodes kept in fp32" if kept else ""
     backend.name += f" rehearsing {arithmetic}{nodes}"
     backend.device = f"{REHEARSAL}/{arithmetic}"

@@ -16,6 +16,7 @@ from parity.sources import is_rehearsal
 from runtime.cli import command_line
 from runtime.detector import Detector
 from runtime.image.picture import read_picture
+from runtime.model.device import Device
 
 Packed = NDArray[np.float32] | NDArray[np.uint8]
 
@@ -54,7 +55,7 @@ class Stopwatch:
     Attributes:
         warm_up, runs: how many single runs are thrown away, and kept.
         network_s: of `Backend.run` on one packed crop.
-        stages_s: end to end by stage; a stage that the engine does not tell has no entries.
+        stages_s: end to end by stage; a stage that the engine does not time has no entries.
         total_s: end to end, from the file to points in the picture.
     """
 
@@ -170,7 +171,7 @@ def _warm_up_and_runs(detector: Detector) -> tuple[int, int]:
 
 def runs_on_cpu(device: str) -> bool:
     """Whether a backend's device is a CPU; a rehearsal is a CPU's work, whatever it rehearses."""
-    return device.lower().startswith("cpu") or is_rehearsal(device)
+    return Device.of(device.lower()).kind == "cpu" or is_rehearsal(device)
 
 
 def _one_crop(detector: Detector, sample: Sample) -> Packed:

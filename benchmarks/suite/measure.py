@@ -17,10 +17,9 @@ from benchmarks.suite.pairs import Ratio, ratio
 from benchmarks.suite.plan import EAGER, PLAIN, ModelPlan, RowPlan
 from benchmarks.suite.report import Difference, EndToEnd, ModelRows, RowFigures, SuiteRow
 from benchmarks.suite.row_worker import Detection
-from parity.benchmark.report import GemmProbe
 from parity.judging.accuracy import SourceAccuracy, nme_percent, summarised
 from parity.judging.differences import error_table, statistics
-from parity.machine import gemm_gflops
+from parity.machine import GemmProbe, gemm_gflops
 from parity.recording.recording import STAGES, Recording, load_recording
 from parity.samples import Sample
 from parity.timing import Throughput, latency

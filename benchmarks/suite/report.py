@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from benchmarks.suite.pairs import Ratio
-from parity.benchmark.report import GemmProbe
 from parity.judging.accuracy import SourceAccuracy
+from parity.machine import GemmProbe
 from parity.timing import Latency, Throughput
 
 SCHEMA = 1

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from parity.machine import GemmProbe
 from parity.report.record import Report
 from parity.sources import is_rehearsal
 from parity.timing import Latency, Stopwatch, Throughput, latency
@@ -37,15 +38,8 @@ class SourceTiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     throughput: tuple[Throughput, ...]
 
 
-class GemmProbe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A matrix product before and after: whether the machine stayed the same meanwhile."""
-
-    before_gflops: float
-    after_gflops: float
-
-
 class BenchmarkReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything a benchmark says. `invalid` lists why its latencies must not be quoted."""
+    """The whole report. `invalid` lists why its latencies must not be quoted."""
 
     schema: int = SCHEMA
     invalid: tuple[str, ...]
@@ -136,13 +130,5 @@ def _accuracy(report: Report) -> list[str]:
 
 
 def _row(label: str, found: Latency) -> str:
-    values = (
-        found.min_ms,
-        found.mean_ms,
-        found.median_ms,
-        found.p90_ms,
-        found.p95_ms,
-        found.p99_ms,
-        found.fps,
-    )
-    return f"{label:<38}" + "".join(f"{value:>10.2f}" for value in values)
+    names = ("min_ms", "mean_ms", "median_ms", "p90_ms", "p95_ms", "p99_ms", "fps")
+    return f"{label:<38}" + "".join(f"{getattr(found, name):>10.2f}" for name in names)

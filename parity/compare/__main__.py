@@ -21,13 +21,12 @@ from parity.options import (
 from parity.report import as_text
 from parity.samples import Sample
 from runtime.cli import command_line
-from runtime.cli.options import EngineOptions
+from runtime.cli.options import DEFAULT_MODEL, EngineOptions
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError, InputError
 from runtime.files import check_target, json_text, write_text_whole
 from runtime.model.source import Source, parse_source
 
 STARTER_CHECKPOINT = "assets/starter68.safetensors@cpu"
-STARTER_BUNDLE = "build/starter68"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,7 +43,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "parity.compare",
         "Compare two sources in pixels: bundles, checkpoints, .onnx files, or recordings (.npz)\n"
         "made elsewhere. Without arguments: the starter checkpoint on the CPU against\n"
-        f"{STARTER_BUNDLE}, on the sample pictures. Exit code 1: a limit is exceeded.",
+        f"{DEFAULT_MODEL}, on the sample pictures. Exit code 1: a limit is exceeded.",
         "python -m parity.compare weights.pkl@cpu npu.npz --images photos/ --max-p99 0.3",
     )
     add = parser.add_argument
@@ -85,7 +84,7 @@ def _compare(arguments: argparse.Namespace, argv: list[str] | None) -> int:
     command_line.log_to_stderr()
     limits = LimitOptions.of(arguments, arguments.max_nme_increase)
     pictures = PictureOptions.of(arguments)
-    reference, candidate = arguments.sources or (STARTER_CHECKPOINT, STARTER_BUNDLE)
+    reference, candidate = arguments.sources or (STARTER_CHECKPOINT, DEFAULT_MODEL)
     sources = (parse_source(reference), parse_source(candidate))
     live = _check_sources(sources, pictures, arguments.record)
     keep = KeepOption.of(arguments, sources)

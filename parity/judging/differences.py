@@ -71,6 +71,10 @@ class ErrorTable:
         """(N, P, 2) dx, dy in percent of the inter-ocular distance."""
         return self.photo_px / self.interocular_px[:, None, None] * 100
 
+    def px_in(self, unit: str) -> F64:
+        """dx, dy in px of the photo or of the crop."""
+        return self.photo_px if unit == "photo" else self.crop_px
+
     def of(self, picture: int | None = None, points: list[int] | None = None) -> ErrorTable:
         """One picture's part, or some points' part; None takes all."""
         n = slice(None) if picture is None else slice(picture, picture + 1)

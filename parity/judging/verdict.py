@@ -96,7 +96,7 @@ def judge(table: ErrorTable, limits: Limits, accuracy: AccuracyReport | None = N
     Raises:
         InputError: a limit of the NME without accuracy.
     """
-    found = statistics(table.photo_px if limits.unit == "photo" else table.crop_px)
+    found = statistics(table.px_in(limits.unit))
     exceeded = tuple(
         f"{field} {told_apart(getattr(found, field), limit)} px > {limit!r} px"
         for _, field, limit in limits.named()
@@ -150,7 +150,7 @@ def _smallest(found: Statistics, limits: Limits, accuracy: AccuracyReport | None
 
 
 def _worst(table: ErrorTable, unit: Unit) -> WorstCase:
-    magnitudes = np.abs(table.photo_px if unit == "photo" else table.crop_px)
+    magnitudes = np.abs(table.px_in(unit))
     picture, point, axis = np.unravel_index(int(np.argmax(magnitudes)), magnitudes.shape)
     x, y = table.points_px[picture, point]
     dx, dy = table.photo_px[picture, point]

@@ -1,25 +1,24 @@
-"""The precision plan of a network: a budget from its text, and each candidate run on the crops."""
+"""The precision plan of a network: its budget, and each list measured on the crops."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
+import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from parity.judging.differences import Statistics, error_table, statistics
 from parity.judging.verdict import Unit
-from parity.plan.search import Budget, Kept, Search, Step
+from parity.plan.search import Budget, Kept, PlanStep, Search
 from parity.recording.recording import Recording
 from parity.samples import Sample
 from parity.sources import graph_of, rounded_backend
 from runtime.cli import command_line
-from runtime.detector import Detector
 from runtime.errors import ConfigError, InferenceError
+from runtime.image.crop import crop_as
 from runtime.image.picture import read_picture
 from runtime.model.source import Source
 
@@ -28,23 +27,23 @@ logger = logging.getLogger("starmark")
 BUDGET_KEYS = ("mean", "max", "p95", "p99")
 
 
-@dataclass(frozen=True, kw_only=True)
-class PrecisionPlan:
-    """What must stay in fp32, and how it was found.
+class PrecisionPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The operators that stay in fp32 in the graph's order, and what each step bought.
 
     Attributes:
-        budget: that it holds.
-        kept: names of nodes, in the graph's order.
-        nodes: how many operators the graph has.
-        runs: how many different lists were measured.
-        steps: see `Search`.
+        file: that it is written to.
+        budget_px: that it holds, by statistic, in px of `unit`.
+        operators: how many the graph has.
+        lists_measured: how many different lists were run.
     """
 
-    budget: Budget
+    file: str
+    budget_px: Mapping[str, float]
+    unit: str
     kept: tuple[str, ...]
-    nodes: int
-    runs: int
-    steps: tuple[Step, ...]
+    operators: int
+    lists_measured: int
+    steps: tuple[PlanStep, ...]
 
 
 def parse_budget(text: str, unit: Unit) -> Budget:
@@ -72,7 +71,7 @@ def parse_budget(text: str, unit: Unit) -> Budget:
 
 
 def plan_precision(
-    source: Source, samples: Sequence[Sample], plain: Recording, budget: Budget
+    source: Source, samples: Sequence[Sample], plain: Recording, budget: Budget, file: str
 ) -> PrecisionPlan:
     """Find the operators that must stay in fp32 when all others go to fp16.
 
@@ -83,18 +82,26 @@ def plan_precision(
     Args:
         source: a bundle or an .onnx file.
         samples: the pictures.
-        plain: what the source says about them in fp32.
+        plain: the source's answers in fp32.
         budget: what must hold.
+        file: that the plan will be written to.
 
     Raises:
         ConfigError: the budget does not hold with everything in fp32.
-        StarmarkError: as `graph_of` and `Detector`.
+        StarmarkError: as `graph_of`, or the engine failed.
     """
     from parity.rehearsal.graph import RoundableGraph  # onnx: only where a graph is changed
 
     artifact = graph_of(source)
     graph = RoundableGraph(artifact.path.read_bytes())
-    batches = _packed_crops(source, samples)
+    fed = plain.header.spec.input
+    # they stay in memory for the whole search
+    batches = [
+        fed.pack(
+            crop_as(read_picture(s.path), s.box_xyxy, fed.size, cropped=s.cropped).pixels[None]
+        )
+        for s in samples
+    ]
 
     def measure(kept: Kept) -> Statistics:
         rounded = replace(artifact, graph=graph.rounded("fp16", kept))
@@ -106,7 +113,7 @@ def plan_precision(
             logger.debug("%d kept: %s", len(kept), error)
             return statistics(np.full(plain.landmarks.shape, np.inf))
         table = error_table(plain, replace(plain, landmarks=np.array(found, np.float32)))
-        return statistics(table.photo_px if budget.unit == "photo" else table.crop_px)
+        return statistics(table.px_in(budget.unit))
 
     def watch(blocks: Sequence[tuple[str, ...]], doing: str) -> Iterable[tuple[str, ...]]:
         return command_line.progress(blocks, doing, len(blocks))
@@ -122,24 +129,11 @@ def plan_precision(
             action="Allow more",
         )
     return PrecisionPlan(
-        budget=budget,
+        file=file,
+        budget_px=budget.limits_px,
+        unit=budget.unit,
         kept=kept,
-        nodes=len(search.nodes),
-        runs=search.runs,
+        operators=len(search.nodes),
+        lists_measured=search.runs,
         steps=tuple(search.steps),
     )
-
-
-def _packed_crops(
-    source: Source, samples: Sequence[Sample]
-) -> list[NDArray[np.float32] | NDArray[np.uint8]]:
-    """Each picture's crop as the network takes it; they stay in memory for the whole search."""
-    with ExitStack() as stack:
-        detector = stack.enter_context(Detector(source))
-        crops = [
-            detector.trace(
-                read_picture(sample.path), sample.box_xyxy, cropped=sample.cropped
-            ).crop.pixels
-            for sample in samples
-        ]
-        return [detector.spec.input.pack(crop[None]) for crop in crops]

@@ -1,15 +1,16 @@
-"""Which operators must stay in fp32 so that the rest may go to fp16: the search, without a network.
+"""The search for the operators that must stay in fp32 when the rest goes to fp16.
 
-It measures what each block of operators does to the answers when it alone is in fp16, keeps the
-worst blocks until the budget holds, and then gives back what is not needed: halves of blocks first,
-at last single operators, until none can be given back alone. That is the shortest list it found,
-and no proof that there is no shorter one.
+It measures the error with each block of operators alone in fp16, keeps the worst blocks until the
+budget holds, and then gives back what is not needed: halves of blocks first, at last single
+operators, until none can be given back alone. The list is the shortest found, not proven shortest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+import msgspec
 
 from parity.judging.differences import Statistics
 
@@ -41,19 +42,15 @@ class Budget:
         return all(getattr(found, name) <= limit for name, limit in self.limits_px.items())
 
 
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """One step that was taken.
+class PlanStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One step of the search, how many operators are in fp32 after it, and the errors left then.
 
-    Attributes:
-        done: what.
-        kept: how many operators are in fp32 after it.
-        found: what the answers are off by then.
+    A statistic of a network that overflows in fp16 is infinite, which JSON writes as null.
     """
 
     done: str
     kept: int
-    found: Statistics
+    left_px: Mapping[str, float]
 
 
 @dataclass(kw_only=True)
@@ -62,17 +59,17 @@ class Search:
 
     Attributes:
         nodes: the graph's operators, in its order.
-        measure: runs the network with some operators in fp32 and the rest in fp16.
+        measure: the errors with some operators in fp32 and the rest in fp16.
         budget: what must hold.
-        watch: passes blocks through, showing progress under a word for what is being done.
-        steps: those that were taken, in their order.
+        watch: passes blocks through, showing progress under a description.
+        steps: those taken so far.
     """
 
     nodes: tuple[str, ...]
     measure: Callable[[Kept], Statistics]
     budget: Budget
     watch: Watch
-    steps: list[Step] = field(default_factory=list)
+    steps: list[PlanStep] = field(default_factory=list)
     _known: dict[Kept, Statistics] = field(default_factory=dict)
 
     @property
@@ -98,7 +95,7 @@ class Search:
         return tuple(node for node in self.nodes if node in kept)
 
     def _damage(self, blocks: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], float]:
-        """How much of the budget each block uses up when it alone is in fp16."""
+        """The share of the budget that each block uses up when it alone is in fp16."""
         everything = frozenset(self.nodes)
         return {
             block: self.budget.excess(self._measured(everything.difference(block)))
@@ -147,7 +144,9 @@ class Search:
             self._take(f"gave back {len(before) - len(after)}{of}", after)
 
     def _take(self, done: str, kept: Kept) -> None:
-        self.steps.append(Step(done=done, kept=len(kept), found=self._measured(kept)))
+        found = self._measured(kept)
+        left_px = {name: getattr(found, name) for name in self.budget.limits_px}
+        self.steps.append(PlanStep(done=done, kept=len(kept), left_px=left_px))
 
     def _holds(self, kept: Kept) -> bool:
         return self.budget.holds(self._measured(kept))

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -17,7 +18,7 @@ from parity.recording.recorder import Recorder, record
 from parity.recording.recording import Recording
 from parity.rehearsal.arithmetic import Arithmetic
 from parity.rehearsal.keep_list import KeepList, read_keep_list
-from parity.rehearse.report import Rehearsal, RehearsalReport, as_text, plan_report, rehearsal
+from parity.rehearse.report import RehearsalReport, as_text, rehearsal
 from parity.samples import Sample
 from parity.sources import NOTHING_KEPT, REHEARSAL, graph_of, open_detector
 from runtime.cli import command_line
@@ -86,27 +87,23 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _rehearse(arguments: argparse.Namespace) -> int:
     command_line.log_to_stderr()
-    limits = LimitOptions.of(arguments)
-    pictures = PictureOptions.of(arguments)
+    limits, pictures = LimitOptions.of(arguments), PictureOptions.of(arguments)
     source = _plain(parse_source(arguments.source))
-    arithmetics = _arithmetics(arguments)
-    budget = parse_budget(arguments.budget, limits.unit) if arguments.plan else None
+    arithmetics = _arithmetics(arguments.arithmetics, planned=arguments.plan is not None)
     keep = read_keep_list(arguments.keep, "keep") if arguments.keep else NOTHING_KEPT
+    budget = parse_budget(arguments.budget, limits.unit) if arguments.plan else None
     samples = pictures.samples()
     graph_of(source)
-    if arguments.plan:
-        inputs = files_read([source], samples, pictures.boxes)
-        check_target(arguments.plan, "--plan", inputs)
-    jobs, strict = pictures.jobs, pictures.strict
+    recorded = partial(_recorded, source, jobs=pictures.jobs, strict=pictures.strict)
     plan: PrecisionPlan | None = None
     if budget is not None:
-        (plain,) = _recorded(source, (), NOTHING_KEPT, samples, jobs=jobs, strict=strict)
-        # those that could be read
-        names = {picture.name for picture in plain.header.pictures}
-        samples = [sample for sample in samples if sample.name in names]
-        plan = plan_precision(source, samples, plain, budget)
+        check_target(arguments.plan, "--plan", files_read([source], samples, pictures.boxes))
+        (plain,) = recorded((), NOTHING_KEPT, samples)
+        readable = {picture.name for picture in plain.header.pictures}
+        samples = [sample for sample in samples if sample.name in readable]
+        plan = plan_precision(source, samples, plain, budget, shown(arguments.plan))
         keep = KeepList(lines=tuple(("the plan", name) for name in plan.kept))
-    plain, *rehearsed = _recorded(source, arithmetics, keep, samples, jobs=jobs, strict=strict)
+    plain, *rehearsed = recorded(arithmetics, keep, samples)
     kept = plan.kept if plan else _kept(source, keep)
     report = RehearsalReport(
         source=shown(arguments.source),
@@ -114,12 +111,13 @@ def _rehearse(arguments: argparse.Namespace) -> int:
             rehearsal(arithmetic, kept, plain, one, limits)
             for arithmetic, one in zip(arithmetics, rehearsed, strict=True)
         ),
-        plan=plan_report(plan, shown(arguments.plan)) if plan else None,
+        plan=plan,
     )
     if plan is not None:
         write_text_whole(arguments.plan, "".join(f"{name}\n" for name in plan.kept))
     print(json_text(report) if arguments.json else as_text(report), end="")
-    return EXIT_OK if plan or _all_passed(report.rehearsals) else EXIT_FOUND_WANTING
+    passed = plan is not None or all(one.report.verdict.passed for one in report.rehearsals)
+    return EXIT_OK if passed else EXIT_FOUND_WANTING
 
 
 def _plain(source: Source) -> Source:
@@ -138,9 +136,9 @@ def _plain(source: Source) -> Source:
     return replace(source, engine="onnxruntime", device="cpu")
 
 
-def _arithmetics(arguments: argparse.Namespace) -> tuple[Arithmetic, ...]:
-    usual = [PLANNED] if arguments.plan else [",".join(USUAL)]
-    named = ",".join(arguments.arithmetics or usual).split(",")
+def _arithmetics(given: Sequence[str] | None, *, planned: bool) -> tuple[Arithmetic, ...]:
+    usual = (PLANNED,) if planned else USUAL
+    named = ",".join(given or usual).split(",")
     known = get_args(Arithmetic)
     wrong = [name for name in named if name not in known] or [
         name for name in named if named.count(name) > 1
@@ -152,7 +150,7 @@ def _arithmetics(arguments: argparse.Namespace) -> tuple[Arithmetic, ...]:
             got=repr(wrong[0]),
             action="Write --as fp16,hf32, for example",
         )
-    if arguments.plan and named != [PLANNED]:
+    if planned and named != [PLANNED]:
         raise ConfigError(
             "--as",
             expected=f"{PLANNED} alone: atc's --keep_dtype is about it",
@@ -175,10 +173,9 @@ def _recorded(
     with ExitStack() as stack:
         recorders = [Recorder(source.text, stack.enter_context(Detector(source)))]
         for arithmetic in arithmetics:
-            text = f"{source.path}@{REHEARSAL}/{arithmetic}"
-            rehearsed = replace(source, text=text, engine=REHEARSAL, device=arithmetic)
+            rehearsed = parse_source(f"{source.path}@{REHEARSAL}/{arithmetic}")
             detector = stack.enter_context(open_detector(rehearsed, keep_fp32=keep))
-            recorders.append(Recorder(text, detector))
+            recorders.append(Recorder(rehearsed.text, detector))
         return record(recorders, samples, jobs=jobs, strict=strict)
 
 
@@ -191,10 +188,6 @@ def _kept(source: Source, keep: KeepList) -> tuple[str, ...]:
     types = types_by_node(graph_of(source).path.read_bytes())
     kept = keep.nodes_in(types)
     return tuple(name for name in types if name in kept)
-
-
-def _all_passed(rehearsals: Sequence[Rehearsal]) -> bool:
-    return all(one.report.verdict.passed for one in rehearsals)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What a rehearsal says: the reference's NPU-against-CPU table, a row of it for each arithmetic."""
+"""A rehearsal's report: the reference's NPU-against-CPU table, with rows for each arithmetic."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -37,31 +37,8 @@ class Rehearsal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     report: Report
 
 
-class PlanStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One step of the search, how many operators are in fp32 after it, and what is left then.
-
-    A statistic of a network that overflows in fp16 is no number, which JSON says as null.
-    """
-
-    done: str
-    kept: int
-    left_px: Mapping[str, float]
-
-
-class PlanReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A precision plan: the budget, the operators that stay in fp32, and what each step bought."""
-
-    file: str
-    budget_px: Mapping[str, float]
-    unit: str
-    kept: tuple[str, ...]
-    operators: int
-    lists_measured: int
-    steps: tuple[PlanStep, ...]
-
-
 class RehearsalReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything a rehearsal says. It holds no clock: same answers, same bytes.
+    """The whole report. It holds no clock: same answers, same bytes.
 
     A plan is held to its budget; the verdict in its report is still by the usual limits.
     """
@@ -70,7 +47,7 @@ class RehearsalReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     source: str
     caveat: str = CAVEAT
     rehearsals: tuple[Rehearsal, ...]
-    plan: PlanReport | None
+    plan: PrecisionPlan | None
 
 
 def rehearsal(
@@ -82,27 +59,6 @@ def rehearsal(
         kept=tuple(kept),
         rows=_rows(plain, rehearsed),
         report=make_report(plain, rehearsed, limits),
-    )
-
-
-def plan_report(plan: PrecisionPlan, file: str) -> PlanReport:
-    """A plan's record, for the file that it was written to."""
-    budget = plan.budget
-    return PlanReport(
-        file=file,
-        budget_px=budget.limits_px,
-        unit=budget.unit,
-        kept=plan.kept,
-        operators=plan.nodes,
-        lists_measured=plan.runs,
-        steps=tuple(
-            PlanStep(
-                done=step.done,
-                kept=step.kept,
-                left_px={name: getattr(step.found, name) for name in budget.limits_px},
-            )
-            for step in plan.steps
-        ),
     )
 
 
@@ -157,7 +113,7 @@ def _row(row: Row) -> str:
     )
 
 
-def _plan_line(plan: PlanReport, found: Rehearsal) -> str:
+def _plan_line(plan: PrecisionPlan, found: Rehearsal) -> str:
     frame = found.report.photo_px if plan.unit == "photo" else found.report.crop_px
     held = ", ".join(
         f"{name} {told_apart(getattr(frame.axis, name), limit)} <= {limit!r} px"
@@ -168,7 +124,7 @@ def _plan_line(plan: PlanReport, found: Rehearsal) -> str:
     return f"PLANNED: {len(plan.kept)} of {plan.operators} operators in fp32: {held} ({plan.unit})"
 
 
-def _plan(plan: PlanReport) -> list[str]:
+def _plan(plan: PrecisionPlan) -> list[str]:
     names = list(plan.budget_px)
     heads = "".join(f"{name:>10}" for name in names)
     width = max(len(step.done) for step in plan.steps)

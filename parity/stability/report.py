@@ -1,9 +1,9 @@
-"""What a source's questions to itself found, as a record and as text."""
+"""Where a source contradicts itself, as a record and as text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 from parity.judging.differences import Statistics, statistics
 from parity.recording.recording import Unreadable
 from parity.report.text import printable
-
-if TYPE_CHECKING:
-    from parity.stability.__main__ import Stability
-
-F64 = NDArray[np.float64]
+from parity.stability.measure import F64, Stability
+from runtime.detector import Detector
+from runtime.files import shown
 
 # Beyond these a point is unsure, in crop px of 256. About 1 % of the starter's points on held-out
 # faces lie beyond each; on noise the first two are 44 and 20 px in the median.
@@ -62,14 +60,14 @@ class LandmarkStability(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 class StabilityReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that was found, in crop px. It holds no clock.
+    """The whole report, in crop px. It holds no clock.
 
     Attributes:
         flip_px: distance to the mirrored crop's points, mirrored back; None where the mark-up's
             left and right are not known.
-        shift_px: largest distance to the points of a crop one pixel further, brought home.
+        shift_px: largest distance to the points of a crop one pixel further, mapped back.
         spread_px: standard deviation of each point's map where it is widest.
-        elongation: that over the one across it. A long ridge and two peaks are alike to it.
+        elongation: that over the one across it. The same for a long ridge and for two peaks.
         limits: beyond which a point is called unsure.
     """
 
@@ -87,56 +85,45 @@ class StabilityReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 def make_stability_report(
-    source: tuple[str, str, str],
-    found: Sequence[Stability],
-    unreadable: Sequence[Unreadable],
-    size: int,
+    source: str, detector: Detector, found: Sequence[Stability], unreadable: Sequence[Unreadable]
 ) -> StabilityReport:
-    """Put every picture's `Stability` together.
-
-    Args:
-        source: name, engine, device.
-        found: one a picture, at least one.
-        unreadable: pictures that were left out.
-        size: side of the crop in px, with which the limits grow.
-    """
-    flipped = [one.flip_px for one in found if one.flip_px is not None]
-    flip = np.stack(flipped) if flipped else None
-    shift, spread, elongation = (
-        np.stack([getattr(one, field) for one in found])
-        for field in ("shift_px", "spread_px", "elongation")
-    )
-    grown = size / 256
+    """Summarise at least one picture's `Stability`, and the pictures that were left out."""
+    values: dict[str, F64 | None] = {
+        name: np.stack([getattr(one, name) for one in found])
+        for name in ("shift_px", "spread_px", "elongation")
+    }
+    flips = [one.flip_px for one in found if one.flip_px is not None]
+    values["flip_px"] = np.stack(flips) if flips else None
+    grown = detector.spec.input.size / 256
     limits = {
         "flip_px": LARGEST_FLIP_PX * grown,
         "shift_px": LARGEST_SHIFT_PX * grown,
         "spread_px": LARGEST_SPREAD_PX * grown,
         "elongation": LARGEST_ELONGATION,
     }
-    unsure = (shift > limits["shift_px"]) | (spread > limits["spread_px"])
-    unsure |= elongation > limits["elongation"]
-    if flip is not None:
-        unsure |= flip > limits["flip_px"]
-    name, engine, device = source
+    beyond = [column > limits[name] for name, column in values.items() if column is not None]
+    unsure = np.any(beyond, axis=0)
+    # flip_px alone may be None
+    over_all: dict[str, Any] = {
+        name: None if column is None else statistics(column) for name, column in values.items()
+    }
+    by_point: dict[str, Any] = {
+        name: [None] * unsure.shape[1] if column is None else [float(c.mean()) for c in column.T]
+        for name, column in values.items()
+    }
+    shares = unsure.mean(axis=0).tolist()
     return StabilityReport(
-        source=name,
-        engine=engine,
-        device=device,
-        flip_px=None if flip is None else statistics(flip),
-        shift_px=statistics(shift),
-        spread_px=statistics(spread),
-        elongation=statistics(elongation),
+        source=shown(source),
+        engine=detector.backend.name,
+        device=detector.backend.device,
+        **over_all,
         limits=limits,
         pictures=tuple(_picture(one, marks) for one, marks in zip(found, unsure, strict=True)),
         landmarks=tuple(
             LandmarkStability(
-                flip_px=None if flip is None else float(flip[:, point].mean()),
-                shift_px=float(shift[:, point].mean()),
-                spread_px=float(spread[:, point].mean()),
-                elongation=float(elongation[:, point].mean()),
-                unsure_share=float(unsure[:, point].mean()),
+                **{name: means[point] for name, means in by_point.items()}, unsure_share=share
             )
-            for point in range(shift.shape[1])
+            for point, share in enumerate(shares)
         ),
         unreadable=tuple(unreadable),
     )

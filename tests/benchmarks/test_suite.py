@@ -22,7 +22,7 @@ from benchmarks.suite.pairs import ratio
 from benchmarks.suite.plan import ROWS, plan_model
 from benchmarks.suite.report import ModelRows, SuiteReport, json_schema
 from benchmarks.suite.row_worker import Detection
-from parity.benchmark.report import GemmProbe
+from parity.machine import GemmProbe
 from parity.samples import default_samples
 from runtime.image.picture import read_picture
 

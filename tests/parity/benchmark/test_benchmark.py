@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from recordings import recording_of
 
 from parity.benchmark import __main__ as benchmark
-from parity.benchmark.report import BenchmarkReport, GemmProbe, json_schema, source_timing
+from parity.benchmark.report import BenchmarkReport, json_schema, source_timing
 from parity.judging.differences import ErrorTable, frame_statistics
 from parity.judging.verdict import Limits, judge
+from parity.machine import GemmProbe
 from parity.report import as_text, make_report
 from parity.samples import default_samples
 from parity.timing import ON_A_CPU, ON_A_DEVICE, latency, latency_of, measure, stopwatch

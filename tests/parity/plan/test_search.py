@@ -81,7 +81,7 @@ def test_every_plan_holds_and_none_of_it_can_be_left_out(
     assert list(kept) == [name for name in names if name in kept]
     # the last step tells what the plan leaves
     assert made.steps[-1].kept == len(kept)
-    assert made.steps[-1].found.max == pytest.approx(error_of(frozenset(kept)))
+    assert made.steps[-1].left_px["max"] == pytest.approx(error_of(frozenset(kept)))
 
 
 def test_every_limit_counts_and_no_number_never_holds() -> None:

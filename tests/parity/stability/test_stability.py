@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from parity.samples import Sample
 from parity.stability import __main__ as stability
-from parity.stability.__main__ import elongation_of, stability_of
+from parity.stability.measure import elongation_of, stability_of
 from parity.stability.report import StabilityReport
 from runtime.backends.base import Backend, Outputs
 from runtime.detector import Detector
