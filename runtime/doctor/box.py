@@ -8,7 +8,7 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,19 +19,10 @@ from runtime.doctor.redaction import Redactor
 from runtime.errors import StarmarkError, one_line
 
 FOLDER = "starmark-box"
-CONTENTS = "collected.json"
 MODE = 0o644
 # The end of a log is where its failure stands; version files are far shorter.
 LONGEST_TEXT_BYTES = 256 << 10
 LONGEST_NAME = 80
-
-
-@dataclass(frozen=True, kw_only=True)
-class Member:
-    """One file of the archive, as it is written."""
-
-    name: str
-    data: bytes
 
 
 @dataclass
@@ -59,16 +50,12 @@ class Box:
         except Exception as error:  # noqa: BLE001  # a broken box must still be reported
             self.failed.append((what, one_line(f"{type(error).__name__}: {error}", 500)))
 
-    def text_file(self, name: str, path: Path) -> None:
-        """Add the end of a text file.
+    def add_text(self, name: str, path: Path) -> None:
+        """Add the end of a text file, or a line on why it cannot be read."""
+        with self.attempt(str(path)):
+            self.parts[name] = read_tail(path)
 
-        Raises:
-            OSError: it cannot be read, or is no plain file.
-            ValueError: not text.
-        """
-        self.parts[name] = read_tail(path)
-
-    def members(self, redactor: Redactor) -> list[Member]:
+    def files(self, redactor: Redactor) -> dict[str, bytes]:
         """All files without anybody's names, under names that any system can hold.
 
         A part whose names cannot be replaced is left out.
@@ -77,14 +64,17 @@ class Box:
         for name, part in self.parts.items():
             with self.attempt(name):
                 redactor.learn(part)
-        members: list[Member] = []
-        taken: set[str] = set()
+        made: dict[str, bytes] = {}
         for name, part in sorted(self.parts.items()):
             with self.attempt(name):
-                data = _without_names(part, redactor)
-                plain = _unique(_plain_name(redactor.text(name)), taken)
-                members.append(Member(name=plain, data=data))
-        return members
+                if isinstance(part, bytes):
+                    data = redactor.head(part)
+                elif isinstance(part, str):
+                    data = redactor.text(part).encode("utf-8", "replace")
+                else:
+                    data = as_json(redactor.value(part))
+                made[_unique(_plain_name(redactor.text(name)), made)] = data
+        return made
 
 
 def read_tail(path: Path) -> str:
@@ -104,36 +94,28 @@ def read_tail(path: Path) -> str:
     return f"[the first {left_out:,} bytes were left out]\n{text}" if left_out else text
 
 
-def _without_names(part: str | bytes | list[Any] | dict[str, Any], redactor: Redactor) -> bytes:
-    if isinstance(part, bytes):
-        return redactor.head(part)
-    if isinstance(part, str):
-        return redactor.text(part).encode("utf-8", "replace")
-    return as_json(redactor.value(part))
-
-
 def as_json(value: Any) -> bytes:
     """A JSON value as people read it."""
     text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
     return (text + "\n").encode("utf-8", "replace")
 
 
-def write_box(file: Path, members: list[Member], created_s: int) -> None:
+def write_box(archive: Path, files: Mapping[str, bytes], created_s: int) -> None:
     """Write a .tar.gz with one folder in it, which names neither its writer nor its place.
 
     Raises:
         OSError: it cannot be written.
     """
     with (
-        file.open("wb") as raw,
+        archive.open("wb") as raw,
         # the stream's own head would hold the temporary file's name
         gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=created_s) as packed,
-        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
-        for member in members:
-            entry = tarfile.TarInfo(f"{FOLDER}/{member.name}")
-            entry.size, entry.mtime, entry.mode = len(member.data), created_s, MODE
-            archive.addfile(entry, io.BytesIO(member.data))
+        for name, data in files.items():
+            entry = tarfile.TarInfo(f"{FOLDER}/{name}")
+            entry.size, entry.mtime, entry.mode = len(data), created_s, MODE
+            tar.addfile(entry, io.BytesIO(data))
 
 
 def _plain_name(name: str) -> str:
@@ -142,11 +124,10 @@ def _plain_name(name: str) -> str:
     return "/".join(one[-LONGEST_NAME:] or "_" for one in parts)
 
 
-def _unique(name: str, taken: set[str]) -> str:
+def _unique(name: str, taken: Mapping[str, bytes]) -> str:
     stem, dot, suffix = name.rpartition(".")
     number, found = 1, name
     while found in taken:
         number += 1
         found = f"{stem}-{number}{dot}{suffix}"
-    taken.add(found)
     return found

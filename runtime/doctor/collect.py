@@ -1,4 +1,4 @@
-"""python -m runtime.doctor --collect: what a first real box should send back, in one archive.
+"""python -m runtime.doctor --collect: what a box should send back, in one archive.
 
 It holds no pictures and no weights. Names of host, user and pictures, the home folder, addresses,
 serial numbers and passwords are replaced: see `runtime.doctor.redaction`. Nothing is sent anywhere.
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from runtime.cli import command_line
-from runtime.doctor import cann, collected_machine, collected_models
-from runtime.doctor.box import CONTENTS, FOLDER, Box, Member, as_json, write_box
+from runtime.doctor import cann, collected_machine, collected_sources
+from runtime.doctor.box import FOLDER, Box, as_json, write_box
 from runtime.doctor.findings import Examination
 from runtime.doctor.names import identity
 from runtime.doctor.redaction import MARKS, Redactor
@@ -29,6 +29,7 @@ logger = logging.getLogger("starmark")
 
 SUFFIXES = (".tar.gz", ".tgz")
 OPTION = "--collect"
+CONTENTS = "collected.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,19 +37,19 @@ class Collected:
     """What the archive will hold.
 
     Attributes:
-        members: its files.
+        files: bytes by name.
         contents: of its collected.json.
         created_s: when, in seconds since 1970.
     """
 
-    members: list[Member]
+    files: dict[str, bytes]
     contents: dict[str, Any]
     created_s: int
 
     def text(self) -> str:
         """The contents as lines."""
         lines = [f"{FOLDER}/ will hold these files; no pictures and no weights:"]
-        lines += [f"{len(one.data):>11,}  {one.name}" for one in self.members]
+        lines += [f"{len(data):>11,}  {name}" for name, data in self.files.items()]
         lines += [
             f"not collected: {one['what']}: {one['reason']}"
             for one in self.contents["not_collected"]
@@ -93,17 +94,37 @@ def gather(
         selftest: whether each bundle runs its self-test.
     """
     created_s = int(time.time())
-    box = Box()
-    box.parts |= {"doctor.json": found.record(), "doctor.txt": found.text() + "\n"}
-    steps = _steps(box, sources, selftest=selftest)
+    box = Box(parts={"doctor.json": found.record(), "doctor.txt": found.text() + "\n"})
+    steps: list[tuple[str, Callable[[], None]]] = [
+        ("npu-smi", partial(collected_machine.npu_smi_answers, box)),
+        ("versions", partial(collected_machine.version_files, box, cann.find())),
+        ("python.json", partial(collected_machine.python, box)),
+        ("environment.json", partial(collected_machine.settings, box)),
+        ("plog", partial(collected_machine.newest_logs, box)),
+        *(
+            (str(path), partial(collected_sources.source, box, index, path, selftest=selftest))
+            for index, path in enumerate(sources, start=1)
+        ),
+    ]
     for what, step in command_line.progress(steps, "collecting", len(steps)):
         with box.attempt(what):
             step()
     redactor = Redactor(identity())
-    members = box.members(redactor)
-    contents = redactor.value(_contents(box, members, created_s, exit_code))
-    members.insert(0, Member(name=CONTENTS, data=as_json(contents)))
-    return Collected(members=members, contents=contents, created_s=created_s)
+    files = box.files(redactor)
+    data = b"".join(files.values())
+    contents: dict[str, Any] = redactor.value(
+        {
+            "starmark": VERSION,
+            "collected_utc": datetime.fromtimestamp(created_s, timezone.utc).isoformat(),
+            "doctor_exit_code": exit_code,
+            "files": [{"name": name, "bytes": len(one)} for name, one in files.items()],
+            "not_collected": [{"what": what, "reason": reason} for what, reason in box.failed],
+            "replaced": {mark: data.count(mark.encode()) for mark in MARKS},
+        }
+    )
+    return Collected(
+        files={CONTENTS: as_json(contents), **files}, contents=contents, created_s=created_s
+    )
 
 
 def write(archive: Path, collected: Collected) -> None:
@@ -115,38 +136,5 @@ def write(archive: Path, collected: Collected) -> None:
     """
     check_archive(archive)
     with written_whole(archive) as temporary:
-        write_box(temporary, collected.members, collected.created_s)
+        write_box(temporary, collected.files, collected.created_s)
     logger.info("wrote %s: %s bytes", shown(archive), f"{archive.stat().st_size:,}")
-
-
-def _steps(
-    box: Box, sources: Sequence[Path], *, selftest: bool
-) -> list[tuple[str, Callable[[], None]]]:
-    machine = collected_machine
-    steps: list[tuple[str, Callable[[], None]]] = [
-        ("npu-smi", partial(machine.npu_smi_answers, box)),
-        ("versions", partial(machine.version_files, box, cann.find())),
-        ("python.json", partial(machine.python, box)),
-        ("environment.json", partial(machine.settings, box)),
-        ("plog", partial(machine.newest_logs, box)),
-    ]
-    for index, path in enumerate(sources, start=1):
-        steps.append(
-            (str(path), partial(collected_models.source, box, index, path, selftest=selftest))
-        )
-    return steps
-
-
-def _contents(
-    box: Box, members: Sequence[Member], created_s: int, exit_code: int
-) -> dict[str, Any]:
-    """What collected.json holds."""
-    data = b"".join(one.data for one in members)
-    return {
-        "starmark": VERSION,
-        "collected_utc": datetime.fromtimestamp(created_s, timezone.utc).isoformat(),
-        "doctor_exit_code": exit_code,
-        "files": [{"name": one.name, "bytes": len(one.data)} for one in members],
-        "not_collected": [{"what": what, "reason": reason} for what, reason in box.failed],
-        "replaced": {mark: data.count(mark.encode()) for mark in MARKS},
-    }

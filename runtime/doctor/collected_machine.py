@@ -6,14 +6,14 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
 from runtime.doctor import devices, plain_files
-from runtime.doctor.box import LONGEST_TEXT_BYTES, Box
+from runtime.doctor.box import LONGEST_TEXT_BYTES, Box, read_tail
 from runtime.doctor.cann import Cann
 from runtime.doctor.versions import INSTALL_INFO, VERSION_CFG, VERSION_INFO, driver_version
 from runtime.machine import npu_smi, process
@@ -48,75 +48,70 @@ def npu_smi_answers(box: Box) -> None:
     if tool is None:
         box.failed.append((npu_smi.TOOL, "not on PATH, and not in " + ", ".join(npu_smi.PLACES)))
         return
-    answers = ""
-    for name, options in (("info", []), ("info-l", ["-l"]), ("info-m", ["-m"])):
-        text, hangs = _asked(box, tool, name, options)
-        answers += text
-        if hangs:
-            box.failed.append((f"{npu_smi.TOOL} {name}", "it hangs; no further query was made"))
-            return
-    queries = board_queries(answers)
-    for options in queries[:MOST_BOARD_QUERIES]:
-        name = "board-" + "-".join(options[3::2])
-        _, hangs = _asked(box, tool, name, options)
-        if hangs:
-            box.failed.append((f"{npu_smi.TOOL} {name}", "it hangs; no further query was made"))
-            return
-    if len(queries) > MOST_BOARD_QUERIES:
-        left = len(queries) - MOST_BOARD_QUERIES
-        box.failed.append((f"{npu_smi.TOOL} board queries", f"the last {left} were left out"))
 
-
-def _asked(box: Box, tool: str, name: str, options: list[str]) -> tuple[str, bool]:
-    text, hangs = "", False
-    with box.attempt(f"{npu_smi.TOOL} {name}"):
+    def ask(name: str, *options: str) -> str:
         text, hangs = tool_output([tool, "info", *options], npu_smi.TIMEOUT_S)
         box.parts[f"npu-smi/{name}.txt"] = text
-    return text, hangs
+        if hangs:
+            raise TimeoutError(name)
+        return text
+
+    try:
+        answers = ask("info") + ask("info-l", "-l") + ask("info-m", "-m")
+        queries = board_queries(answers)
+        for card, *chip in queries[:MOST_BOARD_QUERIES]:
+            options = ["-i", card, *(["-c", *chip] if chip else [])]
+            ask("-".join(["board", card, *chip]), "-t", "board", *options)
+    except TimeoutError as hung:
+        box.failed.append((f"{npu_smi.TOOL} {hung}", "it hangs; no further query was made"))
+        return
+    left_out = len(queries) - MOST_BOARD_QUERIES
+    if left_out > 0:
+        box.failed.append((f"{npu_smi.TOOL} board queries", f"the last {left_out} were left out"))
 
 
-def board_queries(answers: str) -> list[list[str]]:
-    """The options of a board query for each card and each chip that a list or a map names.
+def board_queries(answers: str) -> list[tuple[str, ...]]:
+    """The card, or card and chip, of each board that a list or a map names.
 
     Both forms, with and without a chip: which of them works depends on the chip's family. Without
     `runtime.machine.npu_smi`, because this archive matters most where that cannot read the answers.
     """
-    cards = dict.fromkeys(re.findall(r"(?m)^\s*NPU ID\s*:\s*(\d+)\s*$", answers))
-    chips: dict[tuple[str, str], None] = {}
-    chip_column = 0
+    cards = dict.fromkeys((card,) for card in re.findall(r"(?m)^\s*NPU ID\s*:\s*(\d+)", answers))
+    chips: dict[tuple[str, ...], None] = {}
+    column = 0
     for line in answers.splitlines():
-        columns = re.split(r"\s{2,}", line.strip())
-        if columns[0] == "NPU ID" and "Chip ID" in columns:
+        headings = re.split(r"\s{2,}", line.strip())
+        if headings[0] == "NPU ID" and "Chip ID" in headings:
             # second of four, or third of five where a slot stands before it
-            chip_column = columns.index("Chip ID")
-        cells = line.split()
-        if chip_column and len(cells) > chip_column and cells[0].isdigit():
-            chips |= {(cells[0], cells[chip_column]): None} if cells[chip_column].isdigit() else {}
-    cards |= dict.fromkeys(card for card, _ in chips)
-    queries = [["-t", "board", "-i", card] for card in cards]
-    return queries + [["-t", "board", "-i", card, "-c", chip] for card, chip in chips]
+            column = headings.index("Chip ID")
+        found = re.match(rf"\s*(\d+)(?:\s+\S+){{{column - 1}}}\s+(\d+)\s", line) if column else None
+        if found:
+            chips[found.groups()] = None
+    return [*(cards | dict.fromkeys(chip[:1] for chip in chips)), *chips]
 
 
 def version_files(box: Box, cann: Cann | None) -> None:
-    """The files that hold versions as they are, and what this version of Starmark reads in them."""
-    of_cann: list[Path] = []
+    """The version files themselves, and what was read in them."""
+    files = {f"etc/{path.name}": path for path in SYSTEM_FILES}
     if cann is not None:
-        patterns = (*INSTALL_INFO, VERSION_CFG, *VERSION_INFO)
-        of_cann = [path for each in patterns for path in sorted(cann.root.glob(each))]
-        of_cann = list(dict.fromkeys(of_cann))[:MOST_VERSION_FILES]
+        found = [
+            path
+            for one in (*INSTALL_INFO, VERSION_CFG, *VERSION_INFO)
+            for path in cann.root.glob(one)
+        ]
+        files |= {
+            f"cann/{path.relative_to(cann.root)}": path for path in found[:MOST_VERSION_FILES]
+        }
     of_driver = [
         path
         for folder in devices.driver_folders()
         for path in (folder / "version.info", folder.with_name("firmware") / "version.info")
     ]
-    files = {f"driver-{i}-{path.parent.name}.info": path for i, path in enumerate(of_driver)}
-    if cann is not None:
-        files |= {f"cann/{path.relative_to(cann.root)}": path for path in of_cann}
-    files |= {f"etc/{path.name}": path for path in SYSTEM_FILES}
+    files |= {f"driver-{i}-{path.parent.name}.info": path for i, path in enumerate(of_driver)}
     for name, path in files.items():
         # most machines lack some of them; one that this user may not read is worth a line
         with box.attempt(str(path)), suppress(FileNotFoundError):
-            box.text_file(f"versions/{name}", path)
+            box.parts[f"versions/{name}"] = read_tail(path)
     read = {path: driver_version(path) for path in of_driver}
     box.parts["versions/read.json"] = {
         "cann": cann and {"root": str(cann.root), **asdict(cann.installed)},
@@ -153,12 +148,10 @@ def settings(box: Box, environment: Mapping[str, str] = os.environ) -> None:
 def newest_logs(box: Box, environment: Mapping[str, str] = os.environ) -> None:
     """The end of CANN's newest log of each kind."""
     for kind, path in plogs(environment):
-        name = f"plog/{kind}-{path.name}"
-        with box.attempt(name):
-            box.text_file(name, path)
+        box.add_text(f"plog/{kind}-{path.name}", path)
 
 
-def plogs(environment: Mapping[str, str]) -> Iterable[tuple[str, Path]]:
+def plogs(environment: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
     """The newest log of each kind, where CANN writes them.
 
     [V: hicann/runtime, plog_file_mgr.c PlogGetEnvPath, docs env_vars/ASCEND_PROCESS_LOG_PATH.md]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -268,3 +269,30 @@ def test_atc_off_the_path_is_a_matter_of_the_script(
     assert found.level == "problem"
     assert f"though in {root}/bin" in found.found
     assert found.mend == f"source {root}/set_env.sh"
+
+
+def test_an_installation_with_a_closed_folder_is_examined(
+    tmp_path: Path, lock: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The script and atc may be in it: they are not found."""
+    root = installation(tmp_path)
+    (root / "set_env.sh").unlink()
+    (root / "bin/atc").touch()
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    lock(root / "bin")
+    found = cann.find([tmp_path / "Ascend"], {})
+
+    assert found is not None
+    assert (found.set_env, found.converts) == (None, False)
+    atc = of(cann.examine(found, [tmp_path], {}), "atc")
+    assert (atc.level, atc.found) == ("warning", "not on PATH")
+
+
+def test_a_closed_prefix_holds_no_installation(
+    tmp_path: Path, lock: Callable[[Path], None]
+) -> None:
+    """Such as root's home, which a variable may name."""
+    root = installation(tmp_path)
+    lock(tmp_path / "Ascend")
+
+    assert cann.find([], {"ASCEND_HOME_PATH": str(root)}) is None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from doctor_machines import tool
+from doctor_machines import installation, tool
 
-from runtime.doctor import collected_machine
+from runtime.doctor import cann, collected_machine, devices
 from runtime.doctor.box import LONGEST_TEXT_BYTES, Box
 from runtime.doctor.collected_machine import board_queries, plogs
 from runtime.machine import npu_smi
@@ -49,20 +50,19 @@ MAP_950 = mapping(
 LIST_950 = "Total Count                    : 1\n\nNPU ID                         : 3\n"
 
 
-def test_boards_are_asked_in_both_forms() -> None:
+@pytest.mark.parametrize(
+    ("answers", "queries"),
+    [
+        (LIST + MAP, ["5", "9", "5 0", "5 1", "5 2", "9 0"]),
+        (LIST_950, ["3"]),
+        (LIST_950 + MAP_950, ["3", "3 0"]),
+        (MAP, ["5", "9", "5 0", "5 1", "5 2", "9 0"]),
+        ("dcmi module initialize failed. ret is -8005", []),
+    ],
+)
+def test_boards_are_asked_in_both_forms(answers: str, queries: list[str]) -> None:
     """A card alone for 950, with its chip for A3: nothing here must know which it is."""
-    assert board_queries(LIST + MAP) == [
-        ["-t", "board", "-i", "5"],
-        ["-t", "board", "-i", "9"],
-        ["-t", "board", "-i", "5", "-c", "0"],
-        ["-t", "board", "-i", "5", "-c", "1"],
-        ["-t", "board", "-i", "5", "-c", "2"],
-        ["-t", "board", "-i", "9", "-c", "0"],
-    ]
-    assert board_queries(LIST_950) == [["-t", "board", "-i", "3"]]
-    assert board_queries(LIST_950 + MAP_950)[1:] == [["-t", "board", "-i", "3", "-c", "0"]]
-    assert board_queries(MAP)[:2] == [["-t", "board", "-i", "5"], ["-t", "board", "-i", "9"]]
-    assert board_queries("dcmi module initialize failed. ret is -8005") == []
+    assert [" ".join(one) for one in board_queries(answers)] == queries
 
 
 def test_the_tool_is_found_where_drivers_put_it(
@@ -156,3 +156,45 @@ def test_only_settings_of_the_npu_path_are_taken() -> None:
     collected_machine.settings(box, dict.fromkeys([*names, "LD_LIBRARY_PATH", *secret], "x"))
 
     assert box.parts["environment.json"] == dict.fromkeys(sorted([*names, "LD_LIBRARY_PATH"]), "x")
+
+
+def test_version_files_are_tried_one_by_one(
+    tmp_path: Path, lock: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that may not be read is told; one that is not there is not; the others are taken."""
+    installation(tmp_path, "8.1.RC1")
+    files = [tmp_path / name for name in ("closed/install.info", "os-release", "none.info")]
+    for file in files[:2]:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("NAME=box\n")
+    monkeypatch.setattr(collected_machine, "SYSTEM_FILES", tuple(files))
+    monkeypatch.setattr(devices, "driver_folders", lambda: [tmp_path / "closed/driver"])
+    lock(tmp_path / "closed")
+    box = Box()
+    collected_machine.version_files(box, cann.find([tmp_path / "Ascend"], {}))
+    read = box.parts["versions/read.json"]
+
+    assert box.parts["versions/etc/os-release"] == "NAME=box\n"
+    assert any(name.startswith("versions/cann/x86_64-linux/") for name in box.parts)
+    assert isinstance(read, dict)
+    assert read["cann"]["release"] == "8.1.RC1"
+    assert read["driver"] == {}
+    told = {what: reason.partition(":")[0] for what, reason in box.failed}
+    assert told == dict.fromkeys(
+        [
+            str(tmp_path / "closed/driver/version.info"),
+            str(tmp_path / "closed/firmware/version.info"),
+            str(files[0]),
+        ],
+        "PermissionError",
+    )
+
+
+def test_closed_logs_hide_no_others(tmp_path: Path, lock: Callable[[Path], None]) -> None:
+    """A folder may be listed and not entered."""
+    for kind in ("debug", "run"):
+        (tmp_path / "ascend/log" / kind / "plog").mkdir(parents=True)
+        (tmp_path / "ascend/log" / kind / "plog/plog-7_x.log").touch()
+    lock(tmp_path / "ascend/log/debug/plog")
+
+    assert [kind for kind, _ in plogs({"HOME": str(tmp_path)})] == ["run"]
