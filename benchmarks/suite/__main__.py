@@ -7,16 +7,17 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any, TypeVar
 
-from benchmarks.suite.apart import Apart
-from benchmarks.suite.crew import PATIENCE_S
 from benchmarks.suite.many import ManyWorker, against
 from benchmarks.suite.measure import TIMED_RUNS, measure_model
 from benchmarks.suite.plan import ROWS, ModelPlan, parse_models, plan_model
 from benchmarks.suite.plot import check_drawing, write_plot
+from benchmarks.suite.processes import PATIENCE_S, ProcessProxy
 from benchmarks.suite.report import ManyRun, ModelRows, StreamRun, SuiteReport
 from benchmarks.suite.streaming import StreamWorker
 from benchmarks.suite.text import as_text
@@ -31,6 +32,7 @@ from runtime.image.picture import read_picture
 from runtime.model.manifest import MANIFEST_NAME
 from runtime.model.source import parse_source
 
+Run = TypeVar("Run")
 DEFAULT_MODEL = "starter68=assets/starter68.safetensors"
 FULL_SIZE = "star68"
 DEFAULT_OUTPUT = Path("build/benchmark")
@@ -208,47 +210,55 @@ def _checked_output(
 
 
 def _stream(samples: Sequence[Sample], pictures: int) -> tuple[tuple[StreamRun, ...], str]:
-    """Both runs, in one process; a failure is said in the report, as a row's is."""
+    """Both runs, in one process; a failure is told in the report, as a row's is."""
     if not pictures:
         return (), "left out by --stream-pictures 0"
-    apart = Apart("stream", "Look at the error before this one", StreamWorker, samples)
-    found: list[StreamRun] = []
-    try:
-        apart.opened(PATIENCE_S)
-        for given in command_line.progress(("files", "decoded"), "Streaming", 2):
-            run = apart.call(given, pictures, timeout_s=PATIENCE_S + pictures)
-            found += [run]
-    except StarmarkError as error:
-        return tuple(found), str(error)
-    finally:
-        apart.kill()
-    return tuple(found), ""
+
+    def runs() -> Iterator[StreamRun]:
+        with _in_process("stream", StreamWorker, samples) as worker:
+            for given in command_line.progress(("files", "decoded"), "Streaming", 2):
+                yield worker.call(given, pictures, timeout_s=PATIENCE_S + pictures)
+
+    return _until_failure(runs())
 
 
 def _many(
     bundle: Path, samples: Sequence[Sample], pictures: int
 ) -> tuple[tuple[ManyRun, ...], str]:
-    """As the stream: what fails is said, and the rest stands."""
+    """As the stream: a failure is told, and the rest stands."""
     if not pictures:
         return (), "left out by --many-pictures 0"
     if not (bundle / MANIFEST_NAME).is_file():
         return (), f"no bundle in {shown(bundle)}"
-    apart = Apart(
-        "many", "Look at the error before this one", ManyWorker, bundle, samples, pictures
-    )
-    found: list[ManyRun] = []
+
+    def runs() -> Iterator[ManyRun]:
+        with _in_process("many", ManyWorker, bundle, samples, pictures) as worker:
+            yield from worker.call("folder", timeout_s=PATIENCE_S + pictures)
+        engines = ManyWorker(bundle, samples, pictures)
+        local = engines.engine("local")
+        yield local
+        yield against(engines.engine("ray"), local)
+
+    return _until_failure(command_line.progress(runs(), "Many pictures", 4))
+
+
+@contextmanager
+def _in_process(name: str, make: Callable[..., object], *arguments: Any) -> Iterator[ProcessProxy]:
+    proxy = ProcessProxy(name, "Look at the error before this one", make, *arguments)
     try:
-        apart.opened(PATIENCE_S)
-        for kind in command_line.progress(("folder", "local", "ray"), "Many pictures", 3):
-            if kind == "folder":
-                found += apart.call(kind, timeout_s=PATIENCE_S + pictures)
-                continue
-            run = ManyWorker(bundle, samples, pictures).engine(kind)
-            found.append(against(run, found[-1]) if kind == "ray" else run)
+        yield proxy
+    finally:
+        proxy.kill()
+
+
+def _until_failure(runs: Iterator[Run]) -> tuple[tuple[Run, ...], str]:
+    """The runs up to the first that fails, and why it did."""
+    found: list[Run] = []
+    try:
+        for run in runs:
+            found.append(run)  # noqa: PERF402  # what was found before a failure is kept
     except StarmarkError as error:
         return tuple(found), str(error)
-    finally:
-        apart.kill()
     return tuple(found), ""
 
 

@@ -1,6 +1,6 @@
-"""A process that starts, finds one face's landmarks, says so and ends: a cold start.
+"""Opening a row; and a process that does so, finds one face's landmarks, and ends: a cold start.
 
-    python -m benchmarks.suite.first_landmarks '{"source": "build/starter68@cpu", ...}'
+    python -m benchmarks.suite.first_landmarks '{"opening": {"source": "m.onnx@cpu"}, ...}'
 
 It imports what a user's program would import, and nothing of the benchmark.
 """
@@ -12,16 +12,43 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.suite.opening import Opening
+from runtime.backends import Settings, open_backend
 from runtime.cli import command_line
+from runtime.detector import Detector
 from runtime.errors import EXIT_OK
 from runtime.image.picture import read_picture
 
 READY = "first landmarks"
 
 
+class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a row is opened in another process.
+
+    Attributes:
+        source: as every command line takes it.
+        form: of torch, see `TorchBackend.use_form`; empty for the checkpoint's own.
+        threads: as in `Settings`.
+    """
+
+    source: str
+    form: str = ""
+    threads: int | None = None
+
+    def detector(self) -> Detector:
+        """Open it.
+
+        Raises:
+            StarmarkError: as `Detector`, or the form is not available here.
+        """
+        backend = open_backend(self.source, settings=Settings(threads=self.threads))
+        if self.form:
+            # torch's backend alone has forms; it is not imported here, where others open, too
+            backend.use_form(self.form)  # type: ignore[attr-defined]  # as said
+        return Detector(backend)
+
+
 class ColdStart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to open, and what to show to it."""
+    """What to open, and the picture to show to it."""
 
     opening: Opening
     picture: str
@@ -29,14 +56,14 @@ class ColdStart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Find the landmarks that the one argument, JSON, asks for."""
+    """Find the landmarks that the one argument, a `ColdStart` as JSON, describes."""
     return command_line.run(lambda: _find(sys.argv[1:] if argv is None else argv))
 
 
 def _find(argv: list[str]) -> int:
-    asked = msgspec.json.decode(argv[0], type=ColdStart)
-    with asked.opening.detector() as detector:
-        detector.detect(read_picture(Path(asked.picture)), asked.box_xyxy)
+    given = msgspec.json.decode(argv[0], type=ColdStart)
+    with given.opening.detector() as detector:
+        detector.detect(read_picture(Path(given.picture)), given.box_xyxy)
         sys.stdout.write(f"{READY}\n")
         sys.stdout.flush()
     return EXIT_OK

@@ -23,8 +23,8 @@ from runtime.errors import InferenceError, one_line
 from runtime.image.picture import read_picture
 from runtime.machine.process import run as run_program
 from runtime.many.folder import Wanted, run_folder
+from runtime.many.heading import Heading
 from runtime.many.inputs import find_pictures
-from runtime.many.journal import heading_of
 
 # Loop and folder take turns, so that a machine that changes its speed changes both.
 TURNS = 5
@@ -58,7 +58,7 @@ class ManyWorker:
         early = late = 0
         with Detector(self._bundle, "cpu") as detector, self._linked(each) as pictures:
             files = find_pictures(str(pictures))
-            heading = heading_of(self._bundle, detector, str(pictures), {})
+            heading = Heading(model="", engine="", given=str(pictures), options={})
             detector.detect(decoded[0])
             for turn in range(TURNS):
                 start = time.perf_counter()
@@ -66,7 +66,7 @@ class ManyWorker:
                     detector.detect(decoded[index % len(decoded)])
                 loops.append(time.perf_counter() - start)
                 with tempfile.TemporaryDirectory() as results, _memory() as sizes:
-                    wanted = Wanted(folder=Path(results), formats=("jsonl",), drawn=False)
+                    wanted = Wanted(output=Path(results))
                     folders.append(run_folder(detector, files, heading, wanted).seconds_now)
                 early = early if turn else sizes[int(EARLY * len(sizes))]
                 late = sizes[-1]

@@ -12,10 +12,17 @@ import msgspec
 import numpy as np
 
 from benchmarks.suite.cold import cold_starts
-from benchmarks.suite.crew import REST_S, Crew
-from benchmarks.suite.pairs import Ratio, ratio
 from benchmarks.suite.plan import EAGER, PLAIN, ModelPlan, RowPlan
-from benchmarks.suite.report import Difference, EndToEnd, ModelRows, RowFigures, SuiteRow
+from benchmarks.suite.processes import REST_S, RowProcesses
+from benchmarks.suite.report import (
+    Difference,
+    EndToEnd,
+    ModelRows,
+    Ratio,
+    RowFigures,
+    SuiteRow,
+    ratio,
+)
 from benchmarks.suite.row_worker import Detection
 from parity.judging.accuracy import SourceAccuracy, nme_percent, summarised
 from parity.judging.differences import error_table, statistics
@@ -39,7 +46,7 @@ COLD_STARTS = 3
 
 @dataclass(kw_only=True, eq=False)
 class Collected:
-    """What came back from the rows' processes, by the row's key."""
+    """The measurements of the rows, by the row's key."""
 
     probe: GemmProbe = field(default_factory=lambda: GemmProbe(before_gflops=0, after_gflops=0))
     about: dict[str, tuple[str, str, int | None]] = field(default_factory=dict)
@@ -83,33 +90,33 @@ def _collect(
 ) -> Collected:
     found = Collected()
     running = [row for row in plan.rows if not row.missing]
-    with Crew(seed) as crew:
+    with RowProcesses(seed) as rows:
         for row in command_line.progress(running, f"Opening {plan.name}", len(running)):
-            crew.open(row)
-        found.about = crew.each("describe")
-        for key in command_line.progress(crew.keys, "Differences", len(crew.keys)):
+            rows.open(row)
+        found.about = rows.each("describe")
+        for key in command_line.progress(rows.keys, "Differences", len(rows.keys)):
             path = scratch / f"{plan.name}_{key}.npz"
-            crew.ask(key, "record", samples, path)
+            rows.call(key, "record", samples, path)
             if path.is_file():
                 found.recordings[key] = load_recording(path)
         # around the rounds that ratios are quoted from, and nothing else
         before = gemm_gflops()
-        found.network = crew.rounds(rounds, f"{plan.name}: batch 1", "network", 1, TIMED_RUNS)
+        found.network = rows.rounds(rounds, f"{plan.name}: batch 1", "network", 1, TIMED_RUNS)
         time.sleep(REST_S)
         found.probe = GemmProbe(before_gflops=before, after_gflops=gemm_gflops())
-        found.peak = crew.each("peak_bytes")
+        found.peak = rows.each("peak_bytes")
         for size_wh in PICTURE_SIZES_WH:
             what = f"{plan.name}: {size_wh[0]} x {size_wh[1]}"
-            found.detections[size_wh] = crew.rounds(
+            found.detections[size_wh] = rows.rounds(
                 min(PICTURE_ROUNDS, rounds), what, "detect", size_wh, TIMED_RUNS
             )
         for size in BATCHES:
             what = f"{plan.name}: batch {size}"
-            found.batched[size] = crew.rounds(min(BATCH_ROUNDS, rounds), what, "network", size, 1)
-        found.peak_batched = crew.each("peak_bytes")
-        alive = set(crew.keys)
-        found.failures = crew.failures
-    # with nothing of the crew left in memory
+            found.batched[size] = rows.rounds(min(BATCH_ROUNDS, rounds), what, "network", size, 1)
+        found.peak_batched = rows.each("peak_bytes")
+        alive = set(rows.keys)
+        found.failures = rows.failures
+    # with none of the rows left in memory
     still = [row for row in running if row.key in alive]
     found.cold, found.cold_failures = cold_starts(still, min(COLD_STARTS, rounds), seed)
     return found
@@ -189,7 +196,7 @@ def _throughput(
 ) -> tuple[Throughput, ...]:
     """Batch 1 is the latency's own runs."""
     ms = {1: median(rounds_ms)}
-    ms |= {size: median(round_medians(said[key])) for size, said in collected.batched.items()}
+    ms |= {size: median(round_medians(found[key])) for size, found in collected.batched.items()}
     return tuple(
         Throughput(batch=size, pictures_per_second=size / taken * 1e3) for size, taken in ms.items()
     )
@@ -222,7 +229,7 @@ def _difference(recordings: Mapping[str, Recording], key: str) -> Difference | N
 
 
 def accuracy_of(recording: Recording) -> SourceAccuracy | None:
-    """The row against the annotations; None where no picture has any that can be used."""
+    """The row against the annotations; None where no picture has a usable one."""
     corners = recording.header.spec.topology.outer_eye_corners
     if corners is None:
         return None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.suite.opening import Opening
+from benchmarks.suite.first_landmarks import Opening
 from runtime.errors import ArtifactError, ConfigError
 from runtime.files import shown
 from runtime.model.manifest import MANIFEST_NAME, read_manifest

@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 
-from benchmarks.suite.pairs import Ratio
 from parity.judging.accuracy import SourceAccuracy
 from parity.machine import GemmProbe
 from parity.timing import Latency, Throughput
 
 SCHEMA = 1
+
+
+class Ratio(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many times as fast a row is as another, over the rounds in which both ran.
+
+    Attributes:
+        median: of the pairs' ratios; above 1 the row is the faster.
+        p10, p90: of the same ratios: how far the rounds disagree.
+    """
+
+    median: float
+    p10: float
+    p90: float
+
+
+def ratio(base_ms: Sequence[float], row_ms: Sequence[float]) -> Ratio:
+    """Divide round by round, then take the median; never a quotient of two medians.
+
+    Args:
+        base_ms: what the row is compared with, ms, one a round.
+        row_ms: the row's, ms, of the same rounds.
+    """
+    found = np.asarray(base_ms, np.float64) / np.asarray(row_ms, np.float64)
+    p10, median, p90 = np.percentile(found, (10, 50, 90)).tolist()
+    return Ratio(median=median, p10=p10, p90=p90)
 
 
 class EndToEnd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,4 +1,4 @@
-"""What a row does in its own process."""
+"""One row's measurements, in its own process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.suite.opening import Opening
+from benchmarks.suite.first_landmarks import Opening
 from parity.machine import peak_rss_bytes
 from parity.recording.recorder import Recorder, record
 from parity.recording.recording import save_recording
@@ -64,7 +64,7 @@ class RowWorker:
         return backend.name, backend.device, backend.parameters
 
     def record(self, samples: Sequence[Sample], path: Path) -> None:
-        """Keep what it says about the pictures in a file.
+        """Write its answers on the pictures into a file.
 
         Raises:
             InputError: a picture cannot be used.
@@ -83,7 +83,7 @@ class RowWorker:
         if size not in self._batches:
             self._batches[size] = np.repeat(self._one_crop(), size, axis=0)
         batch, backend = self._batches[size], self._detector.backend
-        # untimed: whoever ran before let the caches and the clock in another state
+        # untimed: the row before left caches and clock in another state
         backend.run(batch)
         found: list[float] = []
         for _ in range(runs):

@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from benchmarks.suite.pairs import Ratio
-from benchmarks.suite.report import ManyRun, ModelRows, RowFigures, StreamRun, SuiteReport, SuiteRow
+from benchmarks.suite.report import (
+    ManyRun,
+    ModelRows,
+    Ratio,
+    RowFigures,
+    StreamRun,
+    SuiteReport,
+    SuiteRow,
+)
 
 LABEL = 31
 MIB = 2**20

@@ -18,9 +18,8 @@ from benchmarks.suite.__main__ import _many as many
 from benchmarks.suite.__main__ import invalid, main
 from benchmarks.suite.many import FOLDER, LOOP
 from benchmarks.suite.measure import end_to_end, round_medians
-from benchmarks.suite.pairs import ratio
 from benchmarks.suite.plan import ROWS, plan_model
-from benchmarks.suite.report import ModelRows, SuiteReport, json_schema
+from benchmarks.suite.report import ModelRows, SuiteReport, json_schema, ratio
 from benchmarks.suite.row_worker import Detection
 from parity.machine import GemmProbe
 from parity.samples import default_samples

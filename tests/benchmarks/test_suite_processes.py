@@ -1,4 +1,4 @@
-"""Processes apart: answers, errors and deaths come home; nothing is left, Ctrl-C included."""
+"""Rows in processes of their own: answers, errors and deaths; nothing is left, Ctrl-C included."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ import numpy as np
 import pytest
 from builders import ROOT, tiny_checkpoint
 
-from benchmarks.suite.apart import Apart
-from benchmarks.suite.crew import Crew
-from benchmarks.suite.opening import Opening
+from benchmarks.suite.first_landmarks import Opening
 from benchmarks.suite.plan import RowPlan
+from benchmarks.suite.processes import ProcessProxy, RowProcesses
 from benchmarks.suite.simulated import SimulatedDevice
 from runtime.detector import Detector
 from runtime.errors import ArtifactError, InferenceError, InputError
@@ -59,54 +58,39 @@ def ended(group: int, seconds: float) -> bool:
     return False
 
 
-def obedient(fault: str = "") -> Apart:
-    return Apart("row", "Run it alone", Obedient, fault)
+def proxy(fault: str = "") -> ProcessProxy:
+    return ProcessProxy("row", "Run it alone", Obedient, fault, timeout_s=60)
 
 
-@pytest.fixture
-def apart() -> Apart:
-    made = obedient()
-    made.opened(60)
-    return made
-
-
-def test_it_answers_from_another_process(apart: Apart) -> None:
-    """One process for all calls; it ends when it is closed."""
-    process = apart.call("process", timeout_s=60)
-    assert process == apart.call("process", timeout_s=60) != os.getpid()
-    apart.close()
+def test_calls_share_one_other_process() -> None:
+    """Errors are raised here, unforeseen ones in one line, and the process works on."""
+    made = proxy()
+    process = made.call("process")
+    assert process != os.getpid()
+    with pytest.raises(InputError, match="it: expected this, got that. Ask again."):
+        made.call("refuse")
+    with pytest.raises(InferenceError, match="ZeroDivisionError: a bug"):
+        made.call("stumble")
+    assert process == made.call("process")
+    made.close()
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
 
 
-def test_errors_come_home_and_it_works_on(apart: Apart) -> None:
-    """Expected ones as they are, others named as what nobody foresaw."""
-    with pytest.raises(InputError, match="it: expected this, got that. Ask again."):
-        apart.call("refuse", timeout_s=60)
-    with pytest.raises(InferenceError, match="ZeroDivisionError: a bug"):
-        apart.call("stumble", timeout_s=60)
-    assert apart.call("process", timeout_s=60)
-    apart.close()
-
-
-def test_one_that_cannot_be_made_says_why() -> None:
-    """And its process is gone."""
-    made = obedient("model.onnx")
+def test_object_that_cannot_be_made_leaves_no_process() -> None:
     with pytest.raises(ArtifactError, match="model.onnx: expected a file"):
-        made.opened(60)
-    made.close()
+        proxy("model.onnx")
     assert multiprocessing.active_children() == []
 
 
-def test_death_and_silence_are_errors_and_no_hang(apart: Apart) -> None:
-    """By which signal it died; how long it was waited for."""
-    other = obedient()
-    other.opened(60)
-    with pytest.raises(InferenceError, match="its end by SIGKILL. Run it alone."):
-        apart.call("die", timeout_s=60)
+def test_death_and_silence_are_errors_and_no_hang() -> None:
+    one, other = proxy(), proxy()
+    for _ in range(2):
+        with pytest.raises(InferenceError, match="row: die: .* got its sudden end.*Run it alone."):
+            one.call("die")
     with pytest.raises(InferenceError, match="an answer within 0 s, got none"):
         other.call("sleep", timeout_s=0.2)
-    apart.close()
+    one.close()
     other.kill()
     assert multiprocessing.active_children() == []
 
@@ -118,17 +102,15 @@ def test_a_row_whose_process_dies_leaves_the_others_measured(tmp_path: Path) -> 
     def row(key: str, source: str) -> RowPlan:
         return RowPlan(key=key, label=key, opening=Opening(source=source), bundles=())
 
-    with Crew(seed=0) as crew:
+    with RowProcesses(seed=0) as rows:
         for key in ("one", "other"):
-            crew.open(row(key, f"{weights}@cpu"))
-        crew.open(row("absent", f"{tmp_path}/gone.onnx"))
-        assert set(crew.failures) == {"absent"}
-        victim = crew._working["other"]._process
-        victim.kill()
-        victim.join()
-        said = crew.rounds(2, "Timing", "network", 1, 2)
+            rows.open(row(key, f"{weights}@cpu"))
+        rows.open(row("absent", f"{tmp_path}/gone.onnx"))
+        assert set(rows.failures) == {"absent"}
+        os.kill(rows._running["other"]._pid, signal.SIGKILL)
+        said = rows.rounds(2, "Timing", "network", 1, 2)
 
-    assert set(crew.failures) == {"absent", "other"}
+    assert set(rows.failures) == {"absent", "other"}
     assert [len(turn) for turn in said["one"]] == [2, 2]
     assert set(said) == {"one"}
     assert multiprocessing.active_children() == []
@@ -139,10 +121,10 @@ def test_order_is_another_one_each_round_and_the_same_each_time() -> None:
 
     def order(seed: int) -> list[str]:
         asked: list[str] = []
-        crew = Crew(seed)
-        crew._working = dict.fromkeys("abcd", cast("Apart", None))  # nothing is really asked
-        crew.ask = lambda key, *_: asked.append(key)  # type: ignore[method-assign]  # but noted
-        crew.rounds(5, "Timing", "network")
+        rows = RowProcesses(seed)
+        rows._running = dict.fromkeys("abcd", cast("ProcessProxy", None))  # nothing is called
+        rows.call = lambda key, *_: asked.append(key)  # type: ignore[method-assign]  # but noted
+        rows.rounds(5, "Timing", "network")
         return asked
 
     found = order(7)
