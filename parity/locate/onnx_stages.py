@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from parity.locate.composed_modules import composed_of
-from parity.locate.module_tensors import ModuleTensors, module_paths
-from parity.locate.stage_runs import F32, Shown, Step, image_of, stacks_in
+from parity.locate.figures import F32
+from parity.locate.module_tensors import ModuleTensors, composed_of, module_paths
+from parity.locate.stages import U8, StagedSource, Step, image_of, stacks_in
+from runtime.backends import Backend
 from runtime.backends.ort import open_graph
 from runtime.errors import ArtifactError, InferenceError, one_line
 from runtime.model.spec import INPUT_NAME, InputSpec
@@ -20,19 +21,20 @@ from runtime.model.stages import Stage, living_stages
 WEIGHTED_OPERATORS = frozenset({"Conv", "BatchNormalization"})
 
 
-class OnnxStages:
+class OnnxStages(StagedSource):
     """A graph whose tensors carry the stages' names, on one of onnxruntime's devices.
 
     Args:
-        where: names the source.
+        name: of the source.
+        backend: ran the graph as a whole; it may be closed.
         graph: an ONNX file's bytes.
-        device: as a source names it.
+        device: of the slices, as a source names it.
+        threads: as in `Settings`.
     """
 
-    by_module = False
-
-    def __init__(self, where: str, graph: bytes, device: str, threads: int | None = None) -> None:
-        self.name = where
+    def __init__(
+        self, name: str, backend: Backend, graph: bytes, device: str, threads: int | None
+    ) -> None:
         self._device = device
         self._threads = threads
         self._model = onnx.load_model_from_string(graph)
@@ -41,90 +43,79 @@ class OnnxStages:
         self._nodes = list(self._model.graph.node)
         self._producer = {name: i for i, node in enumerate(self._nodes) for name in node.output}
         self._constants = {tensor.name: tensor for tensor in self._model.graph.initializer}
-        self.stacks = stacks_in(where, self._producer)
         self._modules = ModuleTensors(self._nodes, self._constants)
         self._sessions: dict[tuple[tuple[str, ...], tuple[str, ...]], Any] = {}
+        super().__init__(
+            name,
+            backend.name,
+            backend.checkpoint_sha256,
+            backend.spec.input.size,
+            stacks_in(name, self._producer),
+        )
 
-    def taps(self, shown: Shown) -> dict[str, F32]:
+    def taps(self, crop: U8) -> dict[str, F32]:
         """Every stage's tensors for one picture."""
         names = [name for stage in living_stages(self.stacks) for name in stage.outputs]
-        return self._run(tuple(names), {INPUT_NAME: image_of(shown)})
+        return self._run(tuple(names), {INPUT_NAME: image_of(crop)})
 
     def run_stage(self, stage: Stage, inputs: Mapping[str, F32]) -> dict[str, F32]:
-        """One stage alone. What a stage rounds as it stores it is not rounded again by the next."""
+        """Run one stage. What it rounds as it stores it is not rounded again by the next."""
         return self._run(stage.outputs, {name: inputs[name] for name in stage.inputs})
 
     def inside(self, stage: Stage, inputs: Mapping[str, F32]) -> dict[str, F32]:
-        """Every float32 tensor that the stage makes on its way, in the graph's order."""
+        """Every float32 tensor that the stage computes, in the graph's order."""
         nodes = self._between(stage.outputs, stage.inputs)
         fed = {name: inputs[name] for name in stage.inputs}
         names = tuple(n for i in nodes if not self._is_constant(i) for n in self._nodes[i].output)
         made = self._run(names, fed, keep=False)
         return {name: value for name, value in made.items() if value.dtype == np.float32}
 
-    def known_by(self, stage: Stage, values: Mapping[str, F32]) -> dict[str, F32]:
-        """Tensors of the same name and shape; of a checkpoint, those its modules tell of."""
+    def steps(self, stage: Stage, values: Mapping[str, F32]) -> list[Step]:
+        """Cut a stage at the tensors of the same name and shape, and at those of modules."""
         own = self.inside(stage, values)
-        mine = {**self._modules.known(values), **values}
-        fitting = {n: v for n, v in mine.items() if n in own and own[n].shape == v.shape}
-        return {**{name: values[name] for name in stage.inputs}, **fitting}
-
-    def steps(self, stage: Stage, known: Collection[str]) -> list[Step]:
-        """Cut a stage at every tensor whose value is known, in the graph's order.
-
-        Args:
-            stage: which.
-            known: names of tensors in this graph; all others are computed on the way.
-        """
+        theirs = {**self._modules.renamed(values), **values}
+        shared = {n: v for n, v in theirs.items() if n in own and own[n].shape == v.shape}
+        known = {**{name: values[name] for name in stage.inputs}, **shared}
         inside = self._between(stage.outputs, stage.inputs)
         made = [n for i in inside for n in self._nodes[i].output if n in known]
         steps: list[Step] = []
         for name in made:
             stops = {*stage.inputs, *made} - {name}
-            nodes = self._between((name,), stops)
-            read = {n for i in nodes for n in self._nodes[i].input}
-            real = [self._nodes[i] for i in nodes if self._nodes[i].name]
+            nodes = [self._nodes[i] for i in self._between((name,), stops)]
+            read = {n for node in nodes for n in node.input}
+            operators = (n for n in nodes if n.name and n.op_type != "Constant")
             steps.append(
                 Step(
                     output=name,
-                    inputs=tuple(sorted(read & stops)),
-                    operators=tuple(
-                        f"{node.op_type} {node.name}" for node in real if node.op_type != "Constant"
-                    ),
+                    expected=known[name],
+                    inputs={n: known[n] for n in sorted(read & stops)},
+                    operators=tuple(f"{node.op_type} {node.name}" for node in operators),
                 )
             )
         return steps
 
-    def run_step(self, step: Step, values: Mapping[str, F32]) -> F32:
-        """One step alone."""
-        fed = {name: values[name] for name in step.inputs}
-        return self._run((step.output,), fed, keep=False)[step.output]
+    def run_step(self, step: Step) -> F32:
+        """Run one step alone."""
+        return self._run((step.output,), step.inputs, keep=False)[step.output]
 
     def weights(self, step: Step) -> dict[str, F32]:
-        """What a step's convolution or batch norm multiplies with, by the place it is read at."""
+        """Weights of a step's convolutions and batch norms, by node and place among its inputs."""
         found: dict[str, F32] = {}
         for node in self._nodes_of(step):
             for place, name in enumerate(node.input):
                 if node.op_type in WEIGHTED_OPERATORS and name in self._constants:
-                    found[f"{node.name} input {place}"] = onnx.numpy_helper.to_array(
-                        self._constants[name]
-                    )
+                    weight = onnx.numpy_helper.to_array(self._constants[name])
+                    found[f"{node.name} input {place}"] = weight
         return found
 
     def composed(self, step: Step) -> tuple[str, ...]:
         """The checkpoint's modules that a step's weights were composed of at export, if any."""
-        return tuple(
-            dict.fromkeys(
-                key
-                for node in self._nodes_of(step)
-                if node.op_type in WEIGHTED_OPERATORS
-                for path in module_paths(node)
-                for key in composed_of(path)
-            )
-        )
+        weighted = (n for n in self._nodes_of(step) if n.op_type in WEIGHTED_OPERATORS)
+        paths = (path for node in weighted for path in module_paths(node))
+        return tuple(dict.fromkeys(key for path in paths for key in composed_of(path)))
 
     def _nodes_of(self, step: Step) -> list[Any]:
-        """The nodes of a step; none of another source's step."""
+        """The nodes of a step; none where this graph has no such step."""
         if not {step.output, *step.inputs} <= {*self._producer, INPUT_NAME}:
             return []
         inside = self._between((step.output,), {*step.inputs, INPUT_NAME})
@@ -208,12 +199,7 @@ class OnnxStages:
         return sorted(found)
 
     def _is_constant(self, index: int) -> bool:
-        """Whether no picture reaches this node."""
-        return (
-            all(
-                name in self._constants or self._is_constant(self._producer[name])
-                for name in self._nodes[index].input
-                if name and (name in self._constants or name in self._producer)
-            )
-            and INPUT_NAME not in self._nodes[index].input
-        )
+        """Whether this node does not depend on the picture."""
+        read = self._nodes[index].input
+        makers = (self._producer[name] for name in read if name in self._producer)
+        return INPUT_NAME not in read and all(self._is_constant(maker) for maker in makers)

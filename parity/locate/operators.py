@@ -1,4 +1,4 @@
-"""The operator inside a stage that brings the difference in, and what of it is different."""
+"""The operator inside a stage where a difference starts, and which of its weights differ."""
 
 from __future__ import annotations
 
@@ -7,33 +7,34 @@ from collections.abc import Mapping
 import msgspec
 import numpy as np
 
-from parity.locate.stage_errors import relative_l2
-from parity.locate.stage_runs import F32, StagedSource
-from parity.locate.worst_stage import over_share
+from parity.locate.figures import F32, relative_l2
+from parity.locate.share import over_share
+from parity.locate.stages import StagedSource
 from runtime.model.stages import Stage
 
-# Channels are named while so few of them carry the error.
+# Channels are named where at most so many of them carry this share of the squared error.
 MOST_CHANNELS = 8
 CARRIED = 0.99
 
 
 class Operator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What was found inside a stage.
+    """The step of a stage that is furthest apart.
 
     Attributes:
-        stage: which.
-        picture: on which it was looked for: the one the stage is worst on.
-        compared: how many steps of the stage were compared, each on the same inputs on both sides.
-        operators: what lies in the step that is furthest apart, in its order; the last makes
-            `output`. Empty where all steps agree. Every step had the same inputs on both sides, so
-            that an earlier one is no more to blame than a later one.
+        stage: its name.
+        picture: the one the stage is worst on; the steps were run on it.
+        compared: how many steps were compared, each on the same inputs on both sides, so that an
+            earlier one is no more to blame than a later one.
+        operators: of that step, in the order they run; the last makes `output`. Empty where all
+            steps agree.
         stands_out: whether that step is over its share.
-        output: the tensor it makes.
+        output: name of the tensor it makes.
         relative_l2: of that step alone; None where it is not finite.
         channels: the few of `output` that carry the error; empty where it is spread over many.
-        weights: what of the step's weights differs; empty where they could not be compared.
-        composed: the checkpoint's modules that the step's weights were composed of at export: a
-            fault there may come from any of them. Empty where each weight is one module's.
+        weights: the differences between its weights, one line each; empty where none can be
+            compared.
+        composed: the checkpoint's modules that the step's weights were composed of at export, any
+            of which may be at fault. Empty where each weight is one module's.
     """
 
     stage: str
@@ -58,28 +59,21 @@ def find_operator(
 ) -> Operator:
     """Run a stage's steps on the same inputs on both sides, and name the one furthest apart.
 
-    One side gives the tensors inside the stage, the other is cut at those it shares and run from
-    each to the next.
-
     Args:
-        one: gives the tensors.
-        other: is cut.
+        one: gives the tensors inside the stage.
+        other: is cut at those that it has, too, and run from each to the next.
         stage: to look into.
         picture: its name.
         inputs: what the stage reads, for that picture.
-        rounding: see `parity.locate.worst_stage.rounding_between`.
+        rounding: see `parity.locate.share.rounding_between`.
     """
-    known = other.known_by(stage, {**inputs, **one.inside(stage, inputs)})
-    steps = other.steps(stage, known)
-    made: list[F32] = []
-    errors: list[float | None] = []
-    for step in steps:
-        made.append(other.run_step(step, known))
-        error = relative_l2(known[step.output], made[-1])
-        errors.append(error if np.isfinite(error) else None)
-    furthest = max(range(len(steps)), key=lambda i: _size(errors[i]), default=None)
-    if furthest is None or errors[furthest] == 0:
+    steps = other.steps(stage, {**inputs, **one.inside(stage, inputs)})
+    made = [other.run_step(step) for step in steps]
+    errors = [relative_l2(step.expected, m) for step, m in zip(steps, made, strict=True)]
+    sizes = [np.inf if error is None else error for error in errors]
+    if not any(sizes):
         return Operator(stage=stage.name, picture=picture, compared=len(steps))
+    furthest = int(np.argmax(sizes))
     step = steps[furthest]
     return Operator(
         stage=stage.name,
@@ -89,14 +83,10 @@ def find_operator(
         stands_out=over_share(errors, rounding)[furthest],
         output=step.output,
         relative_l2=errors[furthest],
-        channels=channels_apart(known[step.output], made[furthest]),
+        channels=channels_apart(step.expected, made[furthest]),
         weights=weights_apart(one.weights(step), other.weights(step)),
         composed=tuple(dict.fromkeys((*one.composed(step), *other.composed(step)))),
     )
-
-
-def _size(error: float | None) -> float:
-    return np.inf if error is None else error
 
 
 def channels_apart(one: F32, other: F32) -> tuple[int, ...]:
@@ -113,8 +103,8 @@ def channels_apart(one: F32, other: F32) -> tuple[int, ...]:
 
 
 def weights_apart(one: Mapping[str, F32], other: Mapping[str, F32]) -> tuple[str, ...]:
-    """What differs between two steps' weights, in words; empty where there are none to compare."""
-    said: list[str] = []
+    """One line for each weight that both have: how many of its values differ, and the largest."""
+    lines: list[str] = []
     for name in one.keys() & other.keys():
         here, there = one[name].astype(np.float64), other[name].astype(np.float64)
         if here.shape != there.shape:
@@ -124,10 +114,10 @@ def weights_apart(one: Mapping[str, F32], other: Mapping[str, F32]) -> tuple[str
         if count:
             at = np.unravel_index(int(np.argmax(apart)), apart.shape)
             index = ", ".join(str(int(i)) for i in at)
-            said.append(
+            lines.append(
                 f"{name}: {count} of {apart.size} values differ, most [{index}]:"
                 f" {here[at]:.7g} and {there[at]:.7g}"
             )
         else:
-            said.append(f"{name}: the same on both sides")
-    return tuple(sorted(said))
+            lines.append(f"{name}: the same on both sides")
+    return tuple(sorted(lines))

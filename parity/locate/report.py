@@ -1,11 +1,11 @@
-"""Where a difference starts, as one record and as text for someone who never saw the network."""
+"""Where a difference starts, as one record and as text for readers new to the network."""
 
 from __future__ import annotations
 
 import msgspec
 
+from parity.locate.figures import Figures, MovedFigures
 from parity.locate.operators import Operator
-from parity.locate.stage_errors import Figures, MovedFigures, NotFinite
 from parity.recording.recording import Unreadable
 from parity.report.text import printable, px
 
@@ -21,6 +21,19 @@ class SideReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     checkpoint_sha256: str
 
 
+class NotFinite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The first value of a side, in the order of pictures and stages, that is not finite.
+
+    `channel` is None in a tensor without channels.
+    """
+
+    side: str
+    picture: str
+    stage: str
+    channel: int | None
+    value: str
+
+
 class StageReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One stage's readings; None where a reading could not be taken.
 
@@ -28,7 +41,7 @@ class StageReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         name: as in `runtime.model.stages`.
         accumulated: each side on its own inputs.
         isolated: both sides' stage on the same inputs.
-        alone_px: how far the reference's landmarks move by this stage's isolated error alone.
+        alone_px: how far this stage's isolated error alone moves the reference's landmarks.
         over_share: whether it differs by more than its share, or, where it could not be isolated,
             by much more than its inputs do.
     """
@@ -41,14 +54,14 @@ class StageReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class LocateReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that is said. It holds no clock: same answers, same bytes.
+    """The whole comparison. It holds no times: the same tensors give the same bytes.
 
     Attributes:
         located: the first stage over its share; None where there is none.
         reading: what that was judged on: "isolated" or "accumulated".
         fed_by: whose inputs both sides' stages were given; None where no stage was run alone.
         share: the largest isolated relative L2 that passes; None without any.
-        operator: what was found inside that stage; None where it could not be looked into.
+        operator: the part of that stage furthest apart; None where a side could not be cut.
         landmarks_px: how far the landmarks are apart, crop px.
         not_finite: the first of each side.
         stages: in their order.
@@ -73,7 +86,7 @@ class LocateReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 def as_text(report: LocateReport) -> str:
-    """What was found, how much it matters, the operator, and the figures of all stages."""
+    """The stage, how far it moves the landmarks, the operator, and the figures of all stages."""
     here, there = report.reference, report.candidate
     lines = [
         *_headline(report),
@@ -98,39 +111,28 @@ def as_text(report: LocateReport) -> str:
 def _headline(report: LocateReport) -> list[str]:
     apart = f"Landmarks apart in all: {_moved(report.landmarks_px)}."
     if report.located is None:
-        if all(_size(report, stage) == 0 for stage in report.stages):
-            return ["NO DIFFERENCE: the two agree in every bit of every stage."]
         widest = max(report.stages, key=lambda stage: _size(report, stage))
+        if _size(report, widest) == 0:
+            return ["NO DIFFERENCE: the two agree in every bit of every stage."]
+        size = f"{_relative(report, widest)} of its own size"
         return [
             "NOTHING STANDS OUT: no stage differs by more than its share.",
-            (
-                f"Furthest apart is {widest.name}: {_relative(report, widest)} of its own size"
-                f"{_against(report)}."
-            ),
+            f"Furthest apart is {widest.name}: {size}{_against(report)}.",
             apart,
         ]
     stage = next(stage for stage in report.stages if stage.name == report.located)
+    size = f"{_relative(report, stage)} of its own size"
     if report.reading == "accumulated":
         return [
-            (
-                f"LOCATED: the difference grows first in stage {stage.name}, to"
-                f" {_relative(report, stage)} of its own size."
-            ),
-            "No stage could be run alone: two recordings show only what has accumulated.",
+            f"LOCATED: the difference grows first in stage {stage.name}, to {size}.",
+            "No stage of either side could be run alone: this is what has accumulated.",
             apart,
         ]
-    return [
-        (
-            f"LOCATED: the difference starts in stage {stage.name}. On the same inputs it differs"
-            f" by {_relative(report, stage)} of its own size{_against(report)}."
-        ),
-        *(
-            [f"That alone moves the landmarks by {_moved(stage.alone_px)}."]
-            if stage.alone_px is not None
-            else []
-        ),
-        apart,
-    ]
+    found = f"On the same inputs it differs by {size}{_against(report)}."
+    lines = [f"LOCATED: the difference starts in stage {stage.name}. {found}"]
+    if stage.alone_px is not None:
+        lines.append(f"That alone moves the landmarks by {_moved(stage.alone_px)}.")
+    return [*lines, apart]
 
 
 def _against(report: LocateReport) -> str:
@@ -159,11 +161,9 @@ def _operator(report: LocateReport) -> list[str]:
     if not found.compared:
         return ["operator: not looked for: both sides share no part inside this stage"]
     if not found.operators:
+        none = f"operator: none of the {found.compared} parts of the stage that both sides share"
         return [
-            (
-                f"operator: none of the {found.compared} parts of the stage that both sides share"
-                " differs: what differs lies between them (relu, instance norm, sigmoid, sums)"
-            )
+            f"{none} differs: what differs lies between them (relu, instance norm, sigmoid, sums)"
         ]
     shown = found.operators[-MOST_OPERATORS:]
     named = f"{'... ' if len(shown) < len(found.operators) else ''}{', '.join(shown)}"
@@ -174,7 +174,7 @@ def _operator(report: LocateReport) -> list[str]:
         f"  {rank} of {found.compared} parts compared on the same inputs, {size} ({found.picture})",
     ]
     if found.compared == 1 and len(found.operators) > 1:
-        lines.append("  the two sides share no tensor inside this stage: it was taken as a whole")
+        lines.append("  the two sides share no tensor inside this stage: it was compared whole")
     if found.channels:
         channels = ", ".join(str(channel) for channel in found.channels)
         lines.append(f"  nearly all of it in channel {channels} of {found.output}")
@@ -185,44 +185,38 @@ def _operator(report: LocateReport) -> list[str]:
 
 def _isolated(report: LocateReport) -> list[str]:
     title = f"isolated (inputs: {report.fed_by}'s)"
-    lines = [
-        f"{title:<30}{'rel. L2':>10}{'cosine':>13}{'max abs':>10}{'mean abs':>10}{'alone px':>10}"
-    ]
+    lines = [f"{_heads(title)}{'alone px':>10}"]
     for stage in report.stages:
-        alone = stage.alone_px
-        moved = px(alone.max_px) if alone else "-"
+        moved = px(stage.alone_px.max_px) if stage.alone_px else "-"
         mark = "  <- over its share" if stage.over_share else ""
         lines.append(f"{_row(stage.name, stage.isolated)}{moved:>10}{mark}")
     return lines
 
 
 def _accumulated(report: LocateReport) -> list[str]:
-    lines = [
-        (
-            f"{'accumulated (own inputs)':<30}{'rel. L2':>10}{'cosine':>13}{'max abs':>10}"
-            f"{'mean abs':>10}"
-        )
-    ]
+    lines = [_heads("accumulated (own inputs)")]
     for stage in report.stages:
         marked = stage.over_share and report.reading == "accumulated"
-        mark = "  <- grows" if marked else ""
-        lines.append(f"{_row(stage.name, stage.accumulated)}{mark}")
+        lines.append(f"{_row(stage.name, stage.accumulated)}{'  <- grows' if marked else ''}")
     return lines
 
 
+def _heads(title: str) -> str:
+    return f"{title:<30}{'rel. L2':>10}{'cosine':>13}{'max abs':>10}{'mean abs':>10}"
+
+
 def _row(name: str, figures: Figures | None) -> str:
-    if figures is None:
-        return f"{name:<30}" + f"{'-':>10}{'-':>13}{'-':>10}{'-':>10}"
-    cells = (
-        (figures.relative_l2, 10, ".1e"),
-        (figures.cosine, 13, ".8f"),
-        (figures.max_abs, 10, ".1e"),
-        (figures.mean_abs, 10, ".1e"),
-    )
-    return f"{name:<30}" + "".join(
-        f"{'nan' if value is None else format(value, form):>{width}}"
-        for value, width, form in cells
-    )
+    row = f"{name:<30}"
+    for field, width, form in (
+        ("relative_l2", 10, ".1e"),
+        ("cosine", 13, ".8f"),
+        ("max_abs", 10, ".1e"),
+        ("mean_abs", 10, ".1e"),
+    ):
+        value = None if figures is None else getattr(figures, field)
+        missing = "-" if figures is None else "nan"
+        row += f"{missing if value is None else format(value, form):>{width}}"
+    return row
 
 
 def _size(report: LocateReport, stage: StageReport) -> float:

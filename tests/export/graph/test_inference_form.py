@@ -16,8 +16,7 @@ from export.config import DEFAULT_REWRITES, REWRITES, OnnxTable, Rewrite
 from export.graph.inference_form import inference_form
 from export.graph.simplify import simplify
 from export.graph.to_onnx import export_graph
-from parity.locate.composed_modules import composed_of
-from parity.locate.module_tensors import module_paths
+from parity.locate.module_tensors import composed_of, module_paths
 from runtime.backends import open_backend
 from runtime.image.crop import crop_whole
 from runtime.image.picture import read_picture

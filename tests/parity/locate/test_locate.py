@@ -18,7 +18,7 @@ from export.graph.simplify import simplify
 from export.graph.to_onnx import export_graph
 from parity.locate.__main__ import located, main
 from parity.locate.report import LocateReport, as_text
-from parity.locate.worst_stage import ROUNDING
+from parity.locate.share import ROUNDING
 from parity.record.__main__ import main as record
 from parity.samples import default_samples
 from runtime.backends.base import DEFAULT_SETTINGS

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from parity.locate.operators import channels_apart, weights_apart
-from parity.locate.stage_errors import Moved, Sums, relative_l2
+from parity.locate.figures import Moved, Sums, relative_l2
 
 
 def test_sums_are_the_figures_over_all_pictures_at_once(rng: np.random.Generator) -> None:

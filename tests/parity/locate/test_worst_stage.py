@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from parity.locate.worst_stage import (
+from parity.locate.share import (
     CEILING,
     ROUNDING,
     growing,

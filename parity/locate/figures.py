@@ -8,11 +8,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One stage's differences over all pictures.
 
-    `relative_l2` is |candidate - reference| / |reference|, both over everything that was shown.
+    `relative_l2` is |candidate - reference| / |reference|, both over all pictures together.
     All are None where a value was not finite. `worst_picture` has the largest relative L2.
     """
 
@@ -30,56 +33,45 @@ class MovedFigures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_px: float
 
 
-class NotFinite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The first value of a side, in the order of pictures and stages, that is not a number.
-
-    `channel` is None in a tensor without channels.
-    """
-
-    side: str
-    picture: str
-    stage: str
-    channel: int | None
-    value: str
-
-
 class Sums:
-    """What the figures of one stage are made of, in float64."""
+    """The running sums behind one stage's figures, in float64."""
 
     def __init__(self) -> None:
+        self.worst_picture = ""
+        self._worst = -1.0
         self._count = 0
         self._abs = self._largest = 0.0
         self._dot = self._reference = self._candidate = self._apart = 0.0
-        self._worst = (-1.0, "")
 
-    def add(
-        self, picture: str, reference: NDArray[np.float32], candidate: NDArray[np.float32]
-    ) -> None:
+    def add(self, picture: str, reference: F32, candidate: F32) -> None:
         """Add one picture's tensors, of equal shape."""
-        a = reference.astype(np.float64).ravel()
-        b = candidate.astype(np.float64).ravel()
-        with np.errstate(invalid="ignore", over="ignore"):  # the figures say None
-            apart = b - a
-            magnitudes = np.abs(apart)
+        a, b = _as_vectors(reference, candidate)
+        with np.errstate(invalid="ignore", over="ignore"):  # such figures are None
+            difference = b - a
+            magnitudes = np.abs(difference)
             self._count += a.size
             self._abs += float(magnitudes.sum())
-            self._largest = max(self._largest, float(magnitudes.max()), key=_nan_last)
+            self._largest = _larger(self._largest, float(magnitudes.max()))
             self._dot += float(a @ b)
             self._candidate += float(b @ b)
-            mine, reference_too = float(apart @ apart), float(a @ a)
-        self._apart += mine
-        self._reference += reference_too
-        here = relative(mine, reference_too)
-        self._worst = max(self._worst, (here, picture), key=lambda pair: _nan_last(pair[0]))
+            apart, own = float(difference @ difference), float(a @ a)
+        self._apart += apart
+        self._reference += own
+        relative = _relative(apart, own)
+        if _nan_last(relative) > self._worst:
+            self._worst, self.worst_picture = _nan_last(relative), picture
 
     def figures(self) -> Figures | None:
-        """The figures of what was added; None where nothing was."""
+        """The figures over all pictures added; None where there were none."""
         if not self._count:
             return None
-        worst = self._worst[1]
         if not math.isfinite(self._apart):
             return Figures(
-                cosine=None, max_abs=None, mean_abs=None, relative_l2=None, worst_picture=worst
+                cosine=None,
+                max_abs=None,
+                mean_abs=None,
+                relative_l2=None,
+                worst_picture=self.worst_picture,
             )
         norms = math.sqrt(self._reference) * math.sqrt(self._candidate)
         cosine = self._dot / norms if norms else float(self._reference == self._candidate)
@@ -87,8 +79,8 @@ class Sums:
             cosine=min(1.0, max(-1.0, cosine)),
             max_abs=self._largest,
             mean_abs=self._abs / self._count,
-            relative_l2=relative(self._apart, self._reference),
-            worst_picture=worst,
+            relative_l2=_relative(self._apart, self._reference),
+            worst_picture=self.worst_picture,
         )
 
 
@@ -97,40 +89,48 @@ class Moved:
 
     def __init__(self) -> None:
         self._count = 0
-        self._sum = 0.0
-        self._largest = 0.0
+        self._sum = self._largest = 0.0
 
-    def add(self, reference: NDArray[np.float32], moved: NDArray[np.float32], size_px: int) -> None:
+    def add(self, reference: F32, moved: F32, size_px: int) -> None:
         """Add one picture's landmarks (1, P, 2) in [-1, 1], before and after."""
         with np.errstate(invalid="ignore"):
             apart = (moved.astype(np.float64) - reference) * (size_px / 2)
             distances = np.hypot(apart[..., 0], apart[..., 1])
         self._count += distances.size
         self._sum += float(distances.sum())
-        self._largest = max(self._largest, float(distances.max()), key=_nan_last)
+        self._largest = _larger(self._largest, float(distances.max()))
 
     def figures(self) -> MovedFigures | None:
-        """The figures of what was added; None where nothing was, or where it is not finite."""
+        """The figures over all pictures added; None where there were none, or not all finite."""
         if not self._count or not math.isfinite(self._sum):
             return None
         return MovedFigures(mean_px=self._sum / self._count, max_px=self._largest)
 
 
-def relative(squared_difference: float, squared_reference: float) -> float:
+def relative_l2(reference: F32, candidate: F32) -> float | None:
+    """Relative L2 of two tensors; None where one is not finite."""
+    a, b = _as_vectors(reference, candidate)
+    with np.errstate(invalid="ignore", over="ignore"):
+        apart = b - a
+        found = _relative(float(apart @ apart), float(a @ a))
+    return found if math.isfinite(found) else None
+
+
+def _as_vectors(reference: F32, candidate: F32) -> tuple[F64, F64]:
+    return reference.astype(np.float64).ravel(), candidate.astype(np.float64).ravel()
+
+
+def _relative(squared_difference: float, squared_reference: float) -> float:
     """Relative L2 of two sums of squares; where the reference is all zero, 0 or 1; NaN stays."""
     if squared_reference == 0:
         return math.nan if math.isnan(squared_difference) else float(squared_difference > 0)
     return math.sqrt(squared_difference / squared_reference)
 
 
-def relative_l2(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> float:
-    """Relative L2 of two tensors; NaN where one is not finite."""
-    a, b = reference.astype(np.float64).ravel(), candidate.astype(np.float64).ravel()
-    with np.errstate(invalid="ignore", over="ignore"):
-        apart = b - a
-        return relative(float(apart @ apart), float(a @ a))
+def _larger(one: float, other: float) -> float:
+    """The larger of two; NaN is larger than all, which max() would pass over."""
+    return max(one, other, key=_nan_last)
 
 
 def _nan_last(value: float) -> float:
-    """NaN as the worst of all, which max() would otherwise pass over."""
     return math.inf if math.isnan(value) else value

@@ -1,4 +1,4 @@
-"""Which stage, or which step inside one, differs by more than its share."""
+"""Which stages, or steps inside one, differ by more than their share."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ TIMES_INPUTS = 10.0
 
 
 def rounding_between(relative_l2: Sequence[float | None]) -> float:
-    """What two sources' stages may differ by and still be the same in all but rounding.
+    """The relative L2 below which a stage is the same on both sides in all but rounding.
 
-    Where most of them agree in every bit, both run in one arithmetic and in one order: nothing is
-    rounded differently, and any difference is one of the models.
+    0 where most stages agree in every bit: both sides then run in one arithmetic and in one order,
+    and any difference is a difference of the models.
     """
     return ROUNDING if _median(relative_l2) else 0.0
 
 
 def share(relative_l2: Sequence[float | None], rounding: float) -> float:
-    """The largest relative L2 that passes, given that of all; None, not finite, among them.
+    """The largest relative L2 that passes, given that of all; None stands for one not finite.
 
-    A low precision shows alike wherever anything is rounded, so that what stands out against the
-    median of what differs at all is a fault and not a rounding.
+    A low precision shows alike wherever anything is rounded: an outlier from the median of those
+    that differ at all is a fault, not a rounding.
     """
     if not rounding:
         return 0.0
@@ -43,7 +43,7 @@ def share(relative_l2: Sequence[float | None], rounding: float) -> float:
 
 
 def over_share(relative_l2: Sequence[float | None], rounding: float) -> list[bool]:
-    """Which of them are over their share; what is not finite always is."""
+    """Which of them are over their share; None always is."""
     limit = share(relative_l2, rounding)
     return [value is None or value > limit for value in relative_l2]
 
@@ -53,11 +53,10 @@ def _median(relative_l2: Sequence[float | None]) -> float:
 
 
 def growing(own: Sequence[float | None], inputs: Sequence[float | None]) -> list[bool]:
-    """Which stages make much more of the error than they were given.
+    """Which stages add much more error than their inputs have.
 
-    This is for two recordings, where no stage can be run alone. It cannot tell a fault in the
-    first stage from a low precision: there, what is not far above the smallest error of any map is
-    taken for rounding.
+    For sides of which neither can run a stage alone. This cannot tell a fault in the first stage
+    from a low precision: the smallest error of any map is taken for rounding.
 
     Args:
         own: accumulated relative L2 of each stage's outputs, in their order, the landmarks last;
@@ -71,7 +70,7 @@ def growing(own: Sequence[float | None], inputs: Sequence[float | None]) -> list
     found: list[bool] = []
     for mine, given in zip(own, inputs, strict=True):
         if mine is None or given is None:
-            found.append(given is not None)  # nothing can be said of what was given no numbers
+            found.append(given is not None)  # with such inputs it is not this stage's fault
             continue
         limit = TIMES_INPUTS * max(given, base)
         found.append(mine > limit or (given == 0 and mine > CEILING))
