@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +15,8 @@ from parity.boxes import Box, box_of_points, read_boxes, read_pts, read_tsv_poin
 from runtime.errors import ConfigError, InputError
 from runtime.files import sha256_file, shown
 from runtime.files.ahead import ahead
-from runtime.image.picture import SUFFIXES, read_picture
+from runtime.image.picture import read_picture
+from runtime.many.inputs import find_pictures
 
 logger = logging.getLogger("starmark")
 
@@ -91,7 +91,7 @@ def find_samples(patterns: Sequence[str], boxes: str | None = None) -> list[Samp
     """List pictures and say how each is shown.
 
     Args:
-        patterns: files, folders (their pictures, sorted) and globs.
+        patterns: files, folders and globs, as `find_pictures` lists them.
         boxes: "pts" (the points beside each picture), "whole", "crop", or a .json, .csv or .tsv
             file. None takes the .pts beside a picture where there is one, else the whole picture.
 
@@ -154,36 +154,16 @@ def decoded(
 
 
 def _expand(patterns: Sequence[str]) -> list[Path]:
-    found: list[Path] = []
-    for pattern in patterns:
-        path = Path(pattern)
-        if path.is_dir():
-            inside = _pictures_in(path)
-            if not inside:
-                raise _nothing(pattern, "a folder without any")
-            found += inside
-        elif path.exists():
-            found.append(path)
-        else:
-            matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  # it may be absolute
-            if not matches:
-                raise _nothing(pattern, "no such file, folder or match")
-            for match in map(Path, matches):
-                if not match.exists():  # also one that leads in a circle
-                    raise _nothing(str(match), "a link that leads nowhere")
-                found.append(match)
-    if not found:
-        raise _nothing("--images", "none")
+    found = [file.path for pattern in patterns for file in find_pictures(pattern)]
+    for path in found:
+        if not path.is_file():  # a pipe would block the hashing of samples
+            raise InputError(
+                str(path),
+                expected="a file",
+                got="a pipe or device" if path.exists() else "a link that leads nowhere",
+                action="Remove it, or name other pictures",
+            )
     return found
-
-
-def _pictures_in(folder: Path) -> list[Path]:
-    """Hidden files apart: ._a.jpg is macOS's note about a.jpg."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
-    )
 
 
 def _unique_names(paths: Sequence[Path]) -> list[str]:
@@ -238,12 +218,3 @@ def _with_faults_said(samples: list[Sample]) -> list[Sample]:
             faults[0].annotation_fault,
         )
     return samples
-
-
-def _nothing(where: str, got: str) -> InputError:
-    return InputError(
-        where,
-        expected=f"pictures ({', '.join(SUFFIXES)})",
-        got=got,
-        action="Name picture files, folders that hold some, or a glob",
-    )

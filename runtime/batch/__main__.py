@@ -10,28 +10,23 @@ import sys
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from runtime.batch.inputs import find_inputs
-from runtime.batch.job import Job, Results, bundle_sha256_of, heading_of
-from runtime.batch.reading import Partition
-from runtime.batch.store import ADDRESS, place_of
-from runtime.batch.summary import BatchSummary
-from runtime.batch.worker import Done
+from runtime.batch.inputs import Inputs, find_inputs
+from runtime.batch.results import Results
+from runtime.batch.stored import ADDRESS, Partition, place_of
+from runtime.batch.workers import Job, run_locally
 from runtime.cli import command_line
-from runtime.cli.options import EngineOptions
-from runtime.detector import LARGEST_BATCH
+from runtime.cli.options import DEFAULT_MODEL, EngineOptions, FaceOptions, check_range
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
-from runtime.faces import add_finder_options, chosen_finder
 from runtime.files import shown
-from runtime.many.folder import check_apart
-from runtime.many.summary import log_failed
+from runtime.many.folder import check_apart, no_place
+from runtime.many.heading import Heading, digest_of
+from runtime.many.summary import Summary
+from runtime.model.device import Device
 from runtime.model.source import parse_source
-from runtime.refine import MOST_PASSES
-from runtime.stream.stream import MOST_READERS
 
-DEFAULT_MODEL = "build/starter68"
 PER_PARTITION = 500
 MOST_WORKERS = 256
 EXAMPLE = """\
@@ -39,6 +34,26 @@ python -m runtime.batch photos/ --output results/ --model build/star68 --device 
   python -m runtime.batch s3://b/faces.parquet --output s3://b/points --engine ray --device npu"""
 
 logger = logging.getLogger("starmark")
+
+
+@dataclass(kw_only=True)
+class BatchSummary(Summary):
+    """Counts over all results, those of earlier runs included, but where it says "now".
+
+    Attributes:
+        partitions: all there are.
+        first_to_last_s: from its first partition's end to its last one's, start excluded.
+        pictures_after_first: of the partitions after the first.
+    """
+
+    partitions: int
+    first_to_last_s: float = 0.0
+    pictures_after_first: int = 0
+
+    def lines(self) -> list[str]:
+        """A few lines for people."""
+        pictures, *others = super().lines()
+        return [pictures, f"Partitions: {self.partitions}", *others]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -72,16 +87,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         help=f"pictures in each file (default {PER_PARTITION}); what a killed worker does again",
     )
     add("--column", metavar="NAME", help="of a Parquet's pictures or paths (default: found)")
-    add_finder_options(parser)
-    add(
-        "--refine",
-        type=int,
-        default=0,
-        metavar="N",
-        help=f"cut again by the points found, 0 to {MOST_PASSES} times (default 0)",
-    )
-    add("--readers", type=int, default=2, metavar="N", help="threads that decode, in each worker")
-    add("--batch", type=int, metavar="N", help="faces in one call of the device at most")
+    FaceOptions.add(parser)
     EngineOptions.add(parser)
     add("--json", action="store_true", help="print the summary as JSON")
     add("--verbose", action="store_true", help="log more")
@@ -90,52 +96,71 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _batch(arguments: argparse.Namespace) -> int:
     command_line.log_to_stderr(verbose=arguments.verbose)
-    _check(arguments)
-    _check_apart(arguments)
+    for name in ("input", "output"):
+        if not getattr(arguments, name):
+            raise ConfigError(name, expected="a name", got="an empty one", action="Name it")
+    check_range("--workers", arguments.workers, 1, MOST_WORKERS)
+    check_range("--partition", arguments.partition, 1)
+    faces = FaceOptions.of(arguments)
+    _check_apart(arguments.input, arguments.output)
     inputs = find_inputs(arguments.input, arguments.partition, arguments.column)
     # the device in the model's own name counts where none stands beside it
     devices = [parse_source(arguments.model, one).device for one in _devices(arguments)]
-    job = _job(arguments, devices)
+    job = _job(arguments, faces, devices)
     results = Results(arguments.output)
-    results.begin(heading_of(job, inputs))
+    results.begin(_heading(job, inputs))
     before = results.finished(inputs.partitions)
     left = [one for one in inputs.partitions if one.index not in before]
     if before:
         told = "resumed: %d of %d partitions are done"
         logger.info(told, len(before), len(inputs.partitions))
-    summary = BatchSummary(
-        engine=arguments.engine,
-        inputs=inputs.count,
-        partitions=len(inputs.partitions),
-    )
-    start = time.perf_counter()
+    summary = BatchSummary(partitions=len(inputs.partitions), saved=[arguments.output])
     try:
-        with closing(_run(arguments, job, left, devices)) as running:
-            for done in command_line.progress(running, "partitions", len(left)):
-                summary.add(done, time.perf_counter() - start)
+        _run(arguments, job, left, devices, summary)
     except BaseException:
+        done = inputs.count - sum(one.count for one in left) + summary.pictures_now
         told = "stopped after %d of %d pictures: the same command goes on"
-        logger.warning(told, sum(before.values()) + summary.pictures_now, inputs.count)
+        logger.warning(told, done, inputs.count)
         raise
     finally:
         results.sweep()
-    summary.seconds_now = time.perf_counter() - start
-    summary.read(results)
-    log_failed(summary.first_failed, summary.failed)
-    print(summary.json() if arguments.json else summary.text(arguments.output))
+    for partition in inputs.partitions:
+        found = results.columns(partition.index, ["picture", "status", "faces", "error"])
+        for row in zip(*found.values(), strict=True):
+            summary.count(*row)
+    summary.log_failed()
+    text = summary.json(engine=arguments.engine) if arguments.json else "\n".join(summary.lines())
+    print(text)
     return EXIT_FOUND_WANTING if summary.failed else EXIT_OK
 
 
 def _run(
-    arguments: argparse.Namespace, job: Job, left: Sequence[Partition], devices: Sequence[str]
-) -> Generator[Done, None, None]:
-    if not left:
-        return
-    if arguments.engine == "local":
-        from runtime.batch.local import run_locally
+    arguments: argparse.Namespace,
+    job: Job,
+    left: Sequence[Partition],
+    devices: Sequence[str],
+    summary: BatchSummary,
+) -> None:
+    start = time.perf_counter()
+    first_s: float | None = None
+    with closing(_partitions(arguments, job, left, devices)) as running:
+        for pictures in command_line.progress(running, "partitions", len(left)):
+            summary.pictures_now += pictures
+            now_s = time.perf_counter() - start
+            if first_s is None:
+                first_s = now_s
+            else:
+                summary.pictures_after_first += pictures
+                summary.first_to_last_s = now_s - first_s
+    summary.seconds_now = time.perf_counter() - start
 
+
+def _partitions(
+    arguments: argparse.Namespace, job: Job, left: Sequence[Partition], devices: Sequence[str]
+) -> Generator[int, None, None]:
+    if arguments.engine == "local":
         yield from run_locally(job, left, devices)
-    else:
+    elif left:
         from runtime.batch.on_ray import run_on_ray
 
         yield from run_on_ray(job, left, arguments.workers)
@@ -162,68 +187,52 @@ def _devices(arguments: argparse.Namespace) -> list[str]:
     return named if several else named * (arguments.workers or 1)
 
 
-def _job(arguments: argparse.Namespace, devices: Sequence[str]) -> Job:
+def _job(arguments: argparse.Namespace, faces: FaceOptions, devices: Sequence[str]) -> Job:
     settings = EngineOptions.of(arguments)
     if settings.threads is None and (len(devices) > 1 or arguments.engine == "ray"):
         # many workers, each with a thread for every core, are slower than few; Ray counts cores
         share = 1 if arguments.engine == "ray" else (os.cpu_count() or 1) // len(devices)
         settings = replace(settings, threads=max(1, share))
-    chosen_finder(arguments)  # what is wrong with it is found out here, at once
+    faces.finder()  # what is wrong with it is an error here, before any worker starts
     named = parse_source(arguments.model, devices[0])
     model = replace(named, path=named.path.resolve())
+    output = arguments.output
     return Job(
         model=model,
         settings=settings,
-        bundle_sha256=bundle_sha256_of(model),
-        yunet=str(Path(arguments.faces).resolve()) if arguments.faces else "",
-        least_score=arguments.least_score,
-        faces_side_px=arguments.faces_side,
-        refine=arguments.refine,
-        readers=arguments.readers,
-        batch=arguments.batch,
-        output=_absolute(arguments.output),
+        bundle_sha256=digest_of(model),
+        faces=faces,
+        # actors have a working folder of their own
+        output=output if ADDRESS in output else str(Path(output).resolve()),
     )
 
 
-def _absolute(output: str) -> str:
-    """Actors have a working folder of their own."""
-    return output if ADDRESS in output else str(Path(output).resolve())
+def _heading(job: Job, inputs: Inputs) -> Heading:
+    engine = job.model.engine or "engine by the file"
+    return Heading(
+        model=job.bundle_sha256,
+        engine=f"{engine} on {Device.of(job.model.device).kind}",
+        given=f"{inputs.count} inputs in {len(inputs.partitions)} partitions, {inputs.sha256}",
+        options={
+            **job.faces.heading(),
+            "precision": f"{job.settings.precision}, hf32 {job.settings.allow_hf32}",
+        },
+    )
 
 
-def _check_apart(arguments: argparse.Namespace) -> None:
-    """Refuse results among the inputs: a job that goes on would take them for such."""
-    if ADDRESS not in arguments.output:
-        check_apart(arguments.input, Path(arguments.output))
-    fixed = arguments.input
+def _check_apart(given: str, output: str) -> None:
+    """Refuse results among the inputs: a job that goes on would read them as input."""
+    if ADDRESS not in output:
+        check_apart(given, Path(output))
+    fixed = given
     while glob.has_magic(fixed) and ADDRESS not in fixed:
         fixed = os.path.dirname(fixed) or "."  # noqa: PTH120  # of a pattern, not of a path
-    (kind, inside), (other, target) = place_of(fixed), place_of(arguments.output)
+    (kind, inside), (other, target) = place_of(fixed), place_of(output)
     # a plain pattern looks into one folder alone
-    deep = fixed == arguments.input or "**" in arguments.input
+    deep = fixed == given or "**" in given
     below = target == inside or (deep and PurePosixPath(target).is_relative_to(inside))
     if below and type(kind) is type(other):
-        raise ConfigError(
-            f"--output {shown(arguments.output)}",
-            expected="a folder outside that of the inputs",
-            got=f"one in {shown(fixed)}",
-            action="Write somewhere else",
-        )
-
-
-def _check(arguments: argparse.Namespace) -> None:
-    for name in ("input", "output"):
-        if not getattr(arguments, name):
-            raise ConfigError(name, expected="a name", got="an empty one", action="Name it")
-    for option, value, least, most in (
-        ("--workers", arguments.workers, 1, MOST_WORKERS),
-        ("--refine", arguments.refine, 0, MOST_PASSES),
-        ("--readers", arguments.readers, 1, MOST_READERS),
-        ("--batch", arguments.batch, 1, LARGEST_BATCH),
-    ):
-        if value is not None and not least <= value <= most:
-            raise ConfigError(
-                option, expected=f"{least} to {most}", got=str(value), action="Correct it"
-            )
+        raise no_place(output, "a folder outside that of the inputs", f"one in {shown(fixed)}")
 
 
 if __name__ == "__main__":

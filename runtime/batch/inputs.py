@@ -1,4 +1,4 @@
-"""What a batch reads, in partitions: pictures, or a Parquet of pictures or of addresses."""
+"""The partitions of a batch: pictures, or Parquet files of pictures or of their addresses."""
 
 from __future__ import annotations
 
@@ -11,27 +11,29 @@ from typing import Any
 
 import msgspec
 
-from runtime.batch.reading import Partition, open_table
-from runtime.batch.store import ADDRESS, import_pyarrow, place_of
+from runtime.batch.stored import ADDRESS, Partition, open_table, place_of
 from runtime.errors import ConfigError, InputError, one_line
 from runtime.files import shown
 from runtime.image.picture import SUFFIXES
-from runtime.many.inputs import find_pictures
+from runtime.many.inputs import find_pictures, is_picture
+from runtime.many.tables import import_pyarrow
 
 PARQUET = ".parquet"
 # Looked for in this order: the pictures themselves, then where they are.
 IMAGE_COLUMNS = ("image", "bytes")
 ADDRESS_COLUMNS = ("uri", "url", "path", "file")
+# Names and paths.
+Listed = list[tuple[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """All of them.
+    """All partitions, in order.
 
     Attributes:
-        partitions: in order.
+        partitions: the same each time that the same inputs are listed.
         count: of inputs.
-        sha256: over what and in which partitions.
+        sha256: over their names and partitions.
     """
 
     partitions: tuple[Partition, ...]
@@ -40,7 +42,7 @@ class Inputs:
 
 
 def find_inputs(given: str, per_partition: int, column: str | None = None) -> Inputs:
-    """List what is to be read, in the same partitions each time.
+    """List what is to be read.
 
     Args:
         given: a picture, a folder or glob of pictures, or a Parquet file or a folder of such; on
@@ -49,84 +51,58 @@ def find_inputs(given: str, per_partition: int, column: str | None = None) -> In
         column: of the Parquet's pictures or addresses; None looks for a known name.
 
     Raises:
-        ConfigError: `per_partition` cannot be, a column is named for pictures, or a folder holds
-            both kinds.
+        ConfigError: a column is named for pictures, or a folder holds both kinds.
         InputError: nothing is there, or a Parquet without such a column.
     """
-    if per_partition < 1:
-        raise ConfigError(
-            "--partition", expected="1 or more", got=str(per_partition), action="Correct it"
-        )
     root = given if ADDRESS in given else ""
     tables, pictures = _at_address(given) if root else _on_this_machine(given)
-    if tables:
-        found = [*_of_tables(root, tables, per_partition, column)]
-    elif column is not None:
+    if tables and pictures:
+        raise ConfigError(
+            shown(given),
+            expected="either pictures or Parquet files",
+            got="both",
+            action="Name the Parquet file, or a folder of one kind",
+        )
+    if column is not None and not tables:
         raise ConfigError(
             "--column", expected="a Parquet as input", got=shown(given), action="Leave it out"
         )
+    if tables:
+        found = tuple(_of_tables(root, tables, per_partition, column))
     else:
-        found = [
-            Partition(
-                index=index,
-                first=first,
-                count=len(some),
-                root=root,
-                names=tuple(name for name, _ in some),
-                places=tuple(place for _, place in some),
-            )
-            for index, first in enumerate(range(0, len(pictures), per_partition))
-            for some in [pictures[first : first + per_partition]]
-        ]
+        found = tuple(_of_pictures(root, pictures, per_partition))
     digest = hashlib.sha256()
     for one in found:
         # not where they are: a folder may be mounted elsewhere when a job goes on
-        digest.update(
-            msgspec.json.encode(msgspec.structs.replace(one, places=(), file="", root=""))
-        )
+        named = msgspec.structs.replace(one, places=(), file="", root="")
+        digest.update(msgspec.json.encode(named))
     count = sum(one.count for one in found)
-    return Inputs(partitions=tuple(found), count=count, sha256=digest.hexdigest())
-
-
-Listed = list[tuple[str, str]]
+    return Inputs(partitions=found, count=count, sha256=digest.hexdigest())
 
 
 def _on_this_machine(given: str) -> tuple[Listed, Listed]:
-    """Names and paths of Parquet files, or of pictures."""
+    """Parquet files, and pictures."""
     path = Path(given)
-    tables = _tables_at(path, given)
-    if tables and path.is_dir():
-        _check_one_kind(given, any(p.suffix.lower() in SUFFIXES for p in path.rglob("*")))
-    if tables:
-        return tables, []
-    found = find_pictures(given)
-    return [], [(one.name, str(one.path.absolute())) for one in found]
-
-
-def _tables_at(path: Path, given: str) -> Listed:
-    """The one that is named, those of a glob, or of a folder."""
     if path.is_dir():
-        found = [one for one in sorted(path.rglob(f"*{PARQUET}")) if one.is_file()]
-        below = [(one.relative_to(path).as_posix(), one) for one in found]
-        return [(shown(name), str(one.absolute())) for name, one in below if _seen(name)]
-    if path.suffix != PARQUET:
-        return []
-    if path.exists() or not glob.has_magic(given):
-        return [(shown(path.name), str(path.absolute()))]
-    matches = glob.glob(given, recursive=True)  # noqa: PTH207  # the pattern may be absolute
-    if not matches:
-        raise _nothing(given, "no match")
-    return [(shown(match), str(Path(match).absolute())) for match in sorted(matches)]
-
-
-def _seen(name: str) -> bool:
-    """Whether no part of a path is one that readers of Parquet folders leave out."""
-    return not any(part.startswith((".", "_")) for part in PurePosixPath(name).parts)
+        found = [one for one in path.rglob(f"*{PARQUET}") if one.is_file()]
+        tables = [(shown(one.relative_to(path).as_posix()), one) for one in sorted(found)]
+        tables = [(name, one) for name, one in tables if _is_table(name)]
+        if tables:
+            pictures = [(one.name, str(one)) for one in path.rglob("*") if is_picture(one.name)]
+            return [(name, str(one.absolute())) for name, one in tables], pictures
+    elif path.suffix == PARQUET:
+        if path.exists() or not glob.has_magic(given):
+            return [(shown(path.name), str(path.absolute()))], []
+        matches = glob.glob(given, recursive=True)  # noqa: PTH207  # the pattern may be absolute
+        if not matches:
+            raise _nothing(given, "no match")
+        return [(shown(match), str(Path(match).absolute())) for match in sorted(matches)], []
+    return [], [(one.name, str(one.path.absolute())) for one in find_pictures(given)]
 
 
 def _at_address(given: str) -> tuple[Listed, Listed]:
-    """Names and paths, in the address's file system, of Parquet files, or of pictures."""
-    pa = import_pyarrow()
+    """The same in the address's file system."""
+    pa = import_pyarrow("runtime.batch")
     file_system, top = place_of(given)
     try:
         infos = [file_system.get_file_info(top)]
@@ -137,13 +113,34 @@ def _at_address(given: str) -> tuple[Listed, Listed]:
         raise _nothing(given, one_line(f"{type(error).__name__}: {error}", 200)) from error
     paths = sorted(one.path for one in infos if one.type == pa.fs.FileType.File)
     named = [(one.removeprefix(top).lstrip("/") or PurePosixPath(one).name, one) for one in paths]
-    named = [(name, one) for name, one in named if _seen(name)]
-    tables = [(name, one) for name, one in named if one.endswith(PARQUET)]
-    pictures = [(name, one) for name, one in named if PurePosixPath(one).suffix.lower() in SUFFIXES]
-    _check_one_kind(given, bool(tables and pictures))
+    tables = [(name, one) for name, one in named if _is_table(name)]
+    pictures = [
+        (name, one)
+        for name, one in named
+        if all(not part.startswith(".") for part in name.split("/")) and is_picture(one)
+    ]
     if not tables and not pictures:
         raise _nothing(given, "none")
     return tables, pictures
+
+
+def _is_table(name: str) -> bool:
+    """Whether a file is one that readers of Parquet folders read, too."""
+    hidden = any(part.startswith((".", "_")) for part in PurePosixPath(name).parts)
+    return name.endswith(PARQUET) and not hidden
+
+
+def _of_pictures(root: str, pictures: Listed, per_partition: int) -> Iterator[Partition]:
+    for index, first in enumerate(range(0, len(pictures), per_partition)):
+        some = pictures[first : first + per_partition]
+        yield Partition(
+            index=index,
+            first=first,
+            count=len(some),
+            root=root,
+            names=tuple(name for name, _ in some),
+            places=tuple(place for _, place in some),
+        )
 
 
 def _of_tables(
@@ -174,11 +171,11 @@ def _of_tables(
 
 
 def _column(table: str, schema: Any, named: str | None) -> str:
-    """Which column holds the pictures, or says where they are."""
+    """The column of the pictures, or of their addresses."""
     pa = import_pyarrow()
     types = dict(zip(schema.names, schema.types, strict=True))
     for name in (named,) if named else (*IMAGE_COLUMNS, *ADDRESS_COLUMNS):
-        if name in types and _kind(pa, types[name]):
+        if name in types and _can_hold_pictures(pa, types[name]):
             return name
     wanted = f"the column {named!r}" if named else f"a column {', '.join(IMAGE_COLUMNS)}"
     raise InputError(
@@ -190,25 +187,13 @@ def _column(table: str, schema: Any, named: str | None) -> str:
     )
 
 
-def _kind(pa: Any, found: Any) -> str:
-    if pa.types.is_binary(found) or pa.types.is_large_binary(found):
-        return "bytes"
-    if pa.types.is_string(found) or pa.types.is_large_string(found):
-        return "address"
+def _can_hold_pictures(pa: Any, kind: Any) -> bool:
     # as Hugging Face's datasets keep pictures
-    if pa.types.is_struct(found) and found.get_field_index("bytes") >= 0:
-        return "struct" if _kind(pa, found.field("bytes").type) == "bytes" else ""
-    return ""
-
-
-def _check_one_kind(given: str, both: bool) -> None:  # one caller's finding
-    if both:
-        raise ConfigError(
-            shown(given),
-            expected="either pictures or Parquet files",
-            got="both",
-            action="Name the Parquet file, or a folder of one kind",
-        )
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        inner = kind.field("bytes").type
+        return bool(pa.types.is_binary(inner) or pa.types.is_large_binary(inner))
+    tests = ("is_binary", "is_large_binary", "is_string", "is_large_string")
+    return any(getattr(pa.types, test)(kind) for test in tests)
 
 
 def _nothing(where: str, got: str) -> InputError:

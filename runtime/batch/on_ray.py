@@ -10,11 +10,8 @@ import threading
 from collections.abc import Generator, Sequence
 from typing import Any
 
-import msgspec
-
-from runtime.batch.job import Job
-from runtime.batch.reading import Partition
-from runtime.batch.worker import Done, Worker
+from runtime.batch.stored import Partition
+from runtime.batch.workers import Job, Worker
 from runtime.errors import BackendUnavailable, ConfigError, InferenceError, StarmarkError, one_line
 from runtime.model.device import Device
 
@@ -26,13 +23,13 @@ logger = logging.getLogger("starmark")
 
 def run_on_ray(
     job: Job, partitions: Sequence[Partition], workers: int | None
-) -> Generator[Done, None, None]:
+) -> Generator[int, None, None]:
     """Run partitions in actors of the cluster that is there (RAY_ADDRESS), or of this machine.
 
     Ray Data starts actors that die anew, and gives them their partition again.
 
     Yields:
-        Each partition when it is done, in no order.
+        The pictures of each partition when it is done, in no order.
 
     Raises:
         BackendUnavailable: Ray is missing, or the cluster has no such device.
@@ -63,7 +60,7 @@ def run_on_ray(
             for row in done.iter_rows():
                 if row["failure"]:
                     raise pickle.loads(row["failure"])  # noqa: S301  # of our own actor
-                yield msgspec.json.decode(row["done"], type=Done)
+                yield row["pictures"]
         except ray.exceptions.RayError as error:
             raise InferenceError(
                 "--engine ray",
@@ -100,18 +97,17 @@ class Actor:
         self._job = job
         self._worker: Worker | None = None
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, bytes]:
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Run the partition of a row."""
         # pickled: a name may be no text
         partition: Partition = pickle.loads(row["partition"])  # noqa: S301  # our own driver's
         try:
             # not when the actor begins: what is wrong there Ray tries again, and calls its death
             self._worker = self._worker or Worker(self._job)
-            done = self._worker.run(partition)
+            return {"pictures": self._worker.run(partition), "failure": b""}
         except (StarmarkError, OSError) as error:
-            # home as it is: Ray would wrap it twice, and log it with its own frames
-            return {"done": b"", "failure": pickle.dumps(error.with_traceback(None))}
-        return {"done": msgspec.json.encode(done), "failure": b""}
+            # returned as it is: Ray would wrap it twice, and log it with its own frames
+            return {"pictures": 0, "failure": pickle.dumps(error.with_traceback(None))}
 
 
 def import_ray() -> Any:

@@ -149,13 +149,12 @@ class FaceOptions:
         return {"faces": faces, "refine": str(self.refine)}
 
 
-def check_range(option: str, value: int | None, least: int, most: int) -> None:
+def check_range(option: str, value: int | None, least: int, most: int | None = None) -> None:
     """Refuse a number out of its range; None is an option that was left out.
 
     Raises:
         ConfigError: it is.
     """
-    if value is not None and not least <= value <= most:
-        raise ConfigError(
-            option, expected=f"{least} to {most}", got=str(value), action="Correct it"
-        )
+    if value is not None and (value < least or (most is not None and value > most)):
+        expected = f"{least} or more" if most is None else f"{least} to {most}"
+        raise ConfigError(option, expected=expected, got=str(value), action="Correct it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,8 @@ from typing import Any
 from runtime.errors import ConfigError
 
 CHUNK_BYTES = 1 << 20
+# Names of `written_whole`'s temporary files.
+PART = re.compile(r"\.[0-9a-f]{8}\.part(\..*)?")
 ANY_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -117,6 +120,14 @@ def written_whole(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # it may never have come into being
             temporary.unlink(missing_ok=True)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what a `written_whole` that was killed has left in a folder or below it."""
+    for path in folder.rglob(".*.part*"):
+        if PART.fullmatch(path.name):
+            with suppress(OSError):
+                path.unlink()
 
 
 def json_text(record: Any) -> str:

@@ -13,25 +13,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.cli import command_line
-from runtime.cli.options import EngineOptions
+from runtime.cli.options import DEFAULT_MODEL, EngineOptions, FaceOptions
 from runtime.detector import Detector
-from runtime.errors import EXIT_OK, ConfigError
-from runtime.faces import Face, YuNetFaces, add_finder_options, chosen_finder
+from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
+from runtime.faces import Face, YuNetFaces
 from runtime.files import check_target, json_text, shown
-from runtime.image.draw import draw_faces
 from runtime.image.geometry import read_box
-from runtime.image.picture import check_encoder, read_picture, size_text, write_picture
-from runtime.infer.many_pictures import (
-    add_options,
-    check_no_video_options,
-    film,
-    many,
-    open_detector,
+from runtime.image.picture import SUFFIXES, check_encoder, read_picture, size_text, write_picture
+from runtime.infer.video import (
+    VideoSummary,
+    check_no_pictures_run,
+    drawn_video,
+    is_video,
+    run_video,
 )
-from runtime.infer.video import is_video
-from runtime.refine import MOST_PASSES
+from runtime.many.folder import Wanted, check_apart, no_place, run_folder
+from runtime.many.heading import Heading, digest_of
+from runtime.many.inputs import find_pictures
+from runtime.many.summary import Summary
+from runtime.many.tables import FORMATS
+from runtime.model.source import parse_source
+from runtime.video.file import DRAWN_SUFFIXES
+from runtime.video.tracking import FIND_EVERY
 
-DEFAULT_MODEL = "build/starter68"
 FIRST_POINTS = 5
 EXAMPLE = """\
 python -m runtime.infer --input assets/test.jpg --output out.png --contour
@@ -57,20 +61,10 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         EXAMPLE,
     )
     add = parser.add_argument
-    add(
-        "--input",
-        required=True,
-        type=_named,
-        metavar="IMG",
-        help="picture, folder of pictures, glob, or video",
-    )
-    add(
-        "--output",
-        required=True,
-        type=_named,
-        metavar="PNG",
-        help="drawn picture or video, or a folder",
-    )
+    help_of = "picture, folder of pictures, glob, or video"
+    add("--input", required=True, type=_named, metavar="IMG", help=help_of)
+    help_of = "drawn picture or video, or a folder"
+    add("--output", required=True, type=_named, metavar="PNG", help=help_of)
     add("--device", default="auto", help="auto, cpu, cuda:N, npu:N or a provider (default auto)")
     add("--cropped", action="store_true", help="the picture already is the network's crop")
     add("--bbox", metavar="X1,Y1,X2,Y2", help="face box in px; without it, the whole picture")
@@ -82,18 +76,27 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         metavar="SOURCE",
         help=f"bundle, checkpoint or .onnx, as PATH[@[ENGINE/]DEVICE] (default {DEFAULT_MODEL})",
     )
-    add_finder_options(parser)
-    add(
-        "--refine",
-        type=int,
-        default=0,
-        metavar="N",
-        help=f"cut again by the points found, 0 to {MOST_PASSES} times (default 0)",
-    )
+    FaceOptions.add(parser)
     EngineOptions.add(parser)
-    add_options(parser)
-    add("--json", action="store_true", help="print the result as JSON")
-    add("--verbose", action="store_true", help="log more")
+    add = parser.add_argument_group("many pictures or a video, into a folder").add_argument
+    add(
+        "--format",
+        action="append",
+        choices=FORMATS,
+        help="results.jsonl, .csv or .parquet, or pts/NAME.pts; may be repeated (default jsonl)",
+    )
+    add("--draw", action="store_true", help="drawn/NAME, too (also by --contour or --ellipses)")
+    add("--resume", action="store_true", help="go on with a run that was stopped")
+    add = parser.add_argument_group("a video, into a folder or a video").add_argument
+    add("--smooth", action="store_true", help="smooth the points from frame to frame (One-Euro)")
+    add(
+        "--find-every",
+        type=int,
+        metavar="N",
+        help=f"look for faces in each Nth frame, else follow them (default {FIND_EVERY})",
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--verbose", action="store_true", help="log more")
     return parser.parse_args(_joined(sys.argv[1:] if argv is None else argv))
 
 
@@ -117,56 +120,64 @@ def _joined(argv: list[str]) -> list[str]:
 
 def _infer(arguments: argparse.Namespace) -> int:
     command_line.log_to_stderr(verbose=arguments.verbose)
-    arguments.output = Path(arguments.output)
     box = None if arguments.bbox is None else read_box(arguments.bbox)
-    _check(arguments)
-    finder = chosen_finder(arguments)
-    if is_video(Path(arguments.input)) and not _is_glob(arguments.input):
-        return film(arguments, box, finder)
-    check_no_video_options(arguments)
-    run = many if _means_many(arguments) else _one
-    return run(arguments, box, finder)
-
-
-def _means_many(arguments: argparse.Namespace) -> bool:
-    """A folder, a glob, or what only results in a folder can have."""
-    several = Path(arguments.input).is_dir() or _is_glob(arguments.input)
-    return bool(several or arguments.format or arguments.draw or arguments.resume)
-
-
-def _is_glob(given: str) -> bool:
-    return glob.has_magic(given) and not Path(given).exists()
-
-
-def _check(arguments: argparse.Namespace) -> None:
     boxed = [name for name in ("cropped", "bbox", "faces") if getattr(arguments, name)]
     if len(boxed) > 1:
-        raise ConfigError(
-            f"--{boxed[1]}",
-            expected=f"either --{boxed[0]} or --{boxed[1]}",
-            got="both",
-            action="A face is cut in one way: leave one of them out",
-        )
+        expected = f"either --{boxed[0]} or --{boxed[1]}"
+        action = "A face is cut in one way: leave one of them out"
+        raise ConfigError(f"--{boxed[1]}", expected=expected, got="both", action=action)
+    options = FaceOptions.of(arguments)
+    finder = options.finder()
+    wanted = Wanted(
+        output=Path(arguments.output),
+        formats=tuple(dict.fromkeys(arguments.format or ("jsonl",))),
+        drawn=arguments.draw or arguments.contour or arguments.ellipses,
+        contours=arguments.contour,
+        ellipses=arguments.ellipses,
+    )
+    given = Path(arguments.input)
+    is_glob = glob.has_magic(arguments.input) and not given.exists()
+    if is_video(given) and not is_glob:
+        return _video(arguments, wanted, finder)
+    expected = "a video, whose frames follow each other"
+    action = "Leave it out for pictures"
+    _refuse("--smooth", arguments.smooth, expected, arguments.input, action)
+    _refuse("--find-every", arguments.find_every is not None, expected, arguments.input, action)
+    if given.is_dir() or is_glob or arguments.format or arguments.draw or arguments.resume:
+        return _folder(arguments, wanted, options, finder)
+    return _picture(arguments, wanted, box, finder)
 
 
-def _one(arguments: argparse.Namespace, box: Any, finder: YuNetFaces | None) -> int:
+def _refuse(option: str, given: bool, expected: str, got: object, action: str) -> None:
+    """Refuse an option that this kind of input or output cannot have."""
+    if given:
+        raise ConfigError(option, expected=expected, got=shown(got), action=action)
+
+
+def _opened(arguments: argparse.Namespace, finder: YuNetFaces | None) -> Detector:
+    return Detector(
+        arguments.model,
+        arguments.device,
+        settings=EngineOptions.of(arguments),
+        faces=finder,
+        refine=arguments.refine,
+    )
+
+
+def _picture(
+    arguments: argparse.Namespace, wanted: Wanted, box: Any, finder: YuNetFaces | None
+) -> int:
     given = Path(arguments.input)
     image = read_picture(given)
-    check_target(arguments.output, "--output", [given])
-    check_encoder(arguments.output)
-    with open_detector(arguments, finder) as detector:
+    check_target(wanted.output, "--output", [given])
+    check_encoder(wanted.output)
+    with _opened(arguments, finder) as detector:
         if finder is not None:
             faces = detector.detect_faces(image)
         else:
             trace = detector.trace(image, box, cropped=arguments.cropped)
             faces = [Face(box_xyxy=None, score=None, trace=trace)]
-        drawn = draw_faces(
-            image,
-            (face.landmarks for face in faces),
-            contours=arguments.contour,
-            ellipses=arguments.ellipses,
-        )
-        write_picture(arguments.output, drawn)
+        write_picture(wanted.output, wanted.draw(image, (face.landmarks for face in faces)))
         for index, face in enumerate(faces):
             for warning in face.trace.warnings:
                 logger.warning("warning: %s%s", f"face {index}: " if finder else "", warning)
@@ -221,6 +232,114 @@ def _as_json(
             for f in faces
         ]
     return json_text(result | {"saved": shown(arguments.output)})
+
+
+def _folder(
+    arguments: argparse.Namespace, wanted: Wanted, options: FaceOptions, finder: YuNetFaces | None
+) -> int:
+    _check_folder(arguments, wanted.output)
+    files = find_pictures(arguments.input)
+    videos = [file.name for file in files if is_video(file.path)]
+    if videos:  # a glob may mean them; a folder's videos are not listed
+        raise ConfigError(
+            f"--input {shown(arguments.input)}",
+            expected="pictures, or the name of one video",
+            got=f"{len(videos)} videos, {videos[0]} first",
+            action="Run them one by one",
+        )
+    with _opened(arguments, finder) as detector:
+        heading = Heading(
+            model=digest_of(parse_source(arguments.model)),
+            engine=f"{detector.backend.name} on {detector.device}",
+            given=shown(arguments.input),
+            options={
+                "formats": ", ".join(wanted.formats),
+                "draw": f"{wanted.drawn}, {wanted.contours}, {wanted.ellipses}",
+                **options.heading(),
+            },
+        )
+        summary = run_folder(
+            detector,
+            files,
+            heading,
+            wanted,
+            resume=arguments.resume,
+            readers=options.readers,
+            batch=options.batch,
+        )
+        summary.log_failed()
+        return _report(arguments, detector, summary)
+
+
+def _video(arguments: argparse.Namespace, wanted: Wanted, finder: YuNetFaces | None) -> int:
+    given, output = Path(arguments.input), wanted.output
+    _refuse(
+        "--resume",
+        arguments.resume,
+        "pictures: a video's faces are followed from its first frame on",
+        arguments.input,
+        "Leave it out: a video is run anew, and what is there is replaced at the end",
+    )
+    _refuse(
+        "--batch",
+        arguments.batch is not None,
+        "pictures: the faces of a frame go together, and wait for no other frame",
+        arguments.input,
+        "Leave it out",
+    )
+    if is_video(output):
+        _check_no_box(arguments)
+        if output.suffix.lower() not in DRAWN_SUFFIXES:
+            expected = f"a name that ends in {', '.join(DRAWN_SUFFIXES)}, which hold H.264"
+            raise no_place(output, expected, repr(output.suffix))
+        expected = "a folder as --output, where results go"
+        action = "Name a folder, and add --draw for the video"
+        _refuse("--format", bool(arguments.format), expected, output, action)
+        check_target(output, "--output", [given])
+    else:
+        _check_folder(arguments, output)
+        check_no_pictures_run(output)
+        drawn = drawn_video(output, given)
+        if drawn.exists():
+            check_target(drawn, "--output", [given])
+    find_every = FIND_EVERY if arguments.find_every is None else arguments.find_every
+    with _opened(arguments, finder) as detector:
+        summary = run_video(detector, given, wanted, find_every=find_every, smooth=arguments.smooth)
+        return _report(arguments, detector, summary)
+
+
+def _check_folder(arguments: argparse.Namespace, output: Path) -> None:
+    """Refuse what results of many pictures, or of a video in a folder, cannot have."""
+    if output.suffix.lower() in SUFFIXES:
+        raise ConfigError(
+            f"--output {shown(output)}",
+            expected="a folder, where results of many pictures go",
+            got="a picture's name",
+            action="Name a folder, or leave --format, --draw and --resume out for one picture",
+        )
+    _check_no_box(arguments)
+    check_apart(arguments.input, output)
+
+
+def _check_no_box(arguments: argparse.Namespace) -> None:
+    for name in ("bbox", "cropped"):
+        _refuse(
+            f"--{name}",
+            bool(getattr(arguments, name)),
+            "one picture, and a picture as --output",
+            f"results of many in {shown(arguments.output)}",
+            "Use --faces with YuNet's ONNX file for the boxes of many pictures",
+        )
+
+
+def _report(
+    arguments: argparse.Namespace, detector: Detector, summary: Summary | VideoSummary
+) -> int:
+    if arguments.json:
+        print(summary.json(device=detector.device, engine=detector.backend.name))
+    else:
+        print("\n".join(summary.lines()))
+    return EXIT_FOUND_WANTING if summary.failed else EXIT_OK
 
 
 if __name__ == "__main__":

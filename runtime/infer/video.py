@@ -5,49 +5,23 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from runtime.cli.command_line import progress
 from runtime.detector import Detector
-from runtime.errors import ConfigError
 from runtime.files import json_text, shown
-from runtime.image.draw import draw_faces
-from runtime.many.formats import TABLES, check_format, write_pts, write_table
-from runtime.many.journal import JOURNAL_NAME
+from runtime.many.folder import JOURNAL_NAME, RUN_NAME, Wanted, no_place
 from runtime.many.rows import FrameRow, rows_of_frame
-from runtime.many.summary import RUN_NAME
-from runtime.video.file import SUFFIXES, Frame, Video, VideoWriter, video_written
+from runtime.many.tables import TABLES, write_pts, write_table
+from runtime.video.file import SUFFIXES, Video, VideoWriter, video_written
 from runtime.video.motion import Jitter, OneEuro
-from runtime.video.tracking import TrackedFace, Tracker
-
-
-@dataclass(frozen=True, kw_only=True)
-class WantedOfVideo:
-    """What is to be written, and how faces are followed.
-
-    Attributes:
-        output: a folder, or a video file for the drawn video alone.
-        formats: of `runtime.many.formats.FORMATS`, into the folder.
-        drawn: into the folder, drawn/NAME.mp4, too.
-        contours, ellipses: as for `draw_landmarks_with_contours`.
-        find_every, smooth: as for `Tracker`.
-    """
-
-    output: Path
-    formats: tuple[str, ...] = ("jsonl",)
-    drawn: bool = False
-    contours: bool = False
-    ellipses: bool = False
-    find_every: int
-    smooth: bool = False
+from runtime.video.tracking import Tracker
 
 
 @dataclass(kw_only=True)
@@ -78,7 +52,7 @@ class VideoSummary:
     seconds_now: float = 0.0
     saved: list[str] = field(default_factory=list)
 
-    def text(self) -> str:
+    def lines(self) -> list[str]:
         """A few lines for people."""
         jitter = "unknown: no face in three frames"
         if self.jitter_px is not None:
@@ -86,20 +60,18 @@ class VideoSummary:
             if self.jitter_raw_px is not None:
                 jitter += f" smoothed, {self.jitter_raw_px:.3f} px before"
         rate = self.frames / max(self.seconds_now, 1e-9)
-        return "\n".join(
-            (
-                f"Frames: {self.frames} (in {self.seconds_now:.1f} s, {rate:.1f} a second)",
-                f"Faces: {self.faces} in {self.tracks} tracks",
-                f"Without a face: {self.without_face}",
-                f"Jitter: {jitter}",
-                *([f"Damaged: {self.damage}"] if self.damage else []),
-                *(f"Saved: {name}" for name in self.saved),
-            )
-        )
+        return [
+            f"Frames: {self.frames} (in {self.seconds_now:.1f} s, {rate:.1f} a second)",
+            f"Faces: {self.faces} in {self.tracks} tracks",
+            f"Without a face: {self.without_face}",
+            f"Jitter: {jitter}",
+            *([f"Damaged: {self.damage}"] if self.damage else []),
+            *(f"Saved: {name}" for name in self.saved),
+        ]
 
-    def json(self, device: str, engine: str) -> str:
-        """The same for machines."""
-        return json_text({"device": device, "engine": engine, **asdict(self)})
+    def json(self, **beside: str) -> str:
+        """The same for machines, after what stands beside it."""
+        return json_text({**beside, **asdict(self)}).rstrip("\n")
 
 
 def is_video(path: Path) -> bool:
@@ -120,16 +92,20 @@ def check_no_pictures_run(folder: Path) -> None:
     """
     for name in (RUN_NAME, JOURNAL_NAME):
         if (folder / name).exists():
-            raise ConfigError(
-                f"--output {shown(folder)}",
-                expected="a folder without results of pictures",
-                got=name,
-                action="Write the video's results to another folder",
-            )
+            raise no_place(folder, "a folder without results of pictures", name)
 
 
-def run_video(detector: Detector, path: Path, wanted: WantedOfVideo) -> VideoSummary:
+def run_video(
+    detector: Detector, path: Path, wanted: Wanted, *, find_every: int, smooth: bool
+) -> VideoSummary:
     """Follow the faces of a video, and write what is wanted, each file whole or not at all.
+
+    Args:
+        detector: open, with its finder.
+        path: of the video.
+        wanted: into a folder, or as `output` the drawn video alone.
+        find_every: as for `Tracker`.
+        smooth: smooth the points.
 
     Raises:
         BackendUnavailable: the package av is missing, or that of a format.
@@ -139,10 +115,8 @@ def run_video(detector: Detector, path: Path, wanted: WantedOfVideo) -> VideoSum
         OSError: something cannot be written.
     """
     alone = is_video(wanted.output)
-    for name in wanted.formats:
-        check_format(name)
-    smooth = OneEuro() if wanted.smooth else None
-    tracker = Tracker(detector, find_every=wanted.find_every, smooth=smooth)
+    wanted.check_packages()
+    tracker = Tracker(detector, find_every=find_every, smooth=OneEuro() if smooth else None)
     start = time.perf_counter()
     with Video(path) as video, ExitStack() as writing:
         folder = wanted.output.parent if alone else wanted.output
@@ -152,8 +126,12 @@ def run_video(detector: Detector, path: Path, wanted: WantedOfVideo) -> VideoSum
         if alone or wanted.drawn:
             target.parent.mkdir(exist_ok=True)
             drawn = writing.enter_context(video_written(target, video.time_base))
-        spool = _Spool(writing.enter_context(tempfile.TemporaryFile(dir=folder)))
-        summary = _followed(tracker, video, wanted, spool, drawn)
+        # rows on disk until all are there: a video may be long
+        spool = writing.enter_context(tempfile.TemporaryFile(dir=folder))
+        summary = VideoSummary()
+        _follow(tracker, video, wanted, spool, drawn, summary)
+        if not smooth:
+            summary.jitter_raw_px = None
         if not alone:
             _write_rows(spool, wanted, detector.spec.points, summary)
     if drawn is not None:
@@ -162,74 +140,54 @@ def run_video(detector: Detector, path: Path, wanted: WantedOfVideo) -> VideoSum
     return summary
 
 
-def _followed(
+def _follow(
     tracker: Tracker,
     video: Video,
-    wanted: WantedOfVideo,
-    spool: _Spool,
+    wanted: Wanted,
+    spool: IO[bytes],
     drawn: VideoWriter | None,
-) -> VideoSummary:
-    summary = VideoSummary()
+    summary: VideoSummary,
+) -> None:
+    def add(rows: Iterable[FrameRow]) -> None:
+        spool.writelines(msgspec.json.encode(row) + b"\n" for row in rows)
+
     jitter, raw = Jitter(), Jitter()
     tracks: set[int] = set()
     name = shown(video.path.name)
     for frame in progress(video, "frames", video.frames):
         faces = tracker.next(frame.image, frame.time_s)
-        spool.add(rows_of_frame(name, frame, faces))
+        add(rows_of_frame(name, frame, faces))
         if drawn is not None:
-            drawn.add(_drawing(frame, faces, wanted), frame.time_s)
+            image = wanted.draw(frame.image, (face.landmarks for face in faces))
+            drawn.add(image, frame.time_s)
         jitter.add({face.track: face.points_px for face in faces}, frame.time_s)
-        if wanted.smooth:
-            unsmoothed = {face.track: face.trace.landmarks.points_px for face in faces}
-            raw.add(unsmoothed, frame.time_s)
+        raw.add({face.track: face.trace.landmarks.points_px for face in faces}, frame.time_s)
         tracks |= {face.track for face in faces}
         summary.frames += 1
         summary.faces += len(faces)
         summary.without_face += not faces
     if video.damage:
         summary.failed, summary.damage = 1, video.damage
-        said = f"the video ends early: {video.damage}"
-        spool.add([FrameRow(picture=name, status="error", frame=summary.frames, error=said)])
+        error = f"the video ends early: {video.damage}"
+        add([FrameRow(picture=name, status="error", frame=summary.frames, error=error)])
     summary.tracks = len(tracks)
     summary.jitter_px, summary.jitter_raw_px = jitter.px, raw.px
-    return summary
 
 
-def _drawing(frame: Frame, faces: list[TrackedFace], wanted: WantedOfVideo) -> NDArray[np.uint8]:
-    found = (face.landmarks for face in faces)
-    return draw_faces(frame.image, found, contours=wanted.contours, ellipses=wanted.ellipses)
-
-
-def _write_rows(spool: _Spool, wanted: WantedOfVideo, points: int, summary: VideoSummary) -> None:
+def _write_rows(spool: IO[bytes], wanted: Wanted, points: int, summary: VideoSummary) -> None:
     folder = wanted.output
     for name in wanted.formats:
+        spool.seek(0)
         path = folder / (f"results.{name}" if name in TABLES else name)
         if name in TABLES:
-            write_table(name, path, spool.rows, points, FrameRow)
+            write_table(name, path, spool, points, FrameRow)
         else:
             with tempfile.TemporaryDirectory(dir=folder, prefix=".pts.") as made:
-                (Path(made) / "pts").mkdir()
-                for row in spool.rows():
+                new = Path(made) / "pts"
+                new.mkdir()
+                for row in map(msgspec.json.Decoder(FrameRow).decode, spool):
                     if row.points_px is not None:
-                        write_pts(Path(made) / "pts" / f"{row.frame:06d}_{row.track}.pts", row)
+                        write_pts(new / f"{row.frame:06d}_{row.track}.pts", row.points_px)
                 shutil.rmtree(path, ignore_errors=True)  # of an earlier, perhaps longer video
-                (Path(made) / "pts").rename(path)
+                new.rename(path)
         summary.saved.append(shown(path))
-
-
-class _Spool:
-    """Rows on disk until all are there: a video may be long."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-
-    def add(self, rows: Iterable[FrameRow]) -> None:
-        for row in rows:
-            self._file.write(msgspec.json.encode(row) + b"\n")
-
-    def rows(self) -> Iterator[FrameRow]:
-        """All of them, from the first on."""
-        decoder = msgspec.json.Decoder(FrameRow)
-        self._file.seek(0)
-        for line in self._file:
-            yield decoder.decode(line)

@@ -1,26 +1,38 @@
-"""A folder of results from many pictures: run, continued, and said at the end."""
+"""Results of many pictures in a folder: written as they come, continued after a stop."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import BinaryIO
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from runtime.cli.command_line import progress
 from runtime.detector import Detector
 from runtime.errors import ConfigError, InputError
-from runtime.files import shown
+from runtime.files import json_text, remove_parts, shown, write_text_whole
 from runtime.image.draw import draw_faces
+from runtime.image.landmarks import Landmarks
 from runtime.image.picture import write_picture
-from runtime.many.formats import TABLES, check_format, write_pts, write_table
+from runtime.many.heading import Heading
 from runtime.many.inputs import PictureFile
-from runtime.many.journal import JOURNAL_NAME, Heading, Journal
 from runtime.many.rows import Row, rows_of
 from runtime.many.search import Searched, search
-from runtime.many.summary import FinishedRun, Summary, finished_before, hash_of_names, note_finished
+from runtime.many.summary import Summary
+from runtime.many.tables import TABLES, import_pyarrow, write_pts, write_table
+
+JOURNAL_NAME, RUN_NAME = "unfinished.jsonl", "run.json"
 
 logger = logging.getLogger("starmark")
 
@@ -30,31 +42,60 @@ class Wanted:
     """What is to be written.
 
     Attributes:
-        folder: where.
-        formats: of `runtime.many.formats.FORMATS`.
-        drawn: pictures with their landmarks, too.
-        contours, ellipses: as for `draw_landmarks_with_contours`.
-        resume: go on with a run that was stopped.
-        readers, batch: as for `search`.
+        output: a folder; for one picture or video, also its drawn file.
+        formats: of `runtime.many.tables.FORMATS`, into the folder.
+        drawn: drawn pictures or a drawn video, too.
+        contours, ellipses: as for `draw_faces`.
     """
 
-    folder: Path
-    formats: tuple[str, ...]
-    drawn: bool
+    output: Path
+    formats: tuple[str, ...] = ("jsonl",)
+    drawn: bool = False
     contours: bool = False
     ellipses: bool = False
-    resume: bool = False
-    readers: int = 2
-    batch: int | None = None
+
+    def check_packages(self) -> None:
+        """Find out that a format cannot be written before there is anything to write.
+
+        Raises:
+            BackendUnavailable: its package is missing.
+        """
+        if "parquet" in self.formats:
+            import_pyarrow()
+
+    def draw(self, image: NDArray[np.uint8], faces: Iterable[Landmarks]) -> NDArray[np.uint8]:
+        """Draw faces into a copy of their picture."""
+        return draw_faces(image, faces, contours=self.contours, ellipses=self.ellipses)
+
+
+class FinishedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands beside the results of a run: how they were made, and what they came to."""
+
+    heading: Heading
+    pictures_sha256: str  # of their names: there may be a million
+    summary: Summary
 
 
 def run_folder(
-    detector: Detector | Sequence[Detector],
+    detector: Detector,
     files: Sequence[PictureFile],
     heading: Heading,
     wanted: Wanted,
+    *,
+    resume: bool = False,
+    readers: int = 2,
+    batch: int | None = None,
 ) -> Summary:
     """Run pictures and write their results; stopped at any moment, it can be continued.
+
+    Args:
+        detector: open, with its finder and its passes.
+        files: the pictures.
+        heading: of this run.
+        wanted: what is to be written.
+        resume: go on with a run that was stopped.
+        readers: as for `search`.
+        batch: as for `search`.
 
     Raises:
         ConfigError: an unfinished run is in the way, or `resume` is about another one.
@@ -62,117 +103,218 @@ def run_folder(
         InferenceError: a device is lost.
         OSError: something cannot be written.
     """
-    for name in wanted.formats:
-        check_format(name)
-    wanted.folder.mkdir(parents=True, exist_ok=True)
-    pictures = hash_of_names(file.name for file in files)
-    unfinished = (wanted.folder / JOURNAL_NAME).exists()
-    if wanted.resume and not unfinished:
-        before = finished_before(wanted.folder, heading, pictures)
+    wanted.check_packages()
+    folder = wanted.output
+    folder.mkdir(parents=True, exist_ok=True)
+    names = hashlib.sha256(b"".join(file.name.encode() + b"\0" for file in files)).hexdigest()
+    if resume:
+        before = _finished_before(folder, heading, names)
         if before is not None:
-            logger.info("up to date: %s", shown(wanted.folder))
+            logger.info("up to date: %s", shown(folder))
             return before
-    summary = Summary()
-    points = (detector if isinstance(detector, Detector) else detector[0]).spec.points
-    with Journal(wanted.folder, heading, resume=wanted.resume) as journal:
+    with Journal(folder, heading, resume=resume) as journal:
+        if resume:
+            remove_parts(folder)
+        summary = journal.summary
+        left = [file for file in files if file.name not in journal.done]
+        if len(left) < len(files):
+            logger.info("resumed: %d of %d pictures are done", len(files) - len(left), len(files))
         start = time.perf_counter()
         try:
-            _run(detector, files, journal, wanted, summary)
+            with closing(search(detector, left, readers=readers, batch=batch)) as searched:
+                names_alike = _names_alike(files)
+                for picture in progress(searched, "pictures", len(left)):
+                    rows = rows_of(picture)
+                    _write_beside(picture, rows, wanted, names_alike=names_alike)
+                    journal.add(rows)  # last: whoever is in it has everything
+                    summary.pictures_now += 1
         except BaseException:
             told = "stopped after %d of %d pictures: the same command with --resume goes on"
             logger.warning(told, len(journal.done), len(files))
             raise
         summary.seconds_now = time.perf_counter() - start
-        for name in wanted.formats:
-            if name in TABLES:
-                path = wanted.folder / f"results.{name}"
-                write_table(name, path, journal.rows, points)
-                summary.saved.append(shown(path))
-        summary.count(journal.rows())
-        folders = [name for name in ("drawn", "pts") if (wanted.folder / name).is_dir()]
-        summary.saved += [shown(wanted.folder / name) for name in folders]
-        run = FinishedRun(heading=heading, pictures_sha256=pictures, summary=summary)
-        note_finished(wanted.folder, run)
+        for name in (one for one in wanted.formats if one in TABLES):
+            path = folder / f"results.{name}"
+            write_table(name, path, journal.lines(), detector.spec.points)
+            summary.saved.append(shown(path))
+        folders = [name for name in ("drawn", "pts") if (folder / name).is_dir()]
+        summary.saved += [shown(folder / name) for name in folders]
+        run = FinishedRun(heading=heading, pictures_sha256=names, summary=summary)
+        write_text_whole(folder / RUN_NAME, json_text(run))
         journal.finish()
     return summary
 
 
 def check_apart(given: str, folder: Path) -> None:
-    """Refuse results among the pictures: the next run would take what is drawn for pictures.
+    """Refuse results among the pictures: the next run would read drawn pictures as input.
 
     Raises:
         ConfigError: the one folder is inside the other, or a file stands there.
     """
     inside, target = Path(given).resolve(), folder.resolve()
     if target.exists() and not target.is_dir():
-        raise ConfigError(
-            f"--output {shown(folder)}",
-            expected="a folder, where results of many pictures go",
-            got="a file",
-            action="Write somewhere else",
-        )
+        raise no_place(folder, "a folder, where results of many pictures go", "a file")
     if inside.is_dir() and target.is_relative_to(inside):
-        raise ConfigError(
-            f"--output {shown(folder)}",
-            expected="a folder outside that of the pictures",
-            got=f"one in {shown(given)}",
-            action="Write somewhere else",
-        )
+        raise no_place(folder, "a folder outside that of the pictures", f"one in {shown(given)}")
 
 
-def _run(
-    detector: Detector | Sequence[Detector],
-    files: Sequence[PictureFile],
-    journal: Journal,
-    wanted: Wanted,
-    summary: Summary,
-) -> None:
-    left = [file for file in files if file.name not in journal.done]
-    if len(left) < len(files):
-        logger.info("resumed: %d of %d pictures are done", len(files) - len(left), len(files))
-    beside = _Beside(wanted, files)
-    found = search(detector, left, readers=wanted.readers, batch=wanted.batch)
-    with closing(found) as searched:
-        for picture in progress(searched, "pictures", len(left)):
-            rows = rows_of(picture)
-            beside.write(picture, rows)
-            journal.add(rows)  # last: whoever is in it has everything
-            summary.pictures_now += 1
+def no_place(output: object, expected: str, got: str) -> ConfigError:
+    """Make the error for an --output where these results cannot go."""
+    return ConfigError(
+        f"--output {shown(output)}", expected=expected, got=got, action="Write somewhere else"
+    )
 
 
-class _Beside:
-    """Files of each picture's own: drawn, and its points."""
+def _finished_before(folder: Path, heading: Heading, names_sha256: str) -> Summary | None:
+    """What the same run came to, where it has ended and its results are all there."""
+    if (folder / JOURNAL_NAME).exists():
+        return None
+    try:
+        run = msgspec.json.decode((folder / RUN_NAME).read_bytes(), type=FinishedRun)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    there = all(Path(name).exists() for name in run.summary.saved)
+    if run.heading != heading or run.pictures_sha256 != names_sha256 or not there:
+        return None
+    run.summary.pictures_now, run.summary.seconds_now = 0, 0.0
+    return run.summary
 
-    def __init__(self, wanted: Wanted, files: Sequence[PictureFile]) -> None:
-        self._wanted = wanted
-        stems = [PurePosixPath(file.name).with_suffix("") for file in files]
-        self._names_alike = len(set(stems)) < len(stems)  # a.jpg beside a.png
 
-    def write(self, picture: Searched, rows: list[Row]) -> None:
-        name = picture.file.name
-        if self._wanted.drawn and picture.image is not None and picture.error is None:
-            target = self._place("drawn", name)
-            drawn = draw_faces(
-                picture.image,
-                (face.landmarks for face in picture.faces),
-                contours=self._wanted.contours,
-                ellipses=self._wanted.ellipses,
+def _names_alike(files: Sequence[PictureFile]) -> bool:
+    """Whether two pictures differ by their suffixes alone: a.jpg beside a.png."""
+    return len({PurePosixPath(file.name).with_suffix("") for file in files}) < len(files)
+
+
+def _write_beside(picture: Searched, rows: list[Row], wanted: Wanted, *, names_alike: bool) -> None:
+    """Write a picture's own files: drawn, and the points of each face."""
+    if picture.error is not None:
+        return
+    if wanted.drawn and picture.image is not None:
+        target = _place(wanted.output, "drawn", picture.file.name)
+        drawn = wanted.draw(picture.image, (face.landmarks for face in picture.faces))
+        try:
+            write_picture(target, drawn)
+        except InputError:  # a suffix that is only read, or a picture too large for it
+            write_picture(target.with_name(target.name + ".png"), drawn)
+    if "pts" in wanted.formats:
+        for row in rows:
+            if row.points_px is not None:
+                more = "" if row.faces == 1 else f"_{row.face}"
+                target = _place(wanted.output, "pts", picture.file.name)
+                stem = target.name if names_alike else target.stem
+                write_pts(target.with_name(f"{stem}{more}.pts"), row.points_px)
+
+
+def _place(folder: Path, kind: str, name: str) -> Path:
+    """A file's place in the results; its folder is made."""
+    parts = [part for part in PurePosixPath(name).parts if part not in ("/", "..", ".")]
+    place = folder.joinpath(kind, *parts)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+class Journal:
+    """Rows in JSON, one a line, all those of a picture in one write.
+
+    Args:
+        folder: where the results go.
+        heading: of this run.
+        resume: go on with what is there.
+
+    Attributes:
+        done: the names of the pictures that have their rows.
+        summary: counts over these rows.
+
+    Raises:
+        ConfigError: there is an unfinished run and `resume` is not set, or it is another run.
+        OSError: the file cannot be written.
+    """
+
+    def __init__(self, folder: Path, heading: Heading, *, resume: bool) -> None:
+        self.path = folder / JOURNAL_NAME
+        self.done: set[str] = set()
+        self.summary = Summary()
+        there = self.path.exists()
+        if there and not resume:
+            raise ConfigError(
+                shown(self.path),
+                expected="no unfinished run in the folder of the results",
+                got="one",
+                action="Add --resume to continue it, or remove this file",
             )
-            try:
-                write_picture(target, drawn)
-            except InputError:  # a suffix that is only read, or a picture too large for it
-                write_picture(target.with_name(target.name + ".png"), drawn)
-        if "pts" in self._wanted.formats:
-            for row in rows:
-                if row.points_px is not None:
-                    more = "" if row.faces == 1 else f"_{row.face}"
-                    target = self._place("pts", name)
-                    stem = target.name if self._names_alike else target.stem
-                    write_pts(target.with_name(f"{stem}{more}.pts"), row)
+        if there:
+            self._continue(heading)
+        self._file: BinaryIO = self.path.open("ab")
+        if not there:
+            self._append(msgspec.json.encode(heading) + b"\n")
 
-    def _place(self, kind: str, name: str) -> Path:
-        """A file's place in the results; its folder is made."""
-        parts = [part for part in PurePosixPath(name).parts if part not in ("/", "..", ".")]
-        place = self._wanted.folder.joinpath(kind, *parts)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        return place
+    def add(self, rows: list[Row]) -> None:
+        """Write a picture's rows, all or none.
+
+        Raises:
+            OSError: they cannot be written; the file ends where it ended before.
+        """
+        self._append(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+        self._count(rows[0])
+
+    def lines(self) -> Iterator[bytes]:
+        """All rows so far, as they were encoded."""
+        with self.path.open("rb") as file:
+            yield from islice(file, 1, None)
+
+    def finish(self) -> None:
+        """Remove the file: its rows are in the results."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Leave the file for a run that goes on with it; a second call does nothing."""
+        self._file.close()
+        if not self.done:
+            self.path.unlink(missing_ok=True)  # nothing to go on with
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _count(self, row: Row) -> None:
+        self.done.add(row.picture)
+        self.summary.count(row.picture, row.status, row.faces, row.error)
+
+    def _append(self, data: bytes) -> None:
+        end = self._file.tell()
+        try:
+            self._file.write(data)
+            self._file.flush()
+        except OSError:  # a full disk may take a part of it
+            with suppress(OSError):
+                os.ftruncate(self._file.fileno(), end)
+            raise
+
+    def _continue(self, heading: Heading) -> None:
+        """Read what is whole, and cut off what is not: a picture's last rows may be half there."""
+        with self.path.open("rb") as file:
+            first = file.readline()
+            heading.check(first, shown(self.path))
+            whole, pending, size = len(first), 0, 0
+            decoder = msgspec.json.Decoder(Row)
+            for line in file:
+                try:
+                    row = decoder.decode(line) if line.endswith(b"\n") else None
+                except msgspec.DecodeError:
+                    row = None
+                if row is None:
+                    break
+                size += len(line)
+                pending += 1
+                if pending >= max(row.faces, 1):
+                    self._count(row)
+                    whole, pending, size = whole + size, 0, 0
+        os.truncate(self.path, whole)

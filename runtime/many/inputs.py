@@ -1,4 +1,4 @@
-"""Which pictures a file, a folder or a glob means, and what each is called."""
+"""Which pictures a file, a folder or a glob names: the one lister of every command."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class StoredPicture(Protocol):
 
     @property
     def name(self) -> str:
-        """What results call it."""
+        """Its name in results."""
 
     def read(self) -> NDArray[np.uint8]:
         """Decode it.
@@ -40,8 +40,7 @@ class PictureFile:
     """A picture to be read.
 
     Attributes:
-        name: as results call it: its path from the folder that was given, with slashes; else as
-            given.
+        name: in results: its path from the folder that was given, with slashes; else as given.
     """
 
     name: str
@@ -56,31 +55,37 @@ def find_pictures(given: str) -> list[PictureFile]:
     """List pictures, sorted by name.
 
     Args:
-        given: a file, a folder, gone through to its depths, or a glob. In a folder, files count
-            whose suffix is a picture's; hidden ones apart (._a.jpg is macOS's note about a.jpg).
-            Links are followed, those that lead in circles once.
+        given: a file, a folder with all folders in it, or a glob. In a folder, files count whose
+            suffix is a picture's; hidden ones apart (._a.jpg is macOS's note about a.jpg).
+            Links are followed, circles once.
 
     Raises:
         InputError: nothing is there, or no picture.
     """
     path = Path(given)
     if path.is_dir():
-        names = sorted(_inside(path))
-        found = [PictureFile(name=shown(name), path=path / name) for name in names]
-        if not found:
-            raise _nothing(given, "a folder without any")
-        return found
-    if path.exists():
+        found = [PictureFile(name=shown(n), path=path / n) for n in sorted(_inside(path))]
+        missing = "a folder without any"
+    elif path.exists():
         return [PictureFile(name=shown(given), path=path)]
-    # not Path.glob: the pattern may be absolute
-    matches = sorted(
-        match
-        for match in glob.glob(given, recursive=True)  # noqa: PTH207
-        if not Path(match).is_dir()
-    )
-    if not matches:
-        raise _nothing(given, "no such file, folder or match")
-    return [PictureFile(name=shown(match), path=Path(match)) for match in matches]
+    else:
+        # not Path.glob: the pattern may be absolute
+        matches = map(Path, sorted(glob.glob(given, recursive=True)))  # noqa: PTH207
+        found = [PictureFile(name=shown(m), path=m) for m in matches if not m.is_dir()]
+        missing = "no such file, folder or match"
+    if not found:
+        raise InputError(
+            given,
+            expected=f"pictures ({', '.join(SUFFIXES)})",
+            got=missing,
+            action="Name a picture, a folder that holds some, or a glob in quotes",
+        )
+    return found
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file in a folder counts as a picture, by its name."""
+    return Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
 
 
 def _inside(folder: Path) -> Iterator[str]:
@@ -94,16 +99,5 @@ def _inside(folder: Path) -> Iterator[str]:
             continue
         seen.add(identity)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            path = Path(place) / name
-            if path.suffix.lower() in SUFFIXES and not name.startswith("."):
-                yield path.relative_to(folder).as_posix()
-
-
-def _nothing(where: str, got: str) -> InputError:
-    return InputError(
-        where,
-        expected=f"pictures ({', '.join(SUFFIXES)})",
-        got=got,
-        action="Name a picture, a folder that holds some, or a glob in quotes",
-    )
+        for name in filter(is_picture, files):
+            yield (Path(place) / name).relative_to(folder).as_posix()

@@ -1,20 +1,20 @@
-"""What is written of each face: the same fields in every format."""
+"""The row of a face: the same fields in every format, of folders, batches and videos."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from runtime.errors import one_line
-from runtime.image.geometry import F64
-from runtime.image.landmarks import Landmarks
+from runtime.faces import Face
 from runtime.many.search import Searched
 from runtime.video.file import Frame
 from runtime.video.tracking import TrackedFace
 
 # Digits after the point: a thousandth of a pixel, far below what any engine's arithmetic moves.
-PLACES = 3
+PLACES, SCORE_PLACES = 3, 4
 
 Status = Literal["ok", "no face", "error"]
 
@@ -64,64 +64,53 @@ class FrameRow(Row, frozen=True, kw_only=True):
     track: int | None = None
 
 
-def rows_of(picture: Searched) -> list[Row]:
-    """One row for each face, and one for a picture without any."""
-    name, faces = picture.file.name, picture.faces
+AnyRow = TypeVar("AnyRow", bound=Row)
+
+
+def rows_of(picture: Searched, *, rounded: bool = True) -> list[Row]:
+    """One row for each face, and one for a picture without any.
+
+    Args:
+        picture: after its search.
+        rounded: to `PLACES`; else as the network's float32.
+    """
     height, width = (None, None) if picture.image is None else picture.image.shape[:2]
+    common = {"picture": picture.file.name, "width": width, "height": height}
     if picture.error is not None:
         # a picture is one thing: half of its faces would be taken for all of them
-        said = one_line(str(picture.error))
-        return [Row(picture=name, status="error", width=width, height=height, error=said)]
-    if not faces:
-        return [Row(picture=name, status="no face", width=width, height=height)]
-    return [
-        Row(
-            picture=name,
-            status="ok",
-            width=width,
-            height=height,
-            faces=len(faces),
-            face=index,
-            **_of_face(face.box_xyxy, face.score, face.landmarks, face.trace.warnings),
-        )
-        for index, face in enumerate(faces)
-    ]
+        return [Row(status="error", error=one_line(str(picture.error)), **common)]
+    return _rows(Row, common, [_of_face(face, rounded) for face in picture.faces])
 
 
-def rows_of_frame(video: str, frame: Frame, faces: list[TrackedFace]) -> list[FrameRow]:
+def rows_of_frame(video: str, frame: Frame, faces: Iterable[TrackedFace]) -> list[FrameRow]:
     """One row for each face of a frame, and one for a frame without any."""
     height, width = frame.image.shape[:2]
-    common: dict[str, Any] = {
-        "picture": video,
-        "width": width,
-        "height": height,
-        "frame": frame.index,
-        "time_s": round(frame.time_s, 6),
-    }
+    common = {"picture": video, "width": width, "height": height}
+    common |= {"frame": frame.index, "time_s": round(frame.time_s, 6)}
+    found = [{"track": face.track, **_of_face(face, rounded=True)} for face in faces]
+    return _rows(FrameRow, common, found)
+
+
+def _rows(
+    kind: type[AnyRow], common: dict[str, Any], faces: Sequence[dict[str, Any]]
+) -> list[AnyRow]:
     if not faces:
-        return [FrameRow(status="no face", **common)]
-    return [
-        FrameRow(
-            status="ok",
-            faces=len(faces),
-            face=index,
-            track=face.track,
-            **common,
-            **_of_face(face.box_xyxy, face.score, face.landmarks, face.trace.warnings),
-        )
-        for index, face in enumerate(faces)
-    ]
+        return [kind(status="no face", **common)]
+    common |= {"status": "ok", "faces": len(faces)}
+    return [kind(face=index, **common, **face) for index, face in enumerate(faces)]
 
 
-def _of_face(
-    box_xyxy: F64 | None, score: float | None, landmarks: Landmarks, warnings: tuple[str, ...]
-) -> dict[str, Any]:
-    box = None if box_xyxy is None else tuple(round(v, PLACES) for v in box_xyxy.tolist())
-    points = landmarks.points_px.astype(float).tolist()
-    return {
-        "box_xyxy": box,
-        "score": None if score is None else round(score, 4),
-        "points_px": [(round(x, PLACES), round(y, PLACES)) for x, y in points],
-        "spread_px": [round(s, PLACES) for s in landmarks.spread_px.astype(float).tolist()],
-        "warning": "; ".join(warnings),
+def _of_face(face: Face | TrackedFace, rounded: bool) -> dict[str, Any]:
+    numbers = {
+        "box_xyxy": face.box_xyxy,
+        "points_px": face.landmarks.points_px.astype(float),
+        "spread_px": face.landmarks.spread_px.astype(float),
     }
+    found: dict[str, Any] = {
+        name: None if values is None else (values.round(PLACES) if rounded else values).tolist()
+        for name, values in numbers.items()
+    }
+    score = face.score
+    found["score"] = round(score, SCORE_PLACES) if rounded and score is not None else score
+    found["warning"] = "; ".join(face.trace.warnings)
+    return found

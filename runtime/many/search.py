@@ -1,10 +1,10 @@
-"""Pictures through a finder of faces and the network, read and cut ahead, one result a picture."""
+"""Pictures through a face finder and the network, read and cut ahead, one result a picture."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +15,10 @@ from runtime.detector import Detector
 from runtime.errors import InferenceError, InputError
 from runtime.faces import Face, find_boxes
 from runtime.files.ahead import ahead
-from runtime.image.geometry import F64, box_around
+from runtime.image.geometry import F64
 from runtime.many.inputs import StoredPicture
-from runtime.stream.stream import Stream
+from runtime.refine import next_box
+from runtime.stream.stream import Stream, StreamRow
 from runtime.tracing import Trace
 
 
@@ -40,20 +41,48 @@ class Searched:
 
 @dataclass(kw_only=True, eq=False)
 class _Cut:
-    """A face on its way; a picture without one sends an empty cut, so that it gets its turn."""
+    """A face on its way through the network, once or for several passes."""
 
-    picture: Searched
-    last: bool
-    empty: bool = False
+    picture: _Picture
     found_box_xyxy: F64 | None = None
     score: float | None = None
     cut_by_xyxy: F64 | None = None
     trace: Trace | None = None
-    error: InputError | InferenceError | None = None
+    passes: int = 0
+
+
+class _Picture:
+    """A picture on its way, with the faces that are found in it."""
+
+    def __init__(self, detector: Detector, file: StoredPicture) -> None:
+        self.searched = Searched(file=file)
+        self.cuts: list[_Cut] = []
+        try:
+            image = self.searched.image = file.read()
+            if detector.faces is None:
+                self.cuts = [_Cut(picture=self)]
+            else:
+                self.cuts = [
+                    _Cut(picture=self, found_box_xyxy=box, cut_by_xyxy=box, score=score)
+                    for box, score in find_boxes(detector.faces, image)
+                ]
+        except (InputError, InferenceError) as error:
+            # its frames hold the picture
+            self.searched.error = error.with_traceback(None)
+        self.open = len(self.cuts)
+
+    def finish(self) -> Searched:
+        cuts, self.cuts = self.cuts, []  # a cycle would hold the decoded picture
+        self.searched.faces = [
+            Face(box_xyxy=cut.found_box_xyxy, score=cut.score, trace=cut.trace)
+            for cut in cuts
+            if cut.trace is not None
+        ]
+        return self.searched
 
 
 def search(
-    detector: Detector | Sequence[Detector],
+    detector: Detector,
     files: Iterable[StoredPicture],
     *,
     readers: int = 2,
@@ -62,96 +91,60 @@ def search(
     """Find the faces of pictures and their landmarks.
 
     Args:
-        detector: open, with its finder and its passes; or one for each device.
+        detector: open, with its finder and its passes.
         files: gone through a few pictures ahead.
         readers: threads that read, decode and look for faces, and as many that cut.
-        batch: faces in one call of a device at most, as for `Stream`.
+        batch: faces in one call of the device at most, as for `Stream`.
 
     Yields:
-        Each picture in the order of the files. One that fails says so itself, and ends nothing.
+        Each picture in the order of the files. One that fails has its error, and ends nothing.
 
     Raises:
         InferenceError: a device is lost.
     """
-    detectors = [detector] if isinstance(detector, Detector) else [*detector]
-    first = detectors[0]
+    pictures: deque[_Picture] = deque()  # in the files' order, until all their faces are done
+    again: deque[_Cut] = deque()  # to be refined
+    sent: deque[_Cut | None] = deque()
 
-    def read(file: StoredPicture) -> list[_Cut]:
-        return _read(first, file)
+    def cuts(read: Iterable[_Picture]) -> Iterator[_Cut | None]:
+        for picture in read:
+            pictures.append(picture)
+            # None becomes a row, too: pictures without a face would pile up unseen
+            for cut in picture.cuts or (None,):
+                while again:
+                    yield again.popleft()
+                yield cut
+        while pictures:  # any face on its way may need another pass
+            yield again.popleft() if again else None
 
-    with ExitStack() as running:  # closed in turn, the last pass first
-        passing = running.enter_context(closing(_cuts(read, files, readers)))
-        for again in range(1 + first.refine):
-            later = _passed(detectors, passing, again=again > 0, readers=readers, batch=batch)
-            passing = running.enter_context(closing(later))
-        for cut in passing:
-            picture = cut.picture
-            if cut.trace is not None:
-                face = Face(box_xyxy=cut.found_box_xyxy, score=cut.score, trace=cut.trace)
-                picture.faces.append(face)
-            elif not cut.empty:
-                picture.error = picture.error or cut.error
-            if cut.last:
-                yield picture
-
-
-def _cuts(
-    read: Callable[[StoredPicture], list[_Cut]], files: Iterable[StoredPicture], readers: int
-) -> Generator[_Cut, None, None]:
-    for of_picture in ahead(read, files, readers):
-        yield from of_picture
-
-
-def _read(detector: Detector, file: StoredPicture) -> list[_Cut]:
-    picture = Searched(file=file)
-    try:
-        picture.image = file.read()
-        if detector.faces is None:
-            return [_Cut(picture=picture, last=True)]
-        found = find_boxes(detector.faces, picture.image)
-    except (InputError, InferenceError) as error:
-        # its frames hold the picture
-        picture.error = error.with_traceback(None)
-        found = []
-    if not found:
-        return [_Cut(picture=picture, last=True, empty=True)]
-    return [
-        _Cut(
-            picture=picture,
-            last=index == len(found) - 1,
-            found_box_xyxy=box,
-            cut_by_xyxy=box,
-            score=score,
-        )
-        for index, (box, score) in enumerate(found)
-    ]
-
-
-def _passed(
-    detectors: Sequence[Detector],
-    cuts: Iterator[_Cut],
-    *,
-    again: bool,
-    readers: int,
-    batch: int | None,
-) -> Generator[_Cut, None, None]:
-    """Each cut after one pass of the network; in a later pass, cut by the points found before."""
-    sent: deque[_Cut] = deque()
-
-    def items() -> Iterator[tuple[Any, Any]]:
-        for cut in cuts:
+    def items(read: Iterable[_Picture]) -> Iterator[tuple[Any, Any]]:
+        for cut in cuts(read):
             sent.append(cut)
-            if again and cut.trace is not None:
-                cut.cut_by_xyxy = box_around(cut.trace.landmarks.points_px)
-            idle = cut.empty or (again and cut.trace is None)
-            # a row of its own all the same, or pictures without a face would pile up unseen
-            yield (None if idle else cut.picture.image), cut.cut_by_xyxy
+            yield (None, None) if cut is None else (cut.picture.searched.image, cut.cut_by_xyxy)
 
-    with Stream(detectors, items(), batch=batch, readers=readers, on_error="yield") as stream:
+    with (
+        closing(ahead(lambda file: _Picture(detector, file), files, readers)) as read,
+        Stream(detector, items(read), batch=batch, readers=readers, on_error="yield") as stream,
+    ):
         for row in stream:
             cut = sent.popleft()
-            if row.trace is not None:
-                cut.trace = row.trace
-            elif cut.trace is None and not cut.empty:
-                cut.error = cut.error or row.error
-            yield cut
+            if cut is not None and _goes_again(cut, row, detector.refine):
+                again.append(cut)
+            while pictures and not pictures[0].open:
+                yield pictures.popleft().finish()
+
+
+def _goes_again(cut: _Cut, row: StreamRow, refine: int) -> bool:
+    """Whether a face needs another pass; otherwise it is done."""
+    searched = cut.picture.searched
+    if row.trace is not None:
+        cut.trace = row.trace
+        if cut.passes < refine:
+            cut.cut_by_xyxy = next_box(row.trace, searched.image)
+            cut.passes += 1
+            if cut.cut_by_xyxy is not None:
+                return True
+    else:
+        searched.error = searched.error or row.error
+    cut.picture.open -= 1
+    return False

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.detector import Detector
-from runtime.errors import ConfigError, InputError
+from runtime.errors import ConfigError
 from runtime.faces import find_boxes
-from runtime.image.geometry import F64, box_around
+from runtime.image.geometry import F64
 from runtime.image.landmarks import F32, Landmarks
+from runtime.refine import next_box
 from runtime.tracing import Trace
 from runtime.video.motion import OneEuro, Smoothed
 
@@ -100,13 +101,14 @@ class Tracker:
         tracks = self._tracks
         boxes = [track.box_xyxy for track in tracks]
         traces = self._detector.trace_batch([image] * len(tracks), boxes)
-        self._refine(image, tracks, traces)
+        found = [i for i, track in enumerate(tracks) if track.fresh and boxes[i] is not None]
+        self._detector.refined([image] * len(tracks), traces, found)
         faces: list[TrackedFace] = []
         kept: list[_Track] = []
         self._lost = False
         for track, trace in zip(tracks, traces, strict=True):
             face = track.face(trace, time_s, self._smooth)
-            box_xyxy = self._next_box(trace, image)
+            box_xyxy = next_box(trace, image)
             if box_xyxy is not None and any(
                 _overlap(box_xyxy, other.box_xyxy) >= ONE_FACE for other in kept
             ):
@@ -119,17 +121,6 @@ class Tracker:
                 kept.append(track)
         self._tracks = kept
         return faces
-
-    def _refine(self, image: NDArray[np.uint8], tracks: list[_Track], traces: list[Trace]) -> None:
-        """Cut what the finder has just found by its points, as `detect_faces` does."""
-        for index, track in enumerate(tracks):
-            if track.fresh and track.box_xyxy is not None:
-                for _ in range(self._detector.refine):
-                    box_xyxy = self._next_box(traces[index], image)
-                    if box_xyxy is None:
-                        break
-                    (traces[index],) = self._detector.trace_batch([image], [box_xyxy])
-            track.fresh = False
 
     def _look(self, image: NDArray[np.uint8]) -> None:
         """Bring in what the finder finds."""
@@ -152,17 +143,6 @@ class Tracker:
             track.missed += 1
         self._tracks = [track for track in self._tracks if track.missed < MOST_MISSED]
 
-    def _next_box(self, trace: Trace, image: NDArray[np.uint8]) -> F64 | None:
-        """What the next frame may be cut by; None where the face is lost."""
-        box_xyxy = box_around(trace.landmarks.points_px)
-        if trace.warnings:
-            return None
-        try:
-            self._detector.crop(image, box_xyxy)
-        except InputError:
-            return None
-        return box_xyxy
-
 
 class _Track:
     """One face that is followed."""
@@ -183,7 +163,7 @@ class _Track:
                 self._smoothed = Smoothed(smooth, raw, time_s)
             smoothed = self._smoothed.next(raw, time_s).astype(np.float32)
             landmarks = replace(landmarks, points_px=smoothed)
-        score, self.score = self.score, None
+        score, self.score, self.fresh = self.score, None, False
         return TrackedFace(
             track=self.number,
             box_xyxy=self.box_xyxy,

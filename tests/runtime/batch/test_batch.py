@@ -22,7 +22,7 @@ from builders import ROOT, run_module, run_python, tiny_checkpoint
 
 from runtime.batch import __main__ as batch
 from runtime.batch.inputs import find_inputs
-from runtime.batch.store import place_of
+from runtime.batch.stored import place_of
 from runtime.detector import Detector
 from runtime.errors import BackendUnavailable, InputError
 from runtime.image.picture import decode_picture, read_picture
@@ -86,7 +86,7 @@ def check_all_there(
     """One row for each picture, none twice, of the right model; nothing else in the folder."""
     rows = table_in(results)
     names = sorted(path.relative_to(many).as_posix() for path in many.rglob("*.jpg"))
-    assert rows["input"] == names
+    assert rows["picture"] == names
     assert rows["row"] == list(range(COUNT))
     manifest = read_manifest(bundle)
     assert set(rows["bundle_sha256"]) == {manifest.digest}
@@ -220,14 +220,14 @@ def test_workers_that_always_die_end_the_job(
     """Three in a row, and it says where; what is done stays."""
     code = (
         "import os, signal, sys\n"
-        "from runtime.batch import __main__ as batch, worker\n"
+        "from runtime.batch import __main__ as batch, workers\n"
         "if __name__ == '__main__':\n"
         "    sys.exit(batch.main(sys.argv[1:]))\n"
         "def die(self, partition):\n"
         "    if partition.index == 1:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return run(self, partition)\n"
-        "run, worker.Worker.run = worker.Worker.run, die\n"
+        "run, workers.Worker.run = workers.Worker.run, die\n"
     )
     script = tmp_path / "poisoned.py"
     script.write_text(code)
@@ -271,12 +271,12 @@ def test_partitions_of_a_parquet_are_pictures_or_where_they_are(
         assert len(list((tmp_path / f"of {name}").glob("part-*"))) == 3
 
     assert found["image"]["status"] == ["ok", "error", "error", "ok"]
-    assert found["image"]["input"] == [f"image.parquet#{i}" for i in range(4)]
+    assert found["image"]["picture"] == [f"image.parquet#{i}" for i in range(4)]
     assert "nothing (null)" in found["image"]["error"][1]
     assert found["struct"]["status"] == ["ok", "error"] * 2
-    assert found["struct"]["input"][0] == "x.jpg"
+    assert found["struct"]["picture"][0] == "x.jpg"
     assert found["uri"]["status"] == ["ok", "ok", "error", "error"]
-    assert found["uri"]["input"] == columns["uri"]
+    assert found["uri"]["picture"] == columns["uri"]
     points = [found[n]["points_px"][0] for n in columns] + [found["uri"]["points_px"][1]]
     assert all(one == points[0] for one in points)
     with Detector(starter_bundle, "cpu") as detector:
@@ -351,10 +351,10 @@ def test_a_job_goes_on_only_as_it_was_begun(
         *(("--partition", 3), ("--refine", 1), ("--precision", "bf16"), ("--allow-hf32",)),
     ):
         assert run(*begun, "--partition", 2, *options) == 2
-        assert "_job.json: expected the model, inputs" in capsys.readouterr().err
+        assert "_job.json: expected the same model, engine, input" in capsys.readouterr().err
     other = tiny_checkpoint(tmp_path / "t.pkl")
     assert run(folder, "--output", out, "--model", other, "--partition", 2) == 2
-    assert "bundle_sha256" in capsys.readouterr().err
+    assert "got model" in capsys.readouterr().err
 
     short = out / "part-000000.parquet"
     pq.write_table(pq.read_table(short).slice(0, 1), short)  # whole as a file, a row too few
@@ -373,7 +373,7 @@ def test_a_job_goes_on_only_as_it_was_begun(
 
     (folder / "f.jpg").write_bytes(small)
     assert run(*begun, "--partition", 2) == 2
-    assert "inputs 5" in capsys.readouterr().err
+    assert "5 inputs in 3 partitions" in capsys.readouterr().err
     (out / "_job.json").unlink()
     assert run(*begun, "--partition", 2) == 2
     assert "expected a folder without results" in capsys.readouterr().err
@@ -444,8 +444,8 @@ def test_a_worker_with_another_model_stops_the_job(
     code = (
         "import sys\n"
         "from runtime.batch import __main__ as batch\n"
-        "real = batch.bundle_sha256_of\n"
-        "batch.bundle_sha256_of = lambda source: real(source)[::-1]\n"
+        "real = batch.digest_of\n"
+        "batch.digest_of = lambda source: real(source)[::-1]\n"
         "if __name__ == '__main__':\n"
         "    sys.exit(batch.main(sys.argv[1:]))\n"
     )
@@ -520,7 +520,7 @@ def test_the_summary_is_json(
     options = ("--model", starter_bundle, "--json", "--device", "cpu")
     assert run(tmp_path / "p", "--output", tmp_path / "out", *options) == 1
     said = json.loads(capsys.readouterr().out)
-    assert (said["rows"], said["faces"], said["failed"]) == (2, 1, 1)
+    assert (said["pictures"], said["faces"], said["failed"]) == (2, 1, 1)
     assert said["first_failed"][0][0] == "b.jpg"
 
 
@@ -534,9 +534,9 @@ def test_parquet_files_of_a_folder_and_of_a_glob_are_one_input(
         pq.write_table(pa.table({"image": [small]}), tables / f"{name}.parquet")
     options = ("--model", starter_bundle, "--device", "cpu")
     assert run(tables, "--output", tmp_path / "1", *options) == 0
-    assert table_in(tmp_path / "1")["input"] == ["a.parquet#0", "in/b.parquet#0"]
+    assert table_in(tmp_path / "1")["picture"] == ["a.parquet#0", "in/b.parquet#0"]
     assert run(tables / "*.parquet", "--output", tmp_path / "2", *options) == 0
-    assert len(table_in(tmp_path / "2")["input"]) == 2
+    assert len(table_in(tmp_path / "2")["picture"]) == 2
     (tables / "in/c.jpg").write_bytes(small)
     assert run(tables, "--output", tmp_path / "3", *options) == 2
     assert "expected either pictures or Parquet files, got both" in capsys.readouterr().err

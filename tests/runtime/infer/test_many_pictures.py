@@ -20,15 +20,11 @@ from builders import ROOT, noise, read_pts, run_module, run_python, tiny_checkpo
 
 from runtime.detector import Detector
 from runtime.faces import YuNetFaces
-from runtime.image.landmarks import Landmarks
 from runtime.image.picture import read_picture
 from runtime.infer import __main__ as infer
-from runtime.many import formats as bulk_formats
-from runtime.many import inputs as bulk_inputs
-from runtime.many import search as bulk_search
-from runtime.many.inputs import find_pictures
-from runtime.many.journal import JOURNAL_NAME, Heading, Journal
-from runtime.many.rows import Row, _of_face
+from runtime.many import inputs as many_inputs
+from runtime.many import tables
+from runtime.many.folder import JOURNAL_NAME
 
 PHOTO = ROOT / "assets/test.jpg"
 TABLES = ["--format", "jsonl", "--format", "csv"]
@@ -70,7 +66,7 @@ def test_a_folder_in_every_format(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bulk_formats, "GROUP", 2)  # three row groups, the last one short
+    monkeypatch.setattr(tables, "GROUP", 2)  # three row groups, the last one short
     out = tmp_path / "out"
     given = ("--input", photos, "--output", out, "--model", starter_bundle, "--draw")
     code = run(*given, "--format", "pts", *TABLES)
@@ -175,39 +171,6 @@ def test_faces_and_passes_in_a_folder(
             faces = detector.detect_faces(read_picture(folder / name))
             for face, row in zip(faces, (r for r in found if r["face"] is not None), strict=True):
                 np.testing.assert_allclose(row["points_px"], face.points_px, atol=0.01)
-
-
-def test_a_face_is_written_with_its_places_and_all_its_warnings() -> None:
-    """Thousandths of a px, and four digits of the score."""
-    landmarks = Landmarks(
-        points_px=np.array([[1.0006, 20.1234]], np.float32),
-        covariance_px2=np.array([[4, 0, 1]], np.float32),
-    )
-    box = np.array([1.23456, 2, 3, 4])
-    assert _of_face(box, 0.87654, landmarks, ("one", "two")) == {
-        "box_xyxy": (1.235, 2, 3, 4),
-        "score": 0.8765,
-        "points_px": [(1.001, 20.123)],
-        "spread_px": [2],
-        "warning": "one; two",
-    }
-
-
-@pytest.mark.parametrize("lost", ["last face", "newline"])
-def test_half_of_a_picture_is_cut_off(tmp_path: Path, lost: str) -> None:
-    """A crash between two of its faces, or before the last byte: it is run again, whole."""
-    heading = Heading(model="m", engine="e", given="g", options={})
-    Journal(tmp_path, heading, resume=False).close()  # of a run without a row, nothing stays
-    with Journal(tmp_path, heading, resume=False) as journal:
-        for name in ("one", "two"):
-            journal.add([Row(picture=name, status="ok", faces=2, face=i) for i in range(2)])
-    lines = journal.path.read_bytes().splitlines(keepends=True)
-    lines[-1] = b"" if lost == "last face" else lines[-1][:-1]
-    journal.path.write_bytes(b"".join(lines))
-    with Journal(tmp_path, heading, resume=True) as again:
-        assert again.done == {"one"}
-        again.add([Row(picture="two", status="no face")])
-        assert [row.picture for row in again.rows()] == ["one", "one", "two"]
 
 
 def test_a_checkpoint_runs_folders_too(photos: Path, tmp_path: Path) -> None:
@@ -384,7 +347,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, pictures: int) -> None:
         left[0] -= 1
         return read_picture(path)
 
-    monkeypatch.setattr(bulk_inputs, "read_picture", reading)
+    monkeypatch.setattr(many_inputs, "read_picture", reading)
 
 
 def test_another_run_is_not_continued(
@@ -411,7 +374,7 @@ def test_another_run_is_not_continued(
     journal = tmp_path / "out" / JOURNAL_NAME
     journal.write_bytes(b"no journal\n")
     assert run(*given, "--resume") == 2
-    assert "the journal of an unfinished run" in capsys.readouterr().err
+    assert "the heading of a run to continue" in capsys.readouterr().err
     assert journal.read_bytes() == b"no journal\n"
 
 
@@ -420,7 +383,7 @@ def test_a_full_disk_loses_nothing(starter_bundle: Path, photos: Path, tmp_path:
     out = tmp_path / "out"
     given = ("--input", photos, "--output", out, "--model", starter_bundle)
     limited = (
-        "import resource, sys; from runtime import infer;"
+        "import resource, sys; from runtime.infer import __main__ as infer;"
         " resource.setrlimit(resource.RLIMIT_FSIZE, (7000, 7000));"
         " sys.exit(infer.main(sys.argv[1:]))"
     )
@@ -432,25 +395,6 @@ def test_a_full_disk_loses_nothing(starter_bundle: Path, photos: Path, tmp_path:
     assert run(*given, "--resume") == 1
     names = [row["picture"] for row in rows_in(out / "results.jsonl")]
     assert len(names) == len(set(names)) == 5
-
-
-def test_fifty_thousand_files_are_listed(tmp_path: Path) -> None:
-    for folder in range(50):
-        (tmp_path / str(folder)).mkdir()
-        for index in range(1000):
-            (tmp_path / str(folder) / f"{index}.jpg").touch()
-    found = find_pictures(str(tmp_path))
-    assert len({file.name for file in found}) == 50_000
-    assert [file.name for file in found] == sorted(file.name for file in found)
-
-
-def test_a_loop_of_links_is_walked_once(tmp_path: Path) -> None:
-    (tmp_path / "a/b").mkdir(parents=True)
-    (tmp_path / "a/x.png").touch()
-    (tmp_path / "a/b/y.png").touch()
-    (tmp_path / "a/b/up").symlink_to(tmp_path / "a")
-    (tmp_path / "a/b/self").symlink_to("self")
-    assert [file.name for file in find_pictures(str(tmp_path))] == ["a/b/y.png", "a/x.png"]
 
 
 @pytest.mark.parametrize("option", ["--input", "--output"])
@@ -478,17 +422,3 @@ def test_cmyk_and_palette_pictures_are_rows_like_others(
     rgb, cmyk, palette = (np.array(row["points_px"]) for row in rows_in(out / "results.jsonl"))
     assert np.abs(cmyk - rgb).mean() < 1
     assert np.abs(palette - rgb).mean() < 1
-
-
-def test_two_devices_share_a_folder(starter_bundle: Path, photos: Path) -> None:
-    """Rows in the same order, with the same points, whichever device took a picture."""
-    files = find_pictures(str(photos))
-    with Detector(starter_bundle, "cpu") as first, Detector(starter_bundle, "cpu") as second:
-        found = list(bulk_search.search([first, second], files, readers=3))
-        alone = list(bulk_search.search(first, files))
-
-    assert [one.file.name for one in found] == [file.name for file in files]
-    for one, other in zip(found, alone, strict=True):
-        assert (one.error is None) == (other.error is None)
-        for face, same in zip(one.faces, other.faces, strict=True):
-            assert np.abs(face.points_px - same.points_px).max() <= 1e-4

@@ -298,7 +298,7 @@ def test_what_pictures_and_drawn_videos_cannot_have(
 def test_without_the_package_it_says_how_to_get_it(clip: Path, tmp_path: Path) -> None:
     """Exit code 3."""
     code = (
-        "import sys\nsys.modules['av'] = None\nfrom runtime import infer\n"
+        "import sys\nsys.modules['av'] = None\nfrom runtime.infer import __main__ as infer\n"
         "sys.exit(infer.main(sys.argv[1:]))"
     )
     model = ROOT / "assets/starter68.safetensors"

@@ -1,9 +1,10 @@
-"""Pictures of a partition, read where they lie when their turn comes."""
+"""Pictures wherever pyarrow or fsspec reach: by path or address, or as bytes in a Parquet."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,52 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.batch.store import ADDRESS, import_pyarrow, place_of
 from runtime.errors import InputError, one_line
 from runtime.files import shown
 from runtime.image.picture import decode_picture, read_picture, unreadable
 from runtime.many.inputs import StoredPicture
+from runtime.many.tables import import_pyarrow
 
+ADDRESS = "://"
 # Rows of a Parquet held at once: a row group may hold a million pictures.
 ROWS_HELD = 64
+
+
+def place_of(given: str) -> tuple[Any, str]:
+    """Return a file system, and the path in it that a path or address means.
+
+    Raises:
+        BackendUnavailable: pyarrow is missing.
+        InputError: an address that neither pyarrow nor fsspec understands.
+    """
+    if ADDRESS not in given:
+        return import_pyarrow("runtime.batch").fs.LocalFileSystem(), str(Path(given).absolute())
+    return _at_address(given)
+
+
+# a client for each picture would ask for its region, and open its connections, anew
+@lru_cache(maxsize=64)
+def _at_address(given: str) -> tuple[Any, str]:
+    pa = import_pyarrow("runtime.batch")
+    try:
+        file_system, path = pa.fs.FileSystem.from_uri(given)
+        return file_system, path
+    except (pa.ArrowException, ValueError):  # a scheme of fsspec's, which has many more
+        pass
+    try:
+        import fsspec
+
+        file_system, path = fsspec.core.url_to_fs(given)
+    # each of its file systems raises what its own library raises
+    except Exception as error:
+        scheme = given.split(ADDRESS, 1)[0]
+        raise InputError(
+            given,
+            expected=f"an address that pyarrow or fsspec opens ({scheme}{ADDRESS})",
+            got=one_line(f"{type(error).__name__}: {error}", 200),
+            action="Check it, and install fsspec with the package for that scheme",
+        ) from error
+    return pa.fs.PyFileSystem(pa.fs.FSSpecHandler(file_system)), path
 
 
 class Partition(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,9 +68,9 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True):
         first: the place of its first input among all.
         count: how many inputs.
         root: address whose file system the paths are of; empty for this machine's.
-        names: what rows call the pictures, for pictures by path; `places` are their paths.
-        table: what rows call a Parquet file, for its rows from `skip` on in `row_group`; `file` is
-            its path, `column` that of the pictures or of where they are.
+        names: of pictures by path in results; `places` are their paths.
+        table: of a Parquet file in results, for its rows from `skip` on in `row_group`; `file` is
+            its path, `column` that of the pictures or of their paths.
     """
 
     index: int
@@ -60,21 +99,19 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def open_table(root: str, path: str) -> Any:
-    """A Parquet file.
+    """Open a Parquet file.
 
     Raises:
         InputError: it is none.
     """
-    pa = import_pyarrow()
+    pa = import_pyarrow("runtime.batch")
     try:
-        file_system = place_of(root)[0]
-        return pa.parquet.ParquetFile(file_system.open_input_file(path))
+        return pa.parquet.ParquetFile(place_of(root)[0].open_input_file(path))
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _no_table(path, error) from error
 
 
 def _rows_of(partition: Partition) -> Iterator[StoredPicture]:
-    pa = import_pyarrow()
     file = open_table(partition.root, partition.file)
     first = sum(file.metadata.row_group(i).num_rows for i in range(partition.row_group))
     place, end = 0, partition.skip + partition.count
@@ -90,7 +127,7 @@ def _rows_of(partition: Partition) -> Iterator[StoredPicture]:
                 place += 1
             if place >= end:
                 return
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, import_pyarrow().ArrowException) as error:
         raise _no_table(partition.file, error) from error
 
 
@@ -129,9 +166,8 @@ class _AtPlace:
             raise
         # file systems raise what their own libraries raise: one picture's fault is one row
         except Exception as error:
-            raise unreadable(
-                self.name, one_line(f"{type(error).__name__}: {error}", 200)
-            ) from error
+            got = one_line(f"{type(error).__name__}: {error}", 200)
+            raise unreadable(self.name, got) from error
         return decode_picture(encoded, self.name)
 
 

@@ -1,0 +1,194 @@
+"""Workers of a batch: each opens the model once and runs partition after partition.
+
+On one machine they are processes of a pool of the standard library; one that dies is replaced.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Generator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from multiprocessing.connection import wait as wait_for
+from typing import Any
+
+from runtime.backends import Settings
+from runtime.batch.results import Results, record_of
+from runtime.batch.stored import Partition
+from runtime.cli.options import FaceOptions
+from runtime.detector import Detector
+from runtime.errors import ArtifactError, InferenceError
+from runtime.files import sha256_file
+from runtime.many.heading import digest_of
+from runtime.many.rows import rows_of
+from runtime.many.search import search
+from runtime.model.source import Source, find_artifact
+
+# Workers that may die one after the other without one partition finished in between: then it is
+# the picture, or the machine's memory, and not chance.
+MOST_DEATHS = 3
+
+# Of a worker's process: its job and device, and its worker once it has run a partition.
+_given: list[tuple[Job, str]] = []
+_workers: list[Worker] = []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What every worker is given; it travels to other processes and machines.
+
+    Attributes:
+        model: source of the Detector, by an absolute path and with the device of a worker.
+        settings: of its engine.
+        bundle_sha256: see `digest_of`; a worker's model must have the same.
+        faces: how faces are found.
+        output: folder or address of the results.
+    """
+
+    model: Source
+    settings: Settings
+    bundle_sha256: str
+    faces: FaceOptions
+    output: str
+
+
+class Worker:
+    """Runs partitions in this process.
+
+    Args:
+        job: see `Job`.
+        device: instead of the job's, where each worker has one of its own.
+
+    Raises:
+        ArtifactError: the model here is not the one the batch began with.
+        StarmarkError: as `Detector`.
+    """
+
+    def __init__(self, job: Job, device: str = "") -> None:
+        self._job = job
+        found = digest_of(job.model)
+        if found != job.bundle_sha256:
+            raise ArtifactError(
+                job.model.text,
+                expected=f"the model of this batch, {job.bundle_sha256[:12]}",
+                got=found[:12],
+                action="Copy the same bundle to every machine",
+            )
+        meant = replace(job.model, device=device or job.model.device)
+        self._detector = Detector(
+            meant, settings=job.settings, faces=job.faces.finder(), refine=job.faces.refine
+        )
+        opened = replace(meant, device=self._detector.device)
+        self._beside = {
+            "engine": f"{self._detector.backend.name} on {self._detector.device}",
+            "model_sha256": sha256_file(find_artifact(opened).path),
+            "bundle_sha256": job.bundle_sha256,
+        }
+        self._results = Results(job.output)
+
+    def run(self, partition: Partition) -> int:
+        """Run a partition's pictures and put its rows into place.
+
+        Returns:
+            How many pictures.
+
+        Raises:
+            InputError: its Parquet file cannot be read any more.
+            InferenceError: the device is lost.
+            OSError: its rows cannot be written.
+        """
+        faces = self._job.faces
+        searched = search(
+            self._detector, partition.pictures(), readers=faces.readers, batch=faces.batch
+        )
+        records = [
+            {"row": row, **record_of(rows_of(picture, rounded=False)), **self._beside}
+            for row, picture in enumerate(searched, partition.first)
+        ]
+        self._results.write(partition.index, records)
+        return len(records)
+
+
+def run_locally(
+    job: Job, partitions: Sequence[Partition], devices: Sequence[str]
+) -> Generator[int, None, None]:
+    """Run partitions in processes, one for each device that is named.
+
+    Yields:
+        The pictures of each partition when it is done, in no order.
+
+    Raises:
+        InferenceError: workers die whatever is done, or a device is lost.
+        StarmarkError: as `Worker`.
+        OSError: rows cannot be written.
+    """
+    left = {partition.index: partition for partition in partitions}
+    deaths = 0
+    while left:
+        try:
+            for index, pictures in _until_one_dies(job, [*left.values()], devices):
+                del left[index]
+                deaths = 0
+                yield pictures
+        except BrokenProcessPool as error:
+            deaths += 1
+            if deaths >= MOST_DEATHS:
+                raise InferenceError(
+                    f"batch: partition {next(iter(left))}",
+                    expected="workers that live",
+                    got=f"{deaths} killed in a row, with {len(left)} partitions left",
+                    action="Look for what ends them (memory?); the same command goes on",
+                ) from error
+
+
+def _until_one_dies(
+    job: Job, partitions: Sequence[Partition], devices: Sequence[str]
+) -> Generator[tuple[int, int], None, None]:
+    # spawn: engines' threads do not survive a fork
+    context = multiprocessing.get_context("spawn")
+    names = context.Queue()
+    for device in devices:
+        names.put(device)
+    others = {process.pid for process in multiprocessing.active_children()}
+    pool = ProcessPoolExecutor(len(devices), context, initializer=_begin, initargs=(job, names))
+    try:
+        # Ctrl-C is the driver's to answer: what is blocked when a process begins stays so in it
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            running = [pool.submit(_run, partition) for partition in partitions]
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for done in as_completed(running):
+            yield done.result()
+    except BaseException:
+        # what is running would go on to its end, which nobody waits for
+        for process in multiprocessing.active_children():
+            if process.pid not in others:
+                process.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin(job: Job, names: Any) -> None:
+    """Take a device of its own, and live no longer than the driver."""
+    threading.Thread(target=_end_with_the_driver, daemon=True).start()
+    _given.append((job, names.get()))
+
+
+def _end_with_the_driver() -> None:
+    driver = multiprocessing.parent_process()
+    assert driver is not None  # noqa: S101  # a pool's process has one
+    wait_for([driver.sentinel])
+    os._exit(1)
+
+
+def _run(partition: Partition) -> tuple[int, int]:
+    # here and not when the process begins: an error there would be no more than a broken pool
+    if not _workers:
+        _workers.append(Worker(*_given[0]))
+    return partition.index, _workers[0].run(partition)

@@ -1,0 +1,145 @@
+"""Rows as files: JSON lines, CSV, Parquet, and a .pts file for each face."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from runtime.errors import BackendUnavailable
+from runtime.files import written_whole
+from runtime.many.rows import FrameRow, Row
+
+# Rows held at once where a format is written in pieces.
+GROUP = 4096
+TABLES = ("jsonl", "csv", "parquet")
+FORMATS = (*TABLES, "pts")
+FRAME_COLUMNS = ("frame", "time_s", "track")
+
+
+def import_pyarrow(where: str = "--format parquet") -> Any:
+    """Return pyarrow with its file systems and its Parquet.
+
+    Raises:
+        BackendUnavailable: it is missing.
+    """
+    try:
+        import pyarrow as pa
+        import pyarrow.fs
+        import pyarrow.parquet  # both become attributes of pa
+    except ImportError as error:
+        raise BackendUnavailable(
+            where,
+            expected="the package pyarrow",
+            got=str(error),
+            action="Install it with pip install '.[parquet]'",
+        ) from error
+    return pa
+
+
+def write_table(
+    name: str, path: Path, lines: Iterable[bytes], points: int, kind: type[Row] = Row
+) -> None:
+    """Write all rows, whole or not at all.
+
+    Args:
+        name: of `TABLES`.
+        path: of the file.
+        lines: a row in JSON each.
+        points: how many a face has.
+        kind: of all the rows; it decides the columns.
+
+    Raises:
+        BackendUnavailable: Parquet, and pyarrow is missing.
+        OSError: the file cannot be written.
+    """
+    with written_whole(path) as temporary:
+        if name == "jsonl":
+            with temporary.open("wb") as file:
+                file.writelines(lines)
+            return
+        rows = map(msgspec.json.Decoder(kind).decode, lines)
+        if name == "csv":
+            _write_csv(temporary, rows, points, kind)
+        else:
+            _write_parquet(temporary, rows, kind)
+
+
+def write_pts(path: Path, points_px: Sequence[tuple[float, float]]) -> None:
+    """Write a face's points as 300-W does: pixels counted from 1.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    lines = [f"{x + 1:.3f} {y + 1:.3f}" for x, y in points_px]
+    text = "\n".join(("version: 1", f"n_points: {len(lines)}", "{", *lines, "}", ""))
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def picture_columns(pa: Any) -> dict[str, Any]:
+    """Columns that every face of a picture shares, with their Arrow types."""
+    return {
+        "picture": pa.string(),
+        "status": pa.string(),
+        "width": pa.int32(),
+        "height": pa.int32(),
+        "faces": pa.int32(),
+    }
+
+
+def face_columns(pa: Any, number: Any) -> dict[str, Any]:
+    """Columns of a face, with their Arrow types; `number` is that of points."""
+    return {
+        "box_xyxy": pa.list_(pa.float64()),
+        "score": pa.float64(),
+        "points_px": pa.list_(pa.list_(number)),
+        "spread_px": pa.list_(number),
+        "warning": pa.string(),
+    }
+
+
+def _write_csv(path: Path, rows: Iterable[Row], points: int, kind: type[Row]) -> None:
+    frame = FRAME_COLUMNS if kind is FrameRow else ()
+    plain = ("picture", *frame, "status", "width", "height", "faces", "face")
+    box = [f"box_{corner}" for corner in ("x1", "y1", "x2", "y2")]
+    places = [f"{axis}{point}" for point in range(points) for axis in "xy"]
+    spreads = [f"spread{point}" for point in range(points)]
+    nothing = (None,) * points
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow((*plain, *box, "score", *places, *spreads, "warning", "error"))
+        for row in rows:
+            cells = (
+                *(getattr(row, name) for name in plain),
+                *(row.box_xyxy or (None,) * 4),
+                row.score,
+                *(chain(*row.points_px) if row.points_px else nothing * 2),
+                *(row.spread_px or nothing),
+                row.warning,
+                row.error,
+            )
+            table.writerow(cells)
+
+
+def _write_parquet(path: Path, rows: Iterable[Row], kind: type[Row]) -> None:
+    pa = import_pyarrow()
+    shared = picture_columns(pa)
+    columns = {"picture": shared.pop("picture")}
+    if kind is FrameRow:
+        columns |= zip(FRAME_COLUMNS, (pa.int64(), pa.float64(), pa.int64()), strict=True)
+    columns |= shared | {"face": pa.int32()} | face_columns(pa, pa.float64())
+    schema = pa.schema([*columns.items(), ("error", pa.string())])
+    with pa.parquet.ParquetWriter(path, schema, compression="zstd") as file:
+        for group in _groups(rows):
+            file.write_table(pa.Table.from_pylist([msgspec.to_builtins(r) for r in group], schema))
+
+
+def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    coming = iter(rows)
+    while group := list(islice(coming, GROUP)):
+        yield group
