@@ -257,7 +257,7 @@ def names_in(node: ast.expr, where: str) -> list[str]:
             for kind in ("input", "output")
         ]
     # whoever else has a `get` names other things
-    about_acl = where.startswith(("runtime/backends/acl", "line"))
+    about_acl = where.startswith(("runtime/backends/ascend/", "line"))
     return [text for text in texts if about_acl or text.startswith(("rt.", "mdl.", "util."))]
 
 
