@@ -23,7 +23,7 @@ from runtime.errors import (
     InferenceError,
     one_line,
 )
-from runtime.machine import ort_cann_build
+from runtime.machine import npu_packages
 from runtime.model.device import CPU, Device
 from runtime.model.source import Artifact
 from runtime.model.spec import CHECKPOINT_KEY
@@ -40,7 +40,7 @@ except ImportError as error:
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
-    "npu": ort_cann_build.PROVIDER,
+    "npu": npu_packages.CANN_PROVIDER,
 }
 # onnxruntime's own names of the two input types
 DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
@@ -140,7 +140,7 @@ def _provider_of(device: Device) -> tuple[str, dict[str, Any], str]:
             f"device '{device}'",
             expected=f"a provider of onnxruntime {onnxruntime.__version__}: {', '.join(available)}",
             got=provider,
-            action=(ort_cann.overwritten() if provider == ort_cann_build.PROVIDER else "")
+            action=(ort_cann.overwritten() if provider == npu_packages.CANN_PROVIDER else "")
             or "Choose @cpu, or install the onnxruntime build that has this provider",
         )
     if device.kind == "cpu":
@@ -189,7 +189,7 @@ def _open(
                 got="nodes that only the CPU would run",
                 action="Choose @cpu, or another provider",
             ) from error
-        refused = ort_cann.start_refusal(error) if provider == ort_cann_build.PROVIDER else None
+        refused = ort_cann.start_refusal(error) if provider == npu_packages.CANN_PROVIDER else None
         if refused is not None:
             raise _not_started(where, provider, refused) from error
         raise _not_a_graph(where, f"{type(error).__name__}: {error}") from error
@@ -198,7 +198,7 @@ def _open(
     if session.get_providers()[0] != provider:
         # onnxruntime takes the CPU when a provider cannot start; a comparison would then compare
         # the CPU with itself and pass
-        refused = ort_cann.start_refusal() if provider == ort_cann_build.PROVIDER else None
+        refused = ort_cann.start_refusal() if provider == npu_packages.CANN_PROVIDER else None
         taken = Refusal(
             f"one on {session.get_providers()[0]}", "Repair the provider's driver, or choose @cpu"
         )

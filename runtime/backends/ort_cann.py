@@ -20,7 +20,7 @@ from runtime.backends.ascend.codes import AclCode, acl_code
 from runtime.backends.torch.npu_failures import CHECK_DRIVER, SOURCE_CANN, Refusal
 from runtime.errors import BackendUnavailable, one_line
 from runtime.machine import visible_devices
-from runtime.machine.ort_cann_build import LIBRARY, PACKAGE, beside_numpy_2, missing_in
+from runtime.machine.npu_packages import ORT_CANN, PROVIDER_LIBRARY, beside_numpy_2, missing_in
 
 # The provider was not made; anything else is a fault of the graph.
 _NOT_STARTED = re.compile(
@@ -73,7 +73,7 @@ def loader_error() -> str:
     if spec is None or spec.origin is None:
         return ""
     try:
-        ctypes.CDLL(str(Path(spec.origin).parent / LIBRARY))
+        ctypes.CDLL(str(Path(spec.origin).parent / PROVIDER_LIBRARY))
     except OSError as error:
         return missing_in(str(error))
     return ""
@@ -86,12 +86,12 @@ def overwritten() -> str:
     was installed last runs.
     """
     try:
-        version = metadata.version(PACKAGE)
+        version = metadata.version(ORT_CANN)
     except metadata.PackageNotFoundError:
         return ""
     return (
-        f"Another build was installed over {PACKAGE}. Run pip uninstall -y onnxruntime {PACKAGE},"
-        f" then pip install {PACKAGE}=={version}"
+        f"Another build was installed over {ORT_CANN}. Run pip uninstall -y onnxruntime {ORT_CANN},"
+        f" then pip install {ORT_CANN}=={version}"
     )
 
 
@@ -102,7 +102,7 @@ def import_failure(error: ImportError) -> BackendUnavailable | None:
         return None
     reason = one_line(error) or "no reason"
     return BackendUnavailable(
-        f"{PACKAGE} {found.version}",
+        f"{ORT_CANN} {found.version}",
         expected="NumPy 1, which it is built for",
         got=f"NumPy {found.numpy}, beside which it does not import ({reason})",
         action=f"In this environment: {found.mend}",
@@ -111,13 +111,13 @@ def import_failure(error: ImportError) -> BackendUnavailable | None:
 
 def _refusal_of_loader(said: str) -> Refusal:
     said = one_line(said, 200)
-    if Path(LIBRARY).name in said and "cannot open" in said:
-        reinstall = overwritten() or f"Run pip install --force-reinstall {PACKAGE}"
-        return Refusal(f"{PACKAGE}'s own library is missing: {said}", reinstall)
+    if Path(PROVIDER_LIBRARY).name in said and "cannot open" in said:
+        reinstall = overwritten() or f"Run pip install --force-reinstall {ORT_CANN}"
+        return Refusal(f"{ORT_CANN}'s own library is missing: {said}", reinstall)
     if "undefined symbol" in said:
         return Refusal(
-            f"{PACKAGE} and CANN are not of one release: {said}",
-            f"Source the CANN that this {PACKAGE} was built for, and only that",
+            f"{ORT_CANN} and CANN are not of one release: {said}",
+            f"Source the CANN that this {ORT_CANN} was built for, and only that",
         )
     if "libascend_hal" in said or "libdrvdsmi_host" in said:
         return Refusal(f"the Ascend driver's libraries are not found: {said}", CHECK_DRIVER)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from runtime.doctor.cann import PREFIXES, find
-from runtime.machine.cann_python import list_for
+from runtime.machine.npu_packages import list_for
 
 # Every list but the oldest holds it: where to begin with a CANN of unknown release.
 FOR_UNKNOWN = (3, 11)

@@ -2,7 +2,7 @@
 
 Sources: the open graph engine's py_decouple.cc (LaunchDynamicLib: `python3 -V`, then
 libpython3.N.so.1.0 in `python3-config --prefix`/lib or on the loader's path) [V]; the lists are
-those of `runtime.machine.cann_python`.
+those of `runtime.machine.npu_packages`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from runtime.doctor.findings import Finding
 from runtime.doctor.packages import numbers
 from runtime.errors import BackendUnavailable, one_line
 from runtime.machine import process
-from runtime.machine.cann_python import (
+from runtime.machine.npu_packages import (
     FIRST_WITHOUT_NUMPY_1,
     LISTS,
     MODULES,

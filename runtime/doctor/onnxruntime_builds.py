@@ -9,7 +9,13 @@ from runtime.doctor.cann import Cann
 from runtime.doctor.findings import Finding
 from runtime.doctor.packages import ONNXRUNTIME, judge
 from runtime.doctor.probe import Answer, ask, installed
-from runtime.machine.ort_cann_build import LIBRARY, PACKAGE, PROVIDER, beside_numpy_2, missing_in
+from runtime.machine.npu_packages import (
+    CANN_PROVIDER,
+    ORT_CANN,
+    PROVIDER_LIBRARY,
+    beside_numpy_2,
+    missing_in,
+)
 
 ABOUT_PROVIDER = "its provider"
 
@@ -25,7 +31,7 @@ def examine(cann: Cann | None) -> tuple[Finding, Finding]:
             mend=f"pip install '{pip}>={lowest}'",
         )
         return missing, _no_provider()
-    answer = ask("onnxruntime", LIBRARY)
+    answer = ask("onnxruntime", PROVIDER_LIBRARY)
     shown = f"{answer.version} ({', '.join(answer.facts.get('providers', ()))})"
     builds = _builds()
     engine = _of_cann(judge(about, pip, lowest, answer, shown), builds)
@@ -40,15 +46,15 @@ def _builds() -> dict[str, str]:
 
 def _of_cann(engine: Finding, builds: dict[str, str]) -> Finding:
     """The other build's own remedies, where it does not import."""
-    if engine.level != "problem" or PACKAGE not in builds:
+    if engine.level != "problem" or ORT_CANN not in builds:
         return engine
     beside = beside_numpy_2()
     if beside is None:
-        reinstall = f"pip install --force-reinstall --no-deps '{PACKAGE}=={builds[PACKAGE]}'"
+        reinstall = f"pip install --force-reinstall --no-deps '{ORT_CANN}=={builds[ORT_CANN]}'"
         return replace(engine, mend=reinstall)
     return replace(
         engine,
-        found=f"{PACKAGE} {beside.version} is built for NumPy 1, and NumPy is {beside.numpy}:"
+        found=f"{ORT_CANN} {beside.version} is built for NumPy 1, and NumPy is {beside.numpy}:"
         f" {engine.found}",
         mend=beside.mend,
     )
@@ -58,7 +64,7 @@ def _side_by_side(engine: Finding, builds: dict[str, str]) -> Finding:
     if len(builds) < 2:
         return engine
     both = " and ".join(f"{name} {version}" for name, version in builds.items())
-    kept = PACKAGE if PACKAGE in builds else min(builds, key=len)
+    kept = ORT_CANN if ORT_CANN in builds else min(builds, key=len)
     # removing one of them takes away files of the other
     mend = f"pip uninstall -y {' '.join(builds)} && pip install '{kept}=={builds[kept]}'"
     if "numpy" in engine.mend.lower():
@@ -74,16 +80,16 @@ def _side_by_side(engine: Finding, builds: dict[str, str]) -> Finding:
 
 
 def _provider(answer: Answer, builds: dict[str, str], cann: Cann | None) -> Finding:
-    if PROVIDER not in answer.facts.get("providers", ()):
+    if CANN_PROVIDER not in answer.facts.get("providers", ()):
         return _no_provider()
     refused = missing_in(str(answer.facts["loader_error"]))
     if not refused:
-        return Finding(level="ok", about=ABOUT_PROVIDER, found=PROVIDER)
+        return Finding(level="ok", about=ABOUT_PROVIDER, found=CANN_PROVIDER)
     source = cann.source_command if cann else "install CANN (see below) and source its set_env.sh"
     return Finding(
         level="warning",
         about=ABOUT_PROVIDER,
-        found=f"{PROVIDER} of {PACKAGE} {builds.get(PACKAGE, '')} does not load: {refused}",
+        found=f"{CANN_PROVIDER} of {ORT_CANN} {builds.get(ORT_CANN, '')} does not load: {refused}",
         mend=source,
     )
 
@@ -92,5 +98,5 @@ def _no_provider() -> Finding:
     return Finding(
         level="warning",
         about=ABOUT_PROVIDER,
-        found=f"this onnxruntime has no {PROVIDER}; {PACKAGE} has, for some CANN",
+        found=f"this onnxruntime has no {CANN_PROVIDER}; {ORT_CANN} has, for some CANN",
     )

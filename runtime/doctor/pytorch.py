@@ -9,7 +9,7 @@ from importlib import metadata
 from runtime.doctor.cann import Cann
 from runtime.doctor.findings import Finding
 from runtime.doctor.probe import Answer, ask, installed
-from runtime.machine.npu_pair import install_commands, release_of
+from runtime.machine.npu_packages import install_pair, release_of
 
 # torch loads installed device backends by itself, and where that fails, `import torch` fails.
 AUTOLOAD_OFF = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
@@ -72,7 +72,7 @@ def _torch(plain: Answer, held: Answer, backend: str, cann: Cann | None) -> Find
             level="problem",
             about="torch",
             found=f"cannot be imported: {held.cause}",
-            mend=f"pip uninstall -y torch && {install_commands(npu)}"
+            mend=f"pip uninstall -y torch && {install_pair(npu)}"
             if _is_version(npu)
             else "pip install --force-reinstall torch",
         )
@@ -112,7 +112,7 @@ def _torch_npu(torch: Answer, cann: Cann | None) -> Finding:
     version = _installed_version("torch_npu")
     other = torch.version or _installed_version("torch")
     row = _row(cann)
-    pair = _pair_for(cann, other) if cann and row else install_commands(version)
+    pair = _pair_for(cann, other) if cann and row else install_pair(version)
     if _is_version(version) and release_of(other) != release_of(version):
         return Finding(
             level="problem",
@@ -168,7 +168,7 @@ def _pair_for(cann: Cann, torch: str) -> str:
             f" {platform.python_version()}: make an environment with that, and run this there"
         )
     same = (one for one in built if torch and release_of(one) == release_of(torch))
-    return install_commands(next(same, built[-1]))
+    return install_pair(next(same, built[-1]))
 
 
 def _newest_python(torch_npu: str) -> tuple[int, int]:

@@ -22,14 +22,14 @@ from runtime.backends.ascend.codes import CODES, acl_code
 from runtime.backends.torch.aclnn_codes import AclnnCode, Fault, aclnn_code
 from runtime.errors import one_line
 from runtime.machine import visible_devices
-from runtime.machine.cann_python import (
+from runtime.machine.npu_packages import (
     BELOW_2,
     CANN_MODULES,
+    CPU_INDEX,
     FIRST_WITHOUT_NUMPY_1,
     MODULES,
     install_command,
 )
-from runtime.machine.npu_pair import CPU_INDEX
 
 SOURCE_CANN = (
     "Run source /usr/local/Ascend/ascend-toolkit/set_env.sh (CANN 8.5 and newer:"

@@ -22,7 +22,7 @@ from typing import Any
 from runtime.backends.torch.npu_failures import CHECK_DRIVER, SOURCE_CANN, Refusal, refusal_of
 from runtime.errors import one_line
 from runtime.machine import visible_devices
-from runtime.machine.npu_pair import install_commands, release_of
+from runtime.machine.npu_packages import install_pair, release_of
 
 logger = logging.getLogger("starmark")
 
@@ -112,7 +112,7 @@ def _unpaired(torch_version: str) -> Refusal | None:
     wanted = ".".join(map(str, release_of(version)))
     return Refusal(
         f"torch_npu {version}, built for torch {wanted}, beside torch {torch_version}",
-        f"Install the pair: {install_commands(version)}",
+        f"Install the pair: {install_pair(version)}",
     )
 
 

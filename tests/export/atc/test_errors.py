@@ -16,7 +16,7 @@ from doctor_machines import installation
 from export.atc.codes import CODES, meaning_of
 from export.atc.environment import DEVLIB
 from export.atc.errors import explain, warnings_in
-from runtime.machine.cann_python import install_command
+from runtime.machine.npu_packages import install_command
 from runtime.machine.process import Finished
 
 STARTS = "ATC start working now, please wait for a moment.\n"

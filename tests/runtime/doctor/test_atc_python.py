@@ -15,7 +15,7 @@ from doctor_machines import Machine, tool
 
 from runtime.doctor import atc_python
 from runtime.doctor.findings import Finding
-from runtime.machine.cann_python import MODULES, NEEDED, PIP
+from runtime.machine.npu_packages import MODULES, NEEDED, PIP
 
 COMPLETE = [name for name in MODULES if name != "numpy"]
 

@@ -24,7 +24,7 @@ from doctor_machines import (
 
 from runtime.doctor import devices
 from runtime.doctor.__main__ import examine
-from runtime.machine import cann_python
+from runtime.machine import npu_packages
 from runtime.machine.npu_smi import NpuDevice
 
 # Form of npu-smi 24.1.rc3's table on a virtual machine with a slice, as posted publicly.
@@ -106,7 +106,7 @@ def test_a_whole_machine_lacks_nothing(machine: Machine) -> None:
     machine.package("torch", TORCH, "2.7.1+cpu")
     machine.package("torch_npu", "__version__ = '2.7.1.post2'", "2.7.1.post2")
     machine.package("acl", ACL.format(init=0, count=2, set_device=0, soc="Ascend910B3"))
-    for name in cann_python.MODULES:
+    for name in npu_packages.MODULES:
         machine.package(name, "__version__ = '1.26.4'")
     tool(machine.folder, "atc", "echo '  --model   Model file'")
     python = tool(machine.folder, "python3", f'exec "{machine.python}" "$@"')

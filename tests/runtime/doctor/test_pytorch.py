@@ -15,7 +15,7 @@ from doctor_machines import (
 )
 
 from runtime.doctor import cann, pytorch
-from runtime.machine.npu_pair import release_of
+from runtime.machine.npu_packages import release_of
 
 
 @real_ascend

@@ -20,7 +20,7 @@ from builders import FAKES
 from runtime.backends.ascend.codes import acl_code
 from runtime.backends.torch.npu_failures import NEW_PROCESS, explain
 from runtime.machine import visible_devices
-from runtime.machine.cann_python import MODULES
+from runtime.machine.npu_packages import MODULES
 
 # core/npu/NPUException.cpp:88, formatErrorCode; Device is -1 where none is set
 ACL_API = (
