@@ -14,8 +14,7 @@ from export import pipeline
 from export.atc.options import FILE_OPTIONS, AtcTable
 from export.atc.plan import OmPlan, plan_om
 from export.atc.to_om import conversions, setting_files
-from export.bundle.folder import check_output
-from export.bundle.freshness import old_manifest, up_to_date
+from export.bundle import bundle_in_place, check_output
 from export.config import (
     REWRITES,
     ExportConfig,
@@ -137,7 +136,7 @@ def _export(arguments: argparse.Namespace) -> int:
         print(outcome.text)
     else:
         print(_summary(outcome.manifest))
-    if outcome.passed is False:
+    if outcome.manifest.parity.passed is False:
         logger.warning("NOTE: parity was not passed, so nothing was converted")
         print(f"rejected: {_short(outcome.folder)}; nothing went into {_short(job.output)}")
         return EXIT_FOUND_WANTING
@@ -191,8 +190,8 @@ def _rewrites(text: str) -> tuple[Rewrite, ...]:
 def _dry_run(job: Job) -> int:
     check_output(job.output, make_parent=False)
     print(f"weights: {_short(job.weights)} (SHA-256 {job.weights_sha256[:12]})")
-    old = old_manifest(job)
-    for name, fresh in up_to_date(job, old).items():
+    old = bundle_in_place(job.output)
+    for name, fresh in pipeline.up_to_date(job, old).items():
         says = "up to date" if fresh else "would run"
         if name == "om" and not fresh and not job.om.converts:
             files = ", ".join(om.file for om in old.om) if old else ""

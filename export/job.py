@@ -14,11 +14,7 @@ from parity.html.packages import check_packages
 from parity.samples import Sample, default_samples
 from runtime.errors import ArtifactError, ConfigError
 from runtime.files import sha256_file, shown
-from runtime.model.manifest import CheckpointFact, ErrorFact, OnnxFact
-from runtime.model.quantisation import QuantisationFact
 from runtime.model.source import Source, find_artifact
-from runtime.model.spec import Architecture, ModelSpec, spec_of
-from runtime.model.stages import tap_shapes
 
 DEBUG_SUFFIX = "-taps"
 INT8_SUFFIX = "_int8"
@@ -46,30 +42,6 @@ class Job:
     om: OmPlan
     taps: bool = False
     int8: Int8Pictures | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class GraphFacts:
-    """What is known of model.onnx once it is there.
-
-    Attributes:
-        verification: of the float graph, where a quantised one was made of it just now.
-    """
-
-    checkpoint: CheckpointFact
-    onnx: OnnxFact
-    quantisation: QuantisationFact | None = None
-    verification: dict[str, ErrorFact] | None = None
-
-
-def model_spec(job: Job, found: Architecture) -> ModelSpec:
-    """Say what the exported model takes and gives."""
-    return spec_of(
-        points=found.points,
-        size=found.size,
-        taps=tap_shapes(found) if job.taps else None,
-        bytes_in=job.config.onnx.input == "uint8",
-    )
 
 
 def prepare(
@@ -126,9 +98,9 @@ def _check_int8(*, taps: bool, parity: bool) -> None:
 def _check_ignored(names: tuple[str, ...]) -> None:
     if not names:
         return
-    from export.preflight.rules import LAST_RULES, RULES  # onnx: only where it is needed
+    from export.preflight import RULES  # onnx: only where it is needed
 
-    known = [rule.name for rule in (*RULES, *LAST_RULES)]
+    known = [rule.name for rule in RULES]
     for name in names:
         among("--ignore-preflight", name, known)
 

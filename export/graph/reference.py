@@ -31,15 +31,24 @@ class Reference:
         self._opened: Backend | None = None
         self._answers: dict[bytes, Outputs] = {}
 
-    def open(self) -> Backend:
-        """A backend that is the caller's to close.
+    @property
+    def backend(self) -> Backend:
+        """The one backend, which stays this object's own.
 
         Raises:
             ArtifactError, BackendUnavailable: as `open_backend`.
         """
         if self._opened is None:
             self._opened = open_backend(self.source)
-        return _Remembering(self._opened, self._answers)
+        return self._opened
+
+    def open(self) -> Backend:
+        """A backend that is the caller's to close.
+
+        Raises:
+            ArtifactError, BackendUnavailable: as `open_backend`.
+        """
+        return _Remembering(self.backend, self._answers)
 
     def __enter__(self) -> Reference:
         return self

@@ -22,12 +22,13 @@ import torch
 
 from export.config import DYNAMO_OPSET, TORCHSCRIPT_OPSET, OnnxTable
 from export.graph.inference_form import inference_form
+from export.graph.reference import Reference
+from runtime.backends.torch.backend import TorchBackend
 from runtime.errors import ExportError, one_line
 from runtime.files import shown
 from runtime.model.manifest import CheckpointFact
 from runtime.model.spec import INPUT_NAME, OUTPUT_NAMES
 from runtime.model.stages import tap_names
-from runtime.network.checkpoint import build_network, load_checkpoint, parameter_count
 from runtime.network.hourglass import StackedHourglass, with_constant_maps
 
 BATCH_AXIS = "N"
@@ -59,32 +60,30 @@ def export_graph(weights: Path, settings: OnnxTable) -> ExportedGraph:
 
     Args:
         weights: `.pkl`, `.pth` or `.safetensors`.
-        settings: exporter, opset and rewrites; "auto" takes TorchScript where this torch has it.
-
-    Returns:
-        Input `image` float32 (N, 3, S, S), outputs `landmarks` (N, P, 2), `covariance`
-        (N, P, 3) and every tap of `runtime.model.stages`, N symbolic.
+        settings: as for `export_network`.
 
     Raises:
         ArtifactError: the checkpoint cannot be used.
-        ExportError: the exporter failed, or this torch lacks the one named.
+        ExportError: as `export_network`.
     """
-    return export_network(open_network(weights), settings)
+    with Reference(weights) as reference:
+        return export_network(open_checkpoint(reference), settings)
 
 
-def open_network(weights: Path) -> OpenNetwork:
-    """Load a checkpoint strictly, and say what it is.
+def open_checkpoint(reference: Reference) -> OpenNetwork:
+    """The network that the reference runs, and what it was read from.
 
     Raises:
         ArtifactError: the checkpoint cannot be used.
     """
-    checkpoint = load_checkpoint(weights)
-    network = build_network(checkpoint)
+    backend = reference.backend
+    assert isinstance(backend, TorchBackend)  # noqa: S101  # what opens a checkpoint on the CPU
+    network = backend.network
     fact = CheckpointFact(
-        file=shown(weights.name),
-        sha256=checkpoint.sha256,
-        parameters=parameter_count(network),
-        architecture=checkpoint.architecture,
+        file=shown(reference.source.path.name),
+        sha256=backend.checkpoint_sha256,
+        parameters=backend.parameters,
+        architecture=network.architecture,
     )
     return OpenNetwork(network=network, checkpoint=fact)
 
@@ -93,11 +92,15 @@ def export_network(opened: OpenNetwork, settings: OnnxTable) -> ExportedGraph:
     """Export a network, which stays as it is.
 
     Args:
-        opened: as `open_network` gives it.
-        settings: as for `export_graph`.
+        opened: as `open_checkpoint` gives it.
+        settings: exporter, opset and rewrites; "auto" takes TorchScript where this torch has it.
+
+    Returns:
+        Input `image` float32 (N, 3, S, S), outputs `landmarks` (N, P, 2), `covariance`
+        (N, P, 3) and every tap of `runtime.model.stages`, N symbolic.
 
     Raises:
-        ExportError: as `export_graph`.
+        ExportError: the exporter failed, or this torch lacks the one named.
     """
     exporter = settings.exporter
     if exporter == "auto":

@@ -10,18 +10,18 @@ import msgspec
 import onnx
 
 from export.graph.simplify import check_graph, operator_counts, without_traces
-from export.int8.pictures import Int8Pictures, crops_of
+from export.int8.pictures import crops_of
 from export.int8.quantise import quantise
 from export.int8.scope import convolutions, kept_facts, quantised_convolutions
-from export.int8.table import Int8Table
 from export.int8.tool import quantiser
+from export.job import Job
 from parity.plan.search import Budget
 from parity.samples import sample_facts
 from runtime.cli.command_line import step
 from runtime.files import sha256_file
-from runtime.model.manifest import OnnxFact
+from runtime.model.manifest import CheckpointFact, OnnxFact
 from runtime.model.quantisation import QuantisationFact
-from runtime.model.spec import CHECKPOINT_KEY, Architecture, InputSpec
+from runtime.model.spec import CHECKPOINT_KEY, InputSpec
 
 logger = logging.getLogger("starmark")
 
@@ -29,27 +29,31 @@ logger = logging.getLogger("starmark")
 def quantise_graph(
     float_graph: Path,
     target: Path,
-    pictures: Int8Pictures,
-    table: Int8Table,
+    job: Job,
+    fact: OnnxFact,
     spec: InputSpec,
-    architecture: Architecture,
-) -> QuantisationFact:
-    """Quantise one file into another, and say what was done.
+    checkpoint: CheckpointFact,
+) -> dict[str, object]:
+    """Quantise one file into another.
 
     Args:
         float_graph: the simplified graph.
         target: where the quantised one goes.
-        pictures: to calibrate with and to judge by.
-        table: the budget.
+        job: with the pictures and the budget.
+        fact: about the float graph.
         spec: of the graph's input.
-        architecture: whose taps both graphs hold.
+        checkpoint: that both graphs were made from.
+
+    Returns:
+        `quantisation` and `onnx` of the manifest.
 
     Raises:
         BackendUnavailable, ExportError: see `quantise`; or the result fails a check.
         InputError: a picture that cannot be read.
     """
+    pictures, budget = job.int8, job.config.int8.budget
+    assert pictures is not None  # noqa: S101  # an int8 export
     graph = onnx.load(float_graph)
-    budget = table.budget
     with step(f"int8 ({quantiser()})", turning=False):
         made = quantise(
             graph,
@@ -59,18 +63,18 @@ def quantise_graph(
             spec,
         )
     clean = without_traces(made.graph)
-    sha256 = next(p.value for p in graph.metadata_props if p.key == CHECKPOINT_KEY)
-    clean.metadata_props.add(key=CHECKPOINT_KEY, value=sha256)
-    check_graph(clean, architecture)
+    clean.metadata_props.add(key=CHECKPOINT_KEY, value=checkpoint.sha256)
+    check_graph(clean, checkpoint.architecture)
     target.write_bytes(clean.SerializeToString(deterministic=True))
-    fact = QuantisationFact(
+    facts = [sample_facts(samples) for samples in (pictures.calibration, pictures.validation)]
+    quantisation = QuantisationFact(
         tool=quantiser(),
         float_sha256=sha256_file(float_graph),
         budget_px=dict(budget.limits_px),
         found_px={name: getattr(made.found, name) for name in ("mean", "p95", "p99", "max")},
         calibration_pictures=len(pictures.calibration),
         validation_pictures=len(pictures.validation),
-        pictures_sha256=_digest(pictures),
+        pictures_sha256=hashlib.sha256(msgspec.json.encode(facts)).hexdigest(),
         embedded=pictures.embedded,
         equalised=len(made.equalised),
         evaluations=made.evaluations,
@@ -78,17 +82,13 @@ def quantise_graph(
         int8_convolutions=len(quantised_convolutions(clean)),
         kept=tuple(kept_facts(graph, clean, made.left, made.at_first)),
     )
-    _say(fact, budget)
-    return fact
+    _log(quantisation, budget)
+    counts = operator_counts(clean)
+    onnx_fact = msgspec.structs.replace(fact, nodes=sum(counts.values()), operators=counts)
+    return {"quantisation": quantisation, "onnx": onnx_fact}
 
 
-def of_quantised(fact: OnnxFact, path: Path) -> OnnxFact:
-    """The facts of a quantised graph, which has other nodes than the float one it was made from."""
-    counts = operator_counts(onnx.load(path))
-    return msgspec.structs.replace(fact, nodes=sum(counts.values()), operators=counts)
-
-
-def _say(fact: QuantisationFact, budget: Budget) -> None:
+def _log(fact: QuantisationFact, budget: Budget) -> None:
     found = ", ".join(f"{name} {px:.3f}" for name, px in fact.found_px.items())
     limits = ", ".join(f"{name} {px:g}" for name, px in budget.limits_px.items())
     logger.info(
@@ -100,8 +100,3 @@ def _say(fact: QuantisationFact, budget: Budget) -> None:
         limits,
         fact.evaluations,
     )
-
-
-def _digest(pictures: Int8Pictures) -> str:
-    facts = [sample_facts(samples) for samples in (pictures.calibration, pictures.validation)]
-    return hashlib.sha256(msgspec.json.encode(facts)).hexdigest()

@@ -9,9 +9,8 @@ import tempfile
 from pathlib import Path
 
 from export.atc.aipp import aipp_error
-from export.atc.files import check_setting_files
-from export.atc.nodes import expanded_nodes
-from export.atc.plan import OmPlan
+from export.atc.files import check_setting_files, expanded_nodes
+from export.atc.plan import NO_OM, OmPlan
 from export.atc.to_om import (
     Conversion,
     atc_arguments,
@@ -21,12 +20,21 @@ from export.atc.to_om import (
     om_fact,
     setting_files,
 )
-from export.bundle.freshness import carried_over
 from export.graph.verify import real_crops, with_mirrored
 from export.job import Job
-from runtime.files import sha256_file, shown, write_text_whole
+from export.steps.step import (
+    JUDGE_PACKAGES,
+    Inputs,
+    Step,
+    Work,
+    copy_files,
+    key_of,
+    versions_of,
+)
+from parity.samples import sample_facts
+from runtime.files import shown, write_text_whole
 from runtime.machine.soc import Soc
-from runtime.model.manifest import ONNX_NAME, ErrorFact, Manifest, OmFact, check_file
+from runtime.model.manifest import ONNX_NAME, ErrorFact, Manifest, OmFact
 from runtime.model.om_file import OmFile
 from runtime.model.spec import InputSpec
 
@@ -35,29 +43,78 @@ logger = logging.getLogger("starmark")
 ATCS_PATH = re.compile(r"[A-Za-z0-9./_\u4e00-\u9fa5-]+")
 
 
-def make_oms(
-    job: Job, old: Manifest | None, key: str, staging: Path, spec: InputSpec
-) -> tuple[OmFact, ...]:
-    """Convert, or carry over what is there; the files go into the staging folder.
+class Om(Step):
+    """Convert with atc, or keep what was converted here or elsewhere."""
 
-    Raises:
-        ConfigError: a file of the [atc] table names what the graph does not have.
-        ExportError: atc failed; its log lies beside the bundle's folder.
-    """
-    plan = job.om
-    if old is not None and carried_over(plan, old, sha256_file(staging / ONNX_NAME), key):
-        logger.info("up to date: om (%s)", ", ".join(om.file for om in old.om))
-        for name in _files_of(old):
-            shutil.copyfile(check_file(job.output, old, name), staging / name)
-        return old.om
-    if plan.soc is None or plan.atc is None:
-        return ()
-    _check_files(plan, plan.soc, staging)
-    rounding = _rounding(job, staging, spec)
-    wanted = conversions(plan.table, plan.soc, spec)
-    if plan.soc.slice and "--virtual_type=1" in atc_arguments(wanted[0]):
-        logger.info("%s is a slice: converting with --virtual_type", plan.soc.slice)
-    return tuple(_one(job, one, plan.atc, staging, rounding) for one in wanted)
+    name = "om"
+    makes_fields = ("om",)
+
+    def key(self, inputs: Inputs) -> str:
+        """Graph, options and files, but not the converter itself, which has a key of its own."""
+        plan = inputs.job.om
+        if plan.soc is None:
+            return NO_OM
+        asked = [
+            (atc_arguments(one), setting_files(one))
+            for one in conversions(plan.table, plan.soc, inputs.input)
+        ]
+        # what AIPP's rounding moves is measured on the samples
+        samples = [sample_facts(inputs.job.samples), versions_of(JUDGE_PACKAGES)]
+        return key_of(inputs.onnx_sha256, asked, samples if plan.table.aipp else [])
+
+    def is_fresh(self, inputs: Inputs, old: Manifest) -> bool:
+        """Without atc, a bundle without .om is all there can be."""
+        return (inputs.job.om.atc is None and not old.om) or self._keeps(inputs, old)
+
+    def carries_over(self, work: Work) -> bool:
+        """Only where there are files."""
+        return work.old is not None and self._keeps(work.inputs, work.old)
+
+    def _keeps(self, inputs: Inputs, old: Manifest) -> bool:
+        """Whether the .om files of a bundle are those of the new one.
+
+        Without atc here, files made elsewhere from the same graph and options are kept; so are all
+        of the same graph where nobody names a chip.
+        """
+        plan = inputs.job.om
+        if not old.om or old.files[ONNX_NAME].sha256 != inputs.onnx_sha256:
+            return False
+        if plan.keeps:
+            return True
+        same = old.steps.get("om") == self.key(inputs)
+        return same and (plan.atc is None or old.steps.get("atc") == plan.tool_key())
+
+    def carry_over(self, work: Work, old: Manifest) -> None:
+        """The files, and what they were made by."""
+        files = [om.file for om in old.om]
+        logger.info("up to date: om (%s)", ", ".join(files))
+        # with the settings that atc was given, and its logs
+        settings = {value for om in old.om for value in om.options.values()} - {ONNX_NAME}
+        beside = [name for name in old.files if name in settings or name.endswith(".log")]
+        copy_files(work, old, [*files, *beside])
+        work.fields["om"] = old.om
+        work.keys |= {name: old.steps[name] for name in ("om", "atc")}
+
+    def make(self, work: Work) -> None:
+        """Convert; the files go into the staging folder.
+
+        Raises:
+            ConfigError: a file of the [atc] table names what the graph does not have.
+            ExportError: atc failed; its log lies beside the bundle's folder.
+        """
+        plan, spec = work.job.om, work.inputs.input
+        if plan.soc is None or plan.atc is None:
+            work.fields["om"], work.keys["om"] = (), NO_OM
+            return
+        _check_files(plan, plan.soc, work.staging)
+        rounding = _rounding(work.job, work.staging, spec)
+        wanted = conversions(plan.table, plan.soc, spec)
+        if plan.soc.slice and "--virtual_type=1" in atc_arguments(wanted[0]):
+            logger.info("%s is a slice: converting with --virtual_type", plan.soc.slice)
+        work.fields["om"] = tuple(
+            _one(work.job, one, plan.atc, work.staging, rounding) for one in wanted
+        )
+        work.keys["atc"] = plan.tool_key()
 
 
 def commands(plan: OmPlan, spec: InputSpec) -> list[str]:
@@ -133,12 +190,3 @@ def _rounding(job: Job, staging: Path, spec: InputSpec) -> ErrorFact | None:
     found = aipp_error(staging / ONNX_NAME, with_mirrored(real_crops(job.samples, spec)))
     logger.info("AIPP's rounding: mean %.2g, max %.2g crop px", found.mean_px, found.max_px)
     return found
-
-
-def _files_of(manifest: Manifest) -> list[str]:
-    """The .om files, and what lies beside them because of them."""
-    stems = [om.file for om in manifest.om]
-    settings = {value for om in manifest.om for value in om.options.values()}
-    logs = [name for name in manifest.files if name.endswith(".log")]
-    beside = [n for n in manifest.files if n in settings and n != ONNX_NAME]
-    return [*stems, *logs, *beside]

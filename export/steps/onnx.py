@@ -1,114 +1,151 @@
-"""The step that makes model.onnx, and counts what the rewrites changed."""
+"""The steps that make model.onnx and hold it against the checkpoint."""
 
 from __future__ import annotations
 
-import logging
-from pathlib import Path
-
 import msgspec
 
-from export.graph.byte_input import with_byte_input
-from export.graph.cost import graph_cost
-from export.graph.reference import Reference
-from export.graph.simplify import check_graph, fold, operator_counts, simplifier, simplify
-from export.graph.to_onnx import OpenNetwork, export_network, open_network
-from export.graph.verify import verify
-from export.job import GraphFacts, Job, model_spec
-from runtime.cli.command_line import step
+from export.config import config_facts
+from export.job import Job
+from export.steps.step import (
+    GRAPH_PACKAGES,
+    JUDGE_PACKAGES,
+    Inputs,
+    Step,
+    Work,
+    key_of,
+    own_code,
+    versions_of,
+)
+from parity.samples import sample_facts
 from runtime.errors import ConfigError
-from runtime.model.manifest import ONNX_NAME, CheckpointFact, GraphCost, OnnxFact, cost_changes
-from runtime.model.spec import InputSpec
+from runtime.files import shown
+from runtime.model.manifest import ONNX_NAME, CheckpointFact, Manifest, file_fact
+from runtime.model.spec import ModelSpec, spec_of
+from runtime.model.stages import tap_shapes
 
-logger = logging.getLogger("starmark")
-
+INT8_PACKAGES = ("nncf", "scipy", "scikit-learn")
 # Of an int8 export, while it is made.
 FLOAT_NAME = "model_fp32.onnx"
 
 
-def make_graph(job: Job, staging: Path, reference: Reference) -> GraphFacts:
-    """Export, simplify and write model.onnx; quantised where that is asked for.
+class Onnx(Step):
+    """Export, simplify, and quantise where that is asked for."""
 
-    Raises:
-        ArtifactError, BackendUnavailable, ExportError: as `export_graph`, `simplify` and
-            `quantise_graph`.
-        ConfigError: the checkpoint is not the one that the configuration describes.
-    """
-    checkpoint, fact = _float_graph(job, staging / ONNX_NAME)
-    if job.int8 is None:
-        return GraphFacts(checkpoint=checkpoint, onnx=fact)
+    name = "onnx"
+    makes_files = (ONNX_NAME,)
+    makes_fields = ("checkpoint", "onnx", "quantisation", "spec")
 
-    from export.steps.int8 import of_quantised, quantise_graph  # nncf's friends: only for int8
+    def key(self, inputs: Inputs) -> str:
+        """Weights, configuration and tools."""
+        job = inputs.job
+        quantised: list[object] = []
+        if job.int8 is not None:
+            # pictures and whatever runs candidates on them decide what stays in fp32; the
+            # verification of the float graph belongs to this step, too
+            quantised = [
+                config_facts(job.config)["int8"],
+                sample_facts((*job.samples, *job.int8.calibration)),
+                sample_facts(job.int8.validation),
+                versions_of((*INT8_PACKAGES, *JUDGE_PACKAGES)),
+            ]
+        return key_of(
+            quantised,
+            job.weights_sha256,
+            msgspec.to_builtins((job.config.onnx, job.config.model)),
+            job.taps,
+            versions_of(GRAPH_PACKAGES),
+            own_code(),
+        )
 
-    source, target = staging / FLOAT_NAME, staging / ONNX_NAME
-    target.rename(source)
-    # first: quantising takes minutes, and a float graph that is wrong makes them worthless
-    verification = verify(reference, source, job.samples)
-    spec = model_spec(job, checkpoint.architecture).input
-    quantisation = quantise_graph(
-        source, target, job.int8, job.config.int8, spec, checkpoint.architecture
+    def make(self, work: Work) -> None:
+        """Write model.onnx.
+
+        Raises:
+            ArtifactError, BackendUnavailable, ExportError: as what makes and quantises it.
+            ConfigError: the checkpoint is not the one that the configuration describes.
+        """
+        # here: an export with nothing to do must not import torch and onnx
+        from export.graph.float_graph import make_float_graph
+        from export.graph.to_onnx import open_checkpoint
+
+        job, target = work.job, work.staging / ONNX_NAME
+        opened = open_checkpoint(work.reference)
+        checkpoint = opened.checkpoint
+        _check_model(job, checkpoint)
+        spec = _spec(job, checkpoint)
+        fact = make_float_graph(opened, job.config.onnx, target, taps_out=job.taps)
+        work.fields |= {"checkpoint": checkpoint, "onnx": fact, "quantisation": None, "spec": spec}
+        if job.int8 is not None:
+            from export.graph.verify import verify
+            from export.steps.int8 import quantise_graph  # nncf's friends: only for int8
+
+            source = target.rename(work.staging / FLOAT_NAME)
+            # first: quantising takes minutes, and a float graph that is wrong makes them worthless
+            work.fields["verification"] = verify(work.reference, source, job.samples)
+            work.fields |= quantise_graph(source, target, job, fact, spec.input, checkpoint)
+            source.unlink()
+        work.files[ONNX_NAME] = file_fact(target)
+        self._note(work)
+
+    def carry_over(self, work: Work, old: Manifest) -> None:
+        """As the base does; the same checkpoint may come under another name."""
+        super().carry_over(work, old)
+        file = shown(work.job.weights.name)
+        work.fields["checkpoint"] = msgspec.structs.replace(old.checkpoint, file=file)
+        self._note(work)
+
+    def _note(self, work: Work) -> None:
+        """Let the steps that follow depend on the graph."""
+        spec: ModelSpec = work.fields["spec"]
+        work.inputs = Inputs(
+            job=work.job, onnx_sha256=work.files[ONNX_NAME].sha256, input=spec.input
+        )
+
+
+class Verify(Step):
+    """Compare the float graph's outputs with the checkpoint's, as the first step wrote it."""
+
+    name = "verify"
+    makes_fields = ("verification",)
+
+    def key(self, inputs: Inputs) -> str:
+        """What every figure about the graph depends on."""
+        return key_of(*judged(inputs))
+
+    def make(self, work: Work) -> None:
+        """Run both on the samples.
+
+        Raises:
+            ExportError: an output differs by more than rounding.
+        """
+        if "verification" in work.fields:
+            return  # the float graph was verified before it was quantised
+
+        from export.graph.verify import verify  # an engine: when it is needed
+
+        graph = work.staging / ONNX_NAME
+        work.fields["verification"] = verify(work.reference, graph, work.job.samples)
+
+
+def judged(inputs: Inputs) -> tuple[object, ...]:
+    """What every figure about a model.onnx depends on, for `key_of`."""
+    return (
+        inputs.job.weights_sha256,
+        inputs.onnx_sha256,
+        sample_facts(inputs.job.samples),
+        versions_of(JUDGE_PACKAGES),
+        own_code(),
     )
-    source.unlink()
-    return GraphFacts(
-        checkpoint=checkpoint,
-        onnx=of_quantised(fact, target),
-        quantisation=quantisation,
-        verification=verification,
+
+
+def _spec(job: Job, checkpoint: CheckpointFact) -> ModelSpec:
+    found = checkpoint.architecture
+    return spec_of(
+        points=found.points,
+        size=found.size,
+        taps=tap_shapes(found) if job.taps else None,
+        bytes_in=job.config.onnx.input == "uint8",
     )
-
-
-def _float_graph(job: Job, target: Path) -> tuple[CheckpointFact, OnnxFact]:
-    """Export, simplify and write the float graph.
-
-    Raises:
-        ArtifactError, ExportError: as `open_network`, `export_network` and `simplify`.
-        ConfigError: the checkpoint is not the one that the configuration describes.
-    """
-    asked = job.config.onnx
-    with step(f"export {job.weights.name}"):
-        opened = open_network(job.weights)
-        exported = export_network(opened, asked)
-    checkpoint = opened.checkpoint
-    logger.info(
-        "%s: %s parameters, 0 missing, 0 unexpected keys",
-        checkpoint.file,
-        f"{checkpoint.parameters:,}",
-    )
-    _check_model(job, checkpoint)
-    with step(f"simplify ({simplifier()})"):
-        graph = simplify(exported, taps_out=job.taps)
-        if asked.input == "uint8":
-            graph = with_byte_input(graph, InputSpec(size=checkpoint.architecture.size))
-            check_graph(graph, checkpoint.architecture, taps_out=job.taps)
-        target.write_bytes(graph.SerializeToString(deterministic=True))
-    cost = plain = graph_cost(graph)
-    if asked.rewrites:
-        with step("count the plain form"):
-            plain = _plain_cost(opened, job)
-    counts = operator_counts(graph)
-    fact = OnnxFact(
-        exporter=exported.exporter,
-        opset=exported.opset,
-        simplifier=simplifier(),
-        nodes=sum(counts.values()),
-        operators=counts,
-        rewrites=asked.rewrites,
-        cost=cost,
-        plain=plain,
-    )
-    logger.info("%s: opset %d by %s, %d nodes", ONNX_NAME, fact.opset, fact.exporter, fact.nodes)
-    logger.info("  rewrites: %s", ", ".join(fact.rewrites) or "none, the published form")
-    for name, change in cost_changes(fact).items():
-        logger.info("  %-22s %s", name, change)
-    return checkpoint, fact
-
-
-def _plain_cost(opened: OpenNetwork, job: Job) -> GraphCost:
-    """Of the graph that the rewrites are held against, made in the same way."""
-    settings = msgspec.structs.replace(job.config.onnx, rewrites=())
-    graph = fold(export_network(opened, settings), taps_out=job.taps)
-    if settings.input == "uint8":
-        graph = with_byte_input(graph, InputSpec(size=opened.checkpoint.architecture.size))
-    return graph_cost(graph)
 
 
 def _check_model(job: Job, checkpoint: CheckpointFact) -> None:

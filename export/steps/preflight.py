@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from export.atc.to_om import conversions
 from export.graph.verify import real_crops
-from export.job import Job
-from export.preflight import Finding, fatal, preflight
+from export.steps.onnx import judged
+from export.steps.step import Inputs, Step, Work, key_of
 from runtime.cli.command_line import step
 from runtime.errors import EXIT_FOUND_WANTING, ConfigError, ExportError, one_line
 from runtime.model.manifest import ONNX_NAME
-from runtime.model.spec import InputSpec
+
+if TYPE_CHECKING:
+    from export.preflight import Finding  # which imports onnx
 
 logger = logging.getLogger("starmark")
 
@@ -23,42 +25,72 @@ class PreflightError(ExportError):
     """ATC would refuse the graph, or convert it to something else; nothing was converted."""
 
     exit_code = EXIT_FOUND_WANTING
+    code = "preflight"
 
 
-def check_for_atc(job: Job, graph: Path, spec: InputSpec) -> tuple[Finding, ...]:
-    """List every finding; stop where a conversion is about to meet one that ATC refuses.
+class Preflight(Step):
+    """List what ATC would refuse or change; it never sees a quantised graph."""
 
-    Findings of `--ignore-preflight` are listed, and stop nothing.
+    name = "preflight"
+    makes_fields = ("preflight",)
 
-    Raises:
-        ConfigError: the graph is quantised, which ATC does not read.
-        PreflightError: another finding that refuses or changes the graph, and a conversion.
-    """
-    plan = job.om
+    def key(self, inputs: Inputs) -> str:
+        """The graph, and the conversion as preflight sees it."""
+        return key_of(*judged(inputs), inputs.job.om.facts())
+
+    def carries_over(self, work: Work) -> bool:
+        """Only where nothing was found: findings are told, and may stop a conversion."""
+        found_nothing = work.old is not None and not work.old.preflight
+        return found_nothing and super().carries_over(work)
+
+    def make(self, work: Work) -> None:
+        """Look, and stop where a conversion is about to meet what ATC refuses.
+
+        Findings of `--ignore-preflight` are listed, and stop nothing.
+
+        Raises:
+            ConfigError: the graph is quantised, which ATC does not read.
+            PreflightError: another finding that refuses or changes the graph, and a conversion.
+        """
+        work.fields["preflight"] = ()
+        if work.job.int8 is None:
+            found = _look(work)
+            work.fields["preflight"] = tuple(_line(one) for one in found)
+
+            from export.preflight import fatal
+
+            ignored = work.job.om.table.ignore_preflight
+            stopping = tuple(one for one in found if one.rule not in ignored)
+            if work.job.om.converts and fatal(stopping):
+                refuse(stopping)
+
+
+def _look(work: Work) -> tuple[Finding, ...]:
+    from export.preflight import preflight  # onnx and onnxruntime: when they are needed
+
+    plan, spec = work.job.om, work.inputs.input
     named = plan.table.precision_mode or plan.table.precision_mode_v2
-    precision = plan.table.precision if named else ""
     asked = conversions(plan.table, plan.soc, spec) if plan.soc else ()
-    batches = tuple(sorted({size for one in asked for size in one.batches})) or (1,)
     with step("preflight for ATC"):
         found = preflight(
-            graph,
+            work.staging / ONNX_NAME,
             soc_version=plan.soc.as_option if plan.soc else None,
-            batches=batches,
+            batches=tuple(sorted({size for one in asked for size in one.batches})) or (1,),
             gears=bool(plan.table.gears),
-            precision=precision,
-            crops=real_crops(job.samples, spec),
+            precision=plan.table.precision if named else "",
+            crops=real_crops(work.job.samples, spec),
         )
     for one in found:
-        place = f"{one.severity}: {one.rule}: {one.node}: {one.found}"
-        logger.warning("  %s. %s. %s", one_line(place), one.remedy, one.source)
-    stopping = tuple(one for one in found if one.rule not in plan.table.ignore_preflight)
-    if plan.converts and fatal(stopping):
-        refuse(stopping)
+        logger.warning("  %s. %s. %s", _line(one), one.remedy, one.source)
     return found
 
 
+def _line(one: Finding) -> str:
+    return one_line(f"{one.severity}: {one.rule}: {one.node}: {one.found}")
+
+
 def refuse(found: tuple[Finding, ...]) -> None:
-    """Say why nothing is converted; every finding has been logged already."""
+    """Raise why nothing is converted; every finding has been logged already."""
     quantised = [one for one in found if one.rule in QUANTISED]
     if quantised:
         raise ConfigError(

@@ -15,9 +15,9 @@ import pytest
 from builders import ROOT, STARTER, run_module, run_python, tiny_checkpoint, tiny_config
 
 from export import __main__ as export_main
-from export import pipeline
-from export.bundle import freshness
-from export.bundle.folder import beside
+from export.bundle import beside
+from export.steps import judge
+from export.steps.step import CODE_ROOMS, code_digest
 from runtime.detector import Detector
 from runtime.model.manifest import ONNX_NAME, Manifest, check_file, read_manifest
 
@@ -109,18 +109,15 @@ def test_the_page_in_the_bundle_is_the_report_and_names_no_machine_path(
     assert {"jinja2", "matplotlib"} <= set(manifest.versions)
 
 
-def test_a_changed_template_is_no_longer_up_to_date(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_changed_template_is_no_longer_up_to_date(tmp_path: Path) -> None:
     """The page is made again when its style is another, not only when the code is."""
-    for room in freshness.CODE_ROOMS:
+    for room in CODE_ROOMS:
         shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(freshness, "__file__", str(tmp_path / "export/bundle/freshness.py"))
-    found = [freshness._code_digest()]
+    found = [code_digest(tmp_path)]
     for name in ("page.css", "page.js", "page.html.j2", "zh.json", "page.py"):
         with (tmp_path / "parity/html" / name).open("a") as file:
             file.write("\n")
-        found.append(freshness._code_digest())
+        found.append(code_digest(tmp_path))
 
     assert len(set(found)) == 6
 
@@ -335,7 +332,7 @@ def test_interrupt_keeps_the_old_bundle(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, "judged_comparison", interrupt)
+    monkeypatch.setattr(judge, "judged_comparison", interrupt)
     assert export(config, out, "--max-mean", "0.3") == 130
 
     assert content(out) == before

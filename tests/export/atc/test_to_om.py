@@ -371,13 +371,12 @@ def test_preflight_stops_a_conversion_until_its_rule_is_ignored(
 ) -> None:
     """Exit code 1 with the old bundle in place; the line names the flag, and what is left stops."""
     from export.preflight import Finding
-    from export.steps import preflight
 
     found = [
         Finding(severity="refused", rule=rule, node="n", found="f", remedy="r", source="s")
         for rule in ("opset", "long-name")
     ]
-    monkeypatch.setattr(preflight, "preflight", lambda *_, **__: tuple(found))
+    monkeypatch.setattr("export.preflight.preflight", lambda *_, **__: tuple(found))
     folder, line = bundle
     line += ["--om", "require", "--soc_version", "Ascend910B3"]
     before = (folder / "manifest.json").read_bytes()
@@ -426,12 +425,11 @@ def test_a_quantised_graph_is_exit_2(
     bundle: tuple[Path, list[str]], cann: Cann, monkeypatch: pytest.MonkeyPatch, rule: str
 ) -> None:
     from export.preflight import Finding
-    from export.steps import preflight
 
     found = Finding(
         severity="refused", rule=rule, node="q", found="QuantizeLinear", remedy="r", source="s"
     )
-    monkeypatch.setattr(preflight, "preflight", lambda *_, **__: (found,))
+    monkeypatch.setattr("export.preflight.preflight", lambda *_, **__: (found,))
     _, line = bundle
     assert cann.atc.is_file()
     assert main([*line, "--om", "require", "--soc_version", "Ascend910B3"]) == 2

@@ -8,18 +8,22 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-from runtime.errors import ConfigError, ExportError, StarmarkError
-from runtime.model.manifest import MANIFEST_NAME, FileFact
+from runtime.errors import ArtifactError, ConfigError, ExportError
+from runtime.model.manifest import (
+    MANIFEST_NAME,
+    FileFact,
+    Manifest,
+    check_files,
+    read_manifest,
+)
 
 logger = logging.getLogger("starmark")
 
-PARITY_NAME = "parity.json"
-PARITY_PAGE_NAME = "parity.html"
 LONGEST_WAIT_S = 600
 RENAME_EXCHANGE = 2
 AT_FDCWD = -100
@@ -61,6 +65,19 @@ def check_output(folder: Path, *, make_parent: bool = True) -> None:
         raise _refused(folder, got, "Choose another --output") from error
 
 
+def bundle_in_place(folder: Path) -> Manifest | None:
+    """The manifest of a bundle whose every file was checked; None where there is no whole one."""
+    if not (folder / MANIFEST_NAME).exists():
+        return None
+    try:
+        manifest = read_manifest(folder)
+        check_files(folder, manifest)
+    except ArtifactError as error:
+        logger.info("made again, because %s", error)
+        return None
+    return manifest
+
+
 @contextmanager
 def staged(folder: Path) -> Iterator[Path]:
     """Hold the folder's lock and give an empty folder beside it to build in.
@@ -80,18 +97,6 @@ def staged(folder: Path) -> Iterator[Path]:
             yield staging
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-
-
-def discard_leftovers(folder: Path) -> None:
-    """Remove what a killed export left, where nothing else is to be done and nobody is at it."""
-    from filelock import FileLock, Timeout
-
-    staging = beside(folder, "staging")
-    if not staging.exists():
-        return
-    lock = FileLock(beside(folder, "lock"))
-    with suppress(Timeout), lock.acquire(timeout=0):
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def replace_folder(staging: Path, folder: Path) -> None:
@@ -190,7 +195,7 @@ def _listed(path: Path) -> set[str]:
         return set()
 
 
-def _refused(folder: Path, got: str, action: str) -> StarmarkError:
+def _refused(folder: Path, got: str, action: str) -> ConfigError:
     return ConfigError(
         f"--output {folder}", expected="a bundle's folder or a new one", got=got, action=action
     )

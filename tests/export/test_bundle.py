@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from export.bundle import folder as folder_module
-from export.bundle.folder import beside, check_output, discard_leftovers, replace_folder, staged
+from export import bundle
+from export.bundle import beside, check_output, replace_folder, staged
 from runtime.errors import ConfigError, ExportError
 
 
@@ -27,7 +27,7 @@ def test_new_folder_takes_the_olds_place(
 ) -> None:
     """Nothing of the old is left, and nothing beside it."""
     if not can_exchange:
-        monkeypatch.setattr(folder_module, "_exchange", lambda _one, _other: False)
+        monkeypatch.setattr(bundle, "_exchange", lambda _one, _other: False)
     target = tmp_path / "bundle"
     fill(target, "old")
     (target / "parity.json").touch()
@@ -40,7 +40,7 @@ def test_new_folder_takes_the_olds_place(
     assert {p.name for p in tmp_path.iterdir()} <= {"bundle", ".bundle.lock"}
     if can_exchange:  # what else the system refuses is no reason for the slow way
         with pytest.raises(FileNotFoundError):
-            folder_module._exchange(staging, target)
+            bundle._exchange(staging, target)
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "model.onnx", "parity.json/thesis.txt"])
@@ -92,20 +92,9 @@ def test_folder_that_stepped_aside_comes_back(tmp_path: Path) -> None:
             assert list(staging.iterdir()) == []
 
 
-def test_leftovers_go_unless_somebody_is_at_it(tmp_path: Path) -> None:
-    """What a killed export left is removed also where everything is up to date."""
-    target = tmp_path / "bundle"
-    with staged(target) as staging:
-        discard_leftovers(target)
-        assert staging.is_dir()
-    fill(beside(target, "staging"), "half")
-    discard_leftovers(target)
-    assert not beside(target, "staging").exists()
-
-
 def test_one_export_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second one waits, and fails cleanly when the first does not end."""
-    monkeypatch.setattr(folder_module, "LONGEST_WAIT_S", 0.2)
+    monkeypatch.setattr(bundle, "LONGEST_WAIT_S", 0.2)
     target = tmp_path / "bundle"
     failed: list[ExportError] = []
 

@@ -1,1 +1,0 @@
-"""A bundle's folder, and whether what lies there is still fresh."""
