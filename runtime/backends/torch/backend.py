@@ -28,6 +28,7 @@ from runtime.model.spec import INPUT_NAME, spec_of
 from runtime.model.stages import Stage, stages_of, tap_names, tap_shapes
 from runtime.network.checkpoint import build_network, load_checkpoint, parameter_count
 from runtime.network.forms import Form, in_form
+from runtime.network.hourglass import StackedHourglass
 from runtime.network.probe import ModuleProbe
 
 ACCELERATORS = ("npu", "cuda")
@@ -71,6 +72,12 @@ class TorchBackend(Backend):
         except RuntimeError as error:
             refused = refusal_of(error, otherwise="no room for the network", action=SAME_ON_CPU)
             raise _unavailable(self.device, refused) from error
+
+    @property
+    def network(self) -> StackedHourglass:
+        """The network itself, in the checkpoint's own form: to be copied, and not changed."""
+        network: StackedHourglass = self._network
+        return network
 
     def taps(self, batch: NDArray[Any]) -> dict[str, F32]:
         """Every tensor between picture and outputs, by the names of `runtime.model.stages`.
