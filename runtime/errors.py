@@ -15,6 +15,8 @@ Messages follow one template: `<where>: expected <contract>, got <value>. <next 
 from __future__ import annotations
 
 LONGEST_GOT = 300
+# The cause with a code of its own: the device is of no more use to this process.
+DEVICE_LOST = "device-lost"
 
 EXIT_OK = 0
 EXIT_FOUND_WANTING = 1
@@ -27,6 +29,9 @@ EXIT_INTERRUPTED = 130
 class StarmarkError(Exception):
     """Base of the tree; carries the parts of the message and the exit code of a command line.
 
+    Attributes:
+        code: a stable name for programs: of the class, or of a cause that has its own.
+
     Args:
         where: file, option or argument the fault is in.
         expected: the contract.
@@ -35,6 +40,7 @@ class StarmarkError(Exception):
     """
 
     exit_code = EXIT_FAILED
+    code = "failed"
 
     def __init__(self, where: str, *, expected: str, got: str, action: str) -> None:
         super().__init__(where, expected, got, action)
@@ -49,45 +55,55 @@ class StarmarkError(Exception):
         return one_line(f"{self.where}: expected {self.expected}, got {got}. {self.action}.")
 
     def __reduce__(self) -> tuple[object, ...]:
-        # The constructor takes keywords, which Exception's own pickling does not know; worker
-        # processes send errors home by pickle.
-        return (_rebuild, (type(self), self.where, self.expected, self.got, self.action))
+        # Exception's own pickling passes no keywords; worker processes send errors home by pickle.
+        parts = (self.where, self.expected, self.got, self.action)
+        return (_rebuild, (type(self), *parts, self.code))
 
 
 class ConfigError(StarmarkError):
     """A setting, an option or a TOML file is wrong."""
 
     exit_code = EXIT_BAD_INPUT
+    code = "config"
 
 
 class ArtifactError(StarmarkError):
     """A model file, checkpoint or bundle is not what it says it is."""
 
     exit_code = EXIT_BAD_INPUT
+    code = "artifact"
 
 
 class InputError(StarmarkError):
     """A picture, a box or a crop cannot be used."""
 
     exit_code = EXIT_BAD_INPUT
+    code = "input"
 
 
 class BackendError(StarmarkError):
     """An engine failed."""
+
+    code = "backend"
 
 
 class BackendUnavailable(BackendError):  # noqa: N818  # the field says "unavailable"
     """An engine, a device or a tool is missing; nothing else was tried in its place."""
 
     exit_code = EXIT_UNAVAILABLE
+    code = "unavailable"
 
 
 class InferenceError(BackendError):
     """The engine failed while running."""
 
+    code = "inference"
+
 
 class ExportError(StarmarkError):
     """A step of the export failed while working."""
+
+    code = "export"
 
 
 def one_line(text: object, limit: int = 4000) -> str:
@@ -97,6 +113,8 @@ def one_line(text: object, limit: int = 4000) -> str:
 
 
 def _rebuild(
-    kind: type[StarmarkError], where: str, expected: str, got: str, action: str
+    kind: type[StarmarkError], where: str, expected: str, got: str, action: str, code: str
 ) -> StarmarkError:
-    return kind(where, expected=expected, got=got, action=action)
+    error = kind(where, expected=expected, got=got, action=action)
+    error.code = code
+    return error

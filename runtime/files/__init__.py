@@ -34,6 +34,18 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def sha256_json(record: object) -> str:
+    """Hash anything that msgspec writes as JSON, whatever the order of its keys."""
+    import msgspec  # here: the doctor writes files where nothing is installed
+
+    return hashlib.sha256(msgspec.json.encode(record, order="sorted")).hexdigest()
+
+
+def printable(text: str) -> str:
+    """Escape control characters: a file's own words must not move the terminal's cursor."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def shown(path: object) -> str:
     """A path as text that any encoding can print: file names need not be valid UTF-8."""
     return str(path).encode("utf-8", "backslashreplace").decode()

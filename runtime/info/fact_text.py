@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from runtime.errors import one_line
+from runtime.files import printable
 
 # What a line of text shows of one value; --json shows all of it.
 LONGEST_SHOWN = 2000
@@ -51,6 +52,4 @@ def _inner(value: Any) -> str:
 
 
 def _printable(text: str) -> str:
-    """A file's own words cannot move the terminal's cursor."""
-    text = one_line(text, LONGEST_SHOWN)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return printable(one_line(text, LONGEST_SHOWN))

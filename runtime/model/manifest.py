@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from runtime.errors import ArtifactError, one_line
-from runtime.files import json_text, sha256_file, write_text_whole
+from runtime.files import json_text, sha256_file, sha256_json, write_text_whole
 from runtime.model.quantisation import QuantisationFact
 from runtime.model.spec import Architecture, InputSpec, ModelSpec
 
@@ -166,8 +165,7 @@ def seal(manifest: Manifest) -> Manifest:
     """Give the manifest the digest of its own content."""
     # without the timestamp: two exports of the same inputs must differ in nothing else
     bare = msgspec.structs.replace(manifest, digest="", created_utc="")
-    encoded = msgspec.json.encode(bare, order="sorted")
-    return msgspec.structs.replace(manifest, digest=hashlib.sha256(encoded).hexdigest())
+    return msgspec.structs.replace(manifest, digest=sha256_json(bare))
 
 
 def save_manifest(folder: Path, manifest: Manifest) -> None:
