@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,19 @@ from typing import Any
 import msgspec
 
 from parity.diff.consequences import (
+    ANSWERS,
     BUNDLE_RULES,
     KINDS,
     RECORDING_RULES,
+    ROUNDING,
     Kind,
     Rule,
     consequence_of,
 )
 from parity.recording.recording import RECORDING_SUFFIX, load_recording
-from parity.report.text import printable
 from runtime.cli import command_line
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError, InputError
-from runtime.files import json_text, shown
+from runtime.files import json_text, printable, sha256_json, shown
 from runtime.model.manifest import check_files, read_manifest
 
 LONGEST_VALUE = 40
@@ -30,7 +31,6 @@ LEAD = 8
 ABSENT = "nothing"
 PRESENT = "there"
 CONVERTED = ("om", "manifest.om")
-CHANGES: tuple[Kind, ...] = ("changes answers", "may change answers within rounding")
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,12 +53,12 @@ class DiffReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 def diff(one: Path, other: Path) -> DiffReport:
-    """Compare what two bundles, or two recordings, say about themselves.
+    """Compare the manifests of two bundles, or the headers of two recordings.
 
     Raises:
         ConfigError: a bundle with a recording, or something that is neither.
         ArtifactError: a bundle that is damaged, or of another schema.
-        InputError: a recording that is, or the same thing twice.
+        InputError: a damaged recording, or the same thing twice.
     """
     if one.resolve() == other.resolve():
         raise InputError(
@@ -84,22 +84,21 @@ def diff(one: Path, other: Path) -> DiffReport:
     return DiffReport(
         a=shown(one),
         b=shown(other),
-        same_answers=not any(difference.kind in CHANGES for difference in found),
+        same_answers=not any(difference.kind in (ANSWERS, ROUNDING) for difference in found),
         differences=found,
     )
 
 
 def _facts(path: Path) -> tuple[dict[str, Any], str]:
-    """What it says about itself, and which of the two it is."""
+    """Its manifest or header, and which of the two it is."""
     if path.is_dir():
         manifest = read_manifest(path)
-        check_files(path, manifest)  # or its hashes would speak of other files
+        check_files(path, manifest)  # or its hashes would be of other files
         return msgspec.to_builtins(manifest), "bundle"
     if path.suffix == RECORDING_SUFFIX:
         header = msgspec.to_builtins(load_recording(path).header)
         # thousands of pictures are one fact: the same ones in the same order, or not
-        pictures = msgspec.json.encode(header["pictures"], order="sorted")
-        digest = hashlib.sha256(pictures).hexdigest()[:12]
+        digest = sha256_json(header["pictures"])[:12]
         header["pictures"] = f"{len(header['pictures'])} pictures, {digest}"
         return header, "recording"
     raise ConfigError(
@@ -125,47 +124,45 @@ def _flat(value: Any, at: str = "") -> dict[str, str]:
     return found
 
 
-def _without_strangers(here: dict[str, str], there: dict[str, str]) -> dict[str, str]:
-    """Fields of one side; a model or file that the other has not at all is one field."""
+def _differences(
+    here: dict[str, str], there: dict[str, str], rules: tuple[Rule, ...]
+) -> tuple[Difference, ...]:
+    found: list[Difference] = []
+    left, right = _folded(here, there), _folded(there, here)
+    for field in sorted({*left, *right}):
+        one, other = left.get(field, ABSENT), right.get(field, ABSENT)
+        if one != other:
+            kind, consequence = consequence_of(field, rules)
+            a, b = _shortened(one, other)
+            found.append(Difference(field=field, kind=kind, a=a, b=b, consequence=consequence))
+    return tuple(sorted(found, key=lambda difference: KINDS.index(difference.kind)))
+
+
+def _folded(here: dict[str, str], there: dict[str, str]) -> dict[str, str]:
+    """Fields of one side; a model or file that the other side lacks is one field."""
+    known = {_owner(field) for field in there}
     found: dict[str, str] = {}
-    known = {_thing(field) for field in there}
     for field, value in here.items():
-        thing = _thing(field)
-        if thing and thing not in known:
-            found[thing] = PRESENT
+        owner = _owner(field)
+        if owner and owner not in known:
+            found[owner] = PRESENT
         else:
             found[field] = value
     return found
 
 
-def _thing(field: str) -> str:
-    """The converted model or the file that a field is about; empty for other fields."""
+def _owner(field: str) -> str:
+    """The converted model or the file that a field belongs to; empty for other fields."""
     before, closing, _ = field.partition("]")
     if closing:
         return before + closing
-    parts = field.removeprefix("manifest.")
-    return field.rpartition(".")[0] if parts.startswith("files.") else ""
-
-
-def _differences(
-    here: dict[str, str], there: dict[str, str], rules: tuple[Rule, ...]
-) -> tuple[Difference, ...]:
-    found: list[Difference] = []
-    left, right = _without_strangers(here, there), _without_strangers(there, here)
-    for field in sorted({*left, *right}):
-        one, other = left.get(field, ABSENT), right.get(field, ABSENT)
-        if one == other:
-            continue
-        kind, consequence = consequence_of(field, rules)
-        a, b = _shortened(one, other)
-        found.append(Difference(field=field, kind=kind, a=a, b=b, consequence=consequence))
-    return tuple(sorted(found, key=lambda difference: KINDS.index(difference.kind)))
+    in_files = field.removeprefix("manifest.").startswith("files.")
+    return field.rpartition(".")[0] if in_files else ""
 
 
 def _shortened(one: str, other: str) -> tuple[str, str]:
     """Both values, long ones from a little before where they part."""
-    alike = [left == right for left, right in zip(one, other, strict=False)]
-    start = max(0, (alike.index(False) if False in alike else len(alike)) - LEAD)
+    start = max(0, len(os.path.commonprefix([one, other])) - LEAD)
     return _cut(one, start), _cut(other, start)
 
 
@@ -197,7 +194,7 @@ def as_text(report: DiffReport) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Compare, and say by the exit code whether answers may differ.
+    """Compare; the exit code tells whether answers may differ.
 
     Returns:
         0 if the same answers are expected, 1 if not, or as `runtime.errors` lists.

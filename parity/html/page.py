@@ -18,7 +18,8 @@ from parity.html.sides import StageTime, facts, manifest_facts, stage_times
 from parity.html.words import HERE, Words, exact, figure, percent
 from parity.judging.differences import ErrorTable, error_table
 from parity.report.record import Report
-from parity.report.text import passing_options, printable
+from parity.report.text import passing_options
+from runtime.files import printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from parity.report.text import printable
+from runtime.files import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

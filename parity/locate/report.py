@@ -7,7 +7,8 @@ import msgspec
 from parity.locate.figures import Figures, MovedFigures
 from parity.locate.operators import Operator
 from parity.recording.recording import Unreadable
-from parity.report.text import printable, px
+from parity.report.text import px
+from runtime.files import printable
 
 MOST_OPERATORS = 6
 MOST_WEIGHTS = 6

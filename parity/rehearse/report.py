@@ -12,7 +12,8 @@ from parity.judging.verdict import Limits, Unit, told_apart
 from parity.plan.precision_plan import PrecisionPlan
 from parity.recording.recording import Recording
 from parity.report.record import Report, make_report
-from parity.report.text import printable, verdict_line
+from parity.report.text import verdict_line
+from runtime.files import printable
 
 SCHEMA = 1
 CAVEAT = "rehearsed on this CPU: the rounding is an NPU's, the order of its sums is not"

@@ -10,6 +10,7 @@ from parity.judging.uncertainty import sentence
 from parity.judging.verdict import Limits, told_apart
 from parity.report.accuracy import accuracy_lines
 from parity.report.record import Part, Report
+from runtime.files import printable
 
 SMALLEST_DECIMAL_PX = 0.001
 MOST_PICTURES = 10
@@ -192,8 +193,3 @@ def _rounded_up(limit_px: float) -> str:
     rounded = math.ceil(millionths)
     # the product was rounded, too, and may have come out below
     return f"{(rounded if rounded / 1e6 >= limit_px else rounded + 1) / 1e6:.6f}"
-
-
-def printable(line: str) -> str:
-    """With control characters escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

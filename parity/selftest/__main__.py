@@ -1,6 +1,6 @@
-"""python -m parity.selftest: a bundle proves itself on the machine it was carried to.
+"""python -m parity.selftest: test a bundle on the machine that it was carried to.
 
-The bundle's selftest.npz holds a few crops, what the checkpoint said of them, and the limits. The
+The bundle's selftest.npz holds a few crops, the checkpoint's answers on them, and the limits. The
 box needs numpy, OpenCV, msgspec and the device's own runtime: no torch, no onnxruntime.
 """
 
@@ -23,9 +23,9 @@ from parity.recording.recorder import Recorder
 from parity.recording.recorder import replay as run_again
 from parity.recording.recording import Recording, load_recording, save_recording
 from parity.report import Report, make_report
+from parity.report.text import verdict_line
 from parity.samples import Sample
-from parity.selftest.report import SelfTest, as_text
-from parity.timing import ON_A_DEVICE, latency_of
+from parity.timing import ON_A_DEVICE, Latency, latency_of
 from runtime.cli import command_line
 from runtime.detector import Detector
 from runtime.errors import (
@@ -34,7 +34,7 @@ from runtime.errors import (
     ArtifactError,
     one_line,
 )
-from runtime.files import json_text
+from runtime.files import json_text, printable
 from runtime.image.picture import read_picture
 from runtime.model.manifest import MANIFEST_NAME, SELFTEST_NAME, check_file, read_manifest
 from runtime.model.source import Source, parse_source
@@ -42,19 +42,20 @@ from runtime.model.source import Source, parse_source
 MOST_RUNS = 100_000
 
 
+class SelfTest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The comparison, how long the network takes, and the recording to carry back."""
+
+    report: Report
+    latency: Latency
+    recording: str
+
+
 def make_selftest(
     path: Path, source: str, detector: Detector, samples: Sequence[Sample], limits: Limits
 ) -> None:
-    """Write what a bundle is held to elsewhere: each sample and its mirror image.
+    """Write the reference's answers on each sample and on its mirror image, with the limits.
 
-    The same inputs give the same bytes: nothing in it says when or where it was made.
-
-    Args:
-        path: of the file.
-        source: the reference's name.
-        detector: the reference, open.
-        samples: pictures to cut crops from.
-        limits: what passes.
+    The same inputs give the same bytes: time and place of the making are left out.
 
     Raises:
         InputError, InferenceError: as `Recorder.add`.
@@ -103,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = command_line.parser(
         "parity.selftest",
-        "Run a bundle on the crops it carries, compare with what its checkpoint said of them,\n"
+        "Run a bundle on the crops it carries, compare with its checkpoint's answers,\n"
         "and write a recording to carry back. Exit code 1: a limit is exceeded.",
         "python -m parity.selftest star68 --device npu:0",
     )
@@ -128,13 +129,13 @@ def _selftest(arguments: argparse.Namespace) -> int:
         output = arguments.output or Path(f"selftest_{detector.device.replace(':', '')}.npz")
         check_recording_name(output, "--output", inputs)
         found = run_again(detector, source.text, reference)
-        # first: what the device said is what has to cross the air gap, also if timing it fails
+        # first: the answers have to cross the air gap, also if timing fails
         save_recording(output, found)
         times = latency_of(detector, next(reference.crops()), arguments.runs)
     check_comparable(reference, found)
-    report: Report = make_report(reference, found, limits)
+    report = make_report(reference, found, limits)
     result = SelfTest(report=report, latency=times, recording=str(output))
-    print(json_text(result) if arguments.json else as_text(result), end="")
+    print(json_text(result) if arguments.json else _as_text(result), end="")
     return EXIT_OK if report.verdict.passed else EXIT_FOUND_WANTING
 
 
@@ -157,6 +158,30 @@ def _not_ours(path: Path, got: str) -> ArtifactError:
         got=got,
         action="Make the bundle again with python -m export",
     )
+
+
+def _as_text(found: SelfTest) -> str:
+    """Verdict first, then the figures that the reference's own report gives."""
+    report, times = found.report, found.latency
+    lines = [
+        verdict_line(report),
+        f"reference: {report.reference.source} [{report.reference.engine}]",
+        f"this machine: {report.candidate.source} [{report.candidate.engine}]",
+        f"{len(report.pictures)} crops, {report.photo_px.axis.count} coordinates, |dx| and |dy|:",
+    ]
+    if report.different_checkpoints:
+        lines.append("WARNING: the two sources were made from different checkpoints")
+    for frame, px in (("photo px", report.photo_px.axis), ("crop px", report.crop_px.axis)):
+        figures = f"mean {px.mean:.4g}, max {px.max:.4g}, P95 {px.p95:.4g}, P99 {px.p99:.4g}"
+        lines.append(f"  {frame:<9} {figures}")
+    lines += [
+        f"network alone, batch 1, {times.runs} runs: mean {times.mean_ms:.2f} ms,"
+        f" median {times.median_ms:.2f} ms, P95 {times.p95_ms:.2f} ms, P99 {times.p99_ms:.2f} ms"
+        f" ({times.fps:.1f} FPS)",
+        f"recording to carry back: {found.recording}",
+        f"  there: python -m parity.compare BUNDLE/{SELFTEST_NAME} {Path(found.recording).name}",
+    ]
+    return "".join(f"{printable(line)}\n" for line in lines)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from parity.judging.differences import Statistics, statistics
 from parity.recording.recording import Unreadable
-from parity.report.text import printable
 from parity.stability.measure import F64, Stability
 from runtime.detector import Detector
-from runtime.files import shown
+from runtime.files import printable, shown
 
 # Beyond these a point is unsure, in crop px of 256. About 1 % of the starter's points on held-out
 # faces lie beyond each; on noise the first two are 44 and 20 px in the median.
