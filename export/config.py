@@ -12,7 +12,6 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from export.atc.options import FILE_OPTIONS, FIRST_OPSET, LAST_OPSET, AtcTable, check_atc
-from export.atc.passed_on import passed_on
 from export.int8.table import Int8Table
 from parity.judging.verdict import Limits
 from runtime.errors import ConfigError, one_line
@@ -150,7 +149,6 @@ def check_config(config: ExportConfig, path: Path) -> ExportConfig:
             "Take python -m parity.compare with --max-nme-increase: it needs annotated pictures",
         )
     check_atc(config.atc, f"{path}: atc")
-    passed_on(config.atc.passed_on)
     onnx = msgspec.structs.replace(config.onnx, rewrites=rewrites)
     return msgspec.structs.replace(config, onnx=onnx)
 

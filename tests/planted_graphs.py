@@ -203,9 +203,6 @@ def _of_graphs() -> dict[str, list[Planted]]:
 
     models = {
         "opset": [clean(19), clean(10), edited(lambda made: made.ClearField("opset_import"))],
-        "foreign-import": [
-            edited(lambda made: made.opset_import.append(helper.make_opsetid("com.microsoft", 1)))
-        ],
         "foreign-domain": [
             edited(lambda made: setattr(made.graph.node[0], "domain", "org.example"))
         ],
@@ -252,7 +249,6 @@ def _of_operators() -> dict[str, list[Planted]]:
         for kind in (TensorProto.INT64, TensorProto.DOUBLE)
     )
     gears = {"batches": (1, 2), "gears": True}
-    plain_conv = node("Conv", ["image", "weight", "bias"], ["y"])
     models = {
         "unsupported-operator": [single("Swish"), single("CenterCropPad"), loop_model()],
         "newer-operator": [single("Mish", opset=18)],
@@ -268,7 +264,6 @@ def _of_operators() -> dict[str, list[Planted]]:
             ),
             model([to_double, node("Cast", ["wide"], ["y"], to=TensorProto.FLOAT)]),
         ],
-        "conv-attributes": [model([plain_conv], constants=conv_weights())],
         "batch-norm-training": [_training()],
         "pool-dilation": [pool(dilations=[2, 2])],
         "pool-slow": [pool(kernel_shape=[16, 16]), pool(strides=[64, 1])],

@@ -18,7 +18,7 @@ REPORT = "Report it with the log"
 OPTION = "Correct the option it names"
 NAMES = "Correct the names in the file it reads"
 CHIP = "Check --soc_version with npu-smi info on the box"
-CUSTOM_FUSION = "Remove it from the custom folder of the ops package"
+CUSTOM_FUSION = "Remove it from the ops package's custom folder"
 OPS_PACKAGE = f"{CHIP}, and install the ops package of this chip"
 # code -> (likely cause, next action)
 CODES: dict[str, tuple[str, str]] = {
@@ -84,12 +84,9 @@ CODES: dict[str, tuple[str, str]] = {
     "E13023": ("an .om beyond what the system takes", "Export a smaller model"),
     "E13024": ("an environment variable's value", "Unset it, or correct it"),
     "E13026": ("a path it does not take", "Convert in a folder of letters, digits, . _ and -"),
-    "E13028": (
-        "a fusion pass of your own failed",
-        "Remove it from the ops package's custom folder",
-    ),
-    "E13029": ("a fusion pass of your own", "Remove it from the ops package's custom folder"),
-    "E13030": ("a fusion pass of your own", "Remove it from the ops package's custom folder"),
+    "E13028": ("a fusion pass of your own failed", CUSTOM_FUSION),
+    "E13029": ("a fusion pass of your own", CUSTOM_FUSION),
+    "E13030": ("a fusion pass of your own", CUSTOM_FUSION),
     "E14001": ("an operator's inputs do not fit", PREFLIGHT),
     "E14002": ("an operator lacks an attribute", PREFLIGHT),
     "E16001": ("a graph without inputs or outputs", PREFLIGHT),

@@ -24,7 +24,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from export.atc.codes import CODES, DOCTOR, INNER, SET_ENV, meaning_of, remedy_for
-from export.atc.environment import OUT_OF_MEMORY, crash_of, was_killed, what_is_missing
+from export.atc.environment import (
+    OUT_OF_MEMORY,
+    Explained,
+    crash_of,
+    was_killed,
+    what_is_missing,
+)
 from runtime.errors import one_line
 from runtime.machine.process import Finished
 
@@ -60,14 +66,6 @@ _NUMBERS = re.compile(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Explained:
-    """Why a run failed: in one line, and what to do next."""
-
-    said: str
-    action: str
-
-
 @dataclass
 class _Error:
     """A coded line, and what stands under it until the next."""
@@ -94,9 +92,9 @@ def explain(done: Finished) -> Explained:
     missing = None if about_input else what_is_missing(done.output)
     if missing is not None:
         prefix = f"{error.code}: " if error is not None else ""
-        return Explained(said=f"{prefix}{missing.what}", action=missing.action)
+        return Explained(said=f"{prefix}{missing.said}", action=missing.action)
     if was_killed(done):
-        return Explained(said=OUT_OF_MEMORY.what, action=OUT_OF_MEMORY.action)
+        return OUT_OF_MEMORY
     if error is not None:
         return _explained(error)
     flag = _UNKNOWN_FLAG.search(done.output)
@@ -108,7 +106,7 @@ def explain(done: Finished) -> Explained:
     tail = _tail(done.output) or "no output"
     crash = crash_of(done)
     if crash is not None:
-        return Explained(said=f"{crash.what}: {tail}", action=crash.action)
+        return Explained(said=f"{crash.said}: {tail}", action=crash.action)
     action = "Raise --atc_timeout" if done.timed_out else "Read the log"
     if done.returncode in NOT_STARTED:
         action = f"{DOCTOR}: atc did not start"
@@ -139,12 +137,8 @@ def _chosen(lines: Sequence[str]) -> _Error | None:
     """The first error is the cause, unless it is one inside CANN and another follows."""
     errors = list(_errors(lines))
     outer = [error for error in errors if not error.inner]
-    if outer:
-        return outer[0]
     named = [error for error in errors if not _PLACEHOLDER.match(error.said)]
-    if named:
-        return named[0]
-    return errors[0] if errors else None
+    return next(iter((*outer, *named, *errors)), None)
 
 
 def _errors(lines: Sequence[str]) -> Iterator[_Error]:

@@ -2,18 +2,25 @@
 
 ATC passes over a name that the graph does not have, and the precision asked for is then not there
 [V: ge keep_dtype_option.cc, KeepDtypeReportError, which only logs it].
-Source: ge docs, keep_dtype, customize_dtypes, op_precision_mode, modify_mixlist [V].
+
+`--customize_dtypes` and `[ByNodeName]` look for a node by the name it has in ATC's own graph
+[V: ge format_dtype_setter.cc:296, op_setter.cc:270]. A node that the parser replaces by several
+leaves `PartitionedCall_NAME_TYPE_N`; one that it replaces by a single node, constants of its own
+included, keeps its name [V: ge parser_utils.cc:30-104]. `--keep_dtype` looks for the ONNX name,
+too [V: keep_dtype_option.cc:106]. Of the operators our graphs are made of, Conv, MaxPool, Clip and
+Concat become one node each, and so does Slice from opset 10 on [V: ops-nn conv_onnx_plugin.cpp,
+max_pool_onnx_plugin.cpp; ops-math clip_onnx_plugin.cpp, concat_onnx_plugin.cpp,
+slice_onnx_plugin.cpp]; ATC's own fusions may rename any.
+
+Source: ge docs, keep_dtype, customize_dtypes, op_precision_mode [V].
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
-import msgspec
-
-from export.atc.nodes import Expanded
 from export.atc.options import FILE_OPTIONS, AtcTable, doubt_of_float32
 from parity.rehearsal.arithmetic import CUBE_OPERATORS
 from parity.rehearsal.keep_list import (
@@ -24,10 +31,9 @@ from parity.rehearsal.keep_list import (
     read_setting,
     refused,
 )
-from runtime.errors import one_line
 from runtime.machine.soc import FP16_CUBE_FAMILIES, Soc
 
-# [V: ge op_impl_mode_config_parser.cc, kSupportImpyType]
+# Other values ATC passes over [V: ge op_impl_mode_config_parser.cc, kSupportImpyType].
 OP_PRECISIONS = (
     "high_precision",
     "high_performance",
@@ -41,19 +47,63 @@ OP_PRECISIONS = (
 # ONNX operators and Ascend types that the cube unit computes.
 CUBE_TYPES = CUBE_OPERATORS | {"Conv2D", "MatMulV2"}
 BY_TYPE, BY_NAME = SECTIONS = ("[ByOpType]", "[ByNodeName]")
-# a dtype may be left out; ATC checks the names of dtypes [V: ge op_cust_dtypes_config_parser.cc]
-CUSTOM = re.compile(r"(InputDtype|OutputDtype):\s*\w*(\s*,\s*\w*)*")
+# A line of each file whose lines name nodes and types.
+EXAMPLES = {
+    "keep_dtype": f"a node's name or {OF_TYPE}TYPE on each line",
+    "customize_dtypes": "NAME::InputDtype:float16,OutputDtype:float32, or"
+    " OpType::TYPE:InputDtype:...",
+    "op_precision_mode": f"Conv2D=high_precision or the like, under {BY_TYPE}",
+}
+DEFAULT_DOMAINS = ("", "ai.onnx")
+_NEVER = 1 << 30
+# ONNX operator -> Ascend's type of the node that computes it, and the opset that ended it.
+# Resize: sizes are computed by nodes of its own [V: ops-nn resize_onnx_plugin.cpp]. Split and, with
+# axes as an attribute, the reductions: a constant of their own [V: ops-math split_onnx_plugin.cpp,
+# reduce_sum_onnx_plugin.cpp, reduce_mean_onnx_plugin.cpp].
+_EXPANDED = {
+    "Resize": ("ResizeNearestNeighborV2", _NEVER),
+    "Split": ("SplitV", _NEVER),
+    "ReduceSum": ("ReduceSum", 13),
+    "ReduceMean": ("ReduceMean", 13),
+}
 
 
-class _Lists(msgspec.Struct, forbid_unknown_fields=True, rename="kebab"):
-    to_add: list[str] = []
-    to_remove: list[str] = []
+class Expanded(NamedTuple):
+    """A node that ATC replaces by several: its ONNX operator, and Ascend's type for it."""
+
+    operator: str
+    ascend_type: str
 
 
-class _MixList(msgspec.Struct, forbid_unknown_fields=True, rename="kebab"):
-    black_list: _Lists = msgspec.field(default_factory=_Lists)
-    white_list: _Lists = msgspec.field(default_factory=_Lists)
-    gray_list: _Lists = msgspec.field(default_factory=_Lists)
+def expanded_nodes(graph: bytes) -> dict[str, Expanded]:
+    """The nodes whose names ATC's own graph does not have, by their names in the ONNX graph."""
+    import onnx  # only where it is needed: an export that is up to date reads no graph
+
+    model = onnx.load_model_from_string(graph)
+    opset = max((o.version for o in model.opset_import if o.domain in DEFAULT_DOMAINS), default=0)
+    found = {}
+    for node in model.graph.node:
+        ascend_type, ended = _EXPANDED.get(node.op_type, ("", 0))
+        if opset < ended:
+            found[node.name] = Expanded(node.op_type, ascend_type)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Line:
+    """A line of a setting file: the node or type it names, and the value it sets."""
+
+    where: str
+    name: str
+    of_type: bool
+    value: str = ""
+
+    @property
+    def keeps_fp32(self) -> bool:
+        """Whether it asks for fp32."""
+        if self.value in ("float32", "enable_float_32_execution"):
+            return True
+        return "InputDtype:float32" in self.value or "InputDtype:float," in f"{self.value},"
 
 
 def check_setting_files(
@@ -63,13 +113,13 @@ def check_setting_files(
     *,
     expanded: Mapping[str, Expanded] | None = None,
 ) -> tuple[str, ...]:
-    """Check every file that the table names.
+    """Check every file that the table names, and the lines that name nodes or types.
 
     Args:
         table: the [atc] table.
         types_by_node: the graph's nodes and their ONNX operators; None checks the grammar alone.
         soc: the chip; None checks nothing of it.
-        expanded: those of them that ATC's parser expands.
+        expanded: those of the nodes that ATC's parser expands.
 
     Returns:
         Warnings: a line that may change nothing, or that the chip may not have.
@@ -77,159 +127,80 @@ def check_setting_files(
     Raises:
         ConfigError: names the file, the line, and what is expected.
     """
-    checks: dict[str, Any] = {
-        "keep_dtype": _check_keep,
-        "customize_dtypes": _check_customize,
-        "op_precision_mode": _check_op_precision,
-        "modify_mixlist": _check_mixlist,
-        "fusion_switch_file": _check_switches,
-    }
+    warnings: list[str] = []
     for option in FILE_OPTIONS:
         path = getattr(table, option)
-        if path:
-            checks[option](path, read_setting(path, option), types_by_node)
-    warnings = list(_vain_names(table, expanded or {}))
-    if soc is not None and soc.family in FP16_CUBE_FAMILIES:
-        for where, name in _kept_fp32(table):
-            kind = (types_by_node or {}).get(name, name.removeprefix(OF_TYPE))
-            if kind in CUBE_TYPES:
-                warnings.append(f"{where}: {name}: {doubt_of_float32(soc)}")
+        if not path:
+            continue
+        text = read_setting(path, option)
+        if option not in EXAMPLES:
+            continue  # ATC checks it before it compiles
+        lines = list(_lines(option, path, text))
+        if not lines:
+            raise refused(path, EXAMPLES[option], "nothing", f"Leave --{option} out")
+        for line in lines:
+            if line.of_type:
+                check_type(line.where, line.name)
+            else:
+                check_node(line.where, line.name, types_by_node)
+            if option != "keep_dtype":
+                warnings += _vain_name(option, line, expanded or {})
+            kind = (types_by_node or {}).get(line.name, line.name)
+            if line.keeps_fp32 and kind in CUBE_TYPES and soc and soc.family in FP16_CUBE_FAMILIES:
+                warnings.append(f"{line.where}: {line.name}: {doubt_of_float32(soc)}")
     return tuple(warnings)
 
 
-def _vain_names(table: AtcTable, expanded: Mapping[str, Expanded]) -> Iterator[str]:
-    """Lines that name a node which ATC's own graph has not, with what to write instead."""
-    for where, name, instead in _named_nodes(table):
-        one = expanded.get(name)
-        if one is not None:
-            yield (
-                f"{where}: ATC expands {name} ({one.operator}) into nodes of other names, so that"
-                f" this line changes nothing: write {instead.format(one.ascend_type)}"
-            )
+def _vain_name(option: str, line: _Line, expanded: Mapping[str, Expanded]) -> Iterator[str]:
+    """The warning where ATC's own graph does not have the node, with what to write instead."""
+    one = expanded.get(line.name)
+    if one is None or line.of_type:
+        return
+    instead = f"{one.ascend_type}=... under {BY_TYPE}"
+    if option == "customize_dtypes":
+        instead = f"{OF_TYPE}{one.ascend_type}:..., or name the node with --keep_dtype"
+    yield (
+        f"{line.where}: ATC expands {line.name} ({one.operator}) into nodes of other names, so that"
+        f" this line changes nothing: write {instead}"
+    )
 
 
-def _named_nodes(table: AtcTable) -> Iterator[tuple[str, str, str]]:
-    """Nodes that are looked for by ATC's own names: where, name, the form of a type instead."""
-    if table.customize_dtypes:
-        text = read_setting(table.customize_dtypes, "customize_dtypes")
-        for where, line in named_lines(table.customize_dtypes, text):
-            name, mark, _ = line.partition("::")
-            if mark and name != "OpType":
-                yield where, name, "OpType::{}:..., or name the node with --keep_dtype"
-    for where, section, name, _ in _op_precisions(table.op_precision_mode):
-        if section == BY_NAME:
-            yield where, name, f"{{}}=... under {BY_TYPE}"
-
-
-def _kept_fp32(table: AtcTable) -> Iterator[tuple[str, str]]:
-    """Nodes and types that the files ask to have in fp32, with where it says so."""
-    if table.keep_dtype:
-        yield from named_lines(table.keep_dtype, read_setting(table.keep_dtype, "keep_dtype"))
-    if table.customize_dtypes:
-        text = read_setting(table.customize_dtypes, "customize_dtypes")
-        for where, line in named_lines(table.customize_dtypes, text):
-            name, _, rest = line.partition("::")
-            kind, _, dtypes = rest.partition(":")
-            if "InputDtype:float32" in line or "InputDtype:float," in f"{line},":
-                yield where, kind if name == "OpType" and dtypes else name
-    if table.modify_mixlist:
-        lists = msgspec.json.decode(
-            read_setting(table.modify_mixlist, "modify_mixlist"), type=_MixList
-        )
-        for name in lists.black_list.to_add:
-            yield f"{table.modify_mixlist}: black-list", name
-    for where, _, name, value in _op_precisions(table.op_precision_mode):
-        if value == "enable_float_32_execution":
-            yield where, name
-
-
-def _check_keep(path: str, text: str, nodes: Collection[str] | None) -> None:
-    lines = list(named_lines(path, text))
-    if not lines:
-        expected = f"a node's name or {OF_TYPE}TYPE on each line"
-        raise refused(path, expected, "nothing", "Leave --keep_dtype out to keep nothing")
-    for where, line in lines:
-        if line.startswith(OF_TYPE):
-            check_type(where, line.removeprefix(OF_TYPE))
-        else:
-            check_node(where, line, nodes)
-
-
-def _check_customize(path: str, text: str, nodes: Collection[str] | None) -> None:
+def _lines(option: str, path: str, text: str) -> Iterator[_Line]:
+    if option == "op_precision_mode":
+        yield from _op_precisions(path, text)
+        return
     for where, line in named_lines(path, text):
-        name, mark, rest = line.partition("::")
-        if name == "OpType" and mark:
-            kind, mark, rest = rest.partition(":")
-            check_type(where, kind)
-        elif mark:
-            check_node(where, name, nodes)
-        parts = re.split(r",(?=Output)", rest)
-        if not mark or not all(CUSTOM.fullmatch(part) for part in parts):
-            raise refused(
-                where,
-                "NAME::InputDtype:float16,OutputDtype:float32, or OpType::TYPE:InputDtype:...",
-                repr(line),
-                "Correct it",
+        of_type = line.startswith(OF_TYPE)
+        if option == "keep_dtype":
+            yield _Line(
+                where=where, name=line.removeprefix(OF_TYPE), of_type=of_type, value="float32"
             )
+            continue
+        name, mark, value = line.removeprefix(OF_TYPE).partition(":" if of_type else "::")
+        if not mark:
+            raise refused(where, EXAMPLES[option], repr(line), "Correct it")
+        yield _Line(where=where, name=name, of_type=of_type, value=value)
 
 
-def _check_op_precision(path: str, _: str, nodes: Collection[str] | None) -> None:
-    lines = list(_op_precisions(path))
-    if not lines:
-        raise refused(path, f"Conv2D=high_precision or the like, under {BY_TYPE}", "nothing", "Add")
-    for where, section, name, value in lines:
-        if value not in OP_PRECISIONS:
-            # which ATC passes over [V]
-            raise refused(where, f"one of {', '.join(OP_PRECISIONS)}", repr(value), "Correct")
-        if section == BY_NAME:
-            check_node(where, name, nodes)
-        else:
-            check_type(where, name)
-
-
-def _op_precisions(path: str) -> Iterator[tuple[str, str, str, str]]:
-    """The lines of an op_precision_mode file: where, section, name, value.
+def _op_precisions(path: str, text: str) -> Iterator[_Line]:
+    """The lines of an op_precision_mode file.
 
     Source: ge op_impl_mode_config_parser.cc, GetOpPrecisonModeStrFromConfigFile [V].
 
     Raises:
-        ConfigError: a section that ATC passes over, taking its lines for those of the one before.
+        ConfigError: a section that ATC passes over, taking its lines for those of the one before,
+            or a value that it passes over.
     """
-    if not path:
-        return
     section = BY_TYPE  # until another is named
-    for where, line in named_lines(path, read_setting(path, "op_precision_mode")):
+    for where, line in named_lines(path, text):
+        name, mark, value = (part.strip() for part in line.partition("="))
         if line.startswith("#"):
             continue
-        name, mark, value = (part.strip() for part in line.partition("="))
-        if mark:
-            yield where, section, name, value
-        elif name in SECTIONS:
+        if not mark and name in SECTIONS:
             section = name
-        else:
+        elif not mark:
             raise refused(where, f"NAME=VALUE, or {', '.join(SECTIONS)}", repr(line), "Correct it")
-
-
-def _check_switches(path: str, text: str, _: Collection[str] | None) -> None:
-    """Lines `PassName:off`, or JSON."""
-    if text.lstrip().startswith("{"):
-        try:
-            msgspec.json.decode(text)
-        except msgspec.MsgspecError as error:
-            raise refused(path, "JSON", one_line(error), "Correct it") from error
-        return
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip() and not re.fullmatch(r"\w+\s*:\s*(on|off)", line.strip()):
-            raise refused(f"{path}, line {number}", "PassName:off", repr(line), "Correct it")
-
-
-def _check_mixlist(path: str, text: str, _: Collection[str] | None) -> None:
-    try:
-        msgspec.json.decode(text, type=_MixList)
-    except msgspec.MsgspecError as error:
-        raise refused(
-            path,
-            '{"black-list": {"to-add": [...], "to-remove": [...]}, "white-list": {...}}',
-            one_line(error),
-            "Correct it",
-        ) from error
+        elif value not in OP_PRECISIONS:
+            raise refused(where, f"one of {', '.join(OP_PRECISIONS)}", repr(value), "Correct it")
+        else:
+            yield _Line(where=where, name=name, of_type=section == BY_TYPE, value=value)

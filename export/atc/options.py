@@ -1,12 +1,15 @@
 """ATC's options that this project has under the same names, and what ATC would refuse of them.
 
-They are checked before the export, of which the conversion is the last step. Sources: Huawei's
-open GE, api/atc (flags, value sets, checks), and its documentation of the command line [V].
+They are checked before the export, of which the conversion is the last step; what follows "--" on
+the command line goes to ATC unchecked, except for options that this project sets itself. Sources:
+Huawei's open GE, api/atc (flags, value sets, checks), and its documentation of the command line
+[V].
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,13 +22,6 @@ from runtime.machine.soc import Soc
 # ATC reads opsets 11 to 18 [V: ge docs, --framework]; opset 19 makes every operator unknown to it.
 FIRST_OPSET, LAST_OPSET = 11, 18
 DEFAULT_PRECISION = f"{DEFAULT_MODE} (ATC's default)"
-
-IMPL_MODES = (
-    "high_precision",
-    "high_performance",
-    "high_precision_for_all",
-    "high_performance_for_all",
-)
 
 
 class AtcTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,7 +57,7 @@ class AtcTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def precision(self) -> str:
-        """As the manifest says it."""
+        """As in the manifest."""
         if self.precision_mode_v2:
             return f"precision_mode_v2={self.precision_mode_v2}"
         if self.precision_mode:
@@ -77,15 +73,9 @@ class AtcTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return MODES[DEFAULT_OPTION][DEFAULT_MODE]
 
     @property
-    def keeps_float32(self) -> bool:
-        """Whether every operator is to keep the graph's own dtype."""
-        return self.mode.brings == "fp32"
-
-    @property
     def gears(self) -> tuple[int, ...]:
         """Ascending; empty for static batches."""
-        tokens = self.dynamic_batch_size.split(",") if self.dynamic_batch_size else []
-        return tuple(sorted(int(token) for token in tokens))
+        return tuple(sorted(int(size) for size in self.dynamic_batch_size.split(",") if size))
 
 
 FILE_OPTIONS = (
@@ -95,11 +85,33 @@ FILE_OPTIONS = (
     "modify_mixlist",
     "fusion_switch_file",
 )
-# Documented, and refused with E10036 until 2022 at least [V: ge docs, --dynamic_batch_size;
-# graphengine r1.11, multi_batch_options.cc:502].
-MOST_GEARS, MOST_GEARS_950 = 100, 256
-# Recommended only [V: ge docs, --dynamic_batch_size].
-LARGEST_BATCH = 2048
+IMPL_MODES = (
+    "high_precision",
+    "high_performance",
+    "high_precision_for_all",
+    "high_performance_for_all",
+)
+VIRTUAL_TYPE = "virtual_type"
+# What this project sets, and how it is chosen instead.
+RESERVED = {
+    "model": "it is always the bundle's model.onnx",
+    "framework": "it is always 5, ONNX",
+    "output": "the file is named after its batch and chip; choose the folder with --output of"
+    " python -m export",
+    "mode": "only mode 0 makes an .om",
+    "om": "only mode 0 makes an .om",
+    "json": "only mode 0 makes an .om",
+    "singleop": "a conversion is of the whole model",
+    "weight": "the weights are in the bundle's model.onnx",
+    "input_shape": "use --batch_sizes or --dynamic_batch_size",
+    "input_shape_range": "use --dynamic_batch_size",
+    "input_format": "it is always NCHW",
+    "dynamic_image_size": "the network's size is fixed: use --dynamic_batch_size",
+    "dynamic_dims": "the network's size is fixed: use --dynamic_batch_size",
+    "insert_op_conf": "use --aipp, which derives it from the model",
+    "out_nodes": "the outputs are landmarks and covariance",
+    "external_weight": "a bundle carries the weights inside the .om",
+}
 
 
 def check_atc(table: AtcTable, where: str) -> None:
@@ -111,25 +123,18 @@ def check_atc(table: AtcTable, where: str) -> None:
     _check_batches(table, where)
     _check_precision(table, where)
     among(f"{where}: op_select_implmode", table.op_select_implmode, IMPL_MODES)
-    if table.optypelist_for_implmode and not table.op_select_implmode:
-        raise refused(
-            f"{where}: optypelist_for_implmode",
-            "op_select_implmode beside it",
-            "none",
-            "Name both, or write an op_precision_mode file",
-        )
-    if table.output_type not in ("", "FP32", "FP16"):
-        raise refused(
-            f"{where}: output_type", "FP32 or FP16", repr(table.output_type), "Leave it out"
-        )
+    among(f"{where}: output_type", table.output_type, ("FP32", "FP16"))
     for name in FILE_OPTIONS:
-        check_file(f"{where}: {name}", getattr(table, name))
+        path = getattr(table, name)
+        if path and not Path(path).is_file():
+            raise refused(f"{where}: {name}", "a file", repr(path), "Check its path")
+    passed_on(table.passed_on)
     if not 1 <= table.timeout_s <= 7 * 86400:
         raise refused(f"{where}: timeout_s", "1 s to a week", repr(table.timeout_s), "Correct it")
 
 
 def check_for_chip(table: AtcTable, soc: Soc, where: str) -> tuple[str, ...]:
-    """Refuse what this chip has no arithmetic or no room for.
+    """Refuse what this chip has no arithmetic for.
 
     Returns:
         Warnings: what it may have none for.
@@ -153,21 +158,9 @@ def check_for_chip(table: AtcTable, soc: Soc, where: str) -> tuple[str, ...]:
             repr(table.op_select_implmode),
             "Write both into one op_precision_mode file",
         )
-    most = MOST_GEARS_950 if soc.family == "Ascend950" else MOST_GEARS
-    if soc.is_known and len(table.gears) > most:
-        raise refused(
-            f"{where}: dynamic_batch_size",
-            f"at most {most} gears",
-            str(len(table.gears)),
-            "Drop some",
-        )
-    warnings = []
     if table.mode.doubtful_on(soc):
-        warnings.append(f"{where}: {table.precision}: {doubt_of_float32(soc)}")
-    largest = max((*table.gears, *table.batch_sizes), default=1)
-    if largest > LARGEST_BATCH:
-        warnings.append(f"{where}: batch {largest}: Huawei recommends {LARGEST_BATCH} at most")
-    return tuple(warnings)
+        return (f"{where}: {table.precision}: {doubt_of_float32(soc)}",)
+    return ()
 
 
 def doubt_of_float32(soc: Soc) -> str:
@@ -185,7 +178,7 @@ def doubt_of_float32(soc: Soc) -> str:
 
 def wants_float32(table: AtcTable, soc: Soc) -> bool:
     """Whether real fp32 convolutions need a file that asks for them."""
-    return table.keeps_float32 and not table.op_precision_mode and soc.runs_hf32
+    return table.mode.brings == "fp32" and not table.op_precision_mode and soc.runs_hf32
 
 
 def _check_batches(table: AtcTable, where: str) -> None:
@@ -199,7 +192,10 @@ def _check_batches(table: AtcTable, where: str) -> None:
     sizes = table.batch_sizes
     if len(set(sizes)) < len(sizes) or not all(size >= 1 for size in sizes):
         raise refused(
-            f"{where}: batch_sizes", "different batches of 1 or more", str(sizes), "Correct it"
+            f"{where}: batch_sizes",
+            "different batches of 1 or more",
+            str(sizes),
+            "Correct it",
         )
     text = table.dynamic_batch_size
     if not text:
@@ -226,13 +222,58 @@ def _check_precision(table: AtcTable, where: str) -> None:
         )
     for option, modes in MODES.items():
         among(f"{where}: {option}", getattr(table, option), list(modes))
-    if table.modify_mixlist and not table.mode.mixed:
-        raise refused(
-            f"{where}: modify_mixlist",
-            "a mixed precision mode beside it, for example precision_mode_v2 = mixed_float16",
-            table.precision,
-            "Choose one, or leave the list out",
-        )
+
+
+def passed_on(tokens: Sequence[str]) -> dict[str, str]:
+    """Read what follows "--" by ATC's own grammar; of an option given twice the last one counts.
+
+    Source: GE api/atc/cmd_flag_info.cc [V].
+
+    Raises:
+        ConfigError: no option, one without a value, or one that this project sets itself.
+    """
+    found: dict[str, str] = {}
+    left = list(tokens)
+    while left:
+        token = left.pop(0)
+        match = re.fullmatch(r"--?([A-Za-z][A-Za-z0-9_-]*)(?:=(.*))?", token, re.DOTALL)
+        if match is None:
+            raise refused("after --", "ATC's options, --name=value", repr(token), "Correct it")
+        name, value = match.group(1).replace("-", "_"), match.group(2)
+        if value is None:
+            if not left:
+                raise refused(f"after --: --{name}", "a value", "none", f"Write --{name}=VALUE")
+            value = left.pop(0)
+        _check_free(name, value)
+        found[name] = value
+    return found
+
+
+def whole_chip_for_slice(tokens: Sequence[str], soc: Soc) -> tuple[str, ...]:
+    """The warning where a slice's model is converted for whole chips, which ATC lets pass.
+
+    Such a model is for no virtual device [V: ge docs, --virtual_type]; a beginning of the option's
+    name is the option [V: cmd_flag_info.cc].
+    """
+    return tuple(
+        f"after --: --{name}={value}, and {soc.slice} is a slice: a model for whole chips fails"
+        " there with 507009. Leave it out, or take --virtual_type=1"
+        for name, value in passed_on(tokens).items()
+        if soc.slice and VIRTUAL_TYPE.startswith(name) and value != "1"
+    )
+
+
+def _check_free(name: str, value: str) -> None:
+    """Refuse an option that has its place before the "--", or none."""
+    where = f"after --: --{name}"
+    if name in RESERVED:
+        raise refused(where, "an option that may be chosen", "this one", RESERVED[name])
+    if name in AtcTable.__struct_fields__:
+        raise refused(where, "it before the --", "it after", f"Write --{name} {value} before --")
+    for ours in (*RESERVED, *AtcTable.__struct_fields__):
+        if ours.startswith(name):
+            # ATC accepts the beginning of a name for the whole
+            raise refused(where, "an option's whole name", f"the beginning of {ours}", "Write it")
 
 
 def among(where: str, value: str, allowed: Sequence[str]) -> None:
@@ -241,12 +282,6 @@ def among(where: str, value: str, allowed: Sequence[str]) -> None:
         near = difflib.get_close_matches(value, list(allowed), n=1)
         action = f"Did you mean {near[0]}" if near else "Choose one of them"
         raise refused(where, f"one of {', '.join(allowed)}", repr(value), action)
-
-
-def check_file(where: str, value: str, *, required: bool = False) -> None:
-    """Refuse a file that is named and not there."""
-    if (value or required) and not Path(value).is_file():
-        raise refused(where, "a file", repr(value), "Check its path")
 
 
 def refused(where: str, expected: str, got: str, action: str) -> ConfigError:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from export.atc.files import check_setting_files
-from export.atc.options import AtcTable, check_for_chip
-from export.atc.passed_on import unknown_options, whole_chip_for_slice
+from export.atc.options import AtcTable, check_for_chip, whole_chip_for_slice
 from export.atc.to_om import conversions
 from export.atc.tool import check_tool, find_atc
 from runtime.errors import BackendUnavailable, ConfigError
@@ -116,8 +115,8 @@ def plan_om(table: AtcTable, policy: Policy, *, takes: str = "float32") -> OmPla
         return OmPlan(table=table, soc=None, atc=None, why_not="--om never")
     if takes in NOT_FOR_ATC:
         return _not_for_atc(table, policy, NOT_FOR_ATC[takes])
-    soc = _soc(table)
-    warnings = [*check_setting_files(table, soc=soc), *unknown_options(table.passed_on)]
+    soc = chosen_soc(table.soc_version) if table.soc_version else None
+    warnings = list(check_setting_files(table, soc=soc))
     atc = find_atc()
     if policy == "require":
         _require(soc, atc)
@@ -129,9 +128,14 @@ def plan_om(table: AtcTable, policy: Policy, *, takes: str = "float32") -> OmPla
     warnings += check_for_chip(table, soc, "[atc]")
     warnings += whole_chip_for_slice(table.passed_on, soc)
     if is_old_generation(soc.name):
-        warnings.append(_old_chip())
+        warnings.append(
+            "Ascend910B is the old generation's name; an Atlas A2's is Ascend910B1 to Ascend910B4"
+        )
     if not soc.is_known:
-        warnings.append(_new_chip(soc))
+        warnings.append(
+            f"nothing is checked for {soc.name}, and whether its convolutions run in HF32 is not"
+            f" known: {note_on_unknown(soc)}"
+        )
     if atc is not None:
         warnings += check_tool(atc, conversions(table, soc, InputSpec())[0])
     return OmPlan(table=table, soc=soc, atc=atc, why_not=why, warnings=tuple(warnings))
@@ -150,10 +154,6 @@ def _not_for_atc(table: AtcTable, policy: Policy, graph: NotForAtc) -> OmPlan:
     return OmPlan(table=table, soc=None, atc=None, why_not=graph.why_not)
 
 
-def _soc(table: AtcTable) -> Soc | None:
-    return chosen_soc(table.soc_version) if table.soc_version else None
-
-
 def _require(soc: Soc | None, atc: Path | None) -> None:
     if soc is None:
         raise ConfigError(
@@ -170,14 +170,3 @@ def _require(soc: Soc | None, atc: Path | None) -> None:
             action="Source CANN's set_env.sh (it needs no NPU), or leave --om auto and convert"
             " elsewhere",
         )
-
-
-def _new_chip(soc: Soc) -> str:
-    return (
-        f"nothing is checked for {soc.name}, and whether its convolutions run in HF32 is not known:"
-        f" {note_on_unknown(soc)}"
-    )
-
-
-def _old_chip() -> str:
-    return "Ascend910B is the old generation's name; an Atlas A2's is Ascend910B1 to Ascend910B4"

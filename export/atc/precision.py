@@ -22,12 +22,10 @@ class PrecisionMode:
 
     Attributes:
         reach: of fp16.
-        mixed: whether a list (modify_mixlist) says which operators are lowered.
         brings: the dtype it needs of the chip.
     """
 
     reach: Reach
-    mixed: bool = False
     brings: Literal["fp16", "fp32", "bf16", "hif8"] = "fp16"
 
     def missing_on(self, soc: Soc) -> str:
@@ -37,42 +35,39 @@ class PrecisionMode:
         """
         if not soc.is_known:
             return ""
-        has = {
-            "bf16": soc.family in BF16_FAMILIES,
-            "hif8": soc.family == HIF8_FAMILY,
-        }
-        return "" if has.get(self.brings, True) else self.brings
+        families = {"bf16": BF16_FAMILIES, "hif8": (HIF8_FAMILY,)}.get(self.brings)
+        return "" if families is None or soc.family in families else self.brings
 
     def doubtful_on(self, soc: Soc) -> bool:
         """Whether it wants fp32 convolutions of a cube unit that may have fp16 alone."""
         return self.brings == "fp32" and soc.family in FP16_CUBE_FAMILIES
 
 
+_ALL = PrecisionMode("all")
 _ORIGIN = PrecisionMode("none", brings="fp32")
 _CUBE = PrecisionMode("cube")
-_MIXED = PrecisionMode("all", mixed=True)
 # bf16 has the range of fp32
-_MIXED_BF16 = PrecisionMode("none", mixed=True, brings="bf16")
+_BF16 = PrecisionMode("none", brings="bf16")
 MODES: dict[str, dict[str, PrecisionMode]] = {
     "precision_mode": {
-        "force_fp16": PrecisionMode("all"),
+        "force_fp16": _ALL,
         "must_keep_origin_dtype": _ORIGIN,
         "force_fp32": _CUBE,
         "cube_fp16in_fp32out": _CUBE,
         "allow_fp32_to_fp16": _CUBE,
-        "allow_mix_precision": _MIXED,
-        "allow_mix_precision_fp16": _MIXED,
-        "allow_mix_precision_bf16": _MIXED_BF16,
-        "allow_fp32_to_bf16": PrecisionMode("none", brings="bf16"),
+        "allow_mix_precision": _ALL,
+        "allow_mix_precision_fp16": _ALL,
+        "allow_mix_precision_bf16": _BF16,
+        "allow_fp32_to_bf16": _BF16,
     },
     "precision_mode_v2": {
-        "fp16": PrecisionMode("all"),
+        "fp16": _ALL,
         "origin": _ORIGIN,
         "cube_fp16in_fp32out": _CUBE,
-        "mixed_float16": _MIXED,
-        "mixed_bfloat16": _MIXED_BF16,
+        "mixed_float16": _ALL,
+        "mixed_bfloat16": _BF16,
         "cube_hif8": PrecisionMode("cube", brings="hif8"),  # its range is no wider than fp16's
-        "mixed_hif8": PrecisionMode("all", mixed=True, brings="hif8"),
+        "mixed_hif8": PrecisionMode("all", brings="hif8"),
     },
 }
 # ATC's own on every chip [V: ge fe_context_utils.cc].

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export.atc.aipp import aipp_config
-from export.atc.errors import FAILURE, Explained, explain, warnings_in
-from export.atc.options import AtcTable, wants_float32
-from export.atc.passed_on import passed_on
+from export.atc.environment import Explained
+from export.atc.errors import FAILURE, explain, warnings_in
+from export.atc.options import VIRTUAL_TYPE, AtcTable, passed_on, wants_float32
 from runtime.cli.command_line import step
 from runtime.errors import ArtifactError, ExportError
 from runtime.files import write_text_whole
@@ -34,8 +34,18 @@ PRECISION_NAME = "op_precision.ini"
 # conv_onnx_plugin.cpp].
 FLOAT32_CONVOLUTIONS = "[ByOpType]\nConv2D=enable_float_32_execution\n"
 FULL_DISK_BYTES = 1 << 20
-TEXT_FILES = {"keep_dtype": "keep_dtype.txt", "customize_dtypes": "customize_dtypes.txt"}
+# options whose values go into the command as they are
+PLAIN = (
+    "precision_mode",
+    "precision_mode_v2",
+    "op_select_implmode",
+    "optypelist_for_implmode",
+    "output_type",
+)
+# options that name a file, and its name beside the model
 SETTING_FILES = {
+    "keep_dtype": "keep_dtype.txt",
+    "customize_dtypes": "customize_dtypes.txt",
     "op_precision_mode": PRECISION_NAME,
     "modify_mixlist": "mixlist.json",
     "fusion_switch_file": "fusion_switch.cfg",
@@ -79,13 +89,15 @@ def setting_files(conversion: Conversion) -> dict[str, str]:
     """The text files that the argument list refers to, by name."""
     table = conversion.table
     files: dict[str, str] = {}
-    for option, name in (TEXT_FILES | SETTING_FILES).items():
+    for option, name in SETTING_FILES.items():
         path = getattr(table, option)
         if path:
-            text = Path(path).read_text(encoding="utf-8")
-            # ATC refuses a line without anything in this one [V: op_cust_dtypes_config_parser.cc]
-            files[name] = _without_blanks(text) if option == "customize_dtypes" else text
-    if wants_float32(conversion.table, conversion.soc):
+            files[name] = Path(path).read_text(encoding="utf-8")
+            if option == "customize_dtypes":
+                # ATC refuses an empty line in this one [V: op_cust_dtypes_config_parser.cc]
+                lines = files[name].splitlines()
+                files[name] = "".join(f"{line}\n" for line in lines if line.strip())
+    if wants_float32(table, conversion.soc):
         files[PRECISION_NAME] = FLOAT32_CONVOLUTIONS
     if table.aipp:
         files[AIPP_NAME] = aipp_config(conversion.input)
@@ -95,8 +107,8 @@ def setting_files(conversion: Conversion) -> dict[str, str]:
 def atc_arguments(conversion: Conversion) -> list[str]:
     """The whole argument list, for a folder that holds model.onnx and `setting_files`.
 
-    Names are relative: the command stands in the .om and in the manifest, and must say nothing of
-    this machine.
+    Names are relative: the command stands in the .om and in the manifest, which must not name
+    paths of this machine.
     """
     table, spec = conversion.table, conversion.input
     rows = -1 if conversion.gears else conversion.batches[0]
@@ -111,18 +123,14 @@ def atc_arguments(conversion: Conversion) -> list[str]:
     }
     if conversion.gears:
         arguments["dynamic_batch_size"] = ",".join(map(str, conversion.batches))
-    plain = ("precision_mode", "precision_mode_v2", "op_select_implmode", "optypelist_for_implmode")
-    for option in (*plain, "output_type"):
-        if getattr(table, option):
-            arguments[option] = getattr(table, option)
-    files = TEXT_FILES | SETTING_FILES
-    arguments |= {option: name for option, name in files.items() if getattr(table, option)}
-    if wants_float32(conversion.table, conversion.soc):
+    arguments |= {option: getattr(table, option) for option in PLAIN if getattr(table, option)}
+    arguments |= {option: name for option, name in SETTING_FILES.items() if getattr(table, option)}
+    if wants_float32(table, conversion.soc):
         arguments["op_precision_mode"] = PRECISION_NAME
     if table.aipp:
         arguments["insert_op_conf"] = AIPP_NAME
     if conversion.soc.slice:
-        arguments["virtual_type"] = "1"  # a slice runs nothing else [V: ge docs, --virtual_type]
+        arguments[VIRTUAL_TYPE] = "1"  # a slice runs nothing else [V: ge docs, --virtual_type]
     arguments |= passed_on(table.passed_on)
     return [f"--{name}={value}" for name, value in arguments.items()]
 
@@ -135,10 +143,10 @@ def command_text(conversion: Conversion) -> str:
 def convert(
     conversion: Conversion, atc: Path, graph: Path, scratch: Path, log: Path
 ) -> tuple[Path, OmFile]:
-    """Run atc in a folder of its own, and believe its success only with a whole file there.
+    """Run atc in a folder of its own; a conversion succeeded if atc says so and left a whole file.
 
-    Neither what that file says of itself beyond that, but for another chip, nor how atc ended once
-    it had reported success undoes a conversion.
+    Of that file's header only another chip is an error, and once atc has reported success its exit
+    status is a warning.
 
     Args:
         conversion: what to make.
@@ -148,7 +156,7 @@ def convert(
         log: where its output is kept, also after a failure.
 
     Returns:
-        The file, whatever suffix it was given, and what it says of itself.
+        The file, whatever suffix it was given, and its header.
 
     Raises:
         ExportError: atc failed, ran too long, left no whole .om, or one for another chip.
@@ -185,7 +193,7 @@ def convert(
 
 
 def om_fact(conversion: Conversion, file: str, said: OmFile, rounding: ErrorFact | None) -> OmFact:
-    """What the manifest says of a converted file."""
+    """The manifest's entry for a converted file."""
     spec = conversion.input
     options = dict(argument[2:].split("=", 1) for argument in atc_arguments(conversion))
     return OmFact(
@@ -221,17 +229,15 @@ def _made(conversion: Conversion, done: Finished, scratch: Path, log: Path) -> t
         raise failed(got, _space(scratch) or "Convert again; report it, should it recur") from error
     if said.soc_version.lower() not in ("", conversion.soc.name.lower()):
         raise failed(f"success and a model for {said.soc_version!r}", "Report it with the log")
-    for line in said.unread:
-        logger.warning("  %s: not read: %s", found[0].name, line)
-    for line in said.remarks:
-        logger.warning("  %s: %s", found[0].name, line)
+    remarks = [*(f"not read: {line}" for line in said.unread), *said.remarks]
     if said.is_dynamic:
         # a wrong size is an error where it runs, never a wrong answer
-        logger.warning(
-            "  %s: marked as a model of dynamic shape, although --input_shape is fixed: prove it"
-            " on the box with python -m parity.selftest",
-            found[0].name,
+        remarks.append(
+            "marked as a model of dynamic shape, although --input_shape is fixed: prove it on the"
+            " box with python -m parity.selftest"
         )
+    for remark in remarks:
+        logger.warning("  %s: %s", found[0].name, remark)
     return found[0], said
 
 
@@ -239,10 +245,6 @@ def _space(folder: Path) -> str:
     """What to do where the disk is full; empty where it is not."""
     full = shutil.disk_usage(folder).free < FULL_DISK_BYTES
     return "The disk is full: free some space, and convert again" if full else ""
-
-
-def _without_blanks(text: str) -> str:
-    return "".join(f"{line}\n" for line in text.splitlines() if line.strip())
 
 
 def _failed(done: Finished, what: str, why: Explained, log: Path) -> ExportError:

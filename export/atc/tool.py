@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from export.atc.errors import NOT_STARTED, explain
-from export.atc.passed_on import passed_on
+from export.atc.options import passed_on
 from export.atc.to_om import ATC, Conversion, atc_arguments
 from runtime.errors import ConfigError, ExportError
 from runtime.machine.process import Finished, run

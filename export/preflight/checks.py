@@ -82,7 +82,6 @@ def preflight(
         ArtifactError: no such file, or no ONNX model in it.
         BackendUnavailable: "auto", and npu-smi names no chip.
         ConfigError: no such chip or precision mode, or a batch below 1.
-        InputError: crops of another size than the input.
     """
     plan = _plan(soc_version, batches, gears=gears, precision=precision)
     if isinstance(model, onnx.ModelProto):

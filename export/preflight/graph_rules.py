@@ -9,7 +9,7 @@ import onnx
 
 from export.atc.options import FIRST_OPSET, LAST_OPSET
 from export.preflight.finding import GRAPH, Hit, rule
-from export.preflight.graph import DEFAULT_DOMAINS, Graph, dims_of, label, type_name
+from export.preflight.graph import Graph, dims_of, label, type_name
 from parity.rehearsal.arithmetic import CUBE_OPERATORS
 from runtime.machine.soc import is_old_generation
 
@@ -30,20 +30,6 @@ def opset(graph: Graph) -> Iterator[Hit]:
     """An opset that no operator is registered for."""
     if not FIRST_OPSET <= graph.opset <= LAST_OPSET:
         yield Hit(-1, GRAPH, f"opset {graph.opset or 'none'}")
-
-
-@rule(
-    "foreign-import",
-    "risk",
-    source="E16005 of CANN before 7: [V: ge docs, error codes]; today's parser takes it:"
-    " [V: ge parser/onnx/onnx_parser.cc]",
-    remedy="Drop imports that no node needs",
-)
-def foreign_import(graph: Graph) -> Iterator[Hit]:
-    """Imports of other domains than ONNX's own, which older parsers refuse beside it."""
-    for entry in graph.model.opset_import:
-        if entry.domain not in DEFAULT_DOMAINS:
-            yield Hit(-1, GRAPH, f"an import of the domain {entry.domain}")
 
 
 @rule(
@@ -223,7 +209,6 @@ def old_chip(graph: Graph) -> Iterator[Hit]:
 
 GRAPH_RULES = (
     opset,
-    foreign_import,
     byte_input,
     dynamic_dimension,
     duplicate_node,

@@ -26,7 +26,7 @@ from export.preflight.finding import GRAPH, Hit, rule
 from export.preflight.graph import Graph, dims_of
 from parity.rehearsal.arithmetic import CUBE_OPERATORS
 from parity.samples import default_samples
-from runtime.errors import InputError, one_line
+from runtime.errors import one_line
 from runtime.image.crop import crop_straight, crop_whole
 from runtime.image.picture import read_picture
 from runtime.model.spec import InputSpec
@@ -142,11 +142,7 @@ def weights(graph: Graph) -> tuple[Magnitude, ...]:
 
 @lru_cache(maxsize=1)
 def activations(graph: Graph) -> Measured:
-    """Largest magnitude of every float activation that fp16 reaches, over all crops.
-
-    Raises:
-        InputError: crops of another size than the graph's input.
-    """
+    """Largest magnitude of every float activation that fp16 reaches, over all crops."""
     makers = {
         name: position
         for position, node in enumerate(graph.nodes)
@@ -165,7 +161,7 @@ def activations(graph: Graph) -> Measured:
     endless = _endless(graph)
     if endless:
         return Measured(reason=endless)
-    batch = spec.pack(_crops(graph, spec))
+    batch = spec.pack(_sample_crops(spec.size) if graph.crops is None else graph.crops)
     try:
         largest = _run(graph, wanted, batch) if wanted else []
     # onnxruntime and protobuf raise their own classes, and RuntimeError
@@ -217,20 +213,6 @@ def _image_input(graph: Graph) -> InputSpec | None:
     if tensor.elem_type != onnx.TensorProto.FLOAT or not side or side > LARGEST_SIDE_PX:
         return None
     return InputSpec(name=value.name, size=side)
-
-
-def _crops(graph: Graph, spec: InputSpec) -> NDArray[np.uint8]:
-    if graph.crops is None:
-        return _sample_crops(spec.size)
-    expected = (spec.size, spec.size, COLOURS)
-    if graph.crops.dtype != np.uint8 or graph.crops.shape[1:] != expected or not len(graph.crops):
-        raise InputError(
-            "crops",
-            expected=f"uint8 (N, {spec.size}, {spec.size}, {COLOURS}) with 1 or more pictures",
-            got=f"{graph.crops.dtype} {graph.crops.shape}",
-            action="Cut them at the size of the graph's input",
-        )
-    return graph.crops
 
 
 @cache

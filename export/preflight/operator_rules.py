@@ -185,19 +185,6 @@ def wide_arithmetic(graph: Graph, node: onnx.NodeProto) -> str:
 
 
 @node_rule(
-    "conv-attributes",
-    "refused",
-    "Conv",
-    source="[V: ops-nn conv_onnx_plugin.cpp]",
-    remedy="Write kernel_shape and pads explicitly",
-)
-def conv_attributes(_: Graph, node: onnx.NodeProto) -> str:
-    """Convolutions without any attribute of their window, which the plugin cannot read."""
-    windows = ("kernel_shape", "strides", "pads", "dilations")
-    return "" if any(integers(node, one) for one in windows) else f"none of {', '.join(windows)}"
-
-
-@node_rule(
     "batch-norm-training",
     "risk",
     "BatchNormalization",
@@ -275,7 +262,6 @@ OPERATOR_RULES = (
     branch,
     data_shaped,
     wide_arithmetic,
-    conv_attributes,
     batch_norm_training,
     pool_dilation,
     pool_slow,
