@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -72,15 +72,10 @@ def read_pts(path: Path) -> F64:
 
 
 def read_tsv_points(path: Path, pictures: Sequence[Path]) -> dict[Path, F64 | str]:
-    """Read the N points of the published annotations, as they stand there.
-
-    Args:
-        path: of the .tsv; `read_boxes` has read it.
-        pictures: those to find in it.
+    """Read the N points of published annotations, which `read_boxes` has accepted.
 
     Returns:
-        For each picture (P, 2) image px, or what is wrong with its points: a picture whose box
-        alone is needed does not fall for them.
+        For each picture (P, 2) image px, or the fault of its points, whose box may be good.
     """
     named = {cells[0]: _points_of(cells[2]) for cells in _tsv_rows(path)}
     return _matched(path, named, pictures)
@@ -148,7 +143,7 @@ def _are_places(points: F64) -> bool:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A dictionary, unless a picture stands in the file twice."""
+    """A dictionary; a picture may not be in the file twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
@@ -159,15 +154,11 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _checked(path: Path, name: str, box: Any) -> Box:
     try:
-        if not isinstance(box, (list, tuple)) or any(isinstance(v, (bool, str)) for v in box):
-            raise ValueError("not a list of numbers")
-        x1, y1, x2, y2 = (float(value) for value in box)
-        if not all(math.isfinite(value) for value in (x1, y1, x2, y2)):
-            raise ValueError("not finite")
-        geometry.check_box((x1, y1, x2, y2))
-    except (TypeError, ValueError, InputError) as error:
+        found = msgspec.convert(box, Box)
+        geometry.check_box(found)
+    except (msgspec.ValidationError, InputError) as error:
         raise _refused(path, f"a box for {name}: {geometry.BOX_CONTRACT}", repr(box)) from error
-    return x1, y1, x2, y2
+    return found
 
 
 def _matched(path: Path, boxes: Mapping[str, Entry], pictures: Sequence[Path]) -> dict[Path, Entry]:

@@ -31,7 +31,7 @@ from runtime.model.source import Source
 
 
 def is_recording(source: Source) -> bool:
-    """Whether a source is answers made elsewhere and not something to run."""
+    """Whether a source is a recording, which is read and not run."""
     return source.path.suffix == RECORDING_SUFFIX
 
 
@@ -40,8 +40,7 @@ class Comparison:
     """A report, and what it was made of.
 
     Attributes:
-        reference: as it was judged: on the shared crops, where there are such.
-        candidate: likewise.
+        reference, candidate: as judged: on the shared crops, where there are such.
         samples: the pictures that were shown; empty where both sides are recordings.
     """
 
@@ -78,12 +77,12 @@ def judged_comparison(
         strict: an unreadable picture is an error.
         record_to: files for the recordings of the sources that are run, in their order.
         with_crops: keep the crops in those files.
-        settings: for the sources that are run.
-        keep_fp32: what a rehearsal among them leaves in fp32.
+        settings: as for `open_detector`.
+        keep_fp32: likewise, of what is rehearsed.
         reference: the first source, where it is open already; closed with this comparison.
 
     Raises:
-        StarmarkError: as `Detector`, `record`, `load_recording`, `check_annotations` and
+        StarmarkError: as `open_detector`, `record`, `load_recording`, `check_annotations` and
             `make_report`.
     """
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""The pictures two sources are compared on, and how each is shown to the network."""
+"""The pictures that sources are compared on, and how each is shown to the network."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ logger = logging.getLogger("starmark")
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 BOX_CHOICES = ("pts", "whole", "crop")
+Decoded = tuple["Sample", NDArray[np.uint8] | InputError, float]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,7 +30,7 @@ class Sample:
     """A picture file and how it is shown: in a box, as a whole, or as the crop it is.
 
     Attributes:
-        name: as reports and recordings call it; unique among the samples.
+        name: in reports and recordings; unique among the samples.
         box_xyxy: face box in image px; None for the whole picture or a crop.
         annotation_px: (P, 2) points that people marked, image px; None where nobody did.
         annotation_fault: why points that people marked cannot be used; empty where they can.
@@ -48,21 +49,19 @@ class Sample:
         return "crop" if self.cropped else "whole" if self.box_xyxy is None else "box"
 
     @property
-    def boxed_by_annotation(self) -> bool:
-        """Whether the box is the annotation's own minimum and maximum."""
-        marked = self.annotation_px
-        if marked is None:
-            return False
-        return self.box_xyxy == (*marked.min(axis=0), *marked.max(axis=0))
-
-    @property
     def sha256(self) -> str:
         """Hash of the file."""
         return sha256_file(self.path)
 
+    @property
+    def boxed_by_annotation(self) -> bool:
+        """Whether the box is the annotation's own minimum and maximum."""
+        marked = self.annotation_px
+        return marked is not None and self.box_xyxy == (*marked.min(axis=0), *marked.max(axis=0))
+
 
 def sample_facts(samples: Iterable[Sample]) -> list[tuple[str, str, bool, tuple[float, ...]]]:
-    """What tells sets of samples apart: names, hashes, and how each picture is shown."""
+    """What distinguishes sets of samples: names, hashes, and how each picture is shown."""
     return [(s.name, s.sha256, s.cropped, tuple(map(float, s.box_xyxy or ()))) for s in samples]
 
 
@@ -88,61 +87,48 @@ def default_samples() -> list[Sample]:
 
 
 def find_samples(patterns: Sequence[str], boxes: str | None = None) -> list[Sample]:
-    """List pictures and say how each is shown.
-
-    Args:
-        patterns: files, folders and globs, as `find_pictures` lists them.
-        boxes: "pts" (the points beside each picture), "whole", "crop", or a .json, .csv or .tsv
-            file. None takes the .pts beside a picture where there is one, else the whole picture.
+    """List pictures and how each is shown.
 
     Annotations are the points of the .tsv, else the .pts beside each picture. Where a picture's box
-    does not come from it, a damaged one is said in the log, and the picture has no annotation.
+    does not come from it, a damaged one is logged, and the picture has no annotation.
+
+    Args:
+        patterns: files, folders and globs, as for `find_pictures`.
+        boxes: "pts" (the points beside each picture), "whole", "crop", or a .json, .csv or .tsv
+            file. None uses the .pts beside a picture where there is one, else the whole picture.
 
     Raises:
         InputError: nothing found, a picture named twice, or boxes that do not fit the pictures.
         ConfigError: `boxes` is neither a known word nor a file.
     """
     paths = _expand(patterns)
-    names = _unique_names(paths)
+    named = list(zip(_unique_names(paths), paths, strict=True))
     if boxes in (*BOX_CHOICES, None):
-        samples = [_sample(name, path, boxes) for name, path in zip(names, paths, strict=True)]
-        return _with_faults_said(samples)
-    if not Path(str(boxes)).is_file():
-        raise ConfigError(
-            f"--boxes {boxes}",
-            expected=f"{', '.join(BOX_CHOICES)} or a .json, .csv or .tsv file",
-            got="no such file",
-            action="Check the path",
+        samples = [_sample(name, path, boxes) for name, path in named]
+    else:
+        samples = _in_boxes_of(Path(str(boxes)), named)
+    faults = [sample for sample in samples if sample.annotation_fault]
+    if faults:  # one line for all of them: agreement can be judged without annotations
+        logger.warning(
+            "annotations that cannot be used: %d of %d pictures, the first %s: %s",
+            len(faults),
+            len(samples),
+            faults[0].name,
+            faults[0].annotation_fault,
         )
-    file = Path(str(boxes))
-    found = read_boxes(file, paths)
-    published = read_tsv_points(file, paths) if file.suffix.lower() == ".tsv" else {}
-    return _with_faults_said(
-        [
-            _annotated(
-                Sample(name=name, path=path, box_xyxy=found[path]),
-                published.get(path, _points_beside(path)),
-            )
-            for name, path in zip(names, paths, strict=True)
-        ]
-    )
+    return samples
 
 
-def decoded(
-    samples: Sequence[Sample], jobs: int
-) -> Iterator[tuple[Sample, NDArray[np.uint8] | InputError, float]]:
-    """Decode pictures ahead of their use, in order, a few at a time.
+def decoded(samples: Sequence[Sample], jobs: int) -> Iterator[Decoded]:
+    """Decode pictures in threads ahead of their use, in order.
 
-    Args:
-        samples: what to read.
-        jobs: threads that decode; at most twice as many pictures wait in memory.
+    At most twice as many pictures as threads wait in memory.
 
     Yields:
-        Each sample with its picture, or with the error that says why there is none, and the
-        seconds that decoding took.
+        Each sample with its picture or the error of reading it, and the seconds of decoding.
     """
 
-    def read(sample: Sample) -> tuple[Sample, NDArray[np.uint8] | InputError, float]:
+    def read(sample: Sample) -> Decoded:
         start = time.perf_counter()
         try:
             picture: NDArray[np.uint8] | InputError = read_picture(sample.path)
@@ -151,6 +137,26 @@ def decoded(
         return sample, picture, time.perf_counter() - start
 
     return ahead(read, samples, jobs)
+
+
+def _in_boxes_of(file: Path, named: Sequence[tuple[str, Path]]) -> list[Sample]:
+    if not file.is_file():
+        raise ConfigError(
+            f"--boxes {file}",
+            expected=f"{', '.join(BOX_CHOICES)} or a .json, .csv or .tsv file",
+            got="no such file",
+            action="Check the path",
+        )
+    paths = [path for _, path in named]
+    found = read_boxes(file, paths)
+    published = read_tsv_points(file, paths) if file.suffix.lower() == ".tsv" else {}
+    return [
+        _annotated(
+            Sample(name=name, path=path, box_xyxy=found[path]),
+            published.get(path, _points_beside(path)),
+        )
+        for name, path in named
+    ]
 
 
 def _expand(patterns: Sequence[str]) -> list[Path]:
@@ -192,7 +198,7 @@ def _sample(name: str, path: Path, boxes: str | None) -> Sample:
 
 
 def _points_beside(path: Path) -> NDArray[np.float64] | str | None:
-    """The points in the .pts beside a picture, what is wrong with it, or None without one."""
+    """The points in the .pts beside a picture, its fault, or None without one."""
     points = path.with_suffix(".pts")
     try:
         return read_pts(points) if points.is_file() else None
@@ -204,17 +210,3 @@ def _annotated(sample: Sample, marked: NDArray[np.float64] | str | None) -> Samp
     if isinstance(marked, str):
         return replace(sample, annotation_fault=marked)
     return replace(sample, annotation_px=marked)
-
-
-def _with_faults_said(samples: list[Sample]) -> list[Sample]:
-    """One line for all of them: agreement can be judged without annotations."""
-    faults = [sample for sample in samples if sample.annotation_fault]
-    if faults:
-        logger.warning(
-            "annotations that cannot be used: %d of %d pictures, the first %s: %s",
-            len(faults),
-            len(samples),
-            faults[0].name,
-            faults[0].annotation_fault,
-        )
-    return samples

@@ -55,7 +55,7 @@ class Stopwatch:
     Attributes:
         warm_up, runs: how many single runs are thrown away, and kept.
         network_s: of `Backend.run` on one packed crop.
-        stages_s: end to end by stage; a stage that the engine does not time has no entries.
+        stages_s: end to end by stage; none of a stage that the engine does not time.
         total_s: end to end, from the file to points in the picture.
     """
 
@@ -70,34 +70,31 @@ class Stopwatch:
 
     def run_once(self, batch: Packed, sample: Sample, *, keep: bool) -> None:
         """One run of the network alone, and one from the file to the points."""
-        start = time.perf_counter()
-        self.detector.backend.run(batch)
-        network = time.perf_counter() - start
-
+        network = self.seconds_of(batch)
         start = time.perf_counter()
         picture = read_picture(sample.path)
         decoded = time.perf_counter() - start
         trace = self.detector.trace(picture, sample.box_xyxy, cropped=sample.cropped)
         total = time.perf_counter() - start
-        if not keep:
-            return
-        self.network_s.append(network)
-        self.total_s.append(total)
-        for stage, seconds in {"decode": decoded, **trace.timings}.items():
-            self.stages_s.setdefault(stage, []).append(seconds)
+        if keep:
+            self.network_s.append(network)
+            self.total_s.append(total)
+            for stage, seconds in {"decode": decoded, **trace.timings}.items():
+                self.stages_s.setdefault(stage, []).append(seconds)
+
+    def seconds_of(self, batch: Packed) -> float:
+        """Seconds of one run of the network alone."""
+        start = time.perf_counter()
+        self.detector.backend.run(batch)
+        return time.perf_counter() - start
 
     def fill(self, batch: Packed) -> None:
         """Measure the throughput at each batch size."""
         for size in BATCHES:
             many = np.repeat(batch, size, axis=0)
-            self.detector.backend.run(many)  # shapes that are new cost more the first time
-            rounds: list[float] = []
-            for _ in range(BATCH_ROUNDS):
-                start = time.perf_counter()
-                self.detector.backend.run(many)
-                rounds.append(time.perf_counter() - start)
-            speed = size / float(np.median(rounds))
-            self.throughput.append(Throughput(batch=size, pictures_per_second=speed))
+            self.seconds_of(many)  # shapes that are new cost more the first time
+            median = np.median([self.seconds_of(many) for _ in range(BATCH_ROUNDS)])
+            self.throughput.append(Throughput(batch=size, pictures_per_second=size / float(median)))
 
     def stages(self) -> dict[str, Latency]:
         """End to end by stage, in the order in which they happen."""
@@ -106,24 +103,20 @@ class Stopwatch:
 
 def stopwatch(source: str, detector: Detector, runs: int | None) -> Stopwatch:
     """Choose warm-up and runs as the reference does; `runs` is for a device, and bounds a CPU's."""
-    warm_up, usual = _warm_up_and_runs(detector)
-    kept = usual if runs is None else runs
-    if runs_on_cpu(detector.device):
-        kept = min(kept, usual)
+    on_cpu = runs_on_cpu(detector.device)
+    warm_up, usual = ON_A_CPU if on_cpu else ON_A_DEVICE
+    kept = usual if runs is None else min(runs, usual) if on_cpu else runs
     return Stopwatch(source=source, detector=detector, warm_up=warm_up, runs=kept)
 
 
 def latency_of(detector: Detector, crop: NDArray[np.uint8], runs: int) -> Latency:
     """Time the network alone on one crop, uint8 (S, S, 3), after the reference's warm-up."""
+    watch = stopwatch("", detector, None)
     batch = detector.spec.input.pack(crop[None])
-    warm_up, _ = _warm_up_and_runs(detector)
-    seconds: list[float] = []
-    for index in command_line.progress(range(warm_up + runs), "Timing", warm_up + runs):
-        start = time.perf_counter()
-        detector.backend.run(batch)
-        if index >= warm_up:
-            seconds.append(time.perf_counter() - start)
-    return latency(seconds)
+    rounds = watch.warm_up + runs
+    progress = command_line.progress(range(rounds), "Timing", rounds)
+    seconds = [watch.seconds_of(batch) for _ in progress]
+    return latency(seconds[watch.warm_up :])
 
 
 def measure(watches: Sequence[Stopwatch], samples: Sequence[Sample]) -> None:
@@ -165,15 +158,12 @@ def latency(seconds: Sequence[float]) -> Latency:
     )
 
 
-def _warm_up_and_runs(detector: Detector) -> tuple[int, int]:
-    return ON_A_CPU if runs_on_cpu(detector.device) else ON_A_DEVICE
-
-
 def runs_on_cpu(device: str) -> bool:
     """Whether a backend's device is a CPU; a rehearsal is a CPU's work, whatever it rehearses."""
     return Device.of(device.lower()).kind == "cpu" or is_rehearsal(device)
 
 
 def _one_crop(detector: Detector, sample: Sample) -> Packed:
-    trace = detector.trace(read_picture(sample.path), sample.box_xyxy, cropped=sample.cropped)
-    return detector.spec.input.pack(trace.crop.pixels[None])
+    picture = read_picture(sample.path)
+    crop = detector.crop(picture, sample.box_xyxy, cropped=sample.cropped)
+    return detector.spec.input.pack(crop.pixels[None])

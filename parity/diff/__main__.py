@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +162,10 @@ def _owner(field: str) -> str:
 
 def _shortened(one: str, other: str) -> tuple[str, str]:
     """Both values, long ones from a little before where they part."""
-    start = max(0, len(os.path.commonprefix([one, other])) - LEAD)
+    alike = sum(
+        1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    )
+    start = max(0, alike - LEAD)
     return _cut(one, start), _cut(other, start)
 
 

@@ -1,4 +1,4 @@
-"""What a difference between two bundles or recordings can change: one table, gravest first."""
+"""The consequence of each field's difference between two bundles or recordings."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ ANSWERS, ROUNDING, WHERE, NONE = KINDS
 
 
 class Rule(NamedTuple):
-    """The fields it is about, as a pattern of their dotted names, and what they change."""
+    """Fields, as a pattern of their dotted names, and what a difference in them changes."""
 
     pattern: str
     kind: Kind
     consequence: str
 
 
-ASKED = "what was asked for; what came of it stands in its own fields"
+ASKED = "a request; its results are fields of their own"
 
 # The first pattern that fits is taken; * crosses dots, as `fnmatch` has it.
 MODEL_RULES: tuple[Rule, ...] = (
@@ -110,7 +110,7 @@ RECORDING_RULES: tuple[Rule, ...] = (
 
 
 def consequence_of(field: str, rules: tuple[Rule, ...]) -> tuple[Kind, str]:
-    """Look a field up by its dotted name; what no rule knows is assumed to change answers."""
+    """Look a field up by its dotted name; one without a rule is assumed to change answers."""
     for rule in rules:
         if fnmatchcase(field, rule.pattern):
             return rule.kind, rule.consequence

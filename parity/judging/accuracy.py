@@ -1,6 +1,6 @@
-"""How far two sources are from what people marked, and whether one is worse: NME, FR, AUC.
+"""The distance of two sources from what people marked, and whether one is worse: NME, FR, AUC.
 
-Agreement says how far two sources are apart; accuracy says whether that matters.
+Agreement is how far two sources are apart; accuracy is whether that matters.
 """
 
 from __future__ import annotations
@@ -85,11 +85,11 @@ class AccuracyReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Measured:
-    """What annotations make of a comparison.
+    """The accuracy of a comparison.
 
     Attributes:
-        report: None where accuracy cannot be told.
-        missing: why it cannot, in words; empty where it can, and where nobody marked a point.
+        report: None where it is not known.
+        missing: why not, in words; empty where it is, and where nobody marked a point.
         nme_percent: (N, 2) of reference and candidate, each picture; NaN where it has none.
     """
 
@@ -99,33 +99,27 @@ class Measured:
 
 
 def measure_accuracy(reference: Recording, candidate: Recording) -> Measured:
-    """Hold two recordings of the same pictures against the annotations they carry.
-
-    Args:
-        reference: one side.
-        candidate: the other; `check_comparable` has passed.
+    """Hold two comparable recordings against the annotations they carry.
 
     Raises:
         InputError: the two carry different annotations of a picture.
     """
     marked_px = _annotations_of(reference, candidate)
     annotated = ~np.isnan(marked_px[:, 0, 0])
-    nothing = np.full((len(marked_px), 2), np.nan)
-    corners = reference.header.spec.topology.outer_eye_corners
+    topology = reference.header.spec.topology
+    corners = topology.outer_eye_corners
     if not annotated.any():
-        return Measured(report=None, missing="", nme_percent=nothing)
+        return _missing("", len(marked_px))
     if corners is None:
-        name = reference.header.spec.topology.name
-        missing = f"the mark-up {name} says of no points that they are the outer eye corners"
-        return Measured(report=None, missing=missing, nme_percent=nothing)
+        missing = f"the mark-up {topology.name} names no outer eye corners"
+        return _missing(missing, len(marked_px))
     sides = [nme_percent(side.points_px, marked_px, corners) for side in (reference, candidate)]
     table = np.stack(sides, axis=1)
     usable = np.isfinite(table).all(axis=1)
     names = [picture.name for picture in reference.header.pictures]
     left_out = tuple(names[i] for i in np.flatnonzero(annotated & ~usable))
     if not usable.any():
-        missing = "the annotations' outer eye corners lie in one place"
-        return Measured(report=None, missing=missing, nme_percent=nothing)
+        return _missing("the annotations' outer eye corners lie in one place", len(table))
     one, other = table[usable].T
     report = AccuracyReport(
         pictures=len(one),
@@ -139,16 +133,17 @@ def measure_accuracy(reference: Recording, candidate: Recording) -> Measured:
     return Measured(report=report, missing="", nme_percent=table)
 
 
+def _missing(why: str, pictures: int) -> Measured:
+    return Measured(report=None, missing=why, nme_percent=np.full((pictures, 2), np.nan))
+
+
 def nme_percent(points_px: F64, marked_px: F64, eye_corners: tuple[int, int]) -> F64:
-    """Each picture's normalised mean error.
+    """Each picture's normalised mean error: (N,) percent, NaN where it has none.
 
     Args:
         points_px: (N, P, 2) a source's points, image px.
         marked_px: (N, P, 2) the annotation, image px; NaN where nobody marked.
         eye_corners: the annotation's points whose distance normalises.
-
-    Returns:
-        (N,) percent; NaN without an annotation, or where its eye corners lie in one place.
 
     Source: the metric of 300W: mean distance of the points over the outer eye corners' distance.
     """
@@ -173,12 +168,10 @@ def summarised(nme: F64) -> SourceAccuracy:
 
 
 def bootstrap_interval(differences: F64) -> tuple[float, float] | None:
-    """Percentile bootstrap of the mean of (N,) paired differences; the same numbers every time.
+    """The 95 % interval of the mean of (N,) paired differences; None below 10.
 
-    Here and not from scipy: comparing needs nothing but numpy, on every machine.
-
-    Returns:
-        Both ends of the 95 % interval; None below 10 differences.
+    Percentile bootstrap with one seed: the same numbers every time. Here and not from scipy:
+    comparing needs nothing but numpy, on every machine.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, chapter 13.
     """
@@ -197,14 +190,10 @@ def bootstrap_interval(differences: F64) -> tuple[float, float] | None:
 
 
 def check_annotations(samples: Sequence[Sample], points: int) -> None:
-    """Refuse annotations that could have no part in an NME that was asked for.
-
-    Args:
-        samples: the pictures.
-        points: of the model.
+    """Refuse annotations that could have no part in a limit on the NME.
 
     Raises:
-        InputError: an annotation cannot be read, or is of another mark-up.
+        InputError: an annotation cannot be read, or does not have the model's number of points.
     """
     for sample in samples:
         fault = sample.annotation_fault
@@ -220,7 +209,7 @@ def check_annotations(samples: Sequence[Sample], points: int) -> None:
 
 
 def not_annotated(got: str) -> InputError:
-    """The error where accuracy is asked for and there is none."""
+    """The error of a limit on the NME without accuracy."""
     return InputError(
         "--max-nme-increase",
         expected="annotated pictures, which alone have an NME",
@@ -230,7 +219,7 @@ def not_annotated(got: str) -> InputError:
 
 
 def _annotations_of(reference: Recording, candidate: Recording) -> F64:
-    """(N, P, 2) image px: what either side carries, where they do not contradict each other."""
+    """(N, P, 2) image px: what either side carries, where the two agree."""
     one, other = reference.annotations_px, candidate.annotations_px
     both = ~np.isnan(one[:, 0, 0]) & ~np.isnan(other[:, 0, 0])
     unlike = np.flatnonzero(both & (one != other).any(axis=(1, 2)))

@@ -93,11 +93,11 @@ class ErrorTable:
 def error_table(reference: Recording, candidate: Recording) -> ErrorTable:
     """Subtract two recordings of the same pictures.
 
-    Differences are taken where the network speaks, in float64, and carried by the crop's linear
+    Differences are taken in the network's own unit, in float64, and carried by the crop's linear
     part: subtracting two rounded points 1000 px from the origin would add 1e-4 px of its own.
 
     Raises:
-        InputError: other pictures, another order, other crops' places, or another mark-up or size.
+        InputError: as `check_comparable`.
     """
     check_comparable(reference, candidate)
     half = reference.header.spec.input.size / 2
@@ -117,10 +117,10 @@ def error_table(reference: Recording, candidate: Recording) -> ErrorTable:
 
 
 def check_comparable(reference: Recording, candidate: Recording) -> None:
-    """Refuse two recordings that do not speak of the same thing.
+    """Refuse two recordings of different things; name the first difference.
 
     Raises:
-        InputError: names the first difference.
+        InputError: other pictures, another order, other crops' places, or another mark-up or size.
     """
     here, there = reference.header, candidate.header
     if here.spec.points != there.spec.points or here.spec.input.size != there.spec.input.size:
@@ -156,7 +156,7 @@ def crops_that_differ(reference: Recording, candidate: Recording) -> tuple[str, 
 
 
 def statistics(differences: F64) -> Statistics:
-    """Summarise signed differences of any shape; what counts is each number's magnitude."""
+    """Summarise the magnitudes of signed differences of any shape."""
     magnitudes = np.abs(differences).ravel()
     # an infinite error has no deviation and no percentile: they are NaN, as they should be
     with np.errstate(invalid="ignore"):
@@ -175,7 +175,7 @@ def statistics(differences: F64) -> Statistics:
 
 
 def frame_statistics(differences: F64) -> FrameStatistics:
-    """Both ways to count, for (..., 2) signed differences."""
+    """Summarise (..., 2) signed differences both ways."""
     distances = np.hypot(differences[..., 0], differences[..., 1])
     return FrameStatistics(axis=statistics(differences), distance=statistics(distances))
 

@@ -63,6 +63,7 @@ def doubt_about(table: ErrorTable) -> Doubt:
     landmark = int(np.argmax(at))
     landmark_share = float(at[landmark] / count)
     least = float(distance.ravel()[worst[-1]])
+    at_one = landmark_share >= AT_ONE_LANDMARK and pictures >= FEWEST_PICTURES
     return Doubt(
         points=count,
         least_px=least,
@@ -70,14 +71,14 @@ def doubt_about(table: ErrorTable) -> Doubt:
         unsure_share=share,
         landmark=landmark,
         landmark_share=landmark_share,
-        reading=_reading(least, share, landmark_share if pictures >= FEWEST_PICTURES else 0.0),
+        reading=_reading(least, share, at_one=at_one),
     )
 
 
-def _reading(least_px: float, unsure_share: float, landmark_share: float) -> Reading:
+def _reading(least_px: float, unsure_share: float, *, at_one: bool) -> Reading:
     if least_px == 0:
         return "no difference"
-    if landmark_share >= AT_ONE_LANDMARK:
+    if at_one:
         return "one landmark"
     if unsure_share >= MOSTLY:
         return "model unsure"

@@ -22,9 +22,8 @@ PROMISED_MAX_PX = 0.5
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The largest errors that pass, over |dx| and |dy|, in px of the photo or of the crop.
 
-    Mean and maximum are the reference's promises, and not judged where they are None; a percentile
-    is judged only where it is given. So is the increase of the mean NME, in percentage points: it
-    needs annotated pictures.
+    Mean and maximum are the reference's promises. A limit that is None is not judged. The increase
+    of the mean NME, in percentage points, needs annotated pictures.
     """
 
     max_mean_px: float | None = PROMISED_MEAN_PX

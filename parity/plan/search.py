@@ -22,12 +22,7 @@ Watch = Callable[[Sequence[tuple[str, ...]], str], Iterable[tuple[str, ...]]]
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """The largest errors that a plan may leave.
-
-    Attributes:
-        limits_px: by the statistic's name, as `Statistics` calls it.
-        unit: whose px.
-    """
+    """The largest errors that a plan may leave, by the statistic's name, in px of the unit."""
 
     limits_px: Mapping[str, float]
     unit: str
@@ -58,11 +53,9 @@ class Search:
     """One search.
 
     Attributes:
-        nodes: the graph's operators, in its order.
-        measure: the errors with some operators in fp32 and the rest in fp16.
-        budget: what must hold.
+        measure: the errors with some of the nodes in fp32 and the rest in fp16.
         watch: passes blocks through, showing progress under a description.
-        steps: those taken so far.
+        steps: those made so far.
     """
 
     nodes: tuple[str, ...]
@@ -78,7 +71,7 @@ class Search:
         return len(self._known)
 
     def run(self) -> tuple[str, ...] | None:
-        """Search; the operators that stay in fp32, in the graph's order, or None: out of reach."""
+        """The operators that stay in fp32, in the graph's order; None: out of reach."""
         self._take("everything in fp16", frozenset())
         if self._holds(frozenset()):
             return ()
@@ -158,10 +151,10 @@ class Search:
 
 
 def blocks_of(nodes: Sequence[str]) -> list[tuple[str, ...]]:
-    """Neighbours in the graph's order that belong together by name, at most so many.
+    """Neighbours in the graph's order that belong together by name, at most 16.
 
-    One operator in fp32 among neighbours that store fp16 gains next to nothing, so that what is
-    tried first are runs of them: `/hgs.0/...`, or the nameless end of the network.
+    One operator in fp32 among neighbours that store fp16 gains next to nothing, so that runs of
+    them are tried first: `/hgs.0/...`, or the nameless end of the network.
     """
     runs: list[list[str]] = []
     for node in nodes:

@@ -39,8 +39,7 @@ class Recorder:
     Args:
         source: its name.
         detector: the source, open.
-        crops: an open file for the crops, if they are to be kept.
-        taps: likewise for the tensors that a debug bundle gives besides its outputs.
+        crops, taps: open files for the crops and the debug tensors, if they are to be kept.
     """
 
     def __init__(
@@ -107,7 +106,7 @@ class Recorder:
         self._keep(trace, place, np.nan, annotation_px)
 
     def finish(self, unreadable: Sequence[Unreadable] = ()) -> Recording:
-        """Put everything together."""
+        """The recording of all pictures so far."""
         backend, spec = self.detector.backend, self.detector.spec
         if self._other_mark_up:
             logger.warning(
@@ -179,14 +178,14 @@ def for_each_picture(
     jobs: int,
     strict: bool,
 ) -> tuple[Unreadable, ...]:
-    """Decode pictures ahead, and work on one after the other.
+    """Decode pictures ahead in `jobs` threads, and work on one after the other.
 
     Args:
         samples: the pictures.
         work: is given each sample, its picture, and the seconds that decoding took.
-        doing: a word for the progress bar.
+        doing: for the progress bar.
         jobs: threads that decode.
-        strict: an unreadable picture is an error instead of being left out and listed.
+        strict: an unreadable picture is an error instead of being left out.
 
     Returns:
         The pictures that were left out.
@@ -242,7 +241,7 @@ def replay(
     crops: IO[bytes] | None = None,
     taps: IO[bytes] | None = None,
 ) -> Recording:
-    """Run a source on the crops another recording carries.
+    """Run a source on the crops that another recording carries.
 
     Raises:
         InputError: that recording has no crops, or they have another size.

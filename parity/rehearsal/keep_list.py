@@ -1,7 +1,7 @@
-"""Which operators stay in fp32: the file that ATC's --keep_dtype reads, read here and there alike.
+"""The operators that stay in fp32: the file of ATC's --keep_dtype, read here and there alike.
 
 A node's name or `OpType::TYPE` on each line, types as Ascend calls them, no comments. ATC passes
-over a line that names nothing, and the precision asked for is then not there.
+over a line that names nothing, and the node is then not in the precision that was asked for.
 Source: ge docs, keep_dtype.
 """
 
@@ -42,19 +42,12 @@ ASCEND_TYPES = {
 
 @dataclass(frozen=True, kw_only=True)
 class KeepList:
-    """The lines of a file, not yet held to a graph.
-
-    Attributes:
-        lines: where each stands, for a message, and its text.
-    """
+    """The lines of a file, each with its place for a message, not yet held to a graph."""
 
     lines: tuple[tuple[str, str], ...]
 
     def nodes_in(self, types_by_node: Mapping[str, str]) -> frozenset[str]:
-        """The nodes of a graph that stay in fp32.
-
-        Args:
-            types_by_node: the graph's nodes and their ONNX operators.
+        """The nodes that stay in fp32, of a graph's nodes and their ONNX operators.
 
         Raises:
             ConfigError: a line that names no node and no operator of this graph.
@@ -73,7 +66,7 @@ def read_keep_list(path: Path, option: str) -> KeepList:
     """Read a list; an empty file keeps nothing.
 
     Raises:
-        ConfigError: no text file, or a type that can be none.
+        ConfigError: no text file, or an impossible type.
     """
     lines = tuple(named_lines(path, read_setting(path, option)))
     for where, line in lines:
@@ -99,7 +92,7 @@ def read_setting(path: str | Path, option: str) -> str:
 
 
 def named_lines(path: str | Path, text: str) -> Iterator[tuple[str, str]]:
-    """Each line that holds something, with where it stands."""
+    """Each line that is not blank, with its place."""
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
             yield f"{shown(path)}, line {number}", line.strip()
@@ -132,7 +125,7 @@ def check_node(where: str, name: str, nodes: Collection[str] | None) -> None:
 
 
 def refused(where: str | Path, expected: str, got: str, action: str) -> ConfigError:
-    """What is wrong with a setting's file."""
+    """The error of a setting's file."""
     return ConfigError(shown(where), expected=expected, got=got, action=action)
 
 

@@ -174,10 +174,10 @@ def _as_text(found: SelfTest) -> str:
     for frame, px in (("photo px", report.photo_px.axis), ("crop px", report.crop_px.axis)):
         figures = f"mean {px.mean:.4g}, max {px.max:.4g}, P95 {px.p95:.4g}, P99 {px.p99:.4g}"
         lines.append(f"  {frame:<9} {figures}")
+    figures = f"mean {times.mean_ms:.2f} ms, median {times.median_ms:.2f} ms"
+    figures += f", P95 {times.p95_ms:.2f} ms, P99 {times.p99_ms:.2f} ms"
     lines += [
-        f"network alone, batch 1, {times.runs} runs: mean {times.mean_ms:.2f} ms,"
-        f" median {times.median_ms:.2f} ms, P95 {times.p95_ms:.2f} ms, P99 {times.p99_ms:.2f} ms"
-        f" ({times.fps:.1f} FPS)",
+        f"network alone, batch 1, {times.runs} runs: {figures} ({times.fps:.1f} FPS)",
         f"recording to carry back: {found.recording}",
         f"  there: python -m parity.compare BUNDLE/{SELFTEST_NAME} {Path(found.recording).name}",
     ]

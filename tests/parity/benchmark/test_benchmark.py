@@ -177,7 +177,7 @@ def test_absent_npu_is_left_out_or_an_error(starter_bundle: Path, tmp_path: Path
         (["--sources", "gone.pkl@cpu"], "gone.pkl"),
         (["--device_npu", "none", "--device_cpu", "none"], "at least one device"),
         (["--images", "gone"], "gone: expected pictures"),
-        (["--boxes", "whole"], "--boxes: expected to say"),
+        (["--boxes", "whole"], "--boxes: expected --images beside it"),
         (["--device_npu", "cpu"], "auto, none or npu:N, got cpu"),
         (["--device_cpu", "npu:0"], "cpu or none, got npu:0"),
         (["--sources", "a@cpu", "--device_npu", "npu:0"], "got --device_npu"),

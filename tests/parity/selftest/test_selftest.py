@@ -112,7 +112,7 @@ class Absent:
         if name.partition(".")[0] in ("torch", "rich", "filelock", "safetensors", "torch_npu"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Absent())
-from parity.selftest import main
+from parity.selftest.__main__ import main
 code = main(sys.argv[1:])
 import inspect
 ours = [m for n, m in sys.modules.items() if n.partition(".")[0] in ("runtime", "parity", "export")]
