@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import ConfigError, InferenceError, InputError, StarmarkError
+from runtime.errors import DEVICE_LOST, ConfigError, InferenceError, InputError, StarmarkError
 from runtime.model.manifest import Manifest
 from runtime.model.spec import ModelSpec
 
@@ -34,15 +34,15 @@ MOST_THREADS = 1024
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Outputs:
-    """What the network says about a batch.
+    """The network's outputs for a batch.
 
     Attributes:
         landmarks: float32 (N, P, 2), x and y in [-1, 1].
         covariance: float32 (N, P, 3) as xx, xy, yy, in the same unit squared.
         timings: seconds the batch took by stage: h2d (host to device), compute, d2h. An engine that
-            cannot tell them apart says compute alone.
+            cannot tell them apart gives compute alone.
         taps: of a debug bundle, float32 (N, C, H, W) by the names of `spec.taps`; else empty. They
-            may hold NaN and infinities: where a tensor overflows is what they are there to show.
+            may hold NaN and infinities, so that they show where a tensor overflows.
     """
 
     landmarks: F32
@@ -63,7 +63,7 @@ class Outputs:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a caller may choose about any engine.
+    """The caller's choices for any engine.
 
     Attributes:
         allow_hf32: torch_npu may run convolutions in HF32 (11 mantissa bits), and in fp16 on chips
@@ -71,8 +71,8 @@ class Settings:
         threads: processor threads that one call may use; None is the engine's own default, one for
             each core. Several streams or processes on one machine divide the cores between them:
             more threads than cores is slower than either. Of no use on an NPU.
-        precision: what OpenVINO computes in; None is fp32. Other engines refuse to be told: they
-            run what the file holds.
+        precision: what OpenVINO computes in; None is fp32. Other engines refuse it: they run in
+            the file's own.
 
     Raises:
         ConfigError: no such number of threads.
@@ -102,9 +102,9 @@ class Backend(ABC):
     Attributes:
         name: engine and version, for example "onnxruntime 1.32.0 CPUExecutionProvider".
         device: where it runs, as it was resolved ("cpu", "npu:0", ...).
-        spec: what the model takes and gives.
-        parameters: number of the model's parameters, None where nothing says.
-        checkpoint_sha256: of the weights the model was made from; empty where nothing says.
+        spec: the model's input and outputs.
+        parameters: number of the model's parameters, None where unknown.
+        checkpoint_sha256: of the weights the model was made from; empty where unknown.
         manifest: of the bundle it came from, if it came from one.
         batches: the batches it was made for, ascending; others are split or padded to them. Empty
             where it takes any.
@@ -123,7 +123,7 @@ class Backend(ABC):
     _closed = False
     _lost_to: StarmarkError | None = None
 
-    def __new__(cls, *_: Any) -> Backend:
+    def __new__(cls, *_: Any, **__: Any) -> Backend:
         """Note the process, which no subclass can then forget."""
         backend = super().__new__(cls)
         backend._process = os.getpid()
@@ -135,8 +135,8 @@ class Backend(ABC):
         """Run the network on packed crops.
 
         Args:
-            batch: what `spec.input` says, (N, ...), N at least 1. Once this returns its memory is
-                the next batch's: outputs must not refer to it.
+            batch: as `spec.input` describes it, (N, ...), N at least 1. Its memory is reused for
+                the next batch once this returns: outputs must not refer to it.
 
         Raises:
             InputError: another shape or dtype.
@@ -144,17 +144,14 @@ class Backend(ABC):
             StarmarkError: the device was lost in an earlier call; what that call raised.
         """
         self._check_call(batch)
-        said = self._run(batch)
-        points = self.spec.points
-        for name, tap in said.taps.items():
+        outputs = self._run(batch)
+        for name, tap in outputs.taps.items():
             self._check_shape(name, tap, (len(batch), *self.spec.taps[name]))
-        for name, output, last in (
-            ("landmarks", said.landmarks, 2),
-            ("covariance", said.covariance, 3),
-        ):
-            self._check_shape(name, output, (len(batch), points, last))
-            self._check_values(name, output, said.taps)
-        return said
+        named = (("landmarks", outputs.landmarks, 2), ("covariance", outputs.covariance, 3))
+        for name, output, last in named:
+            self._check_shape(name, output, (len(batch), self.spec.points, last))
+            self._check_values(name, output, outputs.taps)
+        return outputs
 
     @property
     def closed(self) -> bool:
@@ -178,6 +175,7 @@ class Backend(ABC):
 
     def _lose_device(self, cause: StarmarkError) -> None:
         """Close, and raise this failure at every later call, unless an earlier one did so."""
+        cause.code = DEVICE_LOST
         if self._lost_to is None:
             self._lost_to = copy.copy(cause)
         self.close()

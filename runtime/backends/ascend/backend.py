@@ -76,7 +76,7 @@ class OmBackend(Backend):
         self.checkpoint_sha256 = artifact.manifest.checkpoint.sha256
         self._session = _Session(artifact.path.parent, artifact.oms, self.spec, index)
         self.name = f"pyACL {self._session.soc_version} {artifact.oms[0].precision}"
-        # not __del__: it would run in an unknown order when the interpreter ends
+        # not __del__, which runs in an unknown order when the interpreter ends
         self._collected = weakref.finalize(self, self._session.release_loudly)
         self._collected.atexit = False
         at_exit(self._session.release_loudly)
@@ -91,7 +91,7 @@ class OmBackend(Backend):
                 if session.lost is not None:
                     self._lose_device(session.lost.translated(where))
                 if isinstance(error, AclFailure):
-                    raise error.translated(where) from error
+                    raise self.lost_to or error.translated(where) from error
                 raise
 
     def _close(self) -> None:

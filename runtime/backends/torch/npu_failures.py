@@ -109,161 +109,142 @@ WRONG_ARGUMENT = Explanation(
     " report it",
 )
 
+
+def _missing(pattern: str, meaning: str, action: str) -> tuple[str, Explanation]:
+    return pattern, Explanation(meaning, action, unavailable=True)
+
+
+def _failing(pattern: str, meaning: str, action: str) -> tuple[str, Explanation]:
+    return pattern, Explanation(meaning, action)
+
+
 # At import, and in the host's own checks; the first that matches is the cause.
 TEXTS: tuple[tuple[str, Explanation], ...] = (
-    (
+    _missing(
         r"Two accelerators cannot be used at the same time[^.]*: npu and npu",
-        Explanation(
-            "torch_npu was loaded halfway before, by something else in this process",
-            "Import runtime before whatever loads torch_npu, or set"
-            " TORCH_DEVICE_BACKEND_AUTOLOAD=0; the cause stands in that first failure",
-            unavailable=True,
-        ),
+        "torch_npu was loaded halfway before, by something else in this process",
+        "Import runtime before whatever loads torch_npu, or set"
+        " TORCH_DEVICE_BACKEND_AUTOLOAD=0; the cause stands in that first failure",
     ),
-    (
+    _missing(
         r"Two accelerators cannot be used at the same time",
-        Explanation(
-            "this torch is built for another accelerator, and torch_npu needs the CPU build",
-            "Run pip uninstall -y torch, then install torch's CPU build of the same version with"
-            f" pip install 'torch==VERSION' --index-url {CPU_INDEX}; or name @cuda:N",
-            unavailable=True,
-        ),
+        "this torch is built for another accelerator, and torch_npu needs the CPU build",
+        "Run pip uninstall -y torch, then install torch's CPU build of the same version with"
+        f" pip install 'torch==VERSION' --index-url {CPU_INDEX}; or name @cuda:N",
     ),
-    (
+    _missing(
         r"lib(?:ascend_hal|drv\w+|dcmi)\.so",
-        Explanation("the Ascend driver's libraries are not found", CHECK_DRIVER, unavailable=True),
+        "the Ascend driver's libraries are not found",
+        CHECK_DRIVER,
     ),
-    (
+    _missing(
         r"lib(?:atb|asdops|mki)\w*\.so[.\d]*: cannot open",
-        Explanation(
-            "CANN's NNAL package is missing or not sourced",
-            "Run source /usr/local/Ascend/nnal/atb/set_env.sh in the shell that starts Python, and"
-            " install the Ascend-cann-nnal of this CANN's release where there is none",
-            unavailable=True,
-        ),
+        "CANN's NNAL package is missing or not sourced",
+        "Run source /usr/local/Ascend/nnal/atb/set_env.sh in the shell that starts Python, and"
+        " install the Ascend-cann-nnal of this CANN's release where there is none",
     ),
-    (
+    _missing(
         # whatever else it links is torch's, the system's or its own [V: the wheels 2.7.1, 2.13.0]
         rf"lib{_NOT_CANN}[\w.+-]+?\.so[.\d]*: cannot open",
-        Explanation("CANN is missing or not sourced", SOURCE_CANN, unavailable=True),
+        "CANN is missing or not sourced",
+        SOURCE_CANN,
     ),
-    (
+    _missing(
         r"ASCEND_\w+_PATH\b.*(is not set|does not exist)",
-        Explanation("CANN is missing or only partly sourced", SOURCE_CANN, unavailable=True),
+        "CANN is missing or only partly sourced",
+        SOURCE_CANN,
     ),
-    (
+    _missing(
         r"undefined symbol|lib(?:torch|c10)\w*\.so[.\d]*: cannot open",
-        Explanation(
-            "torch, torch_npu and CANN are not of one release",
-            "Install the torch that torch_npu was built for, and source one CANN only",
-            unavailable=True,
-        ),
+        "torch, torch_npu and CANN are not of one release",
+        "Install the torch that torch_npu was built for, and source one CANN only",
     ),
-    (
+    _missing(
         r"cannot allocate memory in static TLS block",
-        Explanation(
-            "a library was loaded too late for this system (usual on aarch64)",
-            "Put the library that the message names into LD_PRELOAD",
-            unavailable=True,
-        ),
+        "a library was loaded too late for this system (usual on aarch64)",
+        "Put the library that the message names into LD_PRELOAD",
     ),
-    (
+    _failing(
         r"Cannot re-initialize NPU in forked subprocess",
-        Explanation(
-            "the process was forked after it had used the NPU",
-            "Start worker processes with spawn, and open a Detector in each",
-        ),
+        "the process was forked after it had used the NPU",
+        "Start worker processes with spawn, and open a Detector in each",
     ),
-    (
+    _missing(
         r"version `(?:GLIBCXX|CXXABI)_[\d.]+' not found",
-        Explanation(
-            "the C++ library that Python found is older than torch_npu or CANN needs",
-            "In a conda environment run conda install -c conda-forge libstdcxx-ng; elsewhere put"
-            " the newest libstdc++.so.6 of this system into LD_PRELOAD, or use a newer system",
-            unavailable=True,
-        ),
+        "the C++ library that Python found is older than torch_npu or CANN needs",
+        "In a conda environment run conda install -c conda-forge libstdcxx-ng; elsewhere put"
+        " the newest libstdc++.so.6 of this system into LD_PRELOAD, or use a newer system",
     ),
-    (
+    _missing(
         r"version `GLIBC_[\d.]+' not found",
-        Explanation(
-            "this system is older than torch_npu or CANN needs",
-            "Use a container of a newer system, or older releases of both",
-            unavailable=True,
-        ),
+        "this system is older than torch_npu or CANN needs",
+        "Use a container of a newer system, or older releases of both",
     ),
-    (
-        r"No module named 'torch_npu\.",  # [V: docs/zh/installation_guide/faq.md:273]
-        Explanation(
-            "torch_npu's source folder stands in the place of the installed package",
-            "Start Python in another folder than torch_npu's checkout, and take it off PYTHONPATH",
-            unavailable=True,
-        ),
+    _missing(
+        # [V: docs/zh/installation_guide/faq.md:273]
+        r"No module named 'torch_npu\.",
+        "torch_npu's source folder stands in the place of the installed package",
+        "Start Python in another folder than torch_npu's checkout, and take it off PYTHONPATH",
     ),
-    (
+    _missing(
         rf"No module named '(?:{'|'.join(sorted(CANN_MODULES))})\b",
-        Explanation("CANN is missing or only partly sourced", SOURCE_CANN, unavailable=True),
+        "CANN is missing or only partly sourced",
+        SOURCE_CANN,
     ),
     # before its consequences: the compiler's modules fail to import
     (r"was removed in the NumPy 2|module 'numpy' has no attribute", NUMPY_TOO_NEW),
     (r"compiled using NumPy 1\.|multiarray failed to import", NUMPY_TOO_NEW),
-    (
-        r"No module named 'yaml'",  # [V: torch_npu 2.13.0's requirements; older ones name none]
-        Explanation("torch_npu misses a package", "Run pip install pyyaml", unavailable=True),
+    _missing(
+        # [V: torch_npu 2.13.0's requirements; older ones name none]
+        r"No module named 'yaml'",
+        "torch_npu misses a package",
+        "Run pip install pyyaml",
     ),
-    (
+    _missing(
         rf"EC0010|Failed to import Python module|No module named '(?:{_COMPILER_MODULES})\b",
-        Explanation(
-            "the operator compiler misses its Python packages",
-            INSTALL_COMPILER_PACKAGES,
-            unavailable=True,
-        ),
+        "the operator compiler misses its Python packages",
+        INSTALL_COMPILER_PACKAGES,
     ),
-    (
+    _missing(
         r"init runtime platform info failed",
-        Explanation("CANN's operators do not know this chip", INSTALL_OPERATORS, unavailable=True),
+        "CANN's operators do not know this chip",
+        INSTALL_OPERATORS,
     ),
     # [V: docs/zh/user_guide/troubleshooting, operator_called_error.md; the issues above]
     (r"Cannot find bin(?:ary)? (?:of|for) op", NO_OPERATORS),
     (r"[Pp]arse ?[Dd]ynamic ?[Kk]ernel|binary_info_config\.json", NO_OPERATORS),
-    (
-        r"not in lib\w*opapi\w*\.so",  # [V: a text of the wheel 2.7.1]
-        Explanation(
-            "this CANN lacks an operator that torch_npu calls",
-            "Install the torch_npu that pairs with this CANN: see python -m runtime.doctor",
-            unavailable=True,
-        ),
+    _missing(
+        # [V: a text of the wheel 2.7.1]
+        r"not in lib\w*opapi\w*\.so",
+        "this CANN lacks an operator that torch_npu calls",
+        "Install the torch_npu that pairs with this CANN: see python -m runtime.doctor",
     ),
-    (
-        r"Unsupported soc version",  # [V: NpuVariables.cpp, SetSocVersion]
-        Explanation(
-            "this torch_npu does not support the chip",
-            "Install the torch_npu that pairs with this CANN: see python -m runtime.doctor",
-            unavailable=True,
-        ),
+    _missing(
+        # [V: NpuVariables.cpp, SetSocVersion]
+        r"Unsupported soc version",
+        "this torch_npu does not support the chip",
+        "Install the torch_npu that pairs with this CANN: see python -m runtime.doctor",
     ),
     (r"AclSetCompileopt\(.*error code is 500001", NO_COMPILER),
     (r"\[Init\]\[Env\]init env failed|build op model failed, result = 500001", NO_COMPILER),
-    (
+    _missing(
         r"under keep type mode",
-        Explanation(
-            "this chip's convolutions have no fp32",
-            "Pass --allow-hf32 (allow_hf32=True) to let it compute in HF32 or fp16",
-            unavailable=True,
-        ),
+        "this chip's convolutions have no fp32",
+        "Pass --allow-hf32 (allow_hf32=True) to let it compute in HF32 or fp16",
     ),
-    (
+    _failing(
         # torch_npu's own allocator, or the words by which it knows CANN's [V: isCannOOM]
         r"NPU out of memory|EL0004|Failed to allocate",
-        Explanation("the device's memory is used up", SMALLER),
+        "the device's memory is used up",
+        SMALLER,
     ),
     # without a code in older releases [V: as users posted it]
     (r"call aclnn\w+ failed, detail:\s*EZ1001", WRONG_ARGUMENT),
-    (
-        r"^CANN error: CANN Inner Error",  # [V: NPUException.cpp, c10_npu_get_error_message]
-        Explanation(
-            "CANN failed, and TORCH_NPU_COMPACT_ERROR_OUTPUT hides why",
-            "Unset TORCH_NPU_COMPACT_ERROR_OUTPUT and run it again in a new process",
-        ),
+    _failing(
+        # [V: NPUException.cpp, c10_npu_get_error_message]
+        r"^CANN error: CANN Inner Error",
+        "CANN failed, and TORCH_NPU_COMPACT_ERROR_OUTPUT hides why",
+        "Unset TORCH_NPU_COMPACT_ERROR_OUTPUT and run it again in a new process",
     ),
 )
 
