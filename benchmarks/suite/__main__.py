@@ -35,6 +35,9 @@ from runtime.model.source import parse_source
 Run = TypeVar("Run")
 DEFAULT_MODEL = "starter68=assets/starter68.safetensors"
 FULL_SIZE = "star68"
+NO_FULL_SIZE = (
+    f"the full-size model: no weights named; add --models {DEFAULT_MODEL} {FULL_SIZE}=FILE"
+)
 DEFAULT_OUTPUT = Path("build/benchmark")
 NAMES = ("suite.json", "suite.txt", "suite.png")
 DEFAULT_ROUNDS = 30
@@ -44,8 +47,6 @@ MOST_ROUNDS = 10_000
 STREAM_PICTURES = 10_000
 MANY_PICTURES = 2_000
 MOST_STREAM_PICTURES = 10_000_000
-# Options of the plain benchmark, which chooses its sources itself.
-EXCLUDED = ("device_npu", "device_cpu", "model", "sources", "keep", "precision", "allow_hf32")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -76,9 +77,6 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--output", type=Path, default=DEFAULT_OUTPUT, metavar="DIR", help=f"for {NAMES}")
     PictureOptions.add(parser)
     add("--json", action="store_true", help="print the report as JSON")
-    for name in EXCLUDED:  # refused by name, and not as unknown
-        flag = name if name.startswith("device") else name.replace("_", "-")
-        add(f"--{flag}", nargs="*", dest=name, help=argparse.SUPPRESS)
     arguments = parser.parse_args(list(argv))
     arguments.command = f"python -m benchmarks.suite {shlex.join(argv)}"
     return arguments
@@ -88,11 +86,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, write three files and print one.
 
     Raises:
-        StarmarkError: nothing was begun, because an option, a picture or the folder will not do.
+        StarmarkError: nothing was begun, because an option, a picture or the folder is wrong.
     """
     command_line.log_to_stderr()
     plans = _plans(arguments)
-    samples = _readable(PictureOptions.of(arguments).samples())
+    samples = PictureOptions.of(arguments).samples()
+    for sample in command_line.progress(samples, "Reading pictures", len(samples)):
+        read_picture(sample.path)  # an unreadable one is an error now, not after minutes of work
     folder = _checked_output(arguments.output, plans, samples, arguments.boxes)
     with tempfile.TemporaryDirectory(prefix="starmark-suite-") as scratch:
         models = [
@@ -107,9 +107,10 @@ def run(arguments: argparse.Namespace) -> int:
         ]
     stream, failure = _stream(samples, arguments.stream_pictures)
     many, many_failure = _many(arguments.builds / plans[0].name, samples, arguments.many_pictures)
+    full_size = any(plan.name == FULL_SIZE for plan in plans)
     report = SuiteReport(
         invalid=invalid(models, arguments.runs),
-        left_out=_left_out(plans, arguments),
+        left_out=() if full_size or arguments.models else (NO_FULL_SIZE,),
         rounds=arguments.runs,
         timed_runs=TIMED_RUNS,
         seed=arguments.seed,
@@ -150,15 +151,6 @@ def invalid(models: Sequence[ModelRows], rounds: int) -> tuple[str, ...]:
 
 
 def _plans(arguments: argparse.Namespace) -> list[ModelPlan]:
-    given = [name for name in EXCLUDED if getattr(arguments, name) is not None]
-    if given:
-        names = ", ".join(f"--{name}" for name in given)
-        raise ConfigError(
-            "--suite",
-            expected="none of the plain benchmark's options that choose sources",
-            got=names,
-            action="Leave them out, or --suite; see python -m benchmarks.suite --help",
-        )
     check_range("--runs", arguments.runs, 1, MOST_ROUNDS)
     check_range("--stream-pictures", arguments.stream_pictures, 0, MOST_STREAM_PICTURES)
     check_range("--many-pictures", arguments.many_pictures, 0, MOST_STREAM_PICTURES)
@@ -172,27 +164,16 @@ def _plans(arguments: argparse.Namespace) -> list[ModelPlan]:
     ]
 
 
-def _readable(samples: list[Sample]) -> list[Sample]:
-    """Find out that a picture cannot be read before minutes of work, not after.
-
-    Raises:
-        InputError: one cannot.
-    """
-    for sample in command_line.progress(samples, "Reading pictures", len(samples)):
-        read_picture(sample.path)
-    return samples
-
-
 def _checked_output(
     folder: Path, plans: Sequence[ModelPlan], samples: Sequence[Sample], boxes: str | None
 ) -> Path:
-    """The folder; made at the end, so that a run without an end leaves none.
+    """Check the folder; it is made at the end, so that an interrupted run leaves none.
 
     Raises:
         ConfigError: it cannot be made or written to, or a file that is read stands in it.
         BackendUnavailable: nothing to draw with.
     """
-    check_drawing("--suite")
+    check_drawing("benchmarks.suite")
     there = folder if folder.exists() else next(p for p in folder.absolute().parents if p.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise ConfigError(
@@ -260,14 +241,6 @@ def _until_failure(runs: Iterator[Run]) -> tuple[tuple[Run, ...], str]:
     except StarmarkError as error:
         return tuple(found), str(error)
     return tuple(found), ""
-
-
-def _left_out(plans: Sequence[ModelPlan], arguments: argparse.Namespace) -> tuple[str, ...]:
-    if arguments.models or any(plan.name == FULL_SIZE for plan in plans):
-        return ()
-    return (
-        f"the full-size model: no weights named; add --models {DEFAULT_MODEL} {FULL_SIZE}=FILE",
-    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -27,11 +27,6 @@ def cold_starts(
 ) -> tuple[dict[str, list[float]], dict[str, StarmarkError]]:
     """Start every row a few times, one at a time, in another random order each round.
 
-    Args:
-        rows: that are known to run.
-        count: processes of each.
-        seed: of the order.
-
     Returns:
         Seconds by the row's key, and why a row has none.
     """

@@ -37,13 +37,7 @@ LOOP, FOLDER = "loop over decoded pictures", "folder"
 
 
 class ManyWorker:
-    """Many pictures through one bundle, in each way.
-
-    Args:
-        bundle: the model.
-        samples: pictures, repeated; each is taken as a whole.
-        pictures: how many in all.
-    """
+    """Many pictures through one bundle, in each way; the samples are repeated, each as a whole."""
 
     def __init__(self, bundle: Path, samples: Sequence[Sample], pictures: int) -> None:
         self._bundle, self._pictures = bundle, pictures
@@ -100,9 +94,9 @@ class ManyWorker:
                 got=f"{done.returncode}: {one_line(done.output.splitlines()[-1:], 300)}",
                 action="Run it alone",
             )
-        said = json.loads(done.output[done.output.index("\n{") if done.output[0] != "{" else 0 :])
+        summary = json.loads(done.output[f"\n{done.output}".index("\n{") :])
         return self._run(
-            f"batch, {name} engine", said["pictures_after_first"], said["first_to_last_s"]
+            f"batch, {name} engine", summary["pictures_after_first"], summary["first_to_last_s"]
         )
 
     @contextmanager

@@ -195,10 +195,10 @@ def _throughput(
     key: str, rounds_ms: Sequence[float], collected: Collected
 ) -> tuple[Throughput, ...]:
     """Batch 1 is the latency's own runs."""
-    ms = {1: median(rounds_ms)}
-    ms |= {size: median(round_medians(found[key])) for size, found in collected.batched.items()}
+    ms = {1: rounds_ms, **{n: round_medians(by[key]) for n, by in collected.batched.items()}}
     return tuple(
-        Throughput(batch=size, pictures_per_second=size / taken * 1e3) for size, taken in ms.items()
+        Throughput(batch=size, pictures_per_second=size / median(rounds) * 1e3)
+        for size, rounds in ms.items()
     )
 
 

@@ -46,9 +46,9 @@ class RowPlan:
         key: as `--rows` names it.
         label: as reports name it.
         opening: how it is opened.
-        bundles: whose manifests say what the row computes, the first that is there.
+        bundles: whose manifests count what the row computes, the first that is there.
         checkpoint: whether it runs the checkpoint itself.
-        missing: why it cannot run, known before anything is started; empty where nothing is known.
+        missing: why it cannot run, known before anything is started; else empty.
         remedy: the command that makes what is missing.
     """
 
@@ -101,14 +101,10 @@ def parse_models(given: Sequence[str]) -> dict[str, Path]:
 def plan_model(
     name: str, checkpoint: Path, builds: Path, wanted: Sequence[str], threads: int | None
 ) -> ModelPlan:
-    """List a model's rows, those that cannot run with what would make them possible.
+    """List a model's rows, those that cannot run with the command that would make them possible.
 
-    Args:
-        name: of the model; its bundles are `builds/NAME`, `NAME_plain` and `NAME_int8`.
-        checkpoint: its weights.
-        builds: folder of bundles.
-        wanted: keys of the rows to run; the others are planned as left out by request.
-        threads: as in `Settings`.
+    The bundles are `builds/NAME`, `NAME_plain` and `NAME_int8`; rows that are not `wanted` are
+    planned as left out by request.
     """
     rows: list[RowPlan] = []
     for key, (label, kind, device, form) in ROWS.items():
@@ -134,7 +130,7 @@ def plan_model(
 
 
 def _fault(bundle: Path, kind: str) -> str:
-    """Why a folder is not the bundle that a row is about; empty where nothing speaks against it."""
+    """Why a folder is not the bundle that a row is about; empty where none is found."""
     if not (bundle / MANIFEST_NAME).is_file():
         return f"no bundle in {shown(bundle)}"
     try:

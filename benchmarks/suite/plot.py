@@ -87,9 +87,9 @@ def _latency(axes: Axes, model: ModelRows) -> None:
             continue
         found = row.figures
         axes.barh(place, found.network.median_ms, height=0.66, color=_colour(row.source))
-        said = f"{found.network.median_ms:.1f} ms"
-        said += f"   {times(found.over_plain)} plain   {times(found.over_torch)} torch"
-        _write(axes, said, found.network.median_ms, place)
+        text = f"{found.network.median_ms:.1f} ms"
+        text += f"   {times(found.over_plain)} plain   {times(found.over_torch)} torch"
+        _write(axes, text, found.network.median_ms, place)
     axes.set_title(f"{model.name}: network at batch 1, median ms", loc="left", fontsize=12)
 
 
@@ -105,8 +105,8 @@ def _damage(axes: Axes, model: ModelRows) -> None:
         axes.barh(
             place, max(found.p99_px, SMALLEST_PX), height=0.66, color=_colour(row.source), alpha=0.6
         )
-        said = f"{found.p99_px:.2g}" if found.p99_px else "0"
-        _write(axes, said, max(found.p99_px, SMALLEST_PX), place)
+        text = f"{found.p99_px:.2g}" if found.p99_px else "0"
+        _write(axes, text, max(found.p99_px, SMALLEST_PX), place)
     axes.set_title("P99 from plain onnxruntime, crop px", loc="left", fontsize=12)
 
 
@@ -120,10 +120,10 @@ def _frame(axes: Axes, model: ModelRows) -> None:
     axes.title.set_color(INK)
 
 
-def _write(axes: Axes, said: str, x: float, place: int, colour: str = INK) -> None:
+def _write(axes: Axes, text: str, x: float, place: int, colour: str = INK) -> None:
     """Text behind a bar's end, in points and not in data: the same gap on both scales."""
     axes.annotate(
-        said,
+        text,
         (x, place),
         xytext=(5, 0),
         textcoords="offset points",

@@ -39,8 +39,8 @@ class ProcessProxy:
     Args:
         name: for errors.
         action: the remedy where the process died, for errors.
-        make: called in the process with `arguments`; its result is the object. Found by its name in
-            its module, as pickles are.
+        make: called in the process with `arguments`; its result is the object.
+        *arguments: can be pickled, as `make` can.
         timeout_s: for making it.
 
     Raises:
@@ -164,11 +164,7 @@ def _interrupts_held_back() -> Iterator[None]:
 
 
 class RowProcesses:
-    """The rows of one model that are running, and why the others are not.
-
-    Attributes:
-        failures: by the row's key; a row that failed is not called again.
-    """
+    """The rows of one model that are running, and by the row's key why the others are not."""
 
     def __init__(self, seed: int) -> None:
         self.failures: dict[str, StarmarkError] = {}
@@ -221,12 +217,6 @@ class RowProcesses:
 
     def rounds(self, count: int, what: str, method: str, *arguments: Any) -> dict[str, list[Any]]:
         """Call a method of every row once a round, in another random order each round.
-
-        Args:
-            count: of rounds.
-            what: for the progress bar.
-            method: of `RowWorker`.
-            *arguments: of the method.
 
         Returns:
             Each row's answers, one a round; a row that failed in any round is absent.

@@ -29,13 +29,7 @@ FACE_SHARES = (340 / 1024, 270 / 768, 660 / 1024, 575 / 768)
 
 @dataclass(frozen=True, kw_only=True)
 class Detection:
-    """Seconds of one `detect(image, face_bbox)`.
-
-    Attributes:
-        total_s: from call to return.
-        stages_s: by stage.
-        around_s: everything but the engine's own call.
-    """
+    """Seconds of one `detect(image, face_bbox)`; `around_s` is all but the engine's own call."""
 
     total_s: float
     stages_s: Mapping[str, float]
@@ -43,14 +37,7 @@ class Detection:
 
 
 class RowWorker:
-    """Opens a row and does one thing at a time with it.
-
-    Args:
-        opening: the row.
-
-    Raises:
-        StarmarkError: it cannot be opened.
-    """
+    """Opens a row, or raises a StarmarkError, and does one thing at a time with it."""
 
     def __init__(self, opening: Opening) -> None:
         self._source = opening.source
@@ -74,12 +61,7 @@ class RowWorker:
         save_recording(path, made)
 
     def network(self, size: int, runs: int) -> list[float]:
-        """Seconds of each of a few runs of the network alone, after one that is not timed.
-
-        Args:
-            size: pictures in a batch.
-            runs: that are timed.
-        """
+        """Seconds of each timed run of the network alone on a batch, after one untimed run."""
         if size not in self._batches:
             self._batches[size] = np.repeat(self._one_crop(), size, axis=0)
         batch, backend = self._batches[size], self._detector.backend
@@ -93,12 +75,7 @@ class RowWorker:
         return found
 
     def detect(self, size_wh: tuple[int, int], runs: int) -> list[Detection]:
-        """Time the whole way from a decoded picture and a box to points, after an untimed run.
-
-        Args:
-            size_wh: width and height of the picture, px.
-            runs: that are timed.
-        """
+        """Time the whole way from a decoded picture and a box to points, after an untimed run."""
         if size_wh not in self._pictures:
             self._pictures[size_wh] = photo(size_wh)
         picture, box = self._pictures[size_wh], face_box(size_wh)

@@ -1,6 +1,6 @@
-"""A simulated device of fixed latency: what a stream does with the rest of the time.
+"""A simulated device of fixed latency, to see what a stream does with the rest of the time.
 
-It computes nothing and is no chip's simulator. Its answers say which picture they belong to.
+It computes nothing and is no chip's simulator. Its answers tell pictures apart.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from itertools import cycle, islice
 from typing import Any
 
@@ -24,11 +24,7 @@ EARLY = 0.1
 
 
 class StreamWorker:
-    """Streams in a process of its own, so that its memory is its own, too.
-
-    Args:
-        samples: the pictures, which are repeated.
-    """
+    """Streams the samples, repeated, in a process of its own: its memory is the stream's alone."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         self._samples = list(samples)
@@ -54,9 +50,9 @@ def _streamed(given: str, items: Sequence[tuple[Any, Any]], pictures: int) -> St
     with Stream(Detector(device), islice(cycle(items), pictures), readers=READERS) as stream:
         count = 0
         for row in stream:
-            # by what the device said of the pixels, not by the number the stream gave it
-            said = float(row.trace.outputs.landmarks[0, 0, 0]) if row.trace else None
-            in_order &= row.index == count and said == expected[count % len(items)]
+            # by the device's answer to the pixels, not by the number the stream gave it
+            answer = float(row.trace.outputs.landmarks[0, 0, 0]) if row.trace else None
+            in_order &= row.index == count and answer == expected[count % len(items)]
             count += 1
             if count == early_after:
                 early = rss_bytes()
@@ -77,13 +73,11 @@ def _streamed(given: str, items: Sequence[tuple[Any, Any]], pictures: int) -> St
     )
 
 
-def _answers(items: Iterable[tuple[Any, Any]]) -> list[float]:
-    """What the device says of each picture alone."""
-
-    def each() -> Iterator[float]:
-        with Detector(SimulatedDevice(0)) as detector:
-            for item, box in items:
-                picture = read_picture(item) if not hasattr(item, "shape") else item
-                yield float(detector.trace(picture, box).outputs.landmarks[0, 0, 0])
-
-    return list(each())
+def _answers(items: Sequence[tuple[Any, Any]]) -> list[float]:
+    """The device's answer to each picture alone, one picture in memory at a time."""
+    found: list[float] = []
+    with Detector(SimulatedDevice(0)) as detector:
+        for item, box in items:
+            picture = item if hasattr(item, "shape") else read_picture(item)
+            found.append(float(detector.trace(picture, box).outputs.landmarks[0, 0, 0]))
+    return found

@@ -21,7 +21,7 @@ Column = tuple[str, int, Callable[[RowFigures], str]]
 
 
 def as_text(report: SuiteReport) -> str:
-    """Everything the record says but the rounds' own figures."""
+    """The whole record but the rounds' own figures."""
     lines = [f"INVALID: {reason}" for reason in report.invalid] or ["valid run"]
     lines += [f"left out: {what}" for what in report.left_out]
     lines.append(
@@ -76,7 +76,7 @@ def _table(title: str, columns: Sequence[Column], rows: Sequence[SuiteRow]) -> l
     for row in rows:
         figures = row.figures
         if figures is not None:
-            cells = "".join(f"{tell(figures):>{width}}" for _, width, tell in columns)
+            cells = "".join(f"{cell(figures):>{width}}" for _, width, cell in columns)
             lines.append(f"  {row.label:<{LABEL - 2}}{cells}")
     return lines
 
@@ -126,15 +126,15 @@ def _many(report: SuiteReport) -> list[str]:
 
 
 def _many_run(run: ManyRun) -> str:
-    said = f"  {run.name:<{LABEL - 2}}{run.pictures:>7,} pictures{run.pictures_per_second:>8.1f}/s"
+    line = f"  {run.name:<{LABEL - 2}}{run.pictures:>7,} pictures{run.pictures_per_second:>8.1f}/s"
     if run.ratio is not None:
-        said += f"  {run.ratio:.1%} of {run.over}"
+        line += f"  {run.ratio:.1%} of {run.over}"
     if run.ratios:
-        said += f" ({min(run.ratios):.1%} to {max(run.ratios):.1%})"
+        line += f" ({min(run.ratios):.1%} to {max(run.ratios):.1%})"
     if run.late_rss_bytes:
         early, late = run.early_rss_bytes / MIB, run.late_rss_bytes / MIB
-        said += f", RSS {early:.1f} MiB early, {late:.1f} at the end"
-    return said
+        line += f", RSS {early:.1f} MiB early, {late:.1f} at the end"
+    return line
 
 
 def times(found: Ratio | None) -> str:
@@ -150,24 +150,27 @@ def _number(value: float | None, digits: int = 1) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
+
+
 def _cold_start(figures: RowFigures) -> str:
     return f"{median(figures.cold_starts_s):.2f}" if figures.cold_starts_s else "-"
 
 
 def _speed(batch: int) -> Callable[[RowFigures], str]:
-    def tell(figures: RowFigures) -> str:
-        found = [t.pictures_per_second for t in figures.throughput if t.batch == batch]
-        return _number(found[0]) if found else "-"
+    def cell(figures: RowFigures) -> str:
+        found = {t.batch: t.pictures_per_second for t in figures.throughput}
+        return _number(found.get(batch))
 
-    return tell
+    return cell
 
 
 def _pixels(name: str) -> Callable[[RowFigures], str]:
-    def tell(figures: RowFigures) -> str:
-        value: float | None = getattr(figures.difference, name, None)
-        return "-" if value is None else f"{value:.2g}"
+    def cell(figures: RowFigures) -> str:
+        return "-" if figures.difference is None else f"{getattr(figures.difference, name):.2g}"
 
-    return tell
+    return cell
 
 
 TABLES: tuple[tuple[str, tuple[Column, ...]], ...] = (
@@ -183,11 +186,7 @@ TABLES: tuple[tuple[str, tuple[Column, ...]], ...] = (
             ("over torch", 12, lambda f: times(f.over_torch)),
             ("GFLOP", 8, lambda f: _number(f.gflop, 2)),
             ("GFLOP/s", 9, lambda f: _number(f.gflops_reached, 0)),
-            (
-                "of GEMM",
-                9,
-                lambda f: "-" if f.share_of_gemm is None else f"{f.share_of_gemm:.0%}",
-            ),
+            ("of GEMM", 9, lambda f: _percent(f.share_of_gemm)),
         ),
     ),
     (
@@ -208,11 +207,7 @@ TABLES: tuple[tuple[str, tuple[Column, ...]], ...] = (
             ("P95", 10, _pixels("p95_px")),
             ("P99", 10, _pixels("p99_px")),
             ("max", 10, _pixels("max_px")),
-            (
-                "NME %",
-                9,
-                lambda f: "-" if f.accuracy is None else f"{f.accuracy.mean_nme_percent:.3f}",
-            ),
+            ("NME %", 9, lambda f: _number(f.accuracy and f.accuracy.mean_nme_percent, 3)),
         ),
     ),
 )

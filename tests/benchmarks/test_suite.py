@@ -212,11 +212,6 @@ def test_few_rounds_and_a_machine_that_changed_make_a_run_invalid() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (
-            ["--sources", "a@cpu"],
-            "none of the plain benchmark's options that choose sources, got --s",
-        ),
-        (["--precision", "bf16"], "got --precision"),
         (["--runs", "0"], "--runs: expected 1 to 10,000, got 0"),
         (["--stream-pictures", "-1"], "--stream-pictures: expected 0 to"),
         (["--many-pictures", "-1"], "--many-pictures: expected 0 to"),
