@@ -9,8 +9,8 @@ from export.atc.options import among
 from export.atc.plan import OmPlan, Policy, plan_om
 from export.config import ExportConfig
 from export.int8.pictures import Int8Pictures, choose_pictures
-from export.int8.tool import quantiser
-from parity.html.packages import check_packages
+from export.int8.table import quantiser
+from parity.html.options import check_packages
 from parity.samples import Sample, default_samples
 from runtime.errors import ArtifactError, ConfigError
 from runtime.files import sha256_file, shown
