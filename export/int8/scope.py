@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import onnx
 
-from runtime.model.quantisation import KeptFact
+from runtime.model.manifest import KeptFact
 
 # What NNCF may put between quantisers. Sums are no member: they cost next to nothing, and a
 # residual stream that is rounded at every block moves points (docs/int8.md has the figures).

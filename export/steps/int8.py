@@ -13,14 +13,13 @@ from export.graph.simplify import check_graph, operator_counts, without_traces
 from export.int8.pictures import crops_of
 from export.int8.quantise import quantise
 from export.int8.scope import convolutions, kept_facts, quantised_convolutions
-from export.int8.tool import quantiser
+from export.int8.table import quantiser
 from export.job import Job
 from parity.plan.search import Budget
 from parity.samples import sample_facts
 from runtime.cli.command_line import step
 from runtime.files import sha256_file
-from runtime.model.manifest import CheckpointFact, OnnxFact
-from runtime.model.quantisation import QuantisationFact
+from runtime.model.manifest import CheckpointFact, OnnxFact, QuantisationFact
 from runtime.model.spec import CHECKPOINT_KEY, InputSpec
 
 logger = logging.getLogger("starmark")

@@ -82,30 +82,60 @@ class Partition:
 
 @dataclass(frozen=True, kw_only=True)
 class OmModel:
-    """One model of a file.
+    """One model of a file: its partitions in the file's order, and the content of MODEL_DEF."""
 
-    Attributes:
-        name: of its graph.
-        partitions: in the file's order.
-        attributes: all that are one text or number.
-        other_attributes: names of those that are lists, tensors or very long.
-    """
-
-    name: str
     partitions: tuple[Partition, ...]
-    attributes: dict[str, Scalar]
-    other_attributes: tuple[str, ...]
+    definition: ModelDef
+
+    @property
+    def name(self) -> str:
+        """Of its graph."""
+        return self.definition.name
+
+    @property
+    def attributes(self) -> dict[str, Scalar]:
+        """All that are one text or number."""
+        return self.definition.scalars
+
+    @property
+    def other_attributes(self) -> tuple[str, ...]:
+        """Names of those that are lists, tensors or very long."""
+        lists = [k for k, v in self.definition.values.items() if isinstance(v, tuple)]
+        return (*lists, *self.definition.others)
 
 
 @dataclass(frozen=True, kw_only=True)
-class OmFile:
+class OmHeader:
+    """The first 256 bytes.
+
+    Attributes:
+        age: of the file's layout.
+        name: of the graph.
+        kind: see `MODEL_TYPES`.
+        model_num: models in the file, as its header counts them.
+        ir_version: of the graph's form.
+        platform_version: of the chip's description.
+        is_dynamic: whether its shapes are only known when it runs.
+        is_encrypted: whether its header is marked so. GE's loader does not look at the mark [V].
+    """
+
+    age: Age
+    name: str
+    kind: str
+    model_num: int
+    ir_version: int
+    platform_version: str
+    is_dynamic: bool
+    is_encrypted: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class OmFile(OmHeader):
     """The facts in an .om file. Where it holds several models, they are the first one's.
 
     Attributes:
         path: where it lies.
         bytes: size of the file.
-        age: of its layout.
-        name: of the graph.
         soc_version: the chip it was converted for; empty where the file names none, as those of
             CANN before 8.0 do.
         atc_version: of the converter: CANN's internal number, since 8.5 its release; empty where
@@ -116,12 +146,6 @@ class OmFile:
         weight_size: bytes of weights; likewise.
         stream_num: streams it runs on; likewise.
         event_num: events it waits for; likewise.
-        is_dynamic: whether its shapes are only known when it runs.
-        is_encrypted: whether its header is marked so. GE's loader does not look at the mark [V].
-        ir_version: of the graph's form.
-        platform_version: of the chip's description.
-        model_num: models in the file, as its header counts them.
-        kind: see `MODEL_TYPES`.
         tensors: inputs, outputs and gears; empty where the file does not describe them.
         models: each model that could be read, the first included.
         unread: what could not be read, a sentence each.
@@ -130,8 +154,6 @@ class OmFile:
 
     path: Path
     bytes: int
-    age: Age
-    name: str
     soc_version: str
     atc_version: str
     atc_cmdline: str
@@ -140,12 +162,6 @@ class OmFile:
     weight_size: int | None
     stream_num: int | None
     event_num: int | None
-    is_dynamic: bool
-    is_encrypted: bool
-    ir_version: int
-    platform_version: str
-    model_num: int
-    kind: str
     tensors: OmTensors
     models: tuple[OmModel, ...]
     unread: tuple[str, ...]
@@ -170,18 +186,6 @@ class OmFile:
     def outputs(self) -> tuple[OmTensor, ...]:
         """Of the model."""
         return self.tensors.outputs
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Header:
-    name: str
-    kind: str
-    ir_version: int
-    model_num: int
-    platform_version: str
-    is_dynamic: bool
-    is_encrypted: bool
-    age: Age
 
 
 def read_om(path: Path) -> OmFile:
@@ -213,14 +217,14 @@ def read_om_from(path: Path, file: BinaryIO, size: int) -> OmFile:
     unread: list[str] = []
     remarks: list[str] = []
     header = _read_header(path, data, remarks)
-    models, definitions = _read_models(data, header, unread, remarks)
-    first = definitions[0] if definitions else ModelDef(name="", values={}, others=())
-    facts = _Facts(first.scalars, remarks)
+    models = _read_models(data, header, unread, remarks)
+    scalars = models[0].attributes if models else {}
+    name = models[0].name if models else ""
+    facts = _Facts(scalars, remarks)
     return OmFile(
         path=path,
         bytes=size,
-        age=header.age,
-        name=first.name or header.name,
+        **(vars(header) | {"name": name or header.name}),
         soc_version=facts.text("soc_version"),
         atc_version=facts.text("atc_version"),
         atc_cmdline=facts.text("atc_cmdline"),
@@ -229,14 +233,8 @@ def read_om_from(path: Path, file: BinaryIO, size: int) -> OmFile:
         weight_size=facts.number("weight_size"),
         stream_num=facts.number("stream_num"),
         event_num=facts.number("event_num"),
-        is_dynamic=header.is_dynamic,
-        is_encrypted=header.is_encrypted,
-        ir_version=header.ir_version,
-        platform_version=header.platform_version,
-        model_num=header.model_num,
-        kind=header.kind,
-        tensors=_tensors(data, models, first, unread),
-        models=models,
+        tensors=_tensors(data, models[0], unread) if models else OmTensors(),
+        models=tuple(models),
         unread=tuple(unread),
         remarks=tuple(remarks),
     )
@@ -280,7 +278,7 @@ class _Facts:
         return ""
 
 
-def _read_header(path: Path, data: FileBytes, remarks: list[str]) -> _Header:
+def _read_header(path: Path, data: FileBytes, remarks: list[str]) -> OmHeader:
     head = data.read(0, min(HEAD_BYTES, data.size))
     if head[: len(MAGIC)] != MAGIC:
         raise refused(path, seems_to_be(head), action="Name the .om file itself")
@@ -308,7 +306,7 @@ def _read_header(path: Path, data: FileBytes, remarks: list[str]) -> _Header:
         remarks.append(
             f"model type {modeltype} is unknown; {max(MODEL_TYPES)} is the highest known"
         )
-    return _Header(
+    return OmHeader(
         name=_c_string(name),
         kind=MODEL_TYPES.get(modeltype, f"type {modeltype}"),
         ir_version=ir_version,
@@ -322,14 +320,13 @@ def _read_header(path: Path, data: FileBytes, remarks: list[str]) -> _Header:
 
 
 def _read_models(
-    data: FileBytes, header: _Header, unread: list[str], remarks: list[str]
-) -> tuple[tuple[OmModel, ...], list[ModelDef]]:
+    data: FileBytes, header: OmHeader, unread: list[str], remarks: list[str]
+) -> list[OmModel]:
     """Every model's table, and its MODEL_DEF; the tables follow one another as the loader has it.
 
     Source: ge, OmFileLoadHelper::LoadModelPartitionTable [V].
     """
     models: list[OmModel] = []
-    definitions: list[ModelDef] = []
     at = HEADER_BYTES
     wide = header.age == "today" or header.kind == MODEL_TYPES[3]
     for index in range(header.model_num):
@@ -341,23 +338,12 @@ def _read_models(
             partitions, at = _read_table(data, at, wide, remarks, which)
         except WireError as error:
             unread.append(f"{which}{error}")
-            return tuple(models), definitions
+            return models
         definition = _read_definition(data, partitions, unread, which)
-        definitions.append(definition)
-        models.append(
-            OmModel(
-                name=definition.name,
-                partitions=partitions,
-                attributes=definition.scalars,
-                other_attributes=tuple(
-                    [k for k, v in definition.values.items() if isinstance(v, tuple)]
-                    + list(definition.others)
-                ),
-            )
-        )
+        models.append(OmModel(partitions=partitions, definition=definition))
     if at != data.size:
         unread.append(f"{data.size - at:,} bytes follow the last partition")
-    return tuple(models), definitions
+    return models
 
 
 def _read_table(
@@ -402,14 +388,12 @@ def _read_definition(
     return definition
 
 
-def _tensors(
-    data: FileBytes, models: Sequence[OmModel], first: ModelDef, unread: list[str]
-) -> OmTensors:
-    described = [one for one in models[0].partitions if one.type == INOUT_INFO] if models else []
+def _tensors(data: FileBytes, model: OmModel, unread: list[str]) -> OmTensors:
+    described = next((one for one in model.partitions if one.type == INOUT_INFO), None)
     try:
-        if described:
-            return read_inout_info(data, described[0].offset, described[0].size)
-        return read_graph(data, first)
+        if described is not None:
+            return read_inout_info(data, described.offset, described.size)
+        return read_graph(data, model.definition)
     except WireError as error:
         unread.append(f"inputs and outputs: {error}")
         return OmTensors()
