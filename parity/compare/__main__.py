@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from parity.comparison import check_pair, is_recording, judged_comparison
-from parity.html.options import add_page_options, check_page, write_page
+from parity.html.options import PageOptions
 from parity.judging.accuracy import not_annotated
 from parity.judging.verdict import Limits
 from parity.options import (
@@ -60,7 +60,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     KeepOption.add(parser)
     add("--json", action="store_true", help="print the report as JSON")
     add("--output", type=Path, metavar="FILE", help="write the report as JSON, too")
-    add_page_options(parser)
+    PageOptions.add(parser)
     add(
         "--record",
         nargs="+",
@@ -97,7 +97,7 @@ def _compare(arguments: argparse.Namespace, argv: list[str] | None) -> int:
     if arguments.output is not None:
         check_target(arguments.output, "--output", others)
         others.append(arguments.output)
-    check_page(arguments, others)
+    page = PageOptions.of(arguments, others)
     found = judged_comparison(
         sources,
         samples,
@@ -112,7 +112,7 @@ def _compare(arguments: argparse.Namespace, argv: list[str] | None) -> int:
     report = found.report
     if arguments.output is not None:
         write_text_whole(arguments.output, json_text(report))
-    write_page(arguments, "parity.compare", argv, found)
+    page.write(found, "parity.compare", argv)
     print(json_text(report) if arguments.json else as_text(report), end="")
     return EXIT_OK if report.verdict.passed else EXIT_FOUND_WANTING
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parity.html.pictures import FACE_MARGIN, Window
+from parity.html.pictures import FACE_MARGIN
 from parity.html.svg import CLASS, INK, as_svg, drawing
 from parity.html.words import Words
 from parity.html.words import figure as as_digits
 from parity.judging.differences import F64, Statistics
-from runtime.image import geometry
 from runtime.model.topology import Topology
 
 if TYPE_CHECKING:
@@ -21,35 +21,31 @@ if TYPE_CHECKING:
 
 SIDE = 640
 COLOURS = "viridis_r"
-# how much of the picture is left behind the points
+# share of the contrast that the picture behind the points keeps
 FADED_TO = 0.62
 WIDTH_IN, HEIGHT_IN = 8.3, 7.0
 # the colours' scale, right of the face: left, bottom, width, height as shares
 BAR = (0.857, 0.15, 0.022, 0.7)
-# what a number takes, how far from its point it may stand, and what keeps it from a point's centre
+# size of a number, its possible distances from its point, and its least distance from any point
 LABEL_WH, LABEL_AWAY, POINT_CLEAR = (21.0, 14.0), np.arange(15.0, 78.0, 3.0), 5.5
 NEIGHBOURS = 6
-# what a place costs beside its distance: covering something, a line over a number, another point
-# being nearer, turning round
+# costs of a number's place beside its distance: covering something, a line over a number, another
+# point nearer than its own, and the angle from the open side
 COVERED, CROSSED, MISTAKEN, TURNED = 1000.0, 40.0, 30.0, 5.0
 LONG_LEADER = 16.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FaceMap:
-    """What is drawn.
+    """The face that the errors are drawn on.
 
     Attributes:
         places: (P, 2) points in a square of `SIDE` px.
         behind: uint8 (SIDE, SIDE) grey, or None where no picture can be shown.
-        topology: the mark-up's lines.
-        landmarks: each point's statistics.
     """
 
     places: F64
     behind: NDArray[np.uint8] | None
-    topology: Topology
-    landmarks: tuple[Statistics, ...]
 
 
 def most_typical(points_px: F64) -> int:
@@ -80,14 +76,18 @@ def mean_shape(points_px: F64) -> F64:
     return placed
 
 
-def places_in(window: Window, points_px: F64) -> F64:
-    """Points (P, 2) in image px, in the cut's own px."""
-    return geometry.apply(window.window_from_image, points_px)
+def face_map(
+    face: FaceMap, topology: Topology, landmarks: Sequence[Statistics], words: Words
+) -> str:
+    """Points in the colour of their mean error, with their numbers, on the face.
 
-
-def face_map(face: FaceMap, words: Words) -> str:
-    """Points in the colour of their mean error, with their numbers, on the face."""
-    means = np.array([landmark.mean for landmark in face.landmarks])
+    Args:
+        face: to draw on.
+        topology: of the points.
+        landmarks: each point's errors.
+        words: the page's.
+    """
+    means = np.array([landmark.mean for landmark in landmarks])
     with drawing():
         from matplotlib.cm import ScalarMappable
         from matplotlib.colors import Normalize
@@ -101,15 +101,9 @@ def face_map(face: FaceMap, words: Words) -> str:
         axes.set_aspect("equal")
         if face.behind is not None:
             faded = 255 - (255 - face.behind.astype(np.float64)) * FADED_TO
-            axes.imshow(
-                faded,
-                cmap="gray",
-                vmin=0,
-                vmax=255,
-                interpolation="none",
-                extent=(0, SIDE, SIDE, 0),
-            )
-        _contours(axes, face)
+            extent = (0, SIDE, SIDE, 0)
+            axes.imshow(faded, cmap="gray", vmin=0, vmax=255, interpolation="none", extent=extent)
+        _contours(axes, face.places, topology)
         _numbers(axes, face.places)
         largest = float(np.nanmax(means, initial=0.0)) or 1.0
         colours = ScalarMappable(Normalize(0, largest), COLOURS)
@@ -139,15 +133,15 @@ def face_map(face: FaceMap, words: Words) -> str:
                 mean=as_digits(landmark.mean),
                 max=as_digits(landmark.max),
             )
-            for index, landmark in enumerate(face.landmarks)
+            for index, landmark in enumerate(landmarks)
         }
         texts = {"mean error, px": words("mean error, px")}
         return as_svg(figure, "face", words("Mean error of every landmark"), texts, titles)
 
 
-def _contours(axes: Axes, face: FaceMap) -> None:
-    for contour in face.topology.contours:
-        line = face.places[contour.first : contour.last + 1]
+def _contours(axes: Axes, places: F64, topology: Topology) -> None:
+    for contour in topology.contours:
+        line = places[contour.first : contour.last + 1]
         closed = np.vstack([line, line[:1]]) if contour.closed else line
         axes.plot(*closed.T, color="white", linewidth=3, alpha=0.6, zorder=2)
         axes.plot(*closed.T, color="#555555", linewidth=1, alpha=0.8, zorder=3)
@@ -174,9 +168,9 @@ def _numbers(axes: Axes, places: F64) -> None:
 
 
 def label_places(places: F64) -> F64:
-    """Where the numbers stand: as near as can be without covering a point or another number.
+    """Place the numbers as near as possible without covering a point or another number.
 
-    The most crowded point chooses first, among places all around it that are ever further away.
+    The most crowded point is placed first, in circles of growing radius around it.
 
     Args:
         places: (P, 2) points in a square of `SIDE` px.
@@ -203,7 +197,7 @@ def label_places(places: F64) -> F64:
 
 
 def _choices(away: F64) -> tuple[F64, F64]:
-    """Offsets (C, 2) all around, and what each costs: distance, and turning from `away`."""
+    """Offsets (C, 2) all around, and their costs: distance, and the angle from `away`."""
     angles, radii = np.meshgrid(np.arange(24) * np.pi / 12, LABEL_AWAY, indexing="ij")
     offsets = np.stack([np.cos(angles), np.sin(angles)], axis=-1) * radii[..., None]
     wanted = np.arctan2(away[1], away[0])

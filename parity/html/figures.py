@@ -1,4 +1,4 @@
-"""How the errors are distributed, drawn by matplotlib. All axes of errors are logarithmic."""
+"""Distributions of the errors, drawn by matplotlib. All axes of errors are logarithmic."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's, as on the pictures: told apart by all kinds of eyes, on light and on dark.
+# Okabe and Ito's, as on the pictures: distinct for colour-blind readers, on light and on dark.
 BLUE, ORANGE, RED = "#3b8fc4", "#e69f00", "#d55e00"
 BINS_A_DECADE = 6
 MOST_DECADES = 12
@@ -26,14 +26,14 @@ CURVE_POINTS = 300
 PERCENTILES = (50, 95, 99)
 WIDTH_IN = 7.0
 ROW_IN = 0.36
-# what the axes leave free around them
+# margins around the axes
 LEFT_IN, RIGHT_IN, BOTTOM_IN, TOP_IN = 0.8, 0.2, 0.62, 0.34
-# where names stand at the left, or a second row of the legend above
+# margins for names at the left, and for a second row of the legend above
 NAMES_IN, TWO_ROWS_IN = 1.55, 0.6
 
 
 def histogram(errors_px: F64, limits: Limits, words: Words) -> str:
-    """How often which error occurs.
+    """Histogram of the errors.
 
     Args:
         errors_px: magnitudes of any shape, in the unit of the limits, with something above 0.
@@ -50,13 +50,12 @@ def histogram(errors_px: F64, limits: Limits, words: Words) -> str:
         axes.set_ylabel("coordinates")
         axes.grid(axis="y")
         _limit_lines(axes, limits)
-        return as_svg(
-            figure, "histogram", words("Histogram of the errors"), _texts(words, limits.unit)
-        )
+        title = words("Histogram of the errors")
+        return as_svg(figure, "histogram", title, _texts(words, limits.unit))
 
 
 def cumulative(errors_px: F64, distances_px: F64, limits: Limits, words: Words) -> str:
-    """Which share of the errors is at most so large.
+    """Cumulative curve of the errors.
 
     Args:
         errors_px: magnitudes of coordinates, in the unit of the limits.
@@ -73,7 +72,7 @@ def cumulative(errors_px: F64, distances_px: F64, limits: Limits, words: Words) 
             (errors_px, BLUE, "-", "|dx|, |dy|"),
         ):
             finite = values[np.isfinite(values)]
-            # not every one of a hundred thousand steps, which nobody can see
+            # quantiles: nobody can see a hundred thousand steps
             axes.plot(
                 np.maximum(np.quantile(finite, shares), 10.0**low),
                 shares * 100,
@@ -96,20 +95,13 @@ def cumulative(errors_px: F64, distances_px: F64, limits: Limits, words: Words) 
         axes.grid()
         _legend(axes, 2)
         _limit_lines(axes, limits)
-        return as_svg(
-            figure,
-            "cumulative",
-            words("Cumulative curve of the errors"),
-            _texts(words, limits.unit),
-        )
+        title = words("Cumulative curve of the errors")
+        return as_svg(figure, "cumulative", title, _texts(words, limits.unit))
 
 
 def regions(parts: Mapping[str, Part], limits: Limits, words: Words) -> str:
     """Mean, P95 and maximum of each region, largest mean first."""
-    found = {
-        name: part.photo_px if limits.unit == "photo" else part.crop_px
-        for name, part in parts.items()
-    }
+    found = {name: part.px_in(limits.unit) for name, part in parts.items()}
     names = sorted(found, key=lambda name: found[name].mean)
     everything = np.array([[s.mean, s.p95, s.max] for s in found.values()])
     low, high = _range(_drawable(everything), limits)
@@ -123,7 +115,7 @@ def regions(parts: Mapping[str, Part], limits: Limits, words: Words) -> str:
             axes.plot([p95], [row], "|", color=INK, markersize=11, markeredgewidth=2)
             axes.plot([mean], [row], "o", color=BLUE, markersize=8)
             axes.plot([largest], [row], "D", color=ORANGE, markersize=7)
-        # drawn under plain names, whose widths are known; the page puts the real ones in
+        # plain names, whose widths are known; `as_svg` replaces them
         places = [f"region {row:>3} of the face" for row in range(len(names))]
         axes.set_yticks(range(len(names)), places)
         axes.set_ylim(-0.6, len(names) - 0.4)
@@ -159,17 +151,17 @@ def stages(sides: Sequence[Mapping[str, float]], words: Words) -> str:
         axes.grid(axis="x")
         axes.set_xlabel("median, ms")
         _legend(axes, (len(names) + 1) // 2)
-        texts = {
+        texts = {name: words.known(name) for name in names}
+        texts |= {
             "reference": words("reference"),
             "candidate": words("candidate"),
             "median, ms": words("median, ms"),
         }
-        texts |= {name: words.known(name) for name in names}
         return as_svg(figure, "stages", words("Latency by stage"), texts)
 
 
 def _axes(height_in: float, left: float = LEFT_IN, top: float = TOP_IN) -> tuple[Figure, Axes]:
-    """Axes with margins of our own: matplotlib's would go by the widths of a font nobody sees."""
+    """Axes with fixed margins: matplotlib would measure texts in a font that the page lacks."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH_IN, height_in))
@@ -193,12 +185,12 @@ def _legend(axes: Axes, columns: int) -> None:
 
 
 def _drawable(errors_px: F64) -> F64:
-    """What a logarithmic axis can show: finite and above 0."""
+    """Errors that a logarithmic axis can show: finite and above 0."""
     return errors_px[np.isfinite(errors_px) & (errors_px > 0)]
 
 
 def _range(errors_px: F64, limits: Limits) -> tuple[int, int]:
-    """The powers of ten that hold errors and limits; far below the largest nothing is shown."""
+    """The powers of ten around errors and limits, at most `MOST_DECADES` apart."""
     shown = [*errors_px.tolist(), *(limit for _, _, limit in limits.named() if limit > 0)]
     high = math.ceil(math.log10(max(shown)) + 1e-9)
     # a stray coordinate that is almost exact must not squeeze all others together

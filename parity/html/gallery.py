@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from parity.html.face import SIDE, FaceMap, mean_shape, most_typical, places_in
+from parity.html.face import SIDE, FaceMap, mean_shape, most_typical
 from parity.html.pictures import (
     View,
     as_data,
@@ -18,26 +18,25 @@ from parity.html.pictures import (
     views,
     zoom_window,
 )
-from parity.html.rows import picture_rows
+from parity.html.tables import PictureRow
 from parity.judging.differences import F64, ErrorTable
 from parity.recording.recording import Recording
-from parity.report.record import Report
 from parity.samples import Sample
 from runtime.image import geometry
 
-# the worst ones: a page must not grow with the number of pictures beyond its numbers
+# the worst ones: beyond them a page grows with the number of pictures by its numbers alone
 MOST_SHOWN = 50
 THUMBNAIL_PX, WORST_PX = 264, 528
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
-    """One picture's cuts, as addresses that hold them.
+class Cuts:
+    """One picture's cuts, as data addresses.
 
     Attributes:
         face: both sides' points on the face.
         zoom: the worst point, enlarged.
-        zoom_px: what the enlarged cut is wide, in photo px.
+        zoom_px: width of the enlarged cut in photo px.
     """
 
     face: str
@@ -47,81 +46,73 @@ class Shown:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Gallery:
-    """Everything of the page that is made of pixels.
+    """Everything on the page that is made of pixels.
 
     Attributes:
         worst: cuts by the picture's index, of the worst pictures.
         first: larger cuts of the very worst; None where it cannot be shown.
-        face: the face that the landmarks' errors are drawn on.
-        face_name: whose that is; empty for the mean shape.
+        face: where the landmarks' errors are drawn.
+        face_name: the picture of that face; empty for the mean shape.
     """
 
-    worst: dict[int, Shown]
-    first: Shown | None
+    worst: dict[int, Cuts]
+    first: Cuts | None
     face: FaceMap
     face_name: str
 
 
 def gallery(
-    report: Report,
+    rows: Sequence[PictureRow],
     table: ErrorTable,
     sides: tuple[Recording, Recording],
     samples: Sequence[Sample],
 ) -> Gallery:
-    """Cut what the page shows.
+    """Cut the pictures that the page shows.
+
+    Args:
+        rows: of all pictures, worst first.
+        table: the errors.
+        sides: reference and candidate.
+        samples: the files of the pictures, or none.
 
     Raises:
         InputError: a recording's crops are damaged.
     """
-    order = picture_rows(report, table)[:MOST_SHOWN]
-    points = {row.index: row.worst_point for row in order}
+    points = {row.index: row.worst_point for row in rows[:MOST_SHOWN]}
     typical = most_typical(table.points_px)
-    worst: dict[int, Shown] = {}
+    worst: dict[int, Cuts] = {}
     first = None
-    statistics = tuple(
-        part.photo_px if report.verdict.limits.unit == "photo" else part.crop_px
-        for part in report.landmarks
-    )
-    topology = sides[0].header.spec.topology
-    face = FaceMap(
-        places=mean_shape(table.points_px),
-        behind=None,
-        topology=topology,
-        landmarks=statistics,
-    )
-    face_name = ""
+    face, face_name = FaceMap(places=mean_shape(table.points_px), behind=None), ""
     for index, view in views({*points, typical}, sides, samples):
         if index in points:
-            worst[index] = _shown(view, table, sides, index, points[index], THUMBNAIL_PX)
-        if index == order[0].index:
-            first = _shown(view, table, sides, index, points[index], WORST_PX)
+            worst[index] = _cuts(view, table, sides, index, points[index], THUMBNAIL_PX)
+        if index == rows[0].index:
+            first = _cuts(view, table, sides, index, points[index], WORST_PX)
         if index == typical:
             window = face_window(view, table.points_px[index], SIDE)
             face = FaceMap(
-                places=places_in(window, table.points_px[index]),
+                places=geometry.apply(window.window_from_image, table.points_px[index]),
                 behind=cv2.cvtColor(window.pixels, cv2.COLOR_BGR2GRAY).astype(np.uint8, copy=False),
-                topology=topology,
-                landmarks=statistics,
             )
-            face_name = report.pictures[index].name
+            face_name = table.names[index]
     return Gallery(worst=worst, first=first, face=face, face_name=face_name)
 
 
-def _shown(
+def _cuts(
     view: View,
     table: ErrorTable,
     sides: tuple[Recording, Recording],
     index: int,
     point: int,
     side: int,
-) -> Shown:
+) -> Cuts:
     here = table.points_px[index]
     both_px = np.stack([here, here + table.photo_px[index]])
     covariances_px2 = np.stack([_covariance_px2(recording, index, point) for recording in sides])
-    contours = [(c.first, c.last, c.closed) for c in sides[0].header.spec.topology.contours]
     zoom = zoom_window(view, both_px[:, point], covariances_px2, side)
-    return Shown(
-        face=as_data(draw_faces(face_window(view, both_px, side), both_px, contours)),
+    face = draw_faces(face_window(view, both_px, side), both_px, sides[0].header.spec.topology)
+    return Cuts(
+        face=as_data(face),
         zoom=as_data(draw_zoom(zoom, both_px[:, point], covariances_px2)),
         zoom_px=zoom.side_px,
     )

@@ -6,11 +6,12 @@ import argparse
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from parity.html.packages import check_packages
 from parity.html.words import LANGUAGES
+from runtime.errors import BackendUnavailable, one_line
 from runtime.files import check_target, write_text_whole
 
 if TYPE_CHECKING:
@@ -19,47 +20,73 @@ if TYPE_CHECKING:
 OPTION = "--html"
 
 
-def add_page_options(parser: argparse.ArgumentParser) -> None:
-    """--html and --lang."""
-    add = parser.add_argument
-    add(OPTION, type=Path, metavar="FILE", help="write the report as one self-contained page")
-    add("--lang", choices=LANGUAGES, help="language of that page (default en)")
+@dataclass(frozen=True, kw_only=True)
+class PageOptions:
+    """Where the page is written, if it is, and in which language."""
+
+    path: Path | None
+    language: str
+
+    @staticmethod
+    def add(parser: argparse.ArgumentParser) -> None:
+        """--html and --lang."""
+        add = parser.add_argument
+        add(OPTION, type=Path, metavar="FILE", help="write the report as one self-contained page")
+        add("--lang", choices=LANGUAGES, help="language of that page (default en)")
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace, others: Iterable[Path]) -> PageOptions:
+        """Check that the page can be made and written, before the comparison is run.
+
+        Args:
+            arguments: parsed.
+            others: files that are read or written, too.
+
+        Raises:
+            ConfigError: no such folder, not a file, or one of the others.
+            BackendUnavailable: see `check_packages`.
+        """
+        if arguments.html is not None:
+            check_target(arguments.html, OPTION, others)
+            check_packages(OPTION)
+        return cls(path=arguments.html, language=arguments.lang or LANGUAGES[0])
+
+    def write(self, found: Comparison, module: str, argv: Sequence[str] | None) -> None:
+        """Write the page where it was asked for, with the command that makes it again.
+
+        Args:
+            found: what to write about.
+            module: the command line's.
+            argv: its arguments as `main` got them; None for the process's own.
+
+        Raises:
+            OSError: the disk is full or cannot be written to.
+        """
+        if self.path is None:
+            return
+        from parity.html.page import as_html  # it needs OpenCV, which comparing does not
+
+        command = shlex.join(["python", "-m", module, *(sys.argv[1:] if argv is None else argv)])
+        write_text_whole(self.path, as_html(found, language=self.language, command=command))
 
 
-def check_page(arguments: argparse.Namespace, others: Iterable[Path]) -> None:
-    """Find out that the page cannot be made or written before the comparison is run.
+def check_packages(option: str) -> None:
+    """Import what the page is made with, before the work that it would show is done.
 
     Args:
-        arguments: with html and lang.
-        others: files that are read or written, too.
+        option: the command line's name for the page.
 
     Raises:
-        ConfigError: no such folder, not a file, or one of the others.
-        BackendUnavailable: what makes the page is not installed.
+        BackendUnavailable: a package is missing or cannot be imported.
     """
-    if arguments.html is not None:
-        check_target(arguments.html, OPTION, others)
-        check_packages(OPTION)
-
-
-def write_page(
-    arguments: argparse.Namespace, module: str, given: Sequence[str] | None, found: Comparison
-) -> None:
-    """Write the page where it was asked for, with the command that makes it again.
-
-    Args:
-        arguments: with html and lang.
-        module: the command line's.
-        given: its arguments as `main` got them; None takes the process's own.
-        found: what to write about.
-
-    Raises:
-        OSError: the disk is full or cannot be written to.
-    """
-    if arguments.html is None:
-        return
-    from parity.html.page import as_html  # it needs OpenCV, which comparing does not
-
-    command = shlex.join(["python", "-m", module, *(sys.argv[1:] if given is None else given)])
-    page = as_html(found, language=arguments.lang or LANGUAGES[0], command=command)
-    write_text_whole(arguments.html, page)
+    try:
+        import jinja2  # noqa: F401  # whether it can be imported is the question
+        import matplotlib.figure  # noqa: F401  # likewise
+    except ImportError as error:
+        raise BackendUnavailable(
+            option,
+            expected="jinja2 and matplotlib, which the HTML report is made with",
+            got=one_line(error),
+            action="Install them with pip install '.[report]' in this project's checkout, or leave"
+            f" {option} out",
+        ) from error

@@ -1,4 +1,4 @@
-"""The page put together: what the report says, drawn and set."""
+"""The comparison's report as one page: tables, drawings, pictures and the JSON."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from parity.html import figures, rows
+from parity.html import figures, tables
 from parity.html.face import face_map
-from parity.html.gallery import MOST_SHOWN, Gallery, gallery
+from parity.html.gallery import MOST_SHOWN, gallery
 from parity.html.pictures import have_pictures
-from parity.html.sides import StageTime, facts, manifest_facts, stage_times
+from parity.html.tables import TwoSided
 from parity.html.words import HERE, Words, exact, figure, percent
-from parity.judging.differences import ErrorTable, error_table
+from parity.judging.differences import F64, error_table
 from parity.report.record import Report
 from parity.report.text import passing_options
 from runtime.files import printable
@@ -36,13 +36,13 @@ def as_html(
     command: str,
     timed: bool = True,
 ) -> str:
-    """Set the report as one page; the same comparison gives the same bytes.
+    """The report as one page; the same comparison gives the same bytes.
 
     Args:
-        comparison: the report, the two sides as they were judged, and the pictures shown to them.
+        comparison: the report, the two sides as they were judged, and the pictures.
         language: one of `LANGUAGES`.
-        command: what makes the comparison again.
-        timed: show how long the sides took; False where the page must not depend on a clock.
+        command: repeats the comparison.
+        timed: show how long the sides took; False where the page must be reproducible.
 
     Raises:
         InputError: a recording's crops are damaged.
@@ -53,36 +53,41 @@ def as_html(
     report, samples = comparison.report, comparison.samples
     sides = (comparison.reference, comparison.candidate)
     topology = sides[0].header.spec.topology
+    unit = report.verdict.limits.unit
     table = error_table(*sides)
-    shown = gallery(report, table, sides, samples)
-    times = stage_times(*sides) if timed else []
+    errors_px = np.abs(table.px_in(unit))
+    pictures = tables.picture_rows(report, errors_px)
+    shown = gallery(pictures, table, sides, samples)
+    times = tables.stage_times(*sides) if timed else []
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in (STYLE, SCRIPT))
-    drawings = _drawings(report, table, shown, times, words)
+    drawings = _drawings(report, errors_px, times, words)
+    landmarks = [part.px_in(unit) for part in report.landmarks]
+    drawings["face"] = face_map(shown.face, topology, landmarks, words)
     return (
         _environment(words)
         .get_template(PAGE)
         .render(
             report=report,
             accuracy=report.accuracy,
-            unit=report.verdict.limits.unit,
-            limits=rows.limit_rows(report),
-            columns=rows.columns(report),
-            statistics=rows.STATISTICS,
-            landmarks=rows.landmark_rows(report, topology),
-            worst_region=rows.region_of(report.verdict.worst.point, topology),
-            pictures=rows.picture_rows(report, table),
+            unit=unit,
+            limits=tables.limit_rows(report),
+            columns=tables.columns(report),
+            statistics=tables.STATISTICS,
+            landmarks=tables.landmark_rows(report, topology),
+            worst_region=tables.region_of(report.verdict.worst.point, topology),
+            pictures=pictures,
             shown=shown,
             most_shown=MOST_SHOWN,
             can_show=have_pictures(sides, samples),
-            zeros=int((rows.judged(table, report) == 0).sum()),
-            facts=facts(report),
-            manifests=manifest_facts(*sides),
+            zeros=int((errors_px == 0).sum()),
+            facts=tables.facts(report),
+            manifests=tables.manifest_facts(*sides),
             has_manifest=tuple(side.header.manifest is not None for side in sides),
             times=times,
             timed=timed,
             passing=passing_options(report.verdict.smallest_passing),
             command=command,
-            # each is ours, or escaped for the place where it stands
+            # made here, or escaped for its place
             drawings={name: Markup(svg) for name, svg in drawings.items()},  # noqa: S704
             json=Markup(_inert_json(report)),  # noqa: S704
             style=Markup(style),  # noqa: S704
@@ -93,12 +98,11 @@ def as_html(
 
 
 def _drawings(
-    report: Report, table: ErrorTable, shown: Gallery, times: Sequence[StageTime], words: Words
+    report: Report, errors_px: F64, times: Sequence[TwoSided[tuple[float, float]]], words: Words
 ) -> dict[str, str]:
-    """The figures by name; one that would show nothing is left out."""
-    errors_px = np.abs(rows.judged(table, report))
+    """The figures by name; an empty one is left out."""
     limits = report.verdict.limits
-    drawn = {"face": face_map(shown.face, words)}
+    drawn: dict[str, str] = {}
     if (errors_px[np.isfinite(errors_px)] > 0).any():
         distances_px = np.hypot(errors_px[..., 0], errors_px[..., 1])
         drawn["histogram"] = figures.histogram(errors_px, limits, words)
@@ -106,8 +110,8 @@ def _drawings(
         drawn["regions"] = figures.regions(report.regions, limits, words)
     if times:
         medians = (
-            {time.stage: time.reference[0] for time in times if time.reference},
-            {time.stage: time.candidate[0] for time in times if time.candidate},
+            {time.name: time.reference[0] for time in times if time.reference},
+            {time.name: time.candidate[0] for time in times if time.candidate},
         )
         drawn["stages"] = figures.stages(medians, words)
     return drawn
@@ -130,7 +134,7 @@ def _environment(words: Words) -> Environment:
 
 
 def _finalize(value: Any) -> Any:
-    """Names come from files and recordings: what would turn or hide text is spelt out."""
+    """Escape control characters: names come from files and recordings."""
     from markupsafe import Markup
 
     if isinstance(value, str) and not isinstance(value, Markup):
@@ -139,7 +143,7 @@ def _finalize(value: Any) -> Any:
 
 
 def _inert_json(report: Report) -> str:
-    """The report as JSON that nothing in it can end: no HTML parser sees a tag or a comment."""
+    """The report as JSON in which no HTML parser sees a tag or a comment."""
     text = msgspec.json.encode(report).decode()
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -147,7 +151,7 @@ def _inert_json(report: Report) -> str:
 
 
 def _policy(style: str, script: str) -> str:
-    """What the browser lets the page do: its own style, its own script, pictures inside it."""
+    """The content security policy: the page's own style and script, and pictures inside it."""
     hashes = [
         base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         for text in (style, script)

@@ -1,4 +1,4 @@
-"""The pictures of the page: cut from the files again, or from a recording's crops."""
+"""The pictures of the page, cut from the files again or from a recording's crops."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from runtime.image import geometry
 from runtime.image.draw import SHIFT, draw_ellipse, fixed
 from runtime.image.geometry import F64
 from runtime.image.picture import read_picture
+from runtime.model.topology import Topology
 
 U8 = NDArray[np.uint8]
 
@@ -28,11 +29,11 @@ LINE_BGR = (255, 255, 255)
 OUTSIDE_BGR = (128, 128, 128)
 # Around the points' bounding box, as a share of its longer side.
 FACE_MARGIN = 0.15
-# An enlarged cut shows so much, unless the error or the ellipses need more.
+# Width of an enlarged cut, unless the error or the ellipses need more.
 ZOOM_SIDE_PX = 16.0
 ZOOM_BY_ERROR = 4.0
 ZOOM_BY_SIGMA = 2.6
-# colours in full resolution: the marks are small, and told apart by their colours
+# colours in full resolution: the marks are small, and differ by their colours
 JPEG = [
     *(cv2.IMWRITE_JPEG_QUALITY, 85),
     *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
@@ -41,7 +42,7 @@ JPEG = [
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class View:
-    """Pixels of one picture: the picture itself, or the crop of it that was recorded.
+    """Pixels of one picture: all of it, or the crop of it that was recorded.
 
     Attributes:
         pixels: uint8 (H, W, 3) BGR.
@@ -59,7 +60,7 @@ class Window:
     Attributes:
         pixels: uint8 (S, S, 3) BGR.
         window_from_image: (3, 3) image px to the cut's px.
-        side_px: what it shows, image px.
+        side_px: its width in image px.
     """
 
     pixels: U8
@@ -70,14 +71,14 @@ class Window:
 def views(
     wanted: Collection[int], recordings: Sequence[Recording], samples: Sequence[Sample]
 ) -> Iterator[tuple[int, View]]:
-    """Give the pixels of some of the compared pictures, one at a time.
+    """The pixels of some of the compared pictures, one at a time.
 
-    A picture that is gone or has changed since it was compared is passed over.
+    A picture that is gone or has changed since it was compared is left out.
 
     Args:
         wanted: indices of pictures.
         recordings: both sides; one that carries its crops is used where there are no files.
-        samples: the files that were shown, or none.
+        samples: the files that were compared, or none.
     """
     header = recordings[0].header
     if samples:
@@ -114,7 +115,7 @@ def zoom_window(view: View, points_px: F64, covariances_px2: F64, side: int) -> 
     """Enlarge around one point as both sides see it.
 
     Args:
-        view: where from.
+        view: to cut from.
         points_px: (2, 2) the point in the reference and the candidate, image px.
         covariances_px2: (2, 3) of both, image px squared.
         side: of the cut in px.
@@ -130,7 +131,7 @@ def cut(view: View, centre_px: F64, shown_px: float, side: int, enlarging: int) 
     """Cut a square out of a view, in the proportions of the picture.
 
     Args:
-        view: where from.
+        view: to cut from.
         centre_px: (2,) image px.
         shown_px: side of the square in image px.
         side: of the cut in px.
@@ -139,13 +140,8 @@ def cut(view: View, centre_px: F64, shown_px: float, side: int, enlarging: int) 
     scale = side / shown_px
     corner_px = centre_px - shown_px / 2
     # a pixel covers half a pixel on each side of its centre, in the cut as in the picture
-    window_from_image = np.array(
-        [
-            [scale, 0, -corner_px[0] * scale - 0.5],
-            [0, scale, -corner_px[1] * scale - 0.5],
-            [0, 0, 1],
-        ]
-    )
+    window_from_image = np.diag([scale, scale, 1])
+    window_from_image[:2, 2] = -corner_px * scale - 0.5
     window_from_view = window_from_image @ np.linalg.inv(view.view_from_image)
     pixels, view_from_part = _part(view.pixels, window_from_view, side)
     window_from_part = window_from_view @ view_from_part
@@ -164,19 +160,19 @@ def cut(view: View, centre_px: F64, shown_px: float, side: int, enlarging: int) 
     )
 
 
-def draw_faces(window: Window, sides_px: F64, contours: Sequence[tuple[int, int, bool]]) -> U8:
+def draw_faces(window: Window, sides_px: F64, topology: Topology) -> U8:
     """Draw both sides' points, the candidate's inside the reference's, and the mark-up's lines.
 
     Args:
-        window: what to draw on a copy of.
+        window: a copy of it is drawn on.
         sides_px: (2, P, 2) reference and candidate, image px.
-        contours: first point, last point, closed.
+        topology: of the points.
     """
     canvas = window.pixels.copy()
     here, there = (fixed(geometry.apply(window.window_from_image, side)) for side in sides_px)
-    for first, last, closed in contours:
-        line = here[first : last + 1]
-        cv2.polylines(canvas, [line], closed, LINE_BGR, 1, cv2.LINE_AA, SHIFT)
+    for contour in topology.contours:
+        line = here[contour.first : contour.last + 1]
+        cv2.polylines(canvas, [line], contour.closed, LINE_BGR, 1, cv2.LINE_AA, SHIFT)
     unit = len(canvas) / 264 * 2**SHIFT
     for radius, colour, side in (
         (3.6, OUTLINE_BGR, here),
@@ -193,7 +189,7 @@ def draw_zoom(window: Window, points_px: F64, covariances_px2: F64) -> U8:
     """Draw one point as both sides see it, a ring and a cross, each in its one-sigma ellipse.
 
     Args:
-        window: what to draw on a copy of.
+        window: a copy of it is drawn on.
         points_px: (2, 2) reference and candidate, image px.
         covariances_px2: (2, 3) of both, image px squared.
     """
@@ -217,7 +213,7 @@ def draw_zoom(window: Window, points_px: F64, covariances_px2: F64) -> U8:
 
 
 def as_data(picture: U8) -> str:
-    """A picture as a JPEG inside an address."""
+    """A picture as the data address of a JPEG."""
     _, encoded = cv2.imencode(".jpg", picture, JPEG)
     return f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}"
 
@@ -226,11 +222,11 @@ def _read(sample: Sample) -> U8 | None:
     try:
         return read_picture(sample.path)
     except InputError:
-        return None  # gone since it was compared: the page says which pictures it cannot show
+        return None  # gone since it was compared
 
 
 def _part(pixels: U8, window_from_view: F64, side: int) -> tuple[U8, F64]:
-    """What of a view lies under a cut, shrunk by whole factors to not much more than the cut needs.
+    """The part of a view under a cut, shrunk by whole factors to little more than the cut needs.
 
     Returns:
         The part, at least one pixel large, and the matrix from its px to the view's.
@@ -245,13 +241,8 @@ def _part(pixels: U8, window_from_view: F64, side: int) -> tuple[U8, F64]:
     part = pixels[y0:y1, x0:x1]
     small_wh = (max(1, (x1 - x0) // step_x), max(1, (y1 - y0) // step_y))
     across, down = (x1 - x0) / small_wh[0], (y1 - y0) / small_wh[1]
-    view_from_part = np.array(
-        [
-            [across, 0, x0 + (across - 1) / 2],
-            [0, down, y0 + (down - 1) / 2],
-            [0, 0, 1],
-        ]
-    )
+    view_from_part = np.diag([across, down, 1])
+    view_from_part[:2, 2] = x0 + (across - 1) / 2, y0 + (down - 1) / 2
     if small_wh != (x1 - x0, y1 - y0):
         part = cv2.resize(part, small_wh, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     return np.ascontiguousarray(part), view_from_part

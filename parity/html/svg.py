@@ -1,8 +1,7 @@
-"""From matplotlib's drawing to SVG that stands inside the page.
+"""Turns matplotlib's drawings into SVG elements of the page.
 
-The page allows no style but its own, so what matplotlib writes as `style=` becomes attributes; text
-stays text in the page's font, and what was drawn in `INK` takes the page's colour of text, which is
-light in the dark.
+The page allows no style but its own, so matplotlib's `style=` becomes attributes. Text stays text,
+in the page's font, and `INK` becomes the page's text colour, which is light in the dark scheme.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from runtime.files import printable
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# a colour that nothing else has
+# a colour that nothing else is drawn in
 INK = "#010203"
-# what a part's gid begins with to become a class of the page's style sheet
+# prefix of gids that become classes of the page's style sheet
 CLASS = "class-"
 LINK = "{http://www.w3.org/1999/xlink}href"
 LEFT_TO_THE_PAGE = {"font-family"}
@@ -31,7 +30,7 @@ REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Matplotlib's own defaults, whatever this machine's matplotlibrc says, and ours on top."""
+    """Draw with fixed settings: this machine's matplotlibrc is ignored."""
     import matplotlib as mpl
 
     with mpl.rc_context():
@@ -68,11 +67,11 @@ def as_svg(
 
     Args:
         figure: drawn inside `drawing()`.
-        name: of this figure, unique on the page: its parts' names begin with it.
-        label: what it shows, for those who do not see it.
-        texts: what the drawing says to what the page says. The drawing itself is in plain English,
-            whose widths matplotlib can measure with the font it brings along.
-        titles: what appears over parts of the drawing, by their gid.
+        name: of this figure, unique on the page: its ids begin with it.
+        label: describes it to screen readers.
+        texts: replacements for the drawing's texts. The drawing itself is in plain English, whose
+            widths matplotlib can measure with the font it brings along.
+        titles: tooltips of parts of the drawing, by their gid.
     """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
@@ -82,7 +81,7 @@ def as_svg(
     root.attrib.clear()
     root.attrib |= {"viewBox": f"0 0 {width:g} {height:g}", "role": "img", "aria-label": label}
     for element in root.iter():
-        _adopt(element, name, titles or {})
+        _simplify(element, name, titles or {})
         if element.tag == "text" and element.text:
             # regions' names come from recordings
             element.text = printable(texts.get(element.text, element.text))
@@ -96,8 +95,8 @@ def _drop(root: ET.Element, tags: Collection[str]) -> None:
                 parent.remove(child)
 
 
-def _adopt(element: ET.Element, name: str, titles: Mapping[str, str]) -> None:
-    """Take one element over: no namespaces, no style, names of this figure's own."""
+def _simplify(element: ET.Element, name: str, titles: Mapping[str, str]) -> None:
+    """Strip an element's namespaces and style, and make its ids unique on the page."""
     element.tag = element.tag.rpartition("}")[2]
     given = element.attrib
     for declaration in given.pop("style", "").split(";"):

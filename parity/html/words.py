@@ -10,11 +10,11 @@ import msgspec
 
 HERE = Path(__file__).parent
 LANGUAGES = ("en", "zh")
-# as the browser names them, to choose fonts and voices by
+# in the browser's spelling, for fonts and voices
 BROWSER_LANGUAGES = {"en": "en", "zh": "zh-CN"}
 SMALLEST_DECIMAL = 0.001
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-TIMES = "×"  # noqa: RUF001  # between a number and its power of ten
+TIMES = "×"  # noqa: RUF001  # in powers of ten
 NOTHING = "–"  # noqa: RUF001  # a dash, which no number begins with
 
 
@@ -30,12 +30,12 @@ class Words:
         self._catalogue = None if language == "en" else catalogue(language)
 
     def __call__(self, message: str, **values: object) -> str:
-        """A sentence of ours, with its `{values}` put in."""
+        """One of the page's sentences, with its `{values}` put in."""
         text = message if self._catalogue is None else self._catalogue[message]
         return text.format(**values) if values else text
 
     def known(self, name: str) -> str:
-        """A name that a recording brings: translated where it is one of the known mark-ups'."""
+        """A name from a recording; translated where a known mark-up has it."""
         return name if self._catalogue is None else self._catalogue.get(name, name)
 
 
@@ -72,7 +72,7 @@ def power_of_ten(power: int) -> str:
 
 
 def percent(share: float) -> str:
-    """A fraction of 1 in percent, never 100 where something is missing from it."""
+    """A fraction of 1 in percent; 0 % and 100 % only where they are exact."""
     if math.isnan(share):
         return NOTHING
     text = f"{share * 100:.2f}"
@@ -84,5 +84,5 @@ def percent(share: float) -> str:
 
 
 def exact(value: float | None) -> str:
-    """A number for machines, as JSON writes it; empty where it is none."""
+    """A number in full, as JSON writes it; empty where it is not finite."""
     return "" if value is None or not math.isfinite(value) else repr(float(value))

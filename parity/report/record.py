@@ -1,4 +1,4 @@
-"""The report as one strict record. It holds no clock: same answers, same bytes."""
+"""The report as one strict record. It holds no times: the same answers give the same bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from parity.judging.differences import (
     statistics,
 )
 from parity.judging.uncertainty import Doubt, doubt_about
-from parity.judging.verdict import Limits, Verdict, judge
+from parity.judging.verdict import Limits, Unit, Verdict, judge
 from parity.recording.recording import Recording, Unreadable
 
 FIRST_POINTS = 5
@@ -57,9 +57,13 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     photo_px: Statistics
     crop_px: Statistics
 
+    def px_in(self, unit: Unit) -> Statistics:
+        """In px of the photo or of the crop."""
+        return self.photo_px if unit == "photo" else self.crop_px
+
 
 class EndToEnd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the two sides are apart with their own crops, where those differ."""
+    """Errors with each side's own crops, where those differ."""
 
     crops_that_differ: tuple[str, ...]
     photo_px: FrameStatistics
@@ -75,7 +79,7 @@ class FirstPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything a comparison says. All statistics are those that were judged.
+    """The whole comparison. All statistics are those that were judged.
 
     `judged_on` is "same crops", "shared crops" (one side was run again on the other's), or
     "end to end" (the crops differ and nobody carries them). `accuracy` is None where no picture is
@@ -101,6 +105,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     reference: SourceReport
     candidate: SourceReport
 
+    @property
+    def judged(self) -> FrameStatistics:
+        """The statistics in the unit of the limits."""
+        return self.photo_px if self.verdict.limits.unit == "photo" else self.crop_px
+
 
 def make_report(
     reference: Recording,
@@ -114,7 +123,7 @@ def make_report(
         reference: one side.
         candidate: the other.
         limits: what passes.
-        shared: both sides on the same crops, where their own differ and one could be run again.
+        shared: both sides on the same crops, where their own differ and one was run again.
 
     Raises:
         InputError: recordings that cannot be compared, or carry different annotations; or a limit
@@ -198,7 +207,7 @@ def _both(nme_percent: NDArray[np.float64]) -> tuple[float, float] | None:
 
 
 def _regions(reference: Recording, table: ErrorTable) -> dict[str, Part]:
-    """The mark-up's contours, and what lies on none."""
+    """By contour of the mark-up, and the points on none."""
     rest = set(range(table.photo_px.shape[1]))
     found: dict[str, Part] = {}
     for contour in reference.header.spec.topology.contours:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from parity.judging.accuracy import FEWEST_FOR_INTERVAL, AccuracyReport
 from parity.judging.differences import Statistics
 from parity.judging.uncertainty import sentence
 from parity.judging.verdict import Limits, told_apart
-from parity.report.accuracy import accuracy_lines
 from parity.report.record import Part, Report
 from runtime.files import printable
 
 SMALLEST_DECIMAL_PX = 0.001
+# that are named one by one
 MOST_PICTURES = 10
+ACCURACY_HEADS = ("NME mean", "NME median", "FR at 8 %", "AUC at 8 %")
 ROWS = (
     ("mean", "mean"),
     ("max", "max"),
@@ -37,7 +39,7 @@ def as_text(report: Report) -> str:
         "",
         *_table(report),
         "",
-        *accuracy_lines(report),
+        *_accuracy(report),
         *_first_points(report),
         "",
         *_regions(report.regions),
@@ -51,25 +53,21 @@ def as_text(report: Report) -> str:
 
 
 def verdict_line(report: Report) -> str:
-    """Passed or not, and by which figures."""
+    """Passed or failed, with the figures and limits."""
     verdict = report.verdict
     unit = verdict.limits.unit
     if not verdict.passed:
         return f"FAILED: {'; '.join(verdict.exceeded)} ({unit})"
-    found = report.photo_px.axis if unit == "photo" else report.crop_px.axis
-    held = (
-        f"{field} {told_apart(getattr(found, field), limit)} <= {limit!r} px"
+    held = [
+        f"{field} {told_apart(getattr(report.judged.axis, field), limit)} <= {limit!r} px"
         for _, field, limit in verdict.limits.named()
-    )
-    return f"PASSED: {', '.join([*held, *_held_nme(report)])} ({unit})"
-
-
-def _held_nme(report: Report) -> list[str]:
-    limit = report.verdict.limits.max_nme_increase_points
-    if limit is None or report.accuracy is None:
-        return []
-    change = told_apart(report.accuracy.change_points, limit)
-    return [f"NME {change if change.startswith('-') else f'+{change}'} <= {limit!r} points"]
+    ]
+    increase = verdict.limits.max_nme_increase_points
+    if increase is not None and report.accuracy is not None:
+        change = told_apart(report.accuracy.change_points, increase)
+        signed = change if change.startswith("-") else f"+{change}"
+        held.append(f"NME {signed} <= {increase!r} points")
+    return f"PASSED: {', '.join(held)} ({unit})"
 
 
 def _notes(report: Report) -> list[str]:
@@ -103,7 +101,7 @@ def _table(report: Report) -> list[str]:
         ("crop px", "distance", report.crop_px.distance),
         ("% of eyes", "distance", percent.distance if percent else None),
     ]
-    lines = [f"{'':<10}" + _heads(columns, row) for row in (0, 1)]
+    lines = [f"{'':<10}" + "".join(f"{column[row]:>12}" for column in columns) for row in (0, 1)]
     for label, field in ROWS:
         cells = (px(getattr(found, field)) if found else "-" for _, _, found in columns)
         lines.append(f"{label:<10}" + "".join(f"{cell:>12}" for cell in cells))
@@ -118,8 +116,53 @@ def _table(report: Report) -> list[str]:
     return lines
 
 
-def _heads(columns: list[tuple[str, str, Statistics | None]], row: int) -> str:
-    return "".join(f"{column[row]:>12}" for column in columns)
+def _accuracy(report: Report) -> list[str]:
+    """NME of both sources, the change with its interval, and its meaning; ends with a blank."""
+    found = report.accuracy
+    if found is None:
+        missing = report.accuracy_missing
+        return [f"accuracy: not available: {missing}", ""] if missing else []
+    right, left = found.eye_corners
+    shares = f"{found.pictures} annotated pictures of {len(report.pictures)}"
+    lines = [
+        f"accuracy on {shares}, NME by the outer eye corners {right} and {left}",
+        f"{'':<10}" + "".join(f"{head:>12}" for head in ACCURACY_HEADS),
+    ]
+    for name, side in (("reference", found.reference), ("candidate", found.candidate)):
+        lines.append(
+            f"{name:<10}{side.mean_nme_percent:>10.4f} %{side.median_nme_percent:>10.4f} %"
+            f"{side.failure_rate:>11.2%} {side.auc:>11.4f}"
+        )
+    lines += [_change(found), *_interval(found, report.verdict.limits)]
+    if found.left_out:
+        named = ", ".join(found.left_out[:MOST_PICTURES])
+        lines.append(f"left out: eye corners in one place in {len(found.left_out)}: {named}")
+    return [*lines, ""]
+
+
+def _change(found: AccuracyReport) -> str:
+    change = f"change    {found.change_points:+.4f} percentage points of mean NME"
+    if found.interval_points is None:
+        return f"{change} (fewer than {FEWEST_FOR_INTERVAL} pictures give no interval)"
+    low, high = found.interval_points
+    return f"{change}, {found.confidence:.0%} interval {low:+.4f} to {high:+.4f} (paired bootstrap)"
+
+
+def _interval(found: AccuracyReport, limits: Limits) -> list[str]:
+    """The interval's meaning, in a sentence."""
+    if found.interval_points is None:
+        return []
+    lines: list[str] = []
+    if not found.tells_a_change:
+        lines.append("the interval contains 0: points may have moved, no change of accuracy shows")
+    elif found.change_points > 0:
+        lines.append("the interval lies above 0: the candidate is less accurate than the reference")
+    else:
+        lines.append("the interval lies below 0: the candidate is more accurate than the reference")
+    limit = limits.max_nme_increase_points
+    if limit is not None and found.change_points <= limit < found.interval_points[1]:
+        lines.append(f"the interval reaches beyond the limit of {limit!r}: show it more pictures")
+    return lines
 
 
 def _first_points(report: Report) -> list[str]:
@@ -155,7 +198,7 @@ def _end(report: Report) -> list[str]:
         f" candidate ({worst.candidate_xy_px[0]:.2f}, {worst.candidate_xy_px[1]:.2f})"
     )
     error = f"{worst.error_px:.4g} {report.verdict.limits.unit}"
-    # where everything is within the limits, nobody has to be blamed
+    # within the limits there is nothing to explain
     doubts = [] if report.verdict.passed else [sentence(report.doubt)]
     return [
         f"worst: {worst.picture}, point {worst.point}, {worst.axis}: {error} px, {at}",
@@ -165,9 +208,9 @@ def _end(report: Report) -> list[str]:
 
 
 def passing_options(limits: Limits) -> str:
-    """Six digits, never below the value: limits copied from here must pass."""
+    """The options of these limits, rounded up to six decimals: copied, they must pass."""
     options = [f"--max-{name} {_rounded_up(limit)}" for name, _, limit in limits.named()]
-    # left out, these two would mean the reference's promises
+    # without these, the defaults would hold
     options += ["--max-mean none"] if limits.max_mean_px is None else []
     options += ["--max-error none"] if limits.max_error_px is None else []
     if limits.max_nme_increase_points is not None:
@@ -182,7 +225,7 @@ def _row(name: str, photo: Statistics, crop: Statistics) -> str:
 
 
 def px(value: float) -> str:
-    """Four decimals, as the reference prints; what they would hide, in powers of ten."""
+    """Four decimals, as the reference prints; smaller values as a power of ten."""
     return f"{value:.4f}" if value >= SMALLEST_DECIMAL_PX or value == 0 else f"{value:.1e}"
 
 
@@ -191,5 +234,5 @@ def _rounded_up(limit_px: float) -> str:
     if not math.isfinite(millionths):
         return "inf"
     rounded = math.ceil(millionths)
-    # the product was rounded, too, and may have come out below
+    # the product was itself rounded, perhaps down
     return f"{(rounded if rounded / 1e6 >= limit_px else rounded + 1) / 1e6:.6f}"

@@ -22,7 +22,7 @@ from recordings import HOSTILE, comparison_of, moved, recording_of
 
 from parity.compare import __main__ as compare
 from parity.comparison import Comparison
-from parity.html import rows
+from parity.html import tables
 from parity.html.gallery import MOST_SHOWN
 from parity.html.page import as_html
 from parity.html.words import LANGUAGES, Words, catalogue, exact, figure, percent
@@ -351,14 +351,14 @@ def literals(path: Path) -> set[str]:
 def test_no_sentence_is_untranslated_and_no_translation_is_stale() -> None:
     """Every sentence of templates and code, the tables' names, and the known mark-ups' regions."""
     written = set().union(*(literals(p) for p in HTML.iterdir() if p.suffix in {".py", ".j2"}))
-    tables = {*rows.LIMIT_NAMES.values(), rows.INCREASE_NAME, *rows.FRAMES, "distance"}
-    tables |= {name for name, _ in rows.STATISTICS} | {"percentage points"}
+    heads = {*tables.LIMIT_NAMES.values(), tables.INCREASE_NAME, *tables.FRAMES, "distance"}
+    heads |= {name for name, _ in tables.STATISTICS} | {"percentage points"}
     regions = {c.name for mark_up in (FACE_68, FACE_98) for c in mark_up.contours}
     names = regions | {REST_OF_THE_FACE, *STAGES, "box", "whole", "crop"}
     chinese = catalogue("zh")
 
     assert len(written) > 100
-    assert set(chinese) == written | tables | names
+    assert set(chinese) == written | heads | names
     for english, other in chinese.items():
         assert other.strip()
         assert set(re.findall(r"\{\w+\}", english)) == set(re.findall(r"\{\w+\}", other))

@@ -1,0 +1,240 @@
+"""The tables of the page, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import msgspec
+import numpy as np
+
+from parity.judging.differences import F64, Statistics
+from parity.judging.verdict import told_apart
+from parity.recording.recording import STAGES, Recording
+from parity.report.record import REST_OF_THE_FACE, Part, PictureReport, Report
+from runtime.model.topology import Topology
+
+LIMIT_NAMES = {"mean": "Mean", "max": "Maximum", "p95": "P95", "p99": "P99"}
+INCREASE_NAME = "Increase of the mean NME"
+STATISTICS = (
+    ("Mean", "mean"),
+    ("Maximum", "max"),
+    ("Standard deviation", "std"),
+    ("P50", "p50"),
+    ("P90", "p90"),
+    ("P95", "p95"),
+    ("P99", "p99"),
+)
+FRAMES = ("photo px", "crop px", "% of eyes")
+# the facts about a side that every comparison has
+SIDE_FIELDS = ("source", "engine", "device", "parameters", "checkpoint_sha256", "machine")
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitRow:
+    """A limit, what was found, and whether it holds."""
+
+    name: str
+    unit: str
+    found: float
+    limit: float
+
+    @property
+    def held(self) -> bool:
+        """As in the verdict: a NaN never passes."""
+        return self.found <= self.limit
+
+    @property
+    def found_text(self) -> str:
+        """With as many digits as show the side of the limit."""
+        return told_apart(self.found, self.limit)
+
+    @property
+    def share(self) -> float:
+        """The part of the limit that is used up, 0 to 1."""
+        if self.held:
+            return max(self.found / self.limit, 0.0) if self.limit > 0 else 0.0
+        return 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column of statistics; `path` is its place in the report's JSON."""
+
+    frame: str
+    kind: str
+    path: str
+    statistics: Statistics
+
+    @property
+    def in_px(self) -> bool:
+        """Whether shares under limits in px have a meaning."""
+        return self.frame != FRAMES[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LandmarkRow:
+    """A landmark, and the region it lies in."""
+
+    index: int
+    region: str
+    part: Part
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureRow:
+    """A picture, and the point that is furthest off on it."""
+
+    index: int
+    picture: PictureReport
+    worst_point: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoSided(Generic[Value]):
+    """A name, and its value on both sides; None where a side has none."""
+
+    name: str
+    reference: Value | None
+    candidate: Value | None
+
+    @property
+    def differs(self) -> bool:
+        """Whether the values are different."""
+        return self.reference != self.candidate
+
+
+def limit_rows(report: Report) -> list[LimitRow]:
+    """Everything that was judged."""
+    limits = report.verdict.limits
+    rows = [
+        LimitRow(
+            name=LIMIT_NAMES[field],
+            unit="px",
+            found=getattr(report.judged.axis, field),
+            limit=limit,
+        )
+        for _, field, limit in limits.named()
+    ]
+    if limits.max_nme_increase_points is not None and report.accuracy is not None:
+        rows.append(
+            LimitRow(
+                name=INCREASE_NAME,
+                unit="percentage points",
+                found=report.accuracy.change_points,
+                limit=limits.max_nme_increase_points,
+            )
+        )
+    return rows
+
+
+def columns(report: Report) -> list[Column]:
+    """All frames and both ways to count."""
+    found = [
+        Column(frame=frame, kind=kind, path=f"{name}.{field}", statistics=getattr(both, field))
+        for frame, name, both in (
+            (FRAMES[0], "photo_px", report.photo_px),
+            (FRAMES[1], "crop_px", report.crop_px),
+        )
+        for kind, field in (("|dx|, |dy|", "axis"), ("distance", "distance"))
+    ]
+    if report.percent_interocular is not None:
+        path, percent = "percent_interocular.distance", report.percent_interocular.distance
+        found.append(Column(frame=FRAMES[2], kind="distance", path=path, statistics=percent))
+    return found
+
+
+def landmark_rows(report: Report, topology: Topology) -> list[LandmarkRow]:
+    """Every landmark, worst maximum first."""
+    rows = [
+        LandmarkRow(index=index, region=region_of(index, topology), part=part)
+        for index, part in enumerate(report.landmarks)
+    ]
+    return sorted(rows, key=lambda row: -row.part.px_in(report.verdict.limits.unit).max)
+
+
+def region_of(point: int, topology: Topology) -> str:
+    """The contour that a point lies on, as the report names it."""
+    for contour in topology.contours:
+        if contour.first <= point <= contour.last:
+            return contour.name
+    return REST_OF_THE_FACE
+
+
+def picture_rows(report: Report, errors_px: F64) -> list[PictureRow]:
+    """Every picture, worst maximum first.
+
+    Args:
+        report: of the comparison.
+        errors_px: (N, P, 2) |dx|, |dy| in the unit of the limits.
+    """
+    by_point = errors_px.max(axis=2)
+    rows = [
+        PictureRow(index=index, picture=picture, worst_point=int(by_point[index].argmax()))
+        for index, picture in enumerate(report.pictures)
+    ]
+    return sorted(rows, key=lambda row: -float(by_point[row.index].max()))
+
+
+def facts(report: Report) -> list[TwoSided[str]]:
+    """What ran where, and with which versions."""
+    here, there = (
+        {name: _text(getattr(side, name)) for name in SIDE_FIELDS}
+        | {f"versions.{name}": version for name, version in sorted(side.versions.items())}
+        for side in (report.reference, report.candidate)
+    )
+    return _beside(here, there)
+
+
+def manifest_facts(reference: Recording, candidate: Recording) -> list[TwoSided[str]]:
+    """Both manifests, entry by entry, differing ones first; empty where neither side has one."""
+    manifests = (side.header.manifest for side in (reference, candidate))
+    here, there = (
+        {} if manifest is None else dict(_flat(msgspec.to_builtins(manifest)))
+        for manifest in manifests
+    )
+    return sorted(_beside(here, there), key=lambda fact: not fact.differs)
+
+
+def stage_times(reference: Recording, candidate: Recording) -> list[TwoSided[tuple[float, float]]]:
+    """Median and P95 of each stage in ms during this comparison; unmeasured stages are left out."""
+    here, there = (_milliseconds(side) for side in (reference, candidate))
+    times = _beside(here, there)
+    return sorted(times, key=lambda time: STAGES.index(time.name))
+
+
+def _milliseconds(side: Recording) -> dict[str, tuple[float, float]]:
+    found = {}
+    for stage, seconds in zip(STAGES, side.timings.T, strict=True):
+        measured = seconds[np.isfinite(seconds)] * 1e3
+        if measured.size:
+            median, p95 = np.percentile(measured, (50, 95)).tolist()
+            found[stage] = (median, p95)
+    return found
+
+
+def _beside(here: Mapping[str, Value], there: Mapping[str, Value]) -> list[TwoSided[Value]]:
+    return [
+        TwoSided(name=name, reference=here.get(name), candidate=there.get(name))
+        for name in dict.fromkeys((*here, *there))
+    ]
+
+
+def _flat(value: object, name: str = "") -> list[tuple[str, str]]:
+    """Nested entries as dotted names with a text each."""
+    if isinstance(value, dict) and value:
+        return [
+            entry
+            for key, inner in value.items()
+            for entry in _flat(inner, f"{name}.{key}" if name else str(key))
+        ]
+    if isinstance(value, (list, tuple)) and any(isinstance(inner, dict) for inner in value):
+        return [entry for i, inner in enumerate(value) for entry in _flat(inner, f"{name}[{i}]")]
+    return [(name, _text(value))]
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
