@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.cli import command_line
-from runtime.doctor import cann, collect, devices, onnxruntime_builds, packages, pytorch
+from runtime.doctor import cann, collect, devices, packages, pytorch
 from runtime.doctor.findings import Examination, Finding, Route
 from runtime.errors import EXIT_OK, EXIT_UNAVAILABLE
 
@@ -82,13 +82,13 @@ def examine() -> Examination:
     """Look at everything, one thing after the other; nothing here raises for what it finds."""
     base = [packages.needed(module) for module in packages.NEEDED]
     installation = cann.find()
-    ort, provider = onnxruntime_builds.examine(installation)
+    ort, provider = packages.onnxruntime(installation)
     openvino = packages.openvino()
     torch, torch_npu = pytorch.examine(installation)
     driver = devices.driver()
-    chips = devices.chips(driver_there=driver.works)
-    acl = devices.acl(installation, chips.devices)
-    families = devices.families(chips.devices)
+    chips, on_chips = devices.chips(driver_there=driver.works)
+    acl = devices.acl(installation, chips)
+    families = devices.families(chips)
     on_cann = cann.examine(installation, families=families, acl_opens=acl.works)
     findings = (
         packages.python(),
@@ -96,11 +96,11 @@ def examine() -> Examination:
         *(ort, *([provider] if provider.mend else [])),
         *(openvino, torch, torch_npu, packages.safetensors()),
         *on_cann,
-        *(driver, *chips.findings, acl),
+        *(driver, *on_chips, acl),
     )
     return Examination(
         findings=findings,
-        devices=chips.devices,
+        devices=chips,
         routes=(
             _route("onnxruntime", "cpu", GRAPHS, [*base, ort]),
             _route("openvino", "cpu", GRAPHS, [*base, openvino]),

@@ -26,36 +26,30 @@ def main(
 ) -> int:
     """Print three lines for a shell: `cann=`, `script=` and `order=`.
 
-    Args:
-        pythons: the ones to choose from, for example "3.11".
-        prefixes: where CANN may lie.
-        environment: of this process; where it is CANN's already, there is no script to source.
+    Where the environment is CANN's already, there is no script to source.
     """
     cann = find(prefixes, environment)
     release = cann.version if cann else ""
     script = cann.set_env if cann and cann.unset and cann.set_env else ""
     where = f"CANN {release or 'of unknown release'} in {cann.root}" if cann else ""
-    lines = (f"cann={where}", f"script={script}", f"order={' '.join(in_order(pythons, release))}")
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    order = " ".join(in_order(pythons, release))
+    sys.stdout.write(f"cann={where}\nscript={script}\norder={order}\n")
     return 0
 
 
 def in_order(pythons: Iterable[str], release: str) -> list[str]:
-    """Sort Pythons: those that Huawei lists for a release, the newest first, then newer ones.
+    """Sort Pythons such as "3.11": those listed for a release, newest first, then newer ones.
 
     Args:
-        pythons: for example "3.11".
+        pythons: to choose from.
         release: of CANN; empty where it is unknown.
     """
     listed = list_for(release)
     newest = listed.newest_python[:2] if listed else FOR_UNKNOWN
-    ascending = sorted(pythons, key=_numbers)
-    within = [one for one in ascending if _numbers(one) <= newest]
+    numbers = {python: tuple(map(int, python.split("."))) for python in pythons}
+    ascending = sorted(numbers, key=lambda python: numbers[python])
+    within = [python for python in ascending if numbers[python] <= newest]
     return [*reversed(within), *ascending[len(within) :]]
-
-
-def _numbers(python: str) -> tuple[int, ...]:
-    return tuple(map(int, python.split(".")))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.doctor.findings import Finding
-from runtime.doctor.packages import numbers
+from runtime.doctor.findings import Finding, ok, problem, warning
 from runtime.errors import BackendUnavailable, one_line
 from runtime.machine import process
 from runtime.machine.npu_packages import (
@@ -24,13 +23,15 @@ from runtime.machine.npu_packages import (
     NEEDED,
     OLDEST_PYTHON,
     PIP,
-    Listed,
     list_for,
     pinned,
+    release_of,
 )
 
 ABOUT = "atc's Python"
 TIMEOUT_S = 60.0
+# A Python that pip cannot mend: another one must be first on PATH.
+ANOTHER = f"which -a python3; export PATH={Path(sys.executable or 'python3').parent}:$PATH"
 
 # Runs in any Python from 3.7 on; each line of its answer is "@ key words". A Python that is first
 # on PATH without its own library starts all the same, and fails at its first module in C.
@@ -69,8 +70,9 @@ except Exception:
 
 @dataclass(frozen=True, kw_only=True)
 class _Answer:
-    """The answers of a Python to `_QUESTION`; empty where it did not get so far."""
+    """The answers of a Python to `_QUESTION`."""
 
+    path: str
     python: tuple[int, ...]
     numpy: str
     unusable: str
@@ -85,106 +87,86 @@ def examine(release: str) -> Finding:
     Args:
         release: of CANN; empty where it is unknown.
     """
-    python = shutil.which("python3") or shutil.which("python")
-    if python is None:
+    path = shutil.which("python3") or shutil.which("python")
+    if path is None:
         return _problem("neither python3 nor python is on PATH", "install Python 3", ABOUT)
     try:
-        done = process.run([python, "-c", _QUESTION], timeout_s=TIMEOUT_S)
+        done = process.run([path, "-c", _QUESTION], timeout_s=TIMEOUT_S)
     except BackendUnavailable as error:
         return _problem(str(error), "install Python 3", ABOUT)
-    if done.timed_out or not re.search(r"(?m)^@ python ", done.output):
+    found: dict[str, list[str]] = {}
+    for key, words in re.findall(r"(?m)^@ (\w+)(.*)$", done.output):
+        found.setdefault(key, []).extend(words.split())
+    if done.timed_out or "python" not in found:
         # its own traceback names the module, where one is missing: its last line is the cause
         cause = one_line(done.output.strip().rpartition("\n")[2], 200)
-        return _problem(f"{python} does not work: {cause or 'no output'}", _another(), ABOUT)
-    answer = _read(done.output)
-    return _judge(python, answer, release)
-
-
-def _read(output: str) -> _Answer:
-    found: dict[str, list[str]] = {}
-    for key, words in re.findall(r"(?m)^@ (\w+)(.*)$", output):
-        found.setdefault(key, []).extend(words.split())
-    return _Answer(
-        python=tuple(int(part) for part in found["python"] if part.isdigit()),
+        return _problem(f"{path} does not work: {cause or 'no output'}", ANOTHER, ABOUT)
+    answer = _Answer(
+        path=path,
+        python=tuple(int(part) for part in found["python"]),
         numpy=" ".join(found.get("numpy", ())),
         unusable=" ".join(found.get("unusable", ())),
         lacks=tuple(found.get("lacks", ())),
         broken=tuple(found.get("broken", ())),
         libpython=" ".join(found.get("libpython", ())),
     )
+    return _judge(answer, release)
 
 
-def _judge(python: str, answer: _Answer, release: str) -> Finding:
+def _judge(answer: _Answer, release: str) -> Finding:
     """The first thing that is wrong, the worst first."""
     listed = list_for(release)
-    numpy = pinned(answer.python, release)
-    needs_numpy_1 = listed is not None and listed.numpy_2 == "fails"
-    has_numpy_2 = numbers(answer.numpy) >= (2,)
     known = f"CANN {release}" if listed else "a CANN of unknown release"
+    numpy = pinned(answer.python, release)
+    has_numpy_2 = release_of(answer.numpy) >= (2,)
+    needs_numpy_1 = listed is not None and listed.numpy_2 == "fails"
+    too_new = has_numpy_2 and numpy != "numpy"
+    # all that is missing, needed or only listed, in one command
+    install = [numpy if one == "numpy" else PIP[one] for one in answer.lacks]
+    install += [numpy] if too_new else []
+    mend = " ".join([f"{answer.path} -m pip install", *install])
+    if answer.broken:
+        found = f"{answer.path} cannot import {', '.join(answer.broken)} of its own library"
+        told = f"{found}: the wrong python3 is first on PATH"
+        return _problem(told, ANOTHER, "a whole Python for atc")
     # NumPy 1 that somebody built from source may be there all the same
     no_numpy_1 = answer.python >= FIRST_WITHOUT_NUMPY_1 and (has_numpy_2 or "numpy" in answer.lacks)
-    if answer.broken or (needs_numpy_1 and no_numpy_1):
-        return _wrong_python(python, answer, known)
-    too_new = has_numpy_2 and numpy != "numpy"
-    needed = [PIP[one] for one in answer.lacks if one in NEEDED]
+    if needs_numpy_1 and no_numpy_1:
+        return _problem(
+            f"{answer.path} is Python {_dotted(answer.python)}, for which there is no NumPy 1; atc"
+            f" of {known} needs one (EC0010: np.float_ was removed)",
+            "put a Python before 3.13 first on PATH: which -a python3.11 python3.10",
+            "a Python for atc with a NumPy before 2",
+        )
+    needed = ", ".join(PIP[one] for one in answer.lacks if one in NEEDED)
     if needed:
-        return _problem(
-            f"{python} lacks {', '.join(needed)}, which compiling operators needs",
-            _install(python, answer, numpy, too_new=too_new),
-            f"{', '.join(needed)} for atc",
-        )
+        found = f"{answer.path} lacks {needed}, which compiling operators needs"
+        return _problem(found, mend, f"{needed} for atc")
     if answer.unusable:
-        return _problem(
-            f"{python} cannot import numpy: {answer.unusable}",
-            f"{python} -m pip install --force-reinstall {numpy}",
-            "a numpy for atc",
-        )
+        found = f"{answer.path} cannot import numpy: {answer.unusable}"
+        reinstall = f"{answer.path} -m pip install --force-reinstall {numpy}"
+        return _problem(found, reinstall, "a numpy for atc")
     if too_new and needs_numpy_1:
-        return _problem(
-            f"{python} has NumPy {answer.numpy}; atc of {known} needs one before 2"
-            " (EC0010: np.float_ was removed)",
-            f"{python} -m pip install {numpy}",
-            "a NumPy before 2 for atc",
+        found = f"{answer.path} has NumPy {answer.numpy}; atc of {known} needs one before 2"
+        told = f"{found} (EC0010: np.float_ was removed)"
+        return _problem(told, mend, "a NumPy before 2 for atc")
+    shown = f"{answer.path} ({_dotted(answer.python)}, NumPy {answer.numpy})"
+    remarks = _remarks(answer, release, too_new=too_new)
+    if not remarks:
+        return ok(ABOUT, f"{shown} has what compiling operators needs")
+    if not install and answer.libpython:
+        mend = (
+            "install this Python's shared library, or put its folder on LD_LIBRARY_PATH;"
+            " python3-config --prefix must name its prefix"
         )
-    remarks = _remarks(answer, listed, too_new=too_new)
-    shown = f"{python} ({'.'.join(map(str, answer.python))}, NumPy {answer.numpy})"
-    if remarks:
-        return Finding(
-            level="warning",
-            about=ABOUT,
-            found=f"{shown} with {known}: {'; '.join(remarks)}",
-            mend=_mend(python, answer, numpy, too_new=too_new),
-            works_still=True,
-        )
-    return Finding(level="ok", about=ABOUT, found=f"{shown} has what compiling operators needs")
+    elif not install:
+        mend = "if operators fail to compile, put a listed Python first on PATH"
+    return warning(ABOUT, f"{shown} with {known}: {'; '.join(remarks)}", mend, works_still=True)
 
 
-def _install(python: str, answer: _Answer, numpy: str, *, too_new: bool) -> str:
-    """All that is missing, needed or only listed, in one command."""
-    names = [PIP[one] for one in answer.lacks]
-    install = [numpy if one == "numpy" else one for one in names]
-    return " ".join([f"{python} -m pip install", *install, *([numpy] if too_new else [])])
-
-
-def _wrong_python(python: str, answer: _Answer, known: str) -> Finding:
-    """A Python that pip cannot mend: its own modules are missing, or no NumPy suits it and CANN."""
-    if answer.broken:
-        return _problem(
-            f"{python} cannot import {', '.join(answer.broken)} of its own library: the wrong"
-            " python3 is first on PATH",
-            _another(),
-            "a whole Python for atc",
-        )
-    return _problem(
-        f"{python} is Python {_dotted(answer.python)}, for which there is no NumPy 1; atc of"
-        f" {known} needs one (EC0010: np.float_ was removed)",
-        "put a Python before 3.13 first on PATH: which -a python3.11 python3.10",
-        "a Python for atc with a NumPy before 2",
-    )
-
-
-def _remarks(answer: _Answer, listed: Listed | None, *, too_new: bool) -> list[str]:
+def _remarks(answer: _Answer, release: str, *, too_new: bool) -> list[str]:
     """What is outside Huawei's lists, which is no proof that it fails."""
+    listed = list_for(release)
     remarks = []
     if answer.lacks:
         names = ", ".join(PIP[one] for one in answer.lacks)
@@ -205,24 +187,8 @@ def _remarks(answer: _Answer, listed: Listed | None, *, too_new: bool) -> list[s
     return remarks
 
 
-def _mend(python: str, answer: _Answer, numpy: str, *, too_new: bool) -> str:
-    if too_new or answer.lacks:
-        return _install(python, answer, numpy, too_new=too_new)
-    if answer.libpython:
-        return (
-            "install this Python's shared library, or put its folder on LD_LIBRARY_PATH;"
-            " python3-config --prefix must name its prefix"
-        )
-    return "if operators fail to compile, put a listed Python first on PATH"
-
-
-def _another() -> str:
-    here = Path(sys.executable or "python3").parent
-    return f"which -a python3; export PATH={here}:$PATH"
-
-
 def _problem(found: str, mend: str, lacks: str) -> Finding:
-    return Finding(level="problem", about=ABOUT, found=found, mend=mend, npu_lacks=lacks)
+    return problem(ABOUT, found, mend, npu_lacks=lacks)
 
 
 def _dotted(version: tuple[int, ...]) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runtime.doctor import atc_python, plain_files
-from runtime.doctor.findings import Finding
+from runtime.doctor.findings import Finding, ok, problem, warning
 from runtime.doctor.versions import Version, cann_version
 from runtime.errors import BackendUnavailable, one_line
 from runtime.machine import process
@@ -102,31 +102,28 @@ def examine(
     """
     if cann is None:
         named = [f"{name}={environment[name]}" for name in HOME_VARIABLES if name in environment]
+        told = ", ".join(named) or "ASCEND_HOME_PATH is not set"
         places = ", ".join(str(prefix / one) for prefix in prefixes for one in FOLDERS[:2])
-        said = ", ".join(named) or "ASCEND_HOME_PATH is not set"
-        missing = Finding(
-            level="problem" if named else "warning",
-            about="CANN",
-            found=f"not found: {said}; and there is none in {places}",
-            mend=f"./Ascend-cann-toolkit_<version>_linux-{platform.machine()}.run --install",
+        missing = (problem if named else warning)(
+            "CANN",
+            f"not found: {told}; and there is none in {places}",
+            f"./Ascend-cann-toolkit_<version>_linux-{platform.machine()}.run --install",
             npu_lacks="CANN",
         )
         return [missing, _atc(None)]
     for_conversion = [_operators(cann, environment, families), atc_python.examine(cann.version)]
     if not cann.converts:
         # models that were converted elsewhere run without them
-        for_conversion = [_no_problem(one) for one in for_conversion]
+        for_conversion = [
+            replace(one, level="ok" if one.level == "ok" else "warning", npu_lacks="")
+            for one in for_conversion
+        ]
     return [
         _installed(cann),
         _environment(cann, acl_opens=acl_opens),
         *for_conversion,
         _atc(cann),
     ]
-
-
-def _no_problem(finding: Finding) -> Finding:
-    level = "warning" if finding.level == "problem" else finding.level
-    return replace(finding, level=level, npu_lacks="")
 
 
 def _candidates(prefixes: Iterable[Path], environment: Mapping[str, str]) -> Iterator[Path]:
@@ -149,67 +146,52 @@ def _unset(root: Path, environment: Mapping[str, str]) -> Iterator[str]:
 
 def _installed(cann: Cann) -> Finding:
     found = f"{cann.installed} in {cann.root}"
-    others = cann.installed.others
-    if not others:
-        return Finding(level="ok", about="CANN", found=found)
-    return Finding(
-        level="warning",
-        about="CANN",
-        found=f"{found}, with packages of other versions: {', '.join(others)}",
-        mend="install toolkit, ops and runtime packages of one release",
-        works_still=True,
-    )
+    if not cann.installed.others:
+        return ok("CANN", found)
+    others = f"with packages of other versions: {', '.join(cann.installed.others)}"
+    mend = "install toolkit, ops and runtime packages of one release"
+    return warning("CANN", f"{found}, {others}", mend, works_still=True)
 
 
 def _environment(cann: Cann, *, acl_opens: bool) -> Finding:
+    about = "CANN environment"
     if not cann.unset:
-        return Finding(level="ok", about="CANN environment", found="set_env.sh was sourced")
+        return ok(about, "set_env.sh was sourced")
+    found = f"not set for this installation: {', '.join(cann.unset)}"
     # Without the paths of libraries and modules nothing can be loaded, unless they are found by
     # other means. The other two have defaults, and not every package needs them.
     # [V: hicann/ge, plugin_manager.cc GetOppPath and configuration.cc InitAscendOpsPath]
-    needed = {"LD_LIBRARY_PATH", "PYTHONPATH"}.intersection(cann.unset)
-    problem = bool(needed) and not acl_opens
-    return Finding(
-        level="problem" if problem else "warning",
-        about="CANN environment",
-        found=f"not set for this installation: {', '.join(cann.unset)}"
-        + ("; pyACL opens all the same" if acl_opens else ""),
-        mend=cann.source_command,
-        npu_lacks="CANN's environment (set_env.sh)" if problem else "",
-        works_still=not problem,
-    )
+    if {"LD_LIBRARY_PATH", "PYTHONPATH"}.isdisjoint(cann.unset) or acl_opens:
+        found += "; pyACL opens all the same" if acl_opens else ""
+        return warning(about, found, cann.source_command, works_still=True)
+    return problem(about, found, cann.source_command, npu_lacks="CANN's environment (set_env.sh)")
 
 
 def _operators(cann: Cann, environment: Mapping[str, str], families: Iterable[str]) -> Finding:
     """Since 8.5 the operators of each family of chips are a package of their own."""
-    opp = Path(environment.get("ASCEND_OPP_PATH") or cann.root / "opp")
-    present = sorted(path.name for path in (opp / OPERATORS).glob("*") if plain_files.is_dir(path))
+    folder = Path(environment.get("ASCEND_OPP_PATH") or cann.root / "opp") / OPERATORS
+    present = sorted(path.name for path in folder.glob("*") if plain_files.is_dir(path))
     lacking = sorted({one for one in families if one.lower() not in present})
-    if lacking or not present:
-        return Finding(
-            level="problem" if lacking else "warning",
-            about="CANN operators",
-            found=f"none for {', '.join(lacking) or 'any chip'} in {opp / OPERATORS}"
-            f" (there are: {', '.join(present) or 'none'})",
-            mend="install the ops package of the chip, of the toolkit's own version:"
-            f" ./Ascend-cann-*-ops_<version>_linux-{platform.machine()}.run --install",
-            npu_lacks="CANN's ops package",
-        )
-    return Finding(level="ok", about="CANN operators", found=f"for {', '.join(present)}")
+    if present and not lacking:
+        return ok("CANN operators", f"for {', '.join(present)}")
+    return (problem if lacking else warning)(
+        "CANN operators",
+        f"none for {', '.join(lacking) or 'any chip'} in {folder}"
+        f" (there are: {', '.join(present) or 'none'})",
+        "install the ops package of the chip, of the toolkit's own version:"
+        f" ./Ascend-cann-*-ops_<version>_linux-{platform.machine()}.run --install",
+        npu_lacks="CANN's ops package",
+    )
 
 
 def _atc(cann: Cann | None) -> Finding:
+    mend = cann.source_command if cann else "install the CANN toolkit (see CANN)"
     found = shutil.which("atc")
+    if found is None and cann and plain_files.is_file(cann.root / "bin/atc"):
+        return problem("atc", f"not on PATH, though in {cann.root / 'bin'}", mend, npu_lacks="atc")
     if found is None:
-        there = cann is not None and plain_files.is_file(cann.root / "bin/atc")
-        mend = cann.source_command if cann and there else "install the CANN toolkit (see CANN)"
-        return Finding(
-            level="problem" if there else "warning",
-            about="atc",
-            found="not on PATH" + (f", though in {cann.root / 'bin'}" if cann and there else ""),
-            mend=mend,
-            npu_lacks="atc",
-        )
+        mend = "install the CANN toolkit (see CANN)"
+        return warning("atc", "not on PATH", mend, npu_lacks="atc")
     try:
         done = process.run([found, "--help"], timeout_s=ATC_TIMEOUT_S)
     except BackendUnavailable as error:
@@ -218,22 +200,16 @@ def _atc(cann: Cann | None) -> Finding:
         # The text counts: older releases exit with 1 behind it, as gflags does.
         # [V: mindspore-ai/graphengine r1.8, ge/offline/main.cc:344]
         if "--model" in done.output.split():
-            return Finding(level="ok", about="atc", found=found)
+            return ok("atc", found)
         how = f"no end within {ATC_TIMEOUT_S:g} s" if done.timed_out else f"exit {done.returncode}"
         fault = f"{found} --help: {how}, without help: {one_line(done.output, 200) or 'no output'}"
         starts = done.timed_out or done.returncode not in NOT_STARTED
-    mend = cann.source_command if cann else "install the CANN toolkit (see CANN)"
     if "libascend_hal.so" in fault:
         # the driver's library; where there is none, the toolkit's stub is enough to convert
         # [V: hicann/ge, docs atc_tools/overview/environment_setup.md]
         devlib = (cann.root if cann else Path("<CANN>")) / f"{platform.machine()}-linux/devlib"
         mend = f'on a machine without an NPU: export LD_LIBRARY_PATH="$LD_LIBRARY_PATH:{devlib}"'
-    # one that starts may be slow, or of another form than ours: a conversion will show it
-    return Finding(
-        level="warning" if starts else "problem",
-        about="atc",
-        found=fault,
-        mend=mend,
-        npu_lacks="" if starts else "an atc that runs",
-        works_still=starts,
-    )
+    if starts:
+        # it may be slow, or of another form than ours: a conversion will show it
+        return warning("atc", fault, mend, works_still=True)
+    return problem("atc", fault, mend, npu_lacks="an atc that runs")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.doctor.cann import PREFIXES, Cann
-from runtime.doctor.findings import Finding
+from runtime.doctor.findings import Finding, ok, problem, warning
 from runtime.doctor.probe import ask, installed
 from runtime.doctor.versions import driver_version, entries
 from runtime.errors import ConfigError, StarmarkError
@@ -36,47 +35,33 @@ def driver(
     """The driver's own version file, and the device nodes it makes."""
     folders = driver_folders(prefixes, install_info)
     files = [path for one in folders for path in one.glob("version.info")]
-    nodes = sorted(path.name for path in dev.glob("davinci[0-9]*"))
+    nodes = ", ".join(sorted(path.name for path in dev.glob("davinci[0-9]*")))
     version = driver_version(files[0]) if files else None
     known = ", ".join((f"version {version}", *version.others)) if version else ""
     if nodes and known:
-        return Finding(level="ok", about="driver", found=f"{known}, {', '.join(nodes)}")
+        return ok("driver", f"{known}, {nodes}")
     if nodes:
-        return Finding(
-            level="warning",
-            about="driver",
-            found=f"{', '.join(nodes)}, but none of its files",
-            mend="in a container: docker run -v /usr/local/Ascend/driver:/usr/local/Ascend/driver",
-            npu_lacks="the driver's libraries",
-        )
+        mend = "in a container: docker run -v /usr/local/Ascend/driver:/usr/local/Ascend/driver"
+        lacks = "the driver's libraries"
+        return warning("driver", f"{nodes}, but none of its files", mend, npu_lacks=lacks)
     if known:
-        return Finding(
-            level="problem",
-            about="driver",
-            found=f"{known} is installed, but there is no {dev}/davinci<N>",
-            mend="in a container: docker run --device /dev/davinci0 --device /dev/davinci_manager"
+        return problem(
+            "driver",
+            f"{known} is installed, but there is no {dev}/davinci<N>",
+            "in a container: docker run --device /dev/davinci0 --device /dev/davinci_manager"
             " --device /dev/devmm_svm --device /dev/hisi_hdc; else look at dmesg and restart",
             npu_lacks="device nodes",
         )
-    return Finding(
-        level="warning",
-        about="driver",
-        found=f"none: no driver/version.info, no {dev}/davinci<N>",
-        mend="on the machine with the NPU: install its driver and firmware",
+    return warning(
+        "driver",
+        f"none: no driver/version.info, no {dev}/davinci<N>",
+        "on the machine with the NPU: install its driver and firmware",
         npu_lacks="driver",
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Chips:
-    """The lines about npu-smi and each chip, and the chips."""
-
-    findings: tuple[Finding, ...]
-    devices: tuple[NpuDevice, ...] = ()
-
-
-def chips(*, driver_there: bool) -> Chips:
-    """Ask npu-smi.
+def chips(*, driver_there: bool) -> tuple[tuple[NpuDevice, ...], tuple[Finding, ...]]:
+    """Ask npu-smi for the chips, and report on each of them.
 
     Args:
         driver_there: whether a failure is a problem, and not just a machine without an NPU.
@@ -84,24 +69,13 @@ def chips(*, driver_there: bool) -> Chips:
     try:
         devices = list_devices()
     except StarmarkError as error:
-        silent = Finding(
-            level="problem" if driver_there else "warning",
-            about="npu-smi",
-            found=f"expected {error.expected}, got {error.got}",
-            mend=error.action,
-            npu_lacks="npu-smi",
-        )
-        return Chips(findings=(silent,))
+        found = f"expected {error.expected}, got {error.got}"
+        level = problem if driver_there else warning
+        return (), (level("npu-smi", found, error.action, npu_lacks="npu-smi"),)
     if not devices:
-        empty = Finding(
-            level="warning",
-            about="npu-smi",
-            found="answers, and lists no NPU",
-            mend="npu-smi info",
-            npu_lacks="an NPU",
-        )
-        return Chips(findings=(empty,))
-    return Chips(findings=tuple(map(_chip, devices)), devices=devices)
+        empty = "answers, and lists no NPU"
+        return (), (warning("npu-smi", empty, "npu-smi info", npu_lacks="an NPU"),)
+    return devices, tuple(map(_chip, devices))
 
 
 def _chip(device: NpuDevice) -> Finding:
@@ -111,12 +85,10 @@ def _chip(device: NpuDevice) -> Finding:
         used = "?" if device.memory_used_mb is None else device.memory_used_mb
         memory = f", {used} of {device.memory_total_mb} MB used"
     part = f", slice {device.slice} (convert for it with --virtual_type=1)" if device.slice else ""
-    return Finding(
-        level="ok" if device.health == "OK" else "warning",
-        about=where,
-        found=f"{device.soc_version}{part}, health {device.health}{memory}",
-        mend="" if device.health == "OK" else f"npu-smi info -t health -i {device.npu_id}",
-    )
+    found = f"{device.soc_version}{part}, health {device.health}{memory}"
+    if device.health == "OK":
+        return ok(where, found)
+    return warning(where, found, f"npu-smi info -t health -i {device.npu_id}")
 
 
 def families(devices: Iterable[NpuDevice]) -> set[str]:
@@ -147,43 +119,35 @@ def acl(
     """
     source = cann.source_command if cann else "install CANN (see above) and source its set_env.sh"
     if not installed("acl"):
-        return Finding(
-            level="warning" if cann is None else "problem",
-            about="ACL",
-            found="the Python module acl is not importable",
-            mend=source,
-            npu_lacks="acl (pyACL)",
-        )
+        found = "the Python module acl is not importable"
+        return (problem if cann else warning)("ACL", found, source, npu_lacks="acl (pyACL)")
     answer = ask("acl")
     if answer.errors:
-        return Finding(
-            level="problem",
-            about="ACL",
-            found=f"import acl fails: {answer.cause}",
-            mend=source,
-            npu_lacks="an acl that can be imported",
-        )
-    failed = [(call, code) for call, code in answer.facts["steps"] if code]
+        found = f"import acl fails: {answer.cause}"
+        return problem("ACL", found, source, npu_lacks="an acl that can be imported")
     count, soc = int(answer.facts["devices"]), str(answer.facts["soc_version"])
-    if failed:
-        call, code = failed[0]
-        return _failed(call, code, source, environment)
+    for call, code in answer.facts["steps"]:
+        if code:
+            hidden = visible_devices.advice_on(code, environment)
+            mend = hidden or f"{source}; look at ~/ascend/log/debug/plog for the reason"
+            found = f"{call} gives {code}{_meaning(code)}"
+            return problem("ACL", found, mend, npu_lacks="an ACL that opens")
     if not count:
-        return _failed("acl.rt.get_device_count()", 0, source, environment)
-    return _opened(count, soc, devices)
-
-
-def _failed(call: str, code: int, source: str, environment: Mapping[str, str]) -> Finding:
-    """The first call that fails, with its code; without one where no device is left."""
-    meaning = _meaning(code) if code else ""
-    found = f"{call} gives {code}{f' ({meaning})' if meaning else ''}"
-    mend = f"{source}; look at ~/ascend/log/debug/plog for the reason"
-    if not code:
-        found, mend = "opens, and sees no device", "npu-smi info"
-    if not code or code in visible_devices.CODES:
-        mend = visible_devices.advice(environment) or mend
-    lacks = "an ACL that opens" if code else "a device that ACL sees"
-    return Finding(level="problem", about="ACL", found=found, mend=mend, npu_lacks=lacks)
+        mend = visible_devices.advice(environment) or "npu-smi info"
+        lacks = "a device that ACL sees"
+        return problem("ACL", "opens, and sees no device", mend, npu_lacks=lacks)
+    # for a slice, too, both name the whole chip
+    names = {device.soc_version for device in devices}
+    if not names or soc in names:
+        return ok("ACL", f"opens {count} device(s), the first is {soc}")
+    named = _soc(soc)
+    return warning(
+        "ACL",
+        f"opens {count} device(s) and calls the first {soc}, npu-smi {', '.join(names)}",
+        f"convert with --soc_version {named.as_option if named else soc}: the runtime goes by its"
+        " own name",
+        works_still=True,
+    )
 
 
 def _meaning(code: int) -> str:
@@ -191,20 +155,4 @@ def _meaning(code: int) -> str:
         from runtime.backends.ascend.codes import CODES
     except ImportError:
         return ""  # the engines' package needs numpy, whose absence has a line of its own
-    return CODES[code].meaning if code in CODES else ""
-
-
-def _opened(count: int, soc: str, devices: Iterable[NpuDevice]) -> Finding:
-    # for a slice, too, both name the whole chip
-    names = {device.soc_version for device in devices}
-    if names and soc not in names:
-        named = _soc(soc)
-        option = named.as_option if named else soc
-        return Finding(
-            level="warning",
-            about="ACL",
-            found=f"opens {count} device(s) and calls the first {soc}, npu-smi {', '.join(names)}",
-            mend=f"convert with --soc_version {option}: the runtime goes by its own name",
-            works_still=True,
-        )
-    return Finding(level="ok", about="ACL", found=f"opens {count} device(s), the first is {soc}")
+    return f" ({CODES[code].meaning})" if code in CODES else ""

@@ -38,6 +38,39 @@ class Finding:
         return self.level == "ok" or self.works_still
 
 
+def ok(about: str, found: str) -> Finding:
+    """A thing that is as it should be."""
+    return Finding(level="ok", about=about, found=found)
+
+
+def warning(
+    about: str, found: str, mend: str = "", *, npu_lacks: str = "", works_still: bool = False
+) -> Finding:
+    """A thing that is absent, or doubted."""
+    return Finding(
+        level="warning",
+        about=about,
+        found=found,
+        mend=mend,
+        npu_lacks=npu_lacks,
+        works_still=works_still,
+    )
+
+
+def problem(
+    about: str, found: str, mend: str, *, npu_lacks: str = "", works_still: bool = False
+) -> Finding:
+    """A thing that is there and does not work."""
+    return Finding(
+        level="problem",
+        about=about,
+        found=found,
+        mend=mend,
+        npu_lacks=npu_lacks,
+        works_still=works_still,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Route:
     """One engine on one kind of device, with the files it takes, and why it cannot run."""
@@ -75,10 +108,10 @@ class Examination:
             if one.mend:
                 lines.append(f"{'':<8} {'':<{about}}  -> {one.mend}")
         lines.append("")
-        name = max(len(f"{one.engine} on {one.device}") for one in self.routes)
-        for route in self.routes:
-            says = f"runs {route.opens}" if not route.refused else f"cannot run: {route.refused}"
-            lines.append(f"{f'{route.engine} on {route.device}':<{name}}  {one_line(says, 500)}")
+        names = [f"{route.engine} on {route.device}" for route in self.routes]
+        for name, route in zip(names, self.routes, strict=True):
+            verdict = f"cannot run: {route.refused}" if route.refused else f"runs {route.opens}"
+            lines.append(f"{name:<{max(map(len, names))}}  {one_line(verdict, 500)}")
         lines += ["", *self.summary()]
         return "\n".join(lines)
 
@@ -86,23 +119,22 @@ class Examination:
         """One line for the engines and one for the NPU path."""
         usable = ", ".join(f"{route.engine} on {route.device}" for route in self.usable)
         on_npu = ", ".join(route.engine for route in self.usable if route.device == "npu")
-        reached = f"usable through {on_npu}" if on_npu else ""
         lacks = ", ".join(self.npu_lacks)
         missing = f"missing {lacks}" if lacks else "nothing is missing"
         return (
             f"This machine can use: {usable or 'no engine'}",
-            f"NPU path: {'; '.join(filter(None, (reached, missing)))}",
+            f"NPU path: {f'usable through {on_npu}; ' if on_npu else ''}{missing}",
         )
 
-    def json(self) -> str:
-        """Everything in the text, for machines."""
-        return json.dumps(self.record(), indent=2)
-
     def record(self) -> dict[str, Any]:
-        """What `json` holds."""
+        """Everything in the text, for machines."""
         return {
             "findings": [asdict(one) for one in self.findings],
             "routes": [asdict(one) | {"usable": not one.refused} for one in self.routes],
             "npu_lacks": list(self.npu_lacks),
             "devices": [asdict(one) for one in self.devices],
         }
+
+    def json(self) -> str:
+        """The record as JSON."""
+        return json.dumps(self.record(), indent=2)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import platform
-import re
 import sys
 from dataclasses import replace
+from importlib import metadata
 
-from runtime.doctor.findings import Finding
+from runtime.doctor.cann import Cann
+from runtime.doctor.findings import Finding, ok, problem, warning
 from runtime.doctor.probe import Answer, ask, installed
 from runtime.machine import processor
+from runtime.machine.npu_packages import (
+    CANN_PROVIDER,
+    ORT_CANN,
+    PROVIDER_LIBRARY,
+    beside_numpy_2,
+    missing_in,
+    release_of,
+)
 
 # module -> (what people call it, what pip calls it, the lowest version that works)
 NEEDED = {
@@ -17,88 +26,132 @@ NEEDED = {
     "cv2": ("OpenCV", "opencv-python", "4.8"),
     "msgspec": ("msgspec", "msgspec", "0.18.6"),
 }
-ONNXRUNTIME = ("onnxruntime", "onnxruntime", "1.17")
-OPENVINO = ("OpenVINO", "openvino", "2024.4")
+OPTIONAL = {
+    "onnxruntime": ("onnxruntime", "onnxruntime", "1.17"),
+    "openvino": ("OpenVINO", "openvino", "2024.4"),
+    "safetensors": ("safetensors", "safetensors", "0.4.3"),
+}
+ABOUT_PROVIDER = "its provider"
 
 
 def python() -> Finding:
     """Which Python this is."""
-    return Finding(
-        level="ok",
-        about="Python",
-        found=f"{platform.python_version()} {platform.machine()} {sys.executable}",
-    )
+    return ok("Python", f"{platform.python_version()} {platform.machine()} {sys.executable}")
 
 
 def needed(module: str) -> Finding:
     """A package without which no engine runs."""
     about, pip, lowest = NEEDED[module]
     if not installed(module):
-        return Finding(
-            level="problem",
-            about=about,
-            found="not installed",
-            mend=f"pip install '{pip}>={lowest}'",
-        )
-    answer = ask(module)
-    return judge(about, pip, lowest, answer, answer.version)
+        return problem(about, "not installed", f"pip install '{pip}>={lowest}'")
+    return _judge(module, ask(module))
+
+
+def safetensors() -> Finding:
+    """The package that reads `.safetensors`; other checkpoints need none."""
+    if not installed("safetensors"):
+        return _absent("safetensors", "no .safetensors checkpoint can be read")
+    return _judge("safetensors", ask("safetensors"))
 
 
 def openvino() -> Finding:
     """The other engine for graphs, its devices, and whether bf16 pays on this processor."""
-    about, pip, lowest = OPENVINO
     if not installed("openvino"):
-        return Finding(
-            level="warning",
-            about=about,
-            found="not installed; onnxruntime runs the same graphs",
-            mend=f"pip install '{pip}>={lowest}'",
+        return replace(
+            _absent("openvino", ""), found="not installed; onnxruntime runs the same graphs"
         )
     answer = ask("openvino")
     version = answer.version.partition("-")[0]  # its own word ends with a commit
     answer = replace(answer, facts={**answer.facts, "version": version})
     has_bf16 = bool(answer.facts.get("bf16")) and processor.has_bf16() is not False
     devices = ", ".join(answer.facts.get("devices", ()))
-    shown = f"{version} ({devices}; bf16 {'available' if has_bf16 else 'not on this processor'})"
-    finding = judge(about, pip, lowest, answer, shown)
+    bf16 = "available" if has_bf16 else "not on this processor"
+    finding = _judge("openvino", answer, f"{version} ({devices}; bf16 {bf16})")
     # a broken one stops nobody: onnxruntime opens what it opens
     return replace(finding, level="warning") if finding.level == "problem" else finding
 
 
-def safetensors() -> Finding:
-    """The package that reads `.safetensors`; other checkpoints need none."""
-    if not installed("safetensors"):
-        return Finding(
-            level="warning",
-            about="safetensors",
-            found="not installed: no .safetensors checkpoint can be read",
-            mend="pip install 'safetensors>=0.4.3'",
-        )
-    answer = ask("safetensors")
-    return judge("safetensors", "safetensors", "0.4.3", answer, answer.version)
+def onnxruntime(cann: Cann | None) -> tuple[Finding, Finding]:
+    """The engine, which several packages install as one module, and its provider for the NPU."""
+    if not installed("onnxruntime"):
+        return _absent("onnxruntime", "no .onnx file can run"), _no_provider()
+    answer = ask("onnxruntime", PROVIDER_LIBRARY)
+    shown = f"{answer.version} ({', '.join(answer.facts.get('providers', ()))})"
+    names = sorted(set(metadata.packages_distributions().get("onnxruntime", ())))
+    builds = {name: metadata.version(name) for name in names}
+    engine = _judge("onnxruntime", answer, shown)
+    if engine.level == "problem" and ORT_CANN in builds:
+        engine = _broken_cann_build(engine, builds[ORT_CANN])
+    if len(builds) > 1:
+        engine = _side_by_side(engine, builds)
+    return engine, _provider(answer, builds.get(ORT_CANN, ""), cann)
 
 
-def judge(about: str, pip: str, lowest: str, answer: Answer, shown: str) -> Finding:
+def _broken_cann_build(engine: Finding, version: str) -> Finding:
+    """The other build's own remedies: installing onnxruntime anew would overwrite it."""
+    beside = beside_numpy_2()
+    if beside is None:
+        reinstall = f"pip install --force-reinstall --no-deps '{ORT_CANN}=={version}'"
+        return replace(engine, mend=reinstall)
+    found = f"{ORT_CANN} {beside.version} is built for NumPy 1, and NumPy is {beside.numpy}"
+    return replace(engine, found=f"{found}: {engine.found}", mend=beside.mend)
+
+
+def _side_by_side(engine: Finding, builds: dict[str, str]) -> Finding:
+    both = " and ".join(f"{name} {version}" for name, version in builds.items())
+    kept = ORT_CANN if ORT_CANN in builds else min(builds, key=len)
+    # removing one of them takes away files of the other
+    mend = f"pip uninstall -y {' '.join(builds)} && pip install '{kept}=={builds[kept]}'"
+    if "numpy" in engine.mend.lower():
+        mend = f"{mend} && {engine.mend}" if engine.mend.startswith("pip") else engine.mend
+    return replace(
+        engine,
+        level="problem" if engine.level == "problem" else "warning",
+        found=f"{engine.found}; {both} are installed into one folder, and the one that came last"
+        " overwrote the other",
+        mend=mend,
+        works_still=engine.works,
+    )
+
+
+def _provider(answer: Answer, version: str, cann: Cann | None) -> Finding:
+    if CANN_PROVIDER not in answer.facts.get("providers", ()):
+        return _no_provider()
+    refused = missing_in(str(answer.facts["loader_error"]))
+    if not refused:
+        return ok(ABOUT_PROVIDER, CANN_PROVIDER)
+    return warning(
+        ABOUT_PROVIDER,
+        f"{CANN_PROVIDER} of {ORT_CANN} {version} does not load: {refused}",
+        cann.source_command if cann else "install CANN (see below) and source its set_env.sh",
+    )
+
+
+def _no_provider() -> Finding:
+    absent = f"this onnxruntime has no {CANN_PROVIDER}; {ORT_CANN} has, for some CANN"
+    return warning(ABOUT_PROVIDER, absent)
+
+
+def _absent(module: str, lost: str) -> Finding:
+    about, pip, lowest = OPTIONAL[module]
+    return warning(about, f"not installed: {lost}", f"pip install '{pip}>={lowest}'")
+
+
+def _judge(module: str, answer: Answer, shown: str = "") -> Finding:
     """What a package's own words come to: broken, too old, or sound."""
+    about, pip, lowest = (NEEDED | OPTIONAL)[module]
     if answer.errors:
         mend = f"pip install --force-reinstall '{pip}>={lowest}'"
         if "libGL" in answer.cause or "libgthread" in answer.cause:
             # a server without a desktop
             mend = "pip uninstall -y opencv-python; pip install opencv-python-headless"
-        return Finding(
-            level="problem", about=about, found=f"cannot be imported: {answer.cause}", mend=mend
-        )
-    if numbers(answer.version) < numbers(lowest):
-        return Finding(
-            level="problem",
-            about=about,
-            found=f"{answer.version}, and {lowest} or newer is needed",
-            mend=f"pip install '{pip}>={lowest}'",
-        )
-    return Finding(level="ok", about=about, found=shown)
+        return problem(about, f"cannot be imported: {answer.cause}", mend)
+    return too_old(about, answer.version, pip, lowest) or ok(about, shown or answer.version)
 
 
-def numbers(version: str) -> tuple[int, ...]:
-    """The release's numbers alone: "2.13.0+cpu" gives (2, 13, 0)."""
-    found = re.match(r"\d+(\.\d+)*", version)
-    return tuple(int(part) for part in found.group().split(".")) if found else ()
+def too_old(about: str, version: str, pip: str, lowest: str) -> Finding | None:
+    """A problem where a version is below the lowest that works."""
+    if release_of(version) >= release_of(lowest):
+        return None
+    found = f"{version}, and {lowest} or newer is needed"
+    return problem(about, found, f"pip install '{pip}>={lowest}'")

@@ -71,12 +71,13 @@ def ask(module: str, library: str = "", **environment: str) -> Answer:
     facts = json.loads(found.group(1)) if found else {}
     if "errors" in facts:
         return Answer(errors=tuple(facts["errors"]))
+    if found and done.returncode == 0 and not done.timed_out:
+        return Answer(facts=facts)
+    printed = one_line(done.output[-300:])
+    error = f"exit status {done.returncode}: {printed}"
     if done.timed_out:
-        return Answer(errors=(f"no end within {TIMEOUT_S:g} s: it hangs",))
-    if done.returncode < 0:
+        error = f"no end within {TIMEOUT_S:g} s: it hangs"
+    elif done.returncode < 0:
         name = signal.strsignal(-done.returncode) or f"signal {-done.returncode}"
-        return Answer(errors=(f"it crashes: {name}. {one_line(done.output[-300:])}".strip(),))
-    if not found or done.returncode:
-        said = one_line(done.output[-300:])
-        return Answer(errors=(f"exit status {done.returncode}: {said}",))
-    return Answer(facts=facts)
+        error = f"it crashes: {name}. {printed}".strip()
+    return Answer(errors=(error,))

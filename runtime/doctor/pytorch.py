@@ -7,7 +7,8 @@ import sys
 from importlib import metadata
 
 from runtime.doctor.cann import Cann
-from runtime.doctor.findings import Finding
+from runtime.doctor.findings import Finding, ok, problem, warning
+from runtime.doctor.packages import too_old
 from runtime.doctor.probe import Answer, ask, installed
 from runtime.machine.npu_packages import install_pair, release_of
 
@@ -33,79 +34,51 @@ PAIRS = {
 }
 # torch -> the newest Python that torch_npu has wheels for. [V: the same, its second table]
 NEWEST_PYTHON = {
-    (2, 1): (3, 11),
     (2, 2): (3, 10),
-    (2, 3): (3, 11),
-    (2, 4): (3, 11),
-    (2, 5): (3, 11),
-    (2, 6): (3, 11),
-    (2, 7): (3, 13),
-    (2, 8): (3, 13),
-    (2, 9): (3, 13),
-    (2, 10): (3, 13),
+    **{(2, minor): (3, 11) for minor in (1, 3, 4, 5, 6)},
+    **{(2, minor): (3, 13) for minor in (7, 8, 9, 10)},
 }
 
 
 def examine(cann: Cann | None) -> tuple[Finding, Finding]:
     """Try torch as everybody imports it, then as this project does, then torch_npu."""
     if not installed("torch"):
-        torch = Finding(
-            level="warning",
-            about="torch",
-            found="not installed: no checkpoint can run",
-            mend="pip install '.[torch]'"
-            + (f"; for the NPU, before it: {_pair_for(cann, '')}" if cann else ""),
-        )
-        return torch, _npu_alone(cann, "")
+        mend = "pip install '.[torch]'"
+        mend += f"; for the NPU, before it: {_pair_for(cann, '')}" if cann else ""
+        torch = warning("torch", "not installed: no checkpoint can run", mend)
+        return torch, _no_torch_npu(cann, "")
     plain = ask("torch")
-    npu = installed("torch_npu")
     held = ask("torch", **AUTOLOAD_OFF) if plain.errors else plain
-    backend = "torch_npu" if npu else "the device backend's package"
-    on_npu = _torch_npu(held, cann) if npu else _npu_alone(cann, held.version)
-    return _torch(plain, held, backend, cann), on_npu
+    if not installed("torch_npu"):
+        on_npu = _no_torch_npu(cann, held.version)
+        return _torch(plain, held, "the device backend's package", cann), on_npu
+    return _torch(plain, held, "torch_npu", cann), _torch_npu(held, cann)
 
 
 def _torch(plain: Answer, held: Answer, backend: str, cann: Cann | None) -> Finding:
     if held.errors:
         npu = _installed_version("torch_npu")
-        return Finding(
-            level="problem",
-            about="torch",
-            found=f"cannot be imported: {held.cause}",
-            mend=f"pip uninstall -y torch && {install_pair(npu)}"
-            if _is_version(npu)
-            else "pip install --force-reinstall torch",
-        )
+        mend = "pip install --force-reinstall torch"
+        if _is_version(npu):
+            mend = f"pip uninstall -y torch && {install_pair(npu)}"
+        return problem("torch", f"cannot be imported: {held.cause}", mend)
     if plain.errors:
         # held back, it loads: it was the backend, not torch
-        return Finding(
-            level="problem",
-            about="torch",
-            found=f"{held.version} is sound, but `import torch` fails: torch loads"
+        return problem(
+            "torch",
+            f"{held.version} is sound, but `import torch` fails: torch loads"
             f" {backend} by itself, and that fails with {plain.cause}",
-            mend=f"{_environment(cann)}; without an NPU: pip uninstall {backend}, or export"
+            f"{_environment(cann)}; without an NPU: pip uninstall {backend}, or export"
             " TORCH_DEVICE_BACKEND_AUTOLOAD=0 (this project's own torch engine does so itself)",
             works_still=True,
         )
-    if release_of(held.version) < release_of(LOWEST):
-        return Finding(
-            level="problem",
-            about="torch",
-            found=f"{held.version}, and {LOWEST} or newer is needed",
-            mend=f"pip install 'torch>={LOWEST}'",
-        )
-    return Finding(level="ok", about="torch", found=held.version)
+    return too_old("torch", held.version, "torch", LOWEST) or ok("torch", held.version)
 
 
-def _npu_alone(cann: Cann | None, torch: str) -> Finding:
+def _no_torch_npu(cann: Cann | None, torch: str) -> Finding:
     there = "on the machine with the NPU: python -m runtime.doctor, for the pair with its CANN"
-    return Finding(
-        level="warning",
-        about="torch_npu",
-        found="not installed",
-        mend=there if cann is None else _pair_for(cann, torch),
-        npu_lacks="torch_npu",
-    )
+    mend = _pair_for(cann, torch) if cann else there
+    return warning("torch_npu", "not installed", mend, npu_lacks="torch_npu")
 
 
 def _torch_npu(torch: Answer, cann: Cann | None) -> Finding:
@@ -114,44 +87,26 @@ def _torch_npu(torch: Answer, cann: Cann | None) -> Finding:
     row = _row(cann)
     pair = _pair_for(cann, other) if cann and row else install_pair(version)
     if _is_version(version) and release_of(other) != release_of(version):
-        return Finding(
-            level="problem",
-            about="torch_npu",
-            found=f"{version} needs torch {'.'.join(map(str, release_of(version)))},"
-            f" and torch is {other}",
-            mend=pair,
-            npu_lacks="a torch_npu that pairs with torch",
-        )
+        needs = ".".join(map(str, release_of(version)))
+        found = f"{version} needs torch {needs}, and torch is {other}"
+        return problem("torch_npu", found, pair, npu_lacks="a torch_npu that pairs with torch")
     # a local version ("+git1234") is no part of the release
     listed = not row or version.partition("+")[0] in row
     answer = ask("torch_npu", **AUTOLOAD_OFF)
     if answer.errors:
-        return Finding(
-            level="problem",
-            about="torch_npu",
-            found=f"{version} cannot be imported: {answer.cause}",
-            mend=_environment(cann) if listed else pair,
-            npu_lacks="a torch_npu that can be imported",
-        )
+        found = f"{version} cannot be imported: {answer.cause}"
+        mend = _environment(cann) if listed else pair
+        return problem("torch_npu", found, mend, npu_lacks="a torch_npu that can be imported")
     if not answer.facts.get("available"):
-        return Finding(
-            level="warning",
-            about="torch_npu",
-            found=f"{version}: it can be imported, and sees no NPU",
-            mend="see the lines on driver and npu-smi below",
-            npu_lacks="an NPU that torch_npu sees",
-        )
-    sees = f"{version}, {answer.facts['devices']} device(s)"
+        found = f"{version}: it can be imported, and sees no NPU"
+        mend = "see the lines on driver and npu-smi below"
+        return warning("torch_npu", found, mend, npu_lacks="an NPU that torch_npu sees")
+    found = f"{version}, {answer.facts['devices']} device(s)"
     if listed:
         known = f", not known with CANN {cann.version}" if cann and not row else ""
-        return Finding(level="ok", about="torch_npu", found=sees + known)
-    return Finding(
-        level="warning",
-        about="torch_npu",
-        found=f"{sees}; known to go with this CANN: {', '.join(row)}",
-        mend=pair,
-        works_still=True,
-    )
+        return ok("torch_npu", found + known)
+    found += f"; known to go with this CANN: {', '.join(row)}"
+    return warning("torch_npu", found, pair, works_still=True)
 
 
 def _pair_for(cann: Cann, torch: str) -> str:

@@ -58,30 +58,17 @@ class Version:
         return f"{self.release or 'of unknown release'} (internal number {self.internal})"
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Reading:
-    """The numbers of one package in one file."""
-
-    package: str
-    release: str = ""
-    internal: str = ""
-
-    @property
-    def rank(self) -> int:
-        return CORE.index(self.package)
-
-
 def cann_version(root: Path) -> Version:
     """Read every version file of an installation; one that cannot be read counts for nothing."""
-    readings = [one for one in _readings(root) if one.package in CORE]
     # sorted keeps the order of files among readings of one package
-    by_trust = sorted(readings, key=lambda one: one.rank)
-    release = next((one.release for one in by_trust if one.release), "")
-    internal = next((one.internal for one in by_trust if one.internal), "")
+    core = [reading for reading in _readings(root) if reading[0] in CORE]
+    by_trust = sorted(core, key=lambda reading: CORE.index(reading[0]))
+    release = next((release for _, release, _ in by_trust if release), "")
+    internal = next((internal for _, _, internal in by_trust if internal), "")
     others = {
-        f"{one.package} {Version(release=one.release, internal=one.internal)}"
-        for one in readings
-        if _differs(one.release, release) or _differs(one.internal, internal)
+        f"{package} {Version(release=one, internal=number)}"
+        for package, one, number in by_trust
+        if _differs(one, release) or _differs(number, internal)
     }
     return Version(release=release, internal=internal, others=tuple(sorted(others)))
 
@@ -106,59 +93,52 @@ def entries(path: Path) -> list[tuple[str, str]]:
     return [(pair[0].strip().lower(), pair[1].strip(" \t\"'")) for pair in pairs if len(pair) == 2]
 
 
-def _readings(root: Path) -> Iterator[_Reading]:
+def _readings(root: Path) -> Iterator[tuple[str, str, str]]:
+    """Package, release and internal number, of each package in each file."""
     for path in _of_this_machine(_glob(root, INSTALL_INFO)):
         package = path.name.removeprefix("ascend_").removesuffix("_install.info")
         for key, value in entries(path):
             if key == "version":
-                internal, release = _pair(value)
-                yield _Reading(package=package, release=release, internal=internal)
+                yield package, *_numbers(value)
     yield from _configured(entries(root / VERSION_CFG))
     for path in _glob(root, VERSION_INFO):
         lines = entries(path)
         # before 8.5 this was CANN-7.6, and the number the internal one whatever it looks like
-        old = any(k == "version_dir" and v.upper().startswith("CANN-") for k, v in lines)
+        old = any(key == "version_dir" and "CANN-" in value.upper() for key, value in lines)
         package = path.parent.name.replace("-", "_")
         for number in [value for key, value in lines if key == "version"]:
-            if old or not is_release(number):
-                yield _Reading(package=package, internal=number)
-            else:
-                yield _Reading(package=package, release=number)
+            is_internal = old or not is_release(number)
+            yield (package, "", number) if is_internal else (package, number, "")
 
 
-def _configured(lines: list[tuple[str, str]]) -> Iterator[_Reading]:
+def _configured(lines: list[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
     """What of each package runs, or, in a file without a line on that, what was installed last."""
-    by_state: dict[str, dict[str, str]] = {_RUNNING: {}, _INSTALLED: {}}
-    for key, value in lines:
-        for state, values in by_state.items():
-            if key.endswith(state):
-                values[key.removesuffix(state)] = value
-    for package, value in (by_state[_RUNNING] or by_state[_INSTALLED]).items():
+    running = [line for line in lines if line[0].endswith(_RUNNING)]
+    for key, value in running or [line for line in lines if line[0].endswith(_INSTALLED)]:
+        package = key.removesuffix(_RUNNING).removesuffix(_INSTALLED)
         # one pair of brackets for each release that was ever installed, the newest last
-        internal, release = _pair(value.rstrip("]").rpartition("[")[2])
-        yield _Reading(package=package, release=release, internal=internal)
+        yield package, *_numbers(value.rstrip("]").rpartition("[")[2])
 
 
-def _of_this_machine(files: Iterator[Path]) -> list[Path]:
+def _of_this_machine(files: list[Path]) -> list[Path]:
     """All but other processors' files, unless there are no more than those."""
-    found = list(files)
     own = f"{platform.machine()}-linux"
-    folders = {path: path.parent.name for path in found}
-    return [p for p, name in folders.items() if name == own or not name.endswith("-linux")] or found
+    return [
+        path for path in files if path.parent.name == own or not path.parent.name.endswith("-linux")
+    ] or files
 
 
-def _glob(root: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
-    for pattern in patterns:
-        yield from sorted(root.glob(pattern))
+def _glob(root: Path, patterns: tuple[str, ...]) -> list[Path]:
+    return [path for pattern in patterns for path in sorted(root.glob(pattern))]
 
 
-def _pair(value: str) -> tuple[str, str]:
-    """The two numbers of "[internal:release]", in this order; brackets may be missing."""
+def _numbers(value: str) -> tuple[str, str]:
+    """Release and internal number of "[internal:release]"; brackets may be missing."""
     number = value.partition("]")[0].lstrip("[").strip()
     internal, colon, release = (part.strip() for part in number.partition(":"))
     if colon:
-        return internal, release
-    return ("", number) if is_release(number) else (number, "")
+        return release, internal
+    return (number, "") if is_release(number) else ("", number)
 
 
 def is_release(number: str) -> bool:

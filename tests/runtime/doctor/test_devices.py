@@ -175,8 +175,8 @@ def test_a_silent_npu_smi_is_a_problem_where_a_driver_is(
     monkeypatch.setenv("PATH", f"{SIMULATOR}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("CANNSIM_FAULT", "npu-smi:hang")
     monkeypatch.setattr(devices, "list_devices", lambda: list_devices(timeout_s=1))
-    (there,) = devices.chips(driver_there=True).findings
-    (absent,) = devices.chips(driver_there=False).findings
+    (there,) = devices.chips(driver_there=True)[1]
+    (absent,) = devices.chips(driver_there=False)[1]
 
     assert (there.level, absent.level) == ("problem", "warning")
     assert "the tool hangs" in there.found
@@ -193,6 +193,6 @@ def test_an_unhealthy_chip_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None
         memory_total_mb=2,
     )
     monkeypatch.setattr(devices, "list_devices", lambda: (chip,))
-    (found,) = devices.chips(driver_there=True).findings
+    (found,) = devices.chips(driver_there=True)[1]
 
     assert (found.level, found.mend) == ("warning", "npu-smi info -t health -i 3")

@@ -43,7 +43,7 @@ def test_opencv_without_a_desktop(machine: Machine) -> None:
 def test_lowest_versions_are_those_of_the_project() -> None:
     """As pyproject.toml gives them to pip."""
     project = (ROOT / "pyproject.toml").read_text()
-    lowest = {pip: low for _, pip, low in [*packages.NEEDED.values(), packages.ONNXRUNTIME]}
+    lowest = {pip: low for _, pip, low in (packages.NEEDED | packages.OPTIONAL).values()}
     lowest["torch"] = pytorch.LOWEST
 
     for pip, low in lowest.items():
