@@ -16,11 +16,11 @@ import os
 import re
 import shutil
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from runtime.errors import BackendUnavailable, ConfigError, one_line
 from runtime.machine import process
-from runtime.machine.npu_smi_text import BadLine, ChipRow, read_board, read_table
+from runtime.machine.npu_smi_text import ChipRow, Table, read_board, read_table
 from runtime.machine.soc import AUTO, Soc, advice_on_family, as_atc_spells, note_on_unknown, soc_of
 
 TOOL = "npu-smi"
@@ -31,6 +31,7 @@ TIMEOUT_S = 30.0
 # A board query concerns one chip; where many hang, each of them costs this much.
 BOARD_TIMEOUT_S = 10.0
 NAME_THE_CHIP = "or name the chip yourself, for example --soc_version Ascend910B3"
+COMPARE = f"Compare with the output of npu-smi info, {NAME_THE_CHIP}"
 # Where the driver's libraries lie [V: hicann/runtime, scripts/package/runtime/set_env.sh:127].
 DRIVER = "/usr/local/Ascend/driver"
 LIBRARIES = ":".join(f"{DRIVER}/lib64{folder}" for folder in ("", "/common", "/driver"))
@@ -86,11 +87,41 @@ def list_devices(timeout_s: float = TIMEOUT_S) -> tuple[NpuDevice, ...]:
         BackendUnavailable: no npu-smi, no answer in time, an error, or an answer with no chip
             that can be read.
     """
+    table = _ask_table(timeout_s)
+    failures = [
+        _unreadable(f"{TOOL} info, line {one.number}", one.expected, one.text)
+        for one in table.bad_lines
+    ]
+    devices = []
+    for row in table.chips:
+        try:
+            soc = _identify(row, timeout_s)
+        except BackendUnavailable as error:
+            failures.append(error)
+        else:
+            facts = {key: value for key, value in asdict(row).items() if key != "name"}
+            devices.append(NpuDevice(**facts, soc_version=soc.name, slice=soc.slice))
+    if failures and not devices:
+        raise failures[0]
+    for failure in failures:
+        logger.warning("WARNING: %s The other chips are listed.", failure)
+    return tuple(devices)
+
+
+def _ask_table(timeout_s: float) -> Table:
     done = _run(timeout_s)
     table = read_table(done.output)
     unloaded = _LOADER.search(done.output)
     if unloaded is not None and table is None:
-        raise _not_loaded(unloaded.group())
+        # mostly in a container, without the host's driver
+        raise BackendUnavailable(
+            f"{TOOL} info",
+            expected="a tool whose libraries are found",
+            got=one_line(unloaded.group(), 200),
+            action=f"In a container, mount {TOOL} and {DRIVER} of one host, on a base as new as"
+            f" that host's; then export LD_LIBRARY_PATH={LIBRARIES}:$LD_LIBRARY_PATH,"
+            f" {NAME_THE_CHIP}",
+        )
     refusal = _refusal(done)
     if refusal and not (table and table.chips):
         raise BackendUnavailable(
@@ -103,24 +134,14 @@ def list_devices(timeout_s: float = TIMEOUT_S) -> tuple[NpuDevice, ...]:
         )
     if table is None:
         if re.search(rf"^Usage: {TOOL} info", done.output, re.MULTILINE):
-            return ()  # its help, on a machine without chips [V: npu_info.c get_total_info]
+            # its help, on a machine without chips [V: npu_info.c get_total_info]
+            return Table(chips=(), bad_lines=())
         raise _unreadable(
             f"{TOOL} info", "a table with the headings NPU, Name and Health", done.output
         )
     if refusal:
         logger.warning("WARNING: %s info ended with %s; its table is used.", TOOL, refusal)
-    failures = [_bad_line(one) for one in table.bad_lines]
-    devices = []
-    for row in table.chips:
-        try:
-            devices.append(_device(row, _identify(row, timeout_s)))
-        except BackendUnavailable as error:
-            failures.append(error)
-    if failures and not devices:
-        raise failures[0]
-    for failure in failures:
-        logger.warning("WARNING: %s The other chips are listed.", failure)
-    return tuple(devices)
+    return table
 
 
 def chosen_soc(soc_version: str) -> Soc:
@@ -162,18 +183,6 @@ def soc_version_of_this_machine() -> Soc:
             action="Name the one to convert for with --soc_version",
         )
     return max(socs, key=lambda soc: soc.slice)
-
-
-def _device(row: ChipRow, soc: Soc) -> NpuDevice:
-    return NpuDevice(
-        npu_id=row.npu_id,
-        chip_id=row.chip_id,
-        soc_version=soc.name,
-        health=row.health,
-        memory_used_mb=row.memory_used_mb,
-        memory_total_mb=row.memory_total_mb,
-        slice=soc.slice,
-    )
 
 
 def find_tool() -> str | None:
@@ -218,13 +227,20 @@ def _identify(row: ChipRow, timeout_s: float) -> Soc:
         BackendUnavailable: neither shows it, or the board query hangs.
     """
     where = f"{TOOL} info, NPU {row.npu_id} chip {row.chip_id}"
-    in_table = _named(as_atc_spells(row.name), where)
+    printed = as_atc_spells(row.name)
+    in_table = _named(printed, where)
     if in_table is not None and in_table.is_known:
         return in_table
     on_board, answer = _ask_board(row, where, min(timeout_s, BOARD_TIMEOUT_S))
     soc = on_board or in_table
     if soc is None:
-        raise _nameless(row, where, answer)
+        choices = advice_on_family(printed)
+        raise BackendUnavailable(
+            where,
+            expected="a chip's exact name in the table, or a Chip Name and an NPU Name of -t board",
+            got=f"{row.name!r}, and of the board {one_line(answer, 120) or 'no answer'}",
+            action=f"Name the chip yourself with --soc_version; {choices}" if choices else COMPARE,
+        )
     if not soc.is_known:
         logger.warning("WARNING: %s: its name is taken as it is: %s.", where, note_on_unknown(soc))
     return soc
@@ -273,38 +289,6 @@ def _spelt_on_board(fields: dict[str, str]) -> tuple[str, ...]:
     return (f"{whole}_{npu}", whole)
 
 
-def _nameless(row: ChipRow, where: str, answer: str) -> BackendUnavailable:
-    """A chip whose exact name neither the table nor the board shows."""
-    choices = advice_on_family(as_atc_spells(row.name))
-    return BackendUnavailable(
-        where,
-        expected="a chip's exact name in the table, or a Chip Name and an NPU Name of -t board",
-        got=f"{row.name!r}, and of the board {one_line(answer, 120) or 'no answer'}",
-        action=f"Name the chip yourself with --soc_version; {choices}"
-        if choices
-        else f"Compare with the output of npu-smi info, {NAME_THE_CHIP}",
-    )
-
-
-def _not_loaded(words: str) -> BackendUnavailable:
-    """A tool that the loader could not start: mostly in a container, without the host's driver."""
-    return BackendUnavailable(
-        f"{TOOL} info",
-        expected="a tool whose libraries are found",
-        got=one_line(words, 200),
-        action=f"In a container, mount {TOOL} and {DRIVER} of one host, on a base as new as that"
-        f" host's; then export LD_LIBRARY_PATH={LIBRARIES}:$LD_LIBRARY_PATH, {NAME_THE_CHIP}",
-    )
-
-
-def _bad_line(line: BadLine) -> BackendUnavailable:
-    return _unreadable(f"{TOOL} info, line {line.number}", line.expected, line.text)
-
-
 def _unreadable(where: str, expected: str, text: str) -> BackendUnavailable:
-    return BackendUnavailable(
-        where,
-        expected=expected,
-        got=one_line(text, 200) or "no output",
-        action=f"Compare with the output of npu-smi info, {NAME_THE_CHIP}",
-    )
+    got = one_line(text, 200) or "no output"
+    return BackendUnavailable(where, expected=expected, got=got, action=COMPARE)

@@ -134,9 +134,6 @@ class _Line:
     def lead(self) -> list[str]:
         return " ".join(self.cells[:-2]).split()
 
-    def bad(self, expected: str) -> BadLine:
-        return BadLine(number=self.number, text=self.text, expected=expected)
-
 
 def _lines(text: str) -> Iterator[_Line]:
     """The lines that have cells; rulers and what others print in between have none."""
@@ -156,51 +153,63 @@ def _is_beside_the_chips(line: _Line) -> bool:
 
 
 @dataclass(kw_only=True)
-class _FirstLine:
-    """A chip of which the second line is still to come; npu_id is None where it was unreadable."""
-
-    npu_id: int | None
-    name: str
-    health: str
-
-
-@dataclass(kw_only=True)
 class _TableReader:
-    """Puts the two lines of each chip together."""
+    """Puts the two lines of each chip together.
+
+    `_first` is a first line whose second is still to come; its npu_id is None where it could not
+    be read.
+    """
 
     chips: list[ChipRow] = field(default_factory=list)
     bad_lines: list[BadLine] = field(default_factory=list)
-    _first: _FirstLine | None = None
+    _first: tuple[int | None, str, str] | None = None
 
     def take(self, line: _Line) -> None:
         """Read the next line of the table."""
         if len(line.cells) < 3:
-            self._take_short(line)
-        elif self._is_second(line):
-            self._take_second(line)
-        else:
+            self._refuse(line, "three cells or more")
+            if self._first is None:
+                self._first = (None, "", "")
+            else:
+                self.end_chip()
+        elif not self._is_second(line):
             self.end_chip()
-            self._take_first(line)
+            number, *name = [*line.lead, ""]
+            npu_id = int(number) if number.isdecimal() else None
+            if npu_id is None:
+                self._refuse(line, "a card's number and a chip's name")
+            self._first = (npu_id, " ".join(name).strip(), line.state)
+        elif self._first is None:
+            self._refuse(line, "a line with the chip's name before it")
+        elif line.lead and not line.lead[0].isdecimal():
+            self._refuse(line, "a chip's number")
+            self.end_chip()
+        else:
+            self.end_chip(line)
 
     def end_chip(self, second: _Line | None = None) -> None:
         """Keep the chip whose first line was read, with or without its second line."""
-        first, self._first = self._first, None
-        if first is None or first.npu_id is None or first.name.lower() in _CONTROLLERS:
+        npu_id, name, health = self._first or (None, "", "")
+        self._first = None
+        if npu_id is None or name.lower() in _CONTROLLERS:
             return
         lead = second.lead if second else []
         # 950 numbers cards only, and a missing line tells nothing: count them
-        chip_id = sum(chip.npu_id == first.npu_id for chip in self.chips)
+        chip_id = int(lead[0]) if lead else sum(chip.npu_id == npu_id for chip in self.chips)
         used, total = _memory(second.cells[-1]) if second else (None, None)
         self.chips.append(
             ChipRow(
-                npu_id=first.npu_id,
-                chip_id=int(lead[0]) if lead else chip_id,
-                name=first.name,
-                health=first.health,
+                npu_id=npu_id,
+                chip_id=chip_id,
+                name=name,
+                health=health,
                 memory_used_mb=used,
                 memory_total_mb=total,
             )
         )
+
+    def _refuse(self, line: _Line, expected: str) -> None:
+        self.bad_lines.append(BadLine(number=line.number, text=line.text, expected=expected))
 
     def _is_second(self, line: _Line) -> bool:
         state = line.state.lower()
@@ -210,33 +219,6 @@ class _TableReader:
         if state in _HEALTHS or any(re.search("[A-Za-z]", word) for word in words):
             return False
         return self._first is not None or state in _NOT_AVAILABLE
-
-    def _take_short(self, line: _Line) -> None:
-        self.bad_lines.append(line.bad("three cells or more"))
-        if self._first is None:
-            self._first = _FirstLine(npu_id=None, name="", health="")
-        else:
-            self.end_chip()
-
-    def _take_first(self, line: _Line) -> None:
-        number, *name = [*line.lead, ""]
-        readable = number.isdecimal()
-        if not readable:
-            self.bad_lines.append(line.bad("a card's number and a chip's name"))
-        self._first = _FirstLine(
-            npu_id=int(number) if readable else None,
-            name=" ".join(name).strip(),
-            health=line.state,
-        )
-
-    def _take_second(self, line: _Line) -> None:
-        if self._first is None:
-            self.bad_lines.append(line.bad("a line with the chip's name before it"))
-        elif line.lead and not line.lead[0].isdecimal():
-            self.bad_lines.append(line.bad("a chip's number"))
-            self.end_chip()
-        else:
-            self.end_chip(line)
 
 
 def _memory(cell: str) -> tuple[int | None, int | None]:

@@ -1,4 +1,4 @@
-"""The one door to other programs: a limit in time, and nothing of them left behind."""
+"""Runs other programs, all of this project's: with a time limit, and leaving nothing behind."""
 
 from __future__ import annotations
 
@@ -73,19 +73,23 @@ def run(
     start = time.monotonic()
     process = _start(command, cwd, env)
     assert process.stdout is not None  # noqa: S101  # for mypy: it was asked for
-    said = _Said(on_line)
+    output = _Output(on_line)
     with process.stdout as pipe:
         try:
-            in_time = _follow(process, said, pipe.fileno(), start + timeout_s)
+            in_time = _follow(process, output, pipe.fileno(), start + timeout_s)
             if not in_time:
-                _ask_to_end(process)
+                _signal_group(process, signal.SIGTERM)
+                grace_ends = time.monotonic() + GRACE_S
+                while not _ended(process) and time.monotonic() < grace_ends:
+                    time.sleep(LOOK_S)
         finally:
-            _end(process)
-        while said.read(pipe.fileno()):
+            _signal_group(process, signal.SIGKILL)
+            process.wait()
+        while output.read(pipe.fileno()):
             pass  # what was in the pipe when it ended; nobody is left who could write more
     return Finished(
         returncode=process.returncode,
-        output=said.text(),
+        output=output.text(),
         seconds=time.monotonic() - start,
         timed_out=not in_time,
     )
@@ -113,7 +117,7 @@ def _start(
         ) from error
 
 
-def _follow(process: subprocess.Popen[bytes], said: _Said, pipe: int, deadline: float) -> bool:
+def _follow(process: subprocess.Popen[bytes], output: _Output, pipe: int, deadline: float) -> bool:
     """Read until the program itself has ended; False where its time was up before.
 
     Its end counts, not the pipe's: a process it left behind may hold the pipe open for ever.
@@ -127,7 +131,7 @@ def _follow(process: subprocess.Popen[bytes], said: _Said, pipe: int, deadline: 
                 return False
             if not selector.get_map():
                 time.sleep(min(left, LOOK_S))  # it closed its output and works on
-            elif selector.select(min(left, LOOK_S)) and not said.read(pipe):
+            elif selector.select(min(left, LOOK_S)) and not output.read(pipe):
                 selector.unregister(pipe)
     return True
 
@@ -144,28 +148,15 @@ def _ended(process: subprocess.Popen[bytes]) -> bool:
         return True
 
 
-def _ask_to_end(process: subprocess.Popen[bytes]) -> None:
-    _signal(process, signal.SIGTERM)
-    deadline = time.monotonic() + GRACE_S
-    while not _ended(process) and time.monotonic() < deadline:
-        time.sleep(LOOK_S)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End what is left of the group, and reap its leader."""
-    _signal(process, signal.SIGKILL)
-    process.wait()
-
-
-def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     # a group of nothing but dead processes, or of another user's (a setuid tool)
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
 
 
 @dataclass
-class _Said:
-    """What a program has printed so far."""
+class _Output:
+    """What a program has printed so far, in pieces and in lines."""
 
     on_line: Callable[[str], None] | None
     _decoder: codecs.IncrementalDecoder = field(
@@ -190,17 +181,17 @@ class _Said:
         if len(self._open) > LONGEST_LINE:
             lines, self._open = [*lines, self._open], ""
         for line in lines:
-            self._tell(line)
+            self._pass_on(line)
         return bool(chunk)
 
     def text(self) -> str:
-        """All of it; a last line without a break is told here."""
+        """All of it; a last line without a break is passed on here."""
         rest = self._decoder.decode(b"", final=True)
         if self._open + rest:
-            self._tell(self._open + rest)
+            self._pass_on(self._open + rest)
             self._open = ""
         return "".join(self._parts) + rest
 
-    def _tell(self, line: str) -> None:
+    def _pass_on(self, line: str) -> None:
         if self.on_line is not None:
             self.on_line(line.removesuffix("\r"))

@@ -20,46 +20,22 @@ from runtime.errors import ConfigError
 FAMILIES: dict[str, tuple[int, tuple[str, ...]]] = {
     "Ascend031": (3004, ("Ascend031",)),
     "Ascend310": (0, ("Ascend310",)),
-    "Ascend310B": (3002, ("Ascend310B1", "Ascend310B2", "Ascend310B3", "Ascend310B4")),
-    "Ascend310P": (
-        2002,
-        (
-            "Ascend310P1",
-            "Ascend310P2",
-            "Ascend310P3",
-            "Ascend310P4",
-            "Ascend310P5",
-            "Ascend310P7",
-        ),
-    ),
+    "Ascend310B": (3002, tuple(f"Ascend310B{one}" for one in "1234")),
+    "Ascend310P": (2002, tuple(f"Ascend310P{one}" for one in "123457")),
     "Ascend910": (
         1001,
-        ("Ascend910A", "Ascend910B", "Ascend910PremiumA", "Ascend910ProA", "Ascend910ProB"),
+        tuple(f"Ascend910{one}" for one in ("A", "B", "PremiumA", "ProA", "ProB")),
     ),
     "Ascend910B": (
         2201,
-        (
-            "Ascend910B1",
-            "Ascend910B2",
-            "Ascend910B2C",
-            "Ascend910B3",
-            "Ascend910B4",
-            "Ascend910B4-1",
-        ),
+        tuple(f"Ascend910B{one}" for one in ("1", "2", "2C", "3", "4", "4-1")),
     ),
     "Ascend910_93": (
         2201,
-        (
-            "Ascend910_9362",
-            "Ascend910_9363",
-            "Ascend910_9372",
-            "Ascend910_9381",
-            "Ascend910_9382",
-            "Ascend910_9391",
-            "Ascend910_9392",
-        ),
+        tuple(f"Ascend910_93{one}" for one in (62, 63, 72, 81, 82, 91, 92)),
     ),
 }
+_EXACT = tuple(one for _, names in FAMILIES.values() for one in names)
 # The newest families have open-ended names, accepted by their form [V: platform_config/cann-dev].
 OPEN_FAMILIES = {
     "Ascend350": (3510, r"Ascend350_[A-Za-z0-9]+"),
@@ -70,24 +46,13 @@ OPEN_FAMILIES = {
 # it wherever the chip's Intrinsic_mmad lists h322f32 [V: hicann/ge, nn_engine/utils/common/
 # platform_utils.cc ParseAllowHf32, op_impl_mode_config_parser.cc; platform_config].
 HF32_FAMILIES = (
-    "Ascend031",
-    "Ascend310B",
-    "Ascend350",
-    "Ascend910B",
-    "Ascend910_93",
-    "Ascend950",
+    *("Ascend031", "Ascend310B", "Ascend350", "Ascend910B", "Ascend910_93", "Ascend950"),
 )
 # Chips whose cube unit has no fp32: no f322f32 or f32f32f32 in Intrinsic_mmad [V: platform_config]
 # for 310P and 910; of the first Ascend310 it is inferred.
 FP16_CUBE_FAMILIES = ("Ascend310", "Ascend310P", "Ascend910")
-BF16_FAMILIES = (
-    "Ascend031",
-    "Ascend310B",
-    "Ascend350",
-    "Ascend910B",
-    "Ascend910_93",
-    "Ascend950",
-)
+# The same chips compute in bf16.
+BF16_FAMILIES = HF32_FAMILIES
 
 # A slice (vNPU) bears the chip's name with the template's after it: 910B3vir05_1c_16g.
 _SLICE = re.compile(r"(?P<chip>[\w-]+?)(?P<template>vir\w*)", re.ASCII | re.IGNORECASE)
@@ -166,7 +131,8 @@ def soc_of(name: str, where: str = "--soc_version", *, printed: bool = False) ->
     """
     full = name.removeprefix(_LITERAL)
     soc = _read(full)
-    takes_unknown = full != name or (printed and not _names_a_family(soc.name))
+    is_family = soc.name in FAMILIES or soc.name in _STEMS
+    takes_unknown = full != name or (printed and not is_family)
     if soc.is_known or (takes_unknown and _WELL_FORMED.fullmatch(soc.name)):
         return soc
     raise ConfigError(
@@ -218,30 +184,19 @@ def note_on_unknown(soc: Soc) -> str:
 def _read(full: str) -> Soc:
     """The chip and slice in a name; without a family where they are none of ours."""
     chip, template = _split(full)
-    if not template:
-        family, arch = _family_of(full)
-        return Soc(name=full, family=family, arch=arch)
-    chip = _CHIP_OF_SLICES.get(chip, chip)
-    family, arch = _family_of(chip)
+    part = full.removeprefix("Ascend") if template else ""
+    if template:
+        chip = _CHIP_OF_SLICES.get(chip, chip)
     # drivers call slices of the first 910 "910vir02", so "910Bvir06" is no old Ascend910B's
-    if len(FAMILIES.get(chip, (0, ()))[1]) > 1:
-        family, arch = "", 0
-    return Soc(name=chip, family=family, arch=arch, slice=full.removeprefix("Ascend"))
-
-
-def _family_of(chip: str) -> tuple[str, int]:
-    """The family and NpuArch of an exact name; an empty family where it is none."""
+    if template and len(FAMILIES.get(chip, (0, ()))[1]) > 1:
+        return Soc(name=chip, family="", arch=0, slice=part)
     for family, (arch, names) in FAMILIES.items():
         if chip in names:
-            return family, arch
+            return Soc(name=chip, family=family, arch=arch, slice=part)
     for family, (arch, pattern) in OPEN_FAMILIES.items():
         if re.fullmatch(pattern, chip):
-            return family, arch
-    return "", 0
-
-
-def _names_a_family(chip: str) -> bool:
-    return chip in FAMILIES or chip in _STEMS
+            return Soc(name=chip, family=family, arch=arch, slice=part)
+    return Soc(name=chip, family="", arch=0, slice=part)
 
 
 def _split(full: str) -> tuple[str, str]:
@@ -278,8 +233,7 @@ def _advice(typed: str) -> str:
 def _in_our_case(full: str) -> str:
     """A name whose letters differ by their case alone, as ATC writes it; any other as it is."""
     chip, template = _split(full)
-    exact = (one for _, names in FAMILIES.values() for one in names)
-    by_case = {one.lower(): one for one in (*FAMILIES, *_STEMS, *_COMMON_NAMES, *exact)}
+    by_case = {one.lower(): one for one in (*FAMILIES, *_STEMS, *_COMMON_NAMES, *_EXACT)}
     head, mark, number = chip.partition("_")
     if any(re.fullmatch(one, chip, re.IGNORECASE) for _, one in OPEN_FAMILIES.values()):
         return f"{by_case[head.lower()]}{mark}{number}{template}"
@@ -291,6 +245,6 @@ def _similar(full: str) -> list[str]:
     chip, template = _split(full)
     if not _bare(chip):
         return []
-    by_case = {one.lower(): one for _, names in FAMILIES.values() for one in names}
+    by_case = {one.lower(): one for one in _EXACT}
     near = difflib.get_close_matches(chip.lower(), by_case, n=3, cutoff=0.75)
     return [_read(f"{by_case[one]}{template}").as_option for one in near]

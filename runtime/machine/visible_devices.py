@@ -29,21 +29,17 @@ def advice(environment: Mapping[str, str] = os.environ) -> str:
     value = environment.get(NAME)
     if value is None:
         return ""
+    read = _READ.match(value)
+    numbers = [int(one) for one in read[0].split(",")] if read else []
+    fault = ""
+    if read is None:
+        fault = " (it names no device)"
+    elif numbers != sorted(set(numbers)):
+        fault = " (it does not ascend, and hides every device)"
+    elif value.removesuffix(",") != read[0]:
+        fault = f" (of which {one_line(repr(read[0]), LONGEST_VALUE)} counts alone)"
     return (
-        f"{NAME} is {one_line(repr(value), LONGEST_VALUE)}{_fault(value)}: npu:0 is the first"
+        f"{NAME} is {one_line(repr(value), LONGEST_VALUE)}{fault}: npu:0 is the first"
         " device in it, and its numbers must ascend, each once, with commas and no spaces between"
         " them. Choose among these, or unset it; npu-smi info -m lists all (Chip Logic ID)"
     )
-
-
-def _fault(value: str) -> str:
-    """What the runtime does with a value that breaks the rule; empty where it keeps it."""
-    read = _READ.match(value)
-    if read is None:
-        return " (it names no device)"
-    numbers = [int(one) for one in read[0].split(",")]
-    if numbers != sorted(set(numbers)):
-        return " (it does not ascend, and hides every device)"
-    if value.removesuffix(",") != read[0]:
-        return f" (of which {one_line(repr(read[0]), LONGEST_VALUE)} counts alone)"
-    return ""

@@ -159,7 +159,8 @@ def test_an_interrupt_ends_the_program(tmp_path: Path) -> None:
     note = tmp_path / "pids"
     code = f"""
 import os, signal, sys, threading
-from runtime import command_line, process
+from runtime.cli import command_line
+from runtime.machine import process
 
 def on_line(line):
     open({str(note)!r}, "a").write(line + "\\n")
