@@ -9,7 +9,8 @@
     │   └── InferenceError     the engine failed while running                        exit 4
     └── ExportError            a step of the export failed while working              exit 4
 
-Messages follow one template: `<where>: expected <contract>, got <value>. <next action>.`
+A wrong value reads `<where>: expected <contract>, got <value>. <next action>.`; an event reads
+`<where>: <what happened>. <next action>.`
 """
 
 from __future__ import annotations
@@ -34,15 +35,15 @@ class StarmarkError(Exception):
 
     Args:
         where: file, option or argument the fault is in.
-        expected: the contract.
-        got: the value found, already readable (use repr for data from outside).
+        expected: the contract; empty for an event.
+        got: the value found, already readable (use repr for data from outside); or what happened.
         action: what to do next, as a sentence without its full stop.
     """
 
     exit_code = EXIT_FAILED
     code = "failed"
 
-    def __init__(self, where: str, *, expected: str, got: str, action: str) -> None:
+    def __init__(self, where: str, *, got: str, action: str, expected: str = "") -> None:
         super().__init__(where, expected, got, action)
         self.where = where
         self.expected = expected
@@ -50,9 +51,14 @@ class StarmarkError(Exception):
         self.action = action
 
     def __str__(self) -> str:
+        return one_line(f"{self.where}: {self.problem}. {self.action}.")
+
+    @property
+    def problem(self) -> str:
+        """The message without its place and its next action."""
         # what was found may be of any length; the next action must not be cut off by it
         got = one_line(self.got, LONGEST_GOT)
-        return one_line(f"{self.where}: expected {self.expected}, got {got}. {self.action}.")
+        return f"expected {self.expected}, got {got}" if self.expected else got
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exception's own pickling passes no keywords; worker processes send errors home by pickle.

@@ -136,7 +136,7 @@ def _row(row: RowPlan, collected: Collected, probe: GemmProbe) -> SuiteRow:
     if row.key in collected.failures:
         error = collected.failures[row.key]
         where = error.where.removeprefix(f"{row.label}: ")
-        missing = f"{where}: expected {error.expected}, got {error.got}"
+        missing = f"{where}: {error.problem}"
         return msgspec.structs.replace(bare, missing=missing, remedy=_remedy(row, error))
     return msgspec.structs.replace(bare, figures=_figures(row, collected, probe))
 

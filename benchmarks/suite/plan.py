@@ -136,7 +136,7 @@ def _fault(bundle: Path, kind: str) -> str:
     try:
         manifest = read_manifest(bundle)
     except ArtifactError as error:
-        return f"{error.where}: expected {error.expected}, got {error.got}"
+        return f"{error.where}: {error.problem}"
     rewrites, quantised = manifest.onnx.rewrites, manifest.quantisation is not None
     if quantised != (kind == "int8"):
         return f"{shown(bundle)} holds {'an int8' if quantised else 'a float'} graph"

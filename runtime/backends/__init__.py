@@ -22,7 +22,7 @@ logger = logging.getLogger("starmark")
 ENGINES: dict[str, tuple[str, str, str]] = {
     "torch": ("runtime.backends.torch.backend:TorchBackend", "checkpoint", "torch"),
     "onnxruntime": ("runtime.backends.ort:OnnxRuntimeBackend", "onnx", ""),
-    "openvino": ("runtime.backends.openvino.backend:OpenVinoBackend", "onnx", "openvino"),
+    "openvino": ("runtime.backends.openvino:OpenVinoBackend", "onnx", "openvino"),
     "om": ("runtime.backends.ascend.backend:OmBackend", "om", ""),
 }
 # Engines that can be told what to compute in.

@@ -1,12 +1,14 @@
-"""The spec of an ONNX graph, read off the inputs and outputs that its engine reports."""
+"""What the engines of ONNX graphs share: the spec, read off the inputs and outputs they report."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from runtime.backends.base import Backend
 from runtime.errors import ArtifactError
 from runtime.model.manifest import MANIFEST_NAME
+from runtime.model.source import Artifact
 from runtime.model.spec import INPUT_NAME, OUTPUT_NAMES, ModelSpec, TapShape, spec_of
 from runtime.model.stages import are_taps
 
@@ -27,19 +29,36 @@ class GraphTensor:
 ABSENT = GraphTensor("", ())
 
 
-def spec_in_graph(
+class GraphBackend(Backend):
+    """A backend that runs an ONNX graph."""
+
+    def _describe(
+        self,
+        artifact: Artifact,
+        inputs: Mapping[str, GraphTensor],
+        outputs: Mapping[str, GraphTensor],
+    ) -> None:
+        """Read the spec off the graph, and hold it to the manifest where there is one.
+
+        Args:
+            artifact: the graph's.
+            inputs: by name; dtypes as numpy names them.
+            outputs: likewise.
+
+        Raises:
+            ArtifactError: not a graph as this project exports them, or not the manifest's.
+        """
+        where, manifest = str(artifact.path), artifact.manifest
+        self.spec = _spec_in_graph(inputs, outputs, where)
+        if manifest is not None:
+            _check_same(self.spec, manifest.spec, where)
+            self.spec, self.manifest = manifest.spec, manifest
+            self.parameters = manifest.checkpoint.parameters
+
+
+def _spec_in_graph(
     inputs: Mapping[str, GraphTensor], outputs: Mapping[str, GraphTensor], where: str
 ) -> ModelSpec:
-    """Read the spec off a graph's own inputs and outputs.
-
-    Args:
-        inputs: by name; dtypes as numpy names them.
-        outputs: likewise.
-        where: the file, for the error.
-
-    Raises:
-        ArtifactError: not a graph as this project exports them.
-    """
     size = _side_of(inputs.get(INPUT_NAME, ABSENT))
     landmarks, covariance = (outputs.get(name, ABSENT) for name in OUTPUT_NAMES)
     points = landmarks.dims[1] if len(landmarks.dims) == 3 else None
@@ -72,21 +91,16 @@ def spec_in_graph(
     )
 
 
-def check_same(graph: ModelSpec, manifest: ModelSpec, where: str) -> None:
-    """Hold a graph to its bundle's manifest.
-
-    Raises:
-        ArtifactError: they differ.
-    """
-    found, said = (
+def _check_same(graph: ModelSpec, manifest: ModelSpec, where: str) -> None:
+    found, expected = (
         f"{spec.points} points, {spec.input} and {len(spec.taps)} taps"
         for spec in (graph, manifest)
     )
-    if found != said or graph.taps != manifest.taps:
+    if found != expected or graph.taps != manifest.taps:
         raise ArtifactError(
             where,
-            expected=f"{said}, as {MANIFEST_NAME} says",
-            got=found if found != said else "taps of other shapes",
+            expected=f"{expected}, as {MANIFEST_NAME} says",
+            got=found if found != expected else "taps of other shapes",
             action="Make the bundle again with python -m export",
         )
 

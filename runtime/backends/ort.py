@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.backends import ort_cann
-from runtime.backends.base import Backend, Outputs, Settings
-from runtime.backends.graph_spec import GraphTensor, check_same, spec_in_graph
+from runtime.backends.base import Outputs, Settings
+from runtime.backends.graph_spec import GraphBackend, GraphTensor
 from runtime.backends.torch.npu_failures import Refusal
 from runtime.errors import (
     ArtifactError,
@@ -47,7 +47,7 @@ DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 ERROR_SEVERITY = 3
 
 
-class OnnxRuntimeBackend(Backend):
+class OnnxRuntimeBackend(GraphBackend):
     """One onnxruntime session. `Session.run` is safe to call from several threads."""
 
     def __init__(self, artifact: Artifact, device: Device, settings: Settings) -> None:
@@ -56,14 +56,8 @@ class OnnxRuntimeBackend(Backend):
         where = str(artifact.path)
         session = _open(where, artifact.graph, provider, options, threads=settings.threads or 0)
         inputs, outputs = _tensors(session.get_inputs()), _tensors(session.get_outputs())
-        graph = spec_in_graph(inputs, outputs, where)
-        self.spec = graph
+        self._describe(artifact, inputs, outputs)
         self.checkpoint_sha256 = session.get_modelmeta().custom_metadata_map.get(CHECKPOINT_KEY, "")
-        if artifact.manifest is not None:
-            self.spec = artifact.manifest.spec
-            self.manifest = artifact.manifest
-            self.parameters = artifact.manifest.checkpoint.parameters
-            check_same(graph, self.spec, where)
         self._session: Any = session
         self._failing = threading.Lock()
 
@@ -96,7 +90,6 @@ class OnnxRuntimeBackend(Backend):
         kind = BackendUnavailable if code and code.kind == "unavailable" else InferenceError
         failure = kind(
             self.name,
-            expected="a run without an error",
             got=f"{code.meaning}: {said}" if code else said,
             action=code.remedy
             if code

@@ -45,7 +45,7 @@ class Box:
         try:
             yield
         except StarmarkError as error:
-            reason = f"expected {error.expected}, got {error.got}. {error.action}"
+            reason = f"{error.problem}. {error.action}"
             self.failed.append((what, one_line(reason, 500)))
         except Exception as error:  # noqa: BLE001  # a broken box must still be reported
             self.failed.append((what, one_line(f"{type(error).__name__}: {error}", 500)))

@@ -69,7 +69,7 @@ def chips(*, driver_there: bool) -> tuple[tuple[NpuDevice, ...], tuple[Finding, 
     try:
         devices = list_devices()
     except StarmarkError as error:
-        found = f"expected {error.expected}, got {error.got}"
+        found = error.problem
         level = problem if driver_there else warning
         return (), (level("npu-smi", found, error.action, npu_lacks="npu-smi"),)
     if not devices:

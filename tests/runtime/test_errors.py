@@ -12,6 +12,7 @@ import pytest
 
 from runtime.cli import command_line
 from runtime.errors import (
+    DEVICE_LOST,
     ArtifactError,
     BackendUnavailable,
     ConfigError,
@@ -23,18 +24,18 @@ from runtime.errors import (
 
 
 @pytest.mark.parametrize(
-    ("kind", "code"),
+    ("kind", "exit_code", "code"),
     [
-        (ConfigError, 2),
-        (ArtifactError, 2),
-        (InputError, 2),
-        (BackendUnavailable, 3),
-        (InferenceError, 4),
-        (ExportError, 4),
+        (ConfigError, 2, "config"),
+        (ArtifactError, 2, "artifact"),
+        (InputError, 2, "input"),
+        (BackendUnavailable, 3, "unavailable"),
+        (InferenceError, 4, "inference"),
+        (ExportError, 4, "export"),
     ],
 )
-def test_every_error_has_one_template_and_its_exit_code(
-    kind: type[StarmarkError], code: int, capsys: pytest.CaptureFixture[str]
+def test_every_error_has_one_template_its_exit_code_and_its_code(
+    kind: type[StarmarkError], exit_code: int, code: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One line with place, contract, value and action; whole after pickling, too."""
     error = kind("m.onnx", expected="a graph", got="line\n  break", action="Export it again")
@@ -42,11 +43,21 @@ def test_every_error_has_one_template_and_its_exit_code(
     def fail() -> int:
         raise error
 
-    assert command_line.run(fail) == code
+    assert command_line.run(fail) == exit_code
     text = "m.onnx: expected a graph, got line break. Export it again."
     assert capsys.readouterr().err == f"error: {text}\n"
     again = pickle.loads(pickle.dumps(error))
-    assert (type(again), str(again)) == (kind, text)
+    assert (type(again), str(again), again.code) == (kind, text, code)
+
+
+def test_an_event_is_told_without_a_contract() -> None:
+    """A cause's own code travels with it."""
+    error = InferenceError("npu:0", got="an AI Core hung", action="Open a new Detector")
+    error.code = DEVICE_LOST
+    again = pickle.loads(pickle.dumps(error))
+
+    assert str(again) == "npu:0: an AI Core hung. Open a new Detector."
+    assert again.code == "device-lost"
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,6 @@ class AclFailure(Exception):  # noqa: N818  # never seen outside the backends: t
         }[known.kind]
         return kind(
             f"{where}: acl.{self.call}",
-            expected="0, success",
             got=f"{got} ({one_line(self.said, 160)})" if self.said else got,
             action=visible_devices.advice_on(self.code) or known.remedy,
         )

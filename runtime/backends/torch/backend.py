@@ -252,12 +252,7 @@ class TorchBackend(Backend):
     def _failure(self, error: RuntimeError) -> BackendError:
         if self._npu is not None:
             return self._npu.failure(self.name, error)
-        return InferenceError(
-            self.name,
-            expected="a run without an error",
-            got=one_line(error, 300),
-            action=SAME_ON_CPU,
-        )
+        return InferenceError(self.name, got=one_line(error, 300), action=SAME_ON_CPU)
 
     def _close(self) -> None:
         self._network = self._called = None

@@ -116,7 +116,6 @@ class NpuDevice:
         said = one_line(error, 300 if known is None else 160)
         return kind(
             where,
-            expected="a run without an error",
             got=said if known is None else f"{known.meaning}: {said}",
             action=SAME_ON_CPU if known is None else known.action,
         )

@@ -84,7 +84,7 @@ def test_answers_are_those_of_the_float_graph(float_graph: Path, byte_graph: Pat
 
 def test_openvino_agrees_within_rounding(float_graph: Path, byte_graph: Path) -> None:
     """Its arithmetic of the normalisation need not be the host's, bit by bit."""
-    pytest.importorskip("runtime.backends.openvino.backend", reason="openvino is not installed")
+    pytest.importorskip("runtime.backends.openvino", reason="openvino is not installed")
     with (
         open_backend(f"{float_graph}@openvino/cpu") as exact,
         open_backend(f"{byte_graph}@openvino/cpu") as bytes_in,

@@ -116,7 +116,7 @@ def test_a_picture_that_is_read_late_meets_the_first_cause(
     hold_until(backend.lost, monkeypatch)
     items = ["late.png", picture(1)]
     stream = Stream(Detector(backend), items, readers=2, batch=1, on_error=on_error)
-    with pytest.raises(InferenceError, match="got 507015"):
+    with pytest.raises(InferenceError, match="507015"):
         next(stream)
     assert backend.calls == 1
 
@@ -136,7 +136,7 @@ def test_a_picture_that_is_read_late_meets_the_npu_s_own_failure(
         hold_until(lost, monkeypatch)
         npu.inject("mdl.execute_async", 507015)
         items = ["late.png", rng.integers(0, 256, (90, 80, 3), dtype=np.uint8)]
-        with pytest.raises(InferenceError, match=r"mdl\.execute_async: .*got 507015"):
+        with pytest.raises(InferenceError, match=r"mdl\.execute_async: 507015"):
             next(Stream(detector, items, readers=2, on_error="yield"))
 
 
@@ -202,7 +202,7 @@ def test_the_first_of_two_losses_is_kept() -> None:
     for got in ("507015", "507899"):
         with pytest.raises(InferenceError, match=got):
             backend.lose(got)
-    with pytest.raises(InferenceError, match="got 507015"):
+    with pytest.raises(InferenceError, match="507015"):
         Detector(backend).detect(picture(0))
 
 

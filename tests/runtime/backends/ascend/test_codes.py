@@ -91,9 +91,7 @@ def test_an_unlisted_fault_of_the_device_loses_it(number: int, loses: bool) -> N
     """Others that are unlisted do not; the number is told either way."""
     assert number not in CODES
     assert acl_code(number).loses_device is loses
-    assert f"got {number} an unlisted code" in str(
-        AclFailure("rt.malloc", number).translated("npu")
-    )
+    assert f": {number} an unlisted code" in str(AclFailure("rt.malloc", number).translated("npu"))
 
 
 @pytest.mark.parametrize(
@@ -112,9 +110,7 @@ def test_an_unlisted_fault_of_the_device_loses_it(number: int, loses: bool) -> N
 def test_a_code_is_an_error_of_its_kind(number: int, kind: type[Exception]) -> None:
     error = AclFailure("mdl.execute_async", number, "EE9999: a text").translated("npu:0")
     assert type(error) is kind
-    assert f"npu:0: acl.mdl.execute_async: expected 0, success, got {number} ACL_ERROR" in str(
-        error
-    )
+    assert f"npu:0: acl.mdl.execute_async: {number} ACL_ERROR" in str(error)
 
 
 def test_whoever_lost_a_device_is_told_how_to_go_on() -> None:

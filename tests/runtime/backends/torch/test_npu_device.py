@@ -308,7 +308,7 @@ def test_failed_call_says_what_it_means(
 ) -> None:
     """Device, meaning, remedy; and a run that can work does, afterwards."""
     torch_npu.faults["conv2d"] = RuntimeError(text)
-    with pytest.raises(kind, match=rf"torch \S+ npu:0: expected .*{says}"):
+    with pytest.raises(kind, match=rf"torch \S+ npu:0: .*{says}"):
         on_npu.run(batch())
     assert on_npu.run(batch()).landmarks.shape == (1, 68, 2)
 

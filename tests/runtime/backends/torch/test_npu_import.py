@@ -241,7 +241,7 @@ def test_npu_runs_from_the_command_line(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "if sys.argv[1] == 'before': import torch; assert torch.npu\n"
-        "from runtime import infer\n"
+        "from runtime.infer import __main__ as infer\n"
         "sys.exit(infer.main(sys.argv[2:]))\n"
     )
     arguments = ["--input", ROOT / "assets/test.jpg", "--output", out, "--model", STARTER]

@@ -43,7 +43,7 @@ def crops(count: int) -> NDArray[np.uint8]:
 
 def openvino_backend() -> Any:
     """The module, imported only here: openvino may not be installed."""
-    return importlib.import_module("runtime.backends.openvino.backend")
+    return importlib.import_module("runtime.backends.openvino")
 
 
 class Capable:
@@ -333,6 +333,6 @@ def test_missing_package_says_what_installs_it(
 ) -> None:
     """Exit code 3, with the extra's name."""
     monkeypatch.setitem(sys.modules, "openvino", None)
-    monkeypatch.delitem(sys.modules, "runtime.backends.openvino.backend", raising=False)
+    monkeypatch.delitem(sys.modules, "runtime.backends.openvino", raising=False)
     with pytest.raises(BackendUnavailable, match=r"pip install '\.\[openvino\]'"):
         open_backend(f"{graph}@openvino/cpu")

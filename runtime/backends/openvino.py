@@ -1,32 +1,30 @@
 """ONNX graphs through OpenVINO: on the CPU by default, on its other devices by name.
 
-OpenVINO takes bf16 or fp16 by itself where a device has them. Here it runs in fp32 unless bf16 is
+OpenVINO takes bf16 or fp16 by itself where a device has them, passes over a hint that a device
+cannot follow, and has devices that choose others. Here it runs in fp32 unless bf16 is
 asked for, and a backend's name says what its convolutions were really compiled to.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.backends.base import Backend, Outputs, Settings
-from runtime.backends.graph_spec import GraphTensor, check_same, spec_in_graph
-from runtime.backends.openvino.device import (
-    CPU,
-    check_bf16,
-    check_executed,
-    chosen_device,
-    chosen_precision,
-)
+from runtime.backends.base import PRECISIONS, Outputs, Settings
+from runtime.backends.graph_spec import GraphBackend, GraphTensor
 from runtime.errors import (
     ArtifactError,
+    BackendUnavailable,
+    ConfigError,
     InferenceError,
     InputError,
     one_line,
 )
+from runtime.machine import processor
 from runtime.machine.telemetry import unreported
 from runtime.model.device import Device
 from runtime.model.source import Artifact
@@ -35,6 +33,7 @@ from runtime.model.spec import CHECKPOINT_KEY
 with unreported():
     import openvino
 
+CPU = "CPU"
 VERSION = str(openvino.__version__).partition("-")[0]
 # OpenVINO's names of what a node computes in
 NAMES = {"f32": "fp32", "f16": "fp16", "u8": "int8", "i8": "int8"}
@@ -42,36 +41,30 @@ HINTS = {"fp32": "f32", "bf16": "bf16"}
 DTYPES = {"f32": "float32", "u8": "uint8"}
 
 
-class OpenVinoBackend(Backend):
+class OpenVinoBackend(GraphBackend):
     """One graph, compiled for any batch.
 
     Each call takes an inference request of its own, so that several threads may call.
     """
 
     def __init__(self, artifact: Artifact, device: Device, settings: Settings) -> None:
-        precision = chosen_precision(device, settings)
+        precision = _chosen_precision(device, settings)
         core = openvino.Core()
-        target = chosen_device(core, device)
+        target = _chosen_device(core, device)
         if precision == "bf16":
-            check_bf16(core, target)
+            _check_bf16(core, target)
         where = str(artifact.path)
         model = _read(core, artifact, where)
-        graph = spec_in_graph(_tensors(model.inputs), _tensors(model.outputs), where)
-        self.spec = graph
+        self._describe(artifact, _tensors(model.inputs), _tensors(model.outputs))
         key = ["framework", CHECKPOINT_KEY]
         if model.has_rt_info(key):
             self.checkpoint_sha256 = model.get_rt_info(key).astype(str)
-        if artifact.manifest is not None:
-            self.spec = artifact.manifest.spec
-            self.manifest = artifact.manifest
-            self.parameters = artifact.manifest.checkpoint.parameters
-            check_same(graph, self.spec, where)
         options = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
         if settings.threads is not None and target == CPU:
             options["INFERENCE_NUM_THREADS"] = str(settings.threads)
         compiled = _compile(core, model, target, options, where)
         executed = _executed(compiled)
-        check_executed(executed, precision, where, target)
+        _check_executed(executed, precision, where, target)
         self.device = target.lower()
         self.name = f"openvino {VERSION} {target} {'+'.join(executed)}"
         self._compiled: Any = compiled
@@ -86,7 +79,6 @@ class OpenVinoBackend(Backend):
         except Exception as error:
             raise InferenceError(
                 self.name,
-                expected="a run without an error",
                 got=one_line(f"{type(error).__name__}: {error}", 300),
                 action="Run the same source with @onnxruntime/cpu to see whether the engine is at"
                 " fault",
@@ -107,9 +99,8 @@ class OpenVinoBackend(Backend):
         except IndexError:
             request = compiled.create_infer_request()
         found = request.infer({0: batch}, share_inputs=True)
-        said = {output.get_any_name(): found[output] for output in compiled.outputs}
         self._idle.append(request)  # one that failed is not used again
-        return said
+        return {output.get_any_name(): found[output] for output in compiled.outputs}
 
     def _close(self) -> None:
         self._compiled = None
@@ -180,3 +171,78 @@ def _executed(compiled: Any) -> tuple[str, ...]:
     if not found:
         found.add(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
     return tuple(sorted({NAMES.get(name, name) for name in found}))
+
+
+def _chosen_precision(device: Device, settings: Settings) -> str:
+    """What is asked for: beside the device, in the settings, or neither, which is fp32.
+
+    Raises:
+        ConfigError: two that differ, or one that is none.
+    """
+    index = "" if device.index is None else str(device.index)
+    asked = {one for one in (device.detail, index, settings.precision) if one}
+    if not asked <= set(PRECISIONS) or len(asked) > 1:
+        raise ConfigError(
+            f"device '{device}'",
+            expected=f"one precision: {' or '.join(PRECISIONS)}",
+            got=" and ".join(sorted(asked)),
+            action="Write @openvino/cpu or @openvino/cpu:bf16",
+        )
+    return asked.pop() if asked else PRECISIONS[0]
+
+
+def _chosen_device(core: Any, device: Device) -> str:
+    """OpenVINO's own name of a device, and none of those that choose for themselves.
+
+    Raises:
+        BackendUnavailable: it has no such device.
+    """
+    named = device.kind
+    available = {name.lower(): name for name in core.available_devices}
+    wanted = CPU.lower() if named == "auto" else named.lower()
+    if wanted not in available:
+        raise BackendUnavailable(
+            f"device {named!r}",
+            expected=f"a device that OpenVINO lists: {', '.join(available)}",
+            got=repr(named),
+            action="Choose @openvino/cpu, or install the device's driver",
+        )
+    return str(available[wanted])
+
+
+def _check_bf16(core: Any, target: str) -> None:
+    """Refuse bf16 where OpenVINO would run fp32 in its place, or imitate bf16.
+
+    It counts AVX-512 without bf16 as capable: it rounds there, and is slower than in fp32.
+
+    Raises:
+        BackendUnavailable: the device has no bf16.
+    """
+    capable = "BF16" in core.get_property(target, "OPTIMIZATION_CAPABILITIES")
+    if capable and (target != CPU or processor.has_bf16() is not False):
+        return
+    raise BackendUnavailable(
+        f"bf16 on {target}",
+        expected="a processor with bf16 arithmetic (avx512_bf16, amx_bf16 or avx_ne_convert)",
+        got=f"{core.get_property(target, 'FULL_DEVICE_NAME')}, which has none",
+        action="Leave bf16 out: @openvino/cpu runs in fp32",
+    )
+
+
+def _check_executed(executed: Sequence[str], asked: str, where: str, target: str) -> None:
+    """A hint may be passed over; what was compiled may not differ from what was asked for.
+
+    Raises:
+        BackendUnavailable: it does.
+    """
+    floats = set(executed) - {"int8"}
+    if asked == "bf16" and ("bf16" in floats or not floats) and "fp16" not in floats:
+        return
+    if asked == "fp32" and floats <= {"fp32"}:
+        return
+    raise BackendUnavailable(
+        where,
+        expected=f"{target} to compute in {asked}",
+        got=f"OpenVINO compiled it to {', '.join(executed)}",
+        action="Choose another device, or @onnxruntime/cpu",
+    )

@@ -1,1 +1,0 @@
-"""OpenVINO, on the processors and devices it finds."""
