@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import glob
 import logging
 import os
 import sys
@@ -11,18 +10,17 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from runtime.batch.inputs import Inputs, find_inputs
 from runtime.batch.results import Results
-from runtime.batch.stored import ADDRESS, Partition, place_of
+from runtime.batch.stored import Partition
 from runtime.batch.workers import Job, run_locally
 from runtime.cli import command_line
 from runtime.cli.options import DEFAULT_MODEL, EngineOptions, FaceOptions, check_range
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
-from runtime.files import shown
-from runtime.many.folder import check_apart, no_place
 from runtime.many.heading import Heading, digest_of
+from runtime.many.inputs import ADDRESS, check_apart
 from runtime.many.summary import Summary
 from runtime.model.device import Device
 from runtime.model.source import parse_source
@@ -38,7 +36,7 @@ logger = logging.getLogger("starmark")
 
 @dataclass(kw_only=True)
 class BatchSummary(Summary):
-    """Counts over all results, those of earlier runs included, but where it says "now".
+    """Counts over all results, those of earlier runs included; "now" is this run.
 
     Attributes:
         partitions: all there are.
@@ -102,7 +100,7 @@ def _batch(arguments: argparse.Namespace) -> int:
     check_range("--workers", arguments.workers, 1, MOST_WORKERS)
     check_range("--partition", arguments.partition, 1)
     faces = FaceOptions.of(arguments)
-    _check_apart(arguments.input, arguments.output)
+    check_apart(arguments.input, arguments.output)
     inputs = find_inputs(arguments.input, arguments.partition, arguments.column)
     # the device in the model's own name counts where none stands beside it
     devices = [parse_source(arguments.model, one).device for one in _devices(arguments)]
@@ -112,15 +110,14 @@ def _batch(arguments: argparse.Namespace) -> int:
     before = results.finished(inputs.partitions)
     left = [one for one in inputs.partitions if one.index not in before]
     if before:
-        told = "resumed: %d of %d partitions are done"
-        logger.info(told, len(before), len(inputs.partitions))
+        logger.info("resumed: %d of %d partitions are done", len(before), len(inputs.partitions))
     summary = BatchSummary(partitions=len(inputs.partitions), saved=[arguments.output])
     try:
         _run(arguments, job, left, devices, summary)
     except BaseException:
         done = inputs.count - sum(one.count for one in left) + summary.pictures_now
-        told = "stopped after %d of %d pictures: the same command goes on"
-        logger.warning(told, done, inputs.count)
+        message = "stopped after %d of %d pictures: the same command goes on"
+        logger.warning(message, done, inputs.count)
         raise
     finally:
         results.sweep()
@@ -218,21 +215,6 @@ def _heading(job: Job, inputs: Inputs) -> Heading:
             "precision": f"{job.settings.precision}, hf32 {job.settings.allow_hf32}",
         },
     )
-
-
-def _check_apart(given: str, output: str) -> None:
-    """Refuse results among the inputs: a job that goes on would read them as input."""
-    if ADDRESS not in output:
-        check_apart(given, Path(output))
-    fixed = given
-    while glob.has_magic(fixed) and ADDRESS not in fixed:
-        fixed = os.path.dirname(fixed) or "."  # noqa: PTH120  # of a pattern, not of a path
-    (kind, inside), (other, target) = place_of(fixed), place_of(output)
-    # a plain pattern looks into one folder alone
-    deep = fixed == given or "**" in given
-    below = target == inside or (deep and PurePosixPath(target).is_relative_to(inside))
-    if below and type(kind) is type(other):
-        raise no_place(output, "a folder outside that of the inputs", f"one in {shown(fixed)}")
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from runtime.batch.stored import ADDRESS, Partition, open_table, place_of
+from runtime.batch.stored import Partition, open_table, place_of
 from runtime.errors import ConfigError, InputError, one_line
 from runtime.files import shown
 from runtime.image.picture import SUFFIXES
-from runtime.many.inputs import find_pictures, is_picture
+from runtime.many.inputs import ADDRESS, files_in, find_pictures
 from runtime.many.tables import import_pyarrow
 
 PARQUET = ".parquet"
@@ -84,12 +84,10 @@ def _on_this_machine(given: str) -> tuple[Listed, Listed]:
     """Parquet files, and pictures."""
     path = Path(given)
     if path.is_dir():
-        found = [one for one in path.rglob(f"*{PARQUET}") if one.is_file()]
-        tables = [(shown(one.relative_to(path).as_posix()), one) for one in sorted(found)]
-        tables = [(name, one) for name, one in tables if _is_table(name)]
+        tables = [name for name in files_in(path, PARQUET) if _is_table(name)]
         if tables:
-            pictures = [(one.name, str(one)) for one in path.rglob("*") if is_picture(one.name)]
-            return [(name, str(one.absolute())) for name, one in tables], pictures
+            pictures = [(name, name) for name in files_in(path, *SUFFIXES)]
+            return [(shown(name), str((path / name).absolute())) for name in tables], pictures
     elif path.suffix == PARQUET:
         if path.exists() or not glob.has_magic(given):
             return [(shown(path.name), str(path.absolute()))], []
@@ -117,7 +115,8 @@ def _at_address(given: str) -> tuple[Listed, Listed]:
     pictures = [
         (name, one)
         for name, one in named
-        if all(not part.startswith(".") for part in name.split("/")) and is_picture(one)
+        if name.lower().endswith(SUFFIXES)
+        and not any(part.startswith(".") for part in name.split("/"))
     ]
     if not tables and not pictures:
         raise _nothing(given, "none")

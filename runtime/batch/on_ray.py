@@ -151,9 +151,7 @@ def _needs(
             got=f"a cluster with {resources.get(name, 0):g}",
             action="Start Ray with it (ray start --resources), or name another --device",
         )
-    reserved: dict[str, Any] = {"num_cpus": each} if kind == "cpu" else {"num_cpus": 1}
-    if kind == "cuda":
-        reserved["num_gpus"] = 1
-    if kind == "npu":
-        reserved["resources"] = {name: 1}
+    reserved: dict[str, Any] = {"num_cpus": each}
+    reserved |= {"num_gpus": 1} if kind == "cuda" else {}
+    reserved |= {"resources": {name: 1}} if kind == "npu" else {}
     return reserved, min(workers or room, room)

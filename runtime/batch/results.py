@@ -22,17 +22,6 @@ PART = re.compile(r"part-(\d{6,})\.parquet")
 TEMPORARY = re.compile(r"\.(part-\d{6,}|_job)\.[0-9a-f]{8}")
 
 
-def record_of(rows: list[Row]) -> dict[str, Any]:
-    """One picture's rows as one record: each of a face's columns is a list over its faces."""
-    pa = import_pyarrow()
-    faces = [row for row in rows if row.face is not None]
-    return {
-        **{name: getattr(rows[0], name) for name in picture_columns(pa)},
-        **{name: [getattr(row, name) for row in faces] for name in face_columns(pa, None)},
-        "error": rows[0].error,
-    }
-
-
 class Results:
     """A folder of partitions.
 
@@ -118,21 +107,38 @@ class Results:
         found: dict[str, list[Any]] = table.to_pydict()
         return found
 
-    def write(self, index: int, records: list[dict[str, Any]]) -> None:
-        """Put a partition's rows into place: `record_of` with row, engine and model beside.
+    def write(
+        self, partition: Partition, pictures: list[list[Row]], beside: dict[str, str]
+    ) -> None:
+        """Put a partition's rows into place.
+
+        Args:
+            partition: which.
+            pictures: the rows of each picture, which become one: each of a face's columns is a
+                list over its faces.
+            beside: columns with the same text in every row.
 
         Raises:
             OSError: they cannot be written; what there was stays.
         """
         pa = self._pa
-        columns = {"row": pa.int64(), **picture_columns(pa)}
-        columns |= {name: pa.list_(kind) for name, kind in face_columns(pa, pa.float32()).items()}
-        texts = ("error", "engine", "model_sha256", "bundle_sha256")
-        columns |= dict.fromkeys(texts, pa.string())
+        shared, of_face = picture_columns(pa), face_columns(pa, pa.float32())
+        records = [
+            {
+                "row": row,
+                **{name: getattr(rows[0], name) for name in (*shared, "error")},
+                **{name: [getattr(r, name) for r in rows if r.status == "ok"] for name in of_face},
+                **beside,
+            }
+            for row, rows in enumerate(pictures, partition.first)
+        ]
+        columns = {"row": pa.int64(), **shared}
+        columns |= {name: pa.list_(kind) for name, kind in of_face.items()}
+        columns |= dict.fromkeys(("error", *beside), pa.string())
         sink = pa.BufferOutputStream()
         table = pa.Table.from_pylist(records, pa.schema(list(columns.items())))
         pa.parquet.write_table(table, sink, compression="zstd")
-        self._place(self._part(index), sink.getvalue())
+        self._place(self._part(partition.index), sink.getvalue())
 
     def _place(self, target: str, encoded: Any) -> None:
         """Write under another name and rename: on an object store, where that is a copy, too."""

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from runtime.errors import InputError, one_line
 from runtime.files import shown
 from runtime.image.picture import decode_picture, read_picture, unreadable
-from runtime.many.inputs import StoredPicture
+from runtime.many.inputs import ADDRESS, StoredPicture
 from runtime.many.tables import import_pyarrow
 
-ADDRESS = "://"
 # Rows of a Parquet held at once: a row group may hold a million pictures.
 ROWS_HELD = 64
 

@@ -17,7 +17,7 @@ from multiprocessing.connection import wait as wait_for
 from typing import Any
 
 from runtime.backends import Settings
-from runtime.batch.results import Results, record_of
+from runtime.batch.results import Results
 from runtime.batch.stored import Partition
 from runtime.cli.options import FaceOptions
 from runtime.detector import Detector
@@ -105,12 +105,9 @@ class Worker:
         searched = search(
             self._detector, partition.pictures(), readers=faces.readers, batch=faces.batch
         )
-        records = [
-            {"row": row, **record_of(rows_of(picture, rounded=False)), **self._beside}
-            for row, picture in enumerate(searched, partition.first)
-        ]
-        self._results.write(partition.index, records)
-        return len(records)
+        rows = [rows_of(picture, rounded=False) for picture in searched]
+        self._results.write(partition, rows, self._beside)
+        return len(rows)
 
 
 def run_locally(
@@ -139,7 +136,7 @@ def run_locally(
             if deaths >= MOST_DEATHS:
                 raise InferenceError(
                     f"batch: partition {next(iter(left))}",
-                    expected="workers that live",
+                    expected="a worker to survive it",
                     got=f"{deaths} killed in a row, with {len(left)} partitions left",
                     action="Look for what ends them (memory?); the same command goes on",
                 ) from error
@@ -175,7 +172,7 @@ def _until_one_dies(
 
 
 def _begin(job: Job, names: Any) -> None:
-    """Take a device of its own, and live no longer than the driver."""
+    """Reserve a device for this process, and end with the driver."""
     threading.Thread(target=_end_with_the_driver, daemon=True).start()
     _given.append((job, names.get()))
 

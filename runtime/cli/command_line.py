@@ -196,7 +196,7 @@ def _stop_if_asked() -> None:
 
 def _fail(message: str, code: int) -> int:
     if sys.stderr is not None:
-        with suppress(OSError):  # nowhere left to say it; the exit code still does
+        with suppress(OSError):  # stderr is gone; the exit code is left
             print(f"error: {message}", file=sys.stderr)
             sys.stderr.flush()
     return code

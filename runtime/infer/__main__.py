@@ -27,9 +27,9 @@ from runtime.infer.video import (
     is_video,
     run_video,
 )
-from runtime.many.folder import Wanted, check_apart, no_place, run_folder
+from runtime.many.folder import Wanted, run_folder
 from runtime.many.heading import Heading, digest_of
-from runtime.many.inputs import find_pictures
+from runtime.many.inputs import check_apart, find_pictures, no_place
 from runtime.many.summary import Summary
 from runtime.many.tables import FORMATS
 from runtime.model.source import parse_source
@@ -318,7 +318,7 @@ def _check_folder(arguments: argparse.Namespace, output: Path) -> None:
             action="Name a folder, or leave --format, --draw and --resume out for one picture",
         )
     _check_no_box(arguments)
-    check_apart(arguments.input, output)
+    check_apart(arguments.input, arguments.output)
 
 
 def _check_no_box(arguments: argparse.Namespace) -> None:

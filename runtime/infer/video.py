@@ -16,7 +16,8 @@ import msgspec
 from runtime.cli.command_line import progress
 from runtime.detector import Detector
 from runtime.files import json_text, shown
-from runtime.many.folder import JOURNAL_NAME, RUN_NAME, Wanted, no_place
+from runtime.many.folder import JOURNAL_NAME, RUN_NAME, Wanted
+from runtime.many.inputs import no_place
 from runtime.many.rows import FrameRow, rows_of_frame
 from runtime.many.tables import TABLES, write_pts, write_table
 from runtime.video.file import SUFFIXES, Video, VideoWriter, video_written
@@ -75,7 +76,7 @@ class VideoSummary:
 
 
 def is_video(path: Path) -> bool:
-    """Whether a file is taken for a video, by its suffix."""
+    """Whether a file is a video, by its suffix."""
     return path.suffix.lower() in SUFFIXES
 
 
@@ -85,7 +86,7 @@ def drawn_video(folder: Path, video: Path) -> Path:
 
 
 def check_no_pictures_run(folder: Path) -> None:
-    """Refuse a folder with results of pictures, which --resume would take for whole.
+    """Refuse a folder with results of pictures, which --resume would then report as complete.
 
     Raises:
         ConfigError: they are there.

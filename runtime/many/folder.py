@@ -11,7 +11,6 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from types import TracebackType
 from typing import BinaryIO
 
 import msgspec
@@ -129,8 +128,11 @@ def run_folder(
                     journal.add(rows)  # last: whoever is in it has everything
                     summary.pictures_now += 1
         except BaseException:
-            told = "stopped after %d of %d pictures: the same command with --resume goes on"
-            logger.warning(told, len(journal.done), len(files))
+            logger.warning(
+                "stopped after %d of %d pictures: the same command with --resume goes on",
+                len(journal.done),
+                len(files),
+            )
             raise
         summary.seconds_now = time.perf_counter() - start
         for name in (one for one in wanted.formats if one in TABLES):
@@ -143,26 +145,6 @@ def run_folder(
         write_text_whole(folder / RUN_NAME, json_text(run))
         journal.finish()
     return summary
-
-
-def check_apart(given: str, folder: Path) -> None:
-    """Refuse results among the pictures: the next run would read drawn pictures as input.
-
-    Raises:
-        ConfigError: the one folder is inside the other, or a file stands there.
-    """
-    inside, target = Path(given).resolve(), folder.resolve()
-    if target.exists() and not target.is_dir():
-        raise no_place(folder, "a folder, where results of many pictures go", "a file")
-    if inside.is_dir() and target.is_relative_to(inside):
-        raise no_place(folder, "a folder outside that of the pictures", f"one in {shown(given)}")
-
-
-def no_place(output: object, expected: str, got: str) -> ConfigError:
-    """Make the error for an --output where these results cannot go."""
-    return ConfigError(
-        f"--output {shown(output)}", expected=expected, got=got, action="Write somewhere else"
-    )
 
 
 def _finished_before(folder: Path, heading: Heading, names_sha256: str) -> Summary | None:
@@ -276,12 +258,7 @@ class Journal:
     def __enter__(self) -> Journal:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _count(self, row: Row) -> None:

@@ -1,4 +1,4 @@
-"""What a run was asked for: a run that continues another one must have been asked for the same."""
+"""The heading of a run: its model, engine, input and options, the same when it is continued."""
 
 from __future__ import annotations
 

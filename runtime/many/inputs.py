@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import InputError
+from runtime.errors import ConfigError, InputError
 from runtime.files import shown
 from runtime.image.picture import SUFFIXES, read_picture
+
+ADDRESS = "://"
 
 
 class StoredPicture(Protocol):
@@ -64,7 +65,7 @@ def find_pictures(given: str) -> list[PictureFile]:
     """
     path = Path(given)
     if path.is_dir():
-        found = [PictureFile(name=shown(n), path=path / n) for n in sorted(_inside(path))]
+        found = [PictureFile(name=shown(n), path=path / n) for n in files_in(path, *SUFFIXES)]
         missing = "a folder without any"
     elif path.exists():
         return [PictureFile(name=shown(given), path=path)]
@@ -83,13 +84,9 @@ def find_pictures(given: str) -> list[PictureFile]:
     return found
 
 
-def is_picture(name: str) -> bool:
-    """Whether a file in a folder counts as a picture, by its name."""
-    return Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
-
-
-def _inside(folder: Path) -> Iterator[str]:
-    """Paths of pictures from a folder on, with slashes; each folder once, whatever leads to it."""
+def files_in(folder: Path, *suffixes: str) -> list[str]:
+    """Paths of files in a folder and all below it, with slashes; each folder once, none hidden."""
+    found: list[str] = []
     seen: set[tuple[int, int]] = set()
     for place, folders, files in os.walk(folder, followlinks=True):
         status = Path(place).stat()
@@ -99,5 +96,43 @@ def _inside(folder: Path) -> Iterator[str]:
             continue
         seen.add(identity)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in filter(is_picture, files):
-            yield (Path(place) / name).relative_to(folder).as_posix()
+        found += [
+            (Path(place) / name).relative_to(folder).as_posix()
+            for name in files
+            if name.lower().endswith(suffixes) and not name.startswith(".")
+        ]
+    return sorted(found)
+
+
+def check_apart(given: str, output: str) -> None:
+    """Refuse results among the inputs: the next run would read them as input.
+
+    Args:
+        given: file, folder, pattern or address of the inputs.
+        output: folder or address of the results.
+
+    Raises:
+        ConfigError: the one folder is inside the other, or a file stands there.
+    """
+    if Path(output).is_file():
+        raise no_place(output, "a folder, where results of many pictures go", "a file")
+    inside = given
+    while glob.has_magic(inside) and ADDRESS not in inside:
+        inside = os.path.dirname(inside) or "."  # noqa: PTH120  # of a pattern, not of a path
+    # a plain pattern looks into one folder alone
+    deep = inside == given or "**" in given
+    folder, target = _place(inside), _place(output)
+    if target == folder or (deep and target.is_relative_to(folder)):
+        raise no_place(output, "a folder outside that of the pictures", f"one in {shown(inside)}")
+
+
+def no_place(output: object, expected: str, got: str) -> ConfigError:
+    """Make the error for an --output where these results cannot go."""
+    return ConfigError(
+        f"--output {shown(output)}", expected=expected, got=got, action="Write somewhere else"
+    )
+
+
+def _place(given: str) -> PurePath:
+    path = given.removeprefix(f"file{ADDRESS}")
+    return PurePosixPath(path) if ADDRESS in path else Path(path).resolve()

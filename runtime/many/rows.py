@@ -32,7 +32,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         score: the finder's.
         points_px: (P, 2) x right, y down, pixel centres at integers, image px.
         spread_px: (P,) standard deviation where each point is least sure, px.
-        warning: what to know about these points; empty where nothing is.
+        warning: why these points may be off; empty where they are sure.
         error: why there is nothing; empty where there is.
     """
 
@@ -77,7 +77,7 @@ def rows_of(picture: Searched, *, rounded: bool = True) -> list[Row]:
     height, width = (None, None) if picture.image is None else picture.image.shape[:2]
     common = {"picture": picture.file.name, "width": width, "height": height}
     if picture.error is not None:
-        # a picture is one thing: half of its faces would be taken for all of them
+        # half of a picture's faces would pass for all of them
         return [Row(status="error", error=one_line(str(picture.error)), **common)]
     return _rows(Row, common, [_of_face(face, rounded) for face in picture.faces])
 

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -47,7 +46,7 @@ class Video:
         path: of the file.
 
     Attributes:
-        frames: how many the file says it holds; 0 where it does not say.
+        frames: the count in the file's header; 0 where there is none.
         damage: once it was gone through: what ended it early; empty for a whole file.
 
     Raises:
@@ -108,17 +107,12 @@ class Video:
     def __enter__(self) -> Video:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _decoded(self) -> Iterator[Any]:
         for packet in self._container.demux(self._stream):
-            # the last one is empty and asks the decoder for what it still holds
+            # the last one is empty and flushes the decoder
             self._packets += packet.dts is not None or packet.size > 0
             yield from packet.decode()
 
@@ -208,7 +202,7 @@ def video_written(path: Path, time_base: Fraction) -> Iterator[VideoWriter]:
 
 
 def import_av() -> Any:
-    """PyAV, which brings FFmpeg along.
+    """Return PyAV, which contains FFmpeg.
 
     Raises:
         BackendUnavailable: it is missing.
@@ -226,7 +220,7 @@ def import_av() -> Any:
 
 
 def _upright(picture: Any) -> NDArray[np.uint8]:
-    """Decoded, and turned as its file says a player must: counter-clockwise, in quarter turns."""
+    """Decode a frame and turn it by its file's rotation: counter-clockwise, in quarter turns."""
     image: NDArray[np.uint8] = picture.to_ndarray(format="bgr24")
     turns = round(float(getattr(picture, "rotation", 0) or 0) / 90) % 4
     return np.ascontiguousarray(np.rot90(image, turns))

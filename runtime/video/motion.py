@@ -66,7 +66,7 @@ class Smoothed:
         speed = (points_px - self._points_px) / elapsed_s
         fresh = _share(self._settings.speed_cutoff_hz, elapsed_s)
         self._speed = self._speed + fresh * (speed - self._speed)
-        # of a point, not of its coordinates: the filter shall not depend on the camera's tilt
+        # of a point, not of its coordinates: or the filter would depend on the camera's tilt
         fast = np.linalg.norm(self._speed, axis=1, keepdims=True) / size_px
         cutoff_hz = self._settings.least_cutoff_hz + self._settings.speed_gain * fast
         step = _share(cutoff_hz, elapsed_s) * (points_px - self._points_px)

@@ -22,7 +22,7 @@ SAME_FACE = 0.3
 # Two followed ones beyond it have come upon the same face.
 ONE_FACE = 0.7
 FIND_EVERY = 10
-# A followed face that the finder has missed so often in a row is let go.
+# A followed face that the finder misses so often in a row is dropped.
 MOST_MISSED = 2
 
 
@@ -34,7 +34,7 @@ class TrackedFace:
         track: its number, kept as long as it is followed.
         box_xyxy: (4,) that its crop was cut by, image px; None for the whole picture.
         score: of the finder, where it was found in this frame.
-        landmarks: its points, smoothed where that is asked for, and their spread.
+        landmarks: its points, smoothed where the tracker smooths, and their spread.
         trace: everything seen on the way; its points are as the network gave them.
     """
 
@@ -155,7 +155,7 @@ class _Track:
         self._smoothed: Smoothed | None = None
 
     def face(self, trace: Trace, time_s: float, smooth: OneEuro | None) -> TrackedFace:
-        """What is known of it in a frame; its score is told once."""
+        """Make its result in a frame; the score appears once, in the frame it was found in."""
         landmarks = trace.landmarks
         if smooth is not None:
             raw = landmarks.points_px.astype(np.float64)

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from runtime.batch.inputs import find_inputs
 from runtime.batch.stored import place_of
 from runtime.detector import Detector
 from runtime.errors import BackendUnavailable, InputError
+from runtime.faces import YuNetFaces
 from runtime.image.picture import decode_picture, read_picture
 from runtime.model.manifest import read_manifest
 
@@ -51,6 +52,28 @@ def run(*arguments: object) -> int:
 def of_engine(engine: str) -> tuple[str, ...]:
     """Options that make both run one worker here."""
     return ("--engine", engine, "--device", "cpu") + (("--threads", "2") if engine == "ray" else ())
+
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def run_here(starter_bundle: Path, tmp_path: Path) -> Run:
+    """The starter model on this machine's processor, into a folder of the test's own."""
+
+    def run_into(given: object, output: object, *options: object) -> int:
+        beside = ("--model", starter_bundle, "--device", "cpu")
+        return run(given, "--output", tmp_path / str(output), *beside, *options)
+
+    return run_into
+
+
+def write_all(folder: Path, names: Iterable[str], data: bytes) -> Path:
+    """Files of the same bytes."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
 
 
 def table_in(folder: Path) -> dict[str, list[Any]]:
@@ -236,17 +259,16 @@ def test_workers_that_always_die_end_the_job(
     done = run_python(script, many, "--output", out, *options, PYTHONPATH=str(ROOT))
 
     assert done.returncode == 4
-    assert "batch: partition 1: expected workers that live, got 3 killed in a row" in done.stderr
+    assert "batch: partition 1: expected a worker to survive it, got 3 killed in a row" in done.stderr
     assert (out / "part-000000.parquet").exists()
     assert not (out / "part-000001.parquet").exists()
 
 
 def test_partitions_of_a_parquet_are_pictures_or_where_they_are(
-    starter_bundle: Path, tmp_path: Path, small: bytes
+    starter_bundle: Path, run_here: Run, tmp_path: Path, small: bytes
 ) -> None:
     """Bytes, Hugging Face's structs, paths beside the file and addresses; null is a row, too."""
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures/a b.jpg").write_bytes(small)
+    write_all(tmp_path, ["pictures/a b.jpg"], small)
     columns: dict[str, list[Any]] = {
         "image": [small, None, small[:500], small],
         "struct": [
@@ -264,8 +286,7 @@ def test_partitions_of_a_parquet_are_pictures_or_where_they_are(
     for name, values in columns.items():
         path = tmp_path / f"{name}.parquet"
         pq.write_table(pa.table({"other": range(4), name: values}), path, row_group_size=3)
-        options = ("--model", starter_bundle, "--partition", 2, "--column", name)
-        assert run(path, "--output", tmp_path / f"of {name}", *options) == 1
+        assert run_here(path, f"of {name}", "--partition", 2, "--column", name) == 1
         found[name] = table_in(tmp_path / f"of {name}")
         # a partition does not reach beyond its row group
         assert len(list((tmp_path / f"of {name}").glob("part-*"))) == 3
@@ -285,33 +306,30 @@ def test_partitions_of_a_parquet_are_pictures_or_where_they_are(
 
 
 def test_a_parquet_without_pictures_says_what_it_holds(
-    starter_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run_here: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "wrong.parquet"
     pq.write_table(pa.table({"image": [1, 2], "label": ["a", "b"]}), path)
-    out = tmp_path / "out"
-    options = ("--output", out, "--model", starter_bundle)
-    assert run(path, *options) == 2
-    said = capsys.readouterr().err
-    assert "wrong.parquet: expected a column image, bytes of bytes" in said
-    assert "got image: int64, label: string. Name the column with --column" in said
-    assert run(path, *options, "--column", "label2") == 2
-    assert "expected the column 'label2'" in capsys.readouterr().err
-    assert run(tmp_path / "[a-c]*.parquet", *options) == 2
-    assert "got no match" in capsys.readouterr().err
+    assert run_here(path, "out") == 2
+    error = capsys.readouterr().err
+    assert "wrong.parquet: expected a column image, bytes of bytes" in error
+    assert "got image: int64, label: string. Name the column with --column" in error
     (tmp_path / "no.parquet").write_text("no Parquet")
-    assert run(tmp_path / "no.parquet", *options) == 2
-    assert "no.parquet: expected a Parquet file" in capsys.readouterr().err
-    assert run(tmp_path / "missing.parquet", *options) == 2
-    assert not out.exists()
+    for name, options, expected in (
+        ("wrong.parquet", ["--column", "label2"], "expected the column 'label2'"),
+        ("[a-c]*.parquet", [], "got no match"),
+        ("no.parquet", [], "no.parquet: expected a Parquet file"),
+        ("missing.parquet", [], "missing.parquet: expected a Parquet file"),
+    ):
+        assert run_here(tmp_path / name, "out", *options) == 2
+        assert expected in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_faces_are_entries_of_their_pictures_row(
-    starter_bundle: Path, shared: Path, tmp_path: Path
+    starter_bundle: Path, run_here: Run, shared: Path, tmp_path: Path
 ) -> None:
     """As `detect_faces` finds them; a picture without any is a row that says so."""
-    from runtime.faces import YuNetFaces
-
     folder = tmp_path / "pictures"
     folder.mkdir()
     files = sorted((shared / "faces").glob("*.jpg"))[:2]
@@ -319,8 +337,8 @@ def test_faces_are_entries_of_their_pictures_row(
     cv2.imwrite(str(folder / "a.png"), both)
     cv2.imwrite(str(folder / "b.png"), np.zeros((200, 200, 3), np.uint8))
     yunet = shared / "models/face_detection_yunet_n.onnx"
-    options = ("--model", starter_bundle, "--faces", yunet, "--refine", 1, "--device", "cpu")
-    assert run(folder, "--output", tmp_path / "out", *options) == 0
+    options = ("--faces", yunet, "--refine", 1)
+    assert run_here(folder, "out", *options) == 0
 
     rows = table_in(tmp_path / "out")
     assert rows["faces"] == [2, 0]
@@ -333,35 +351,34 @@ def test_faces_are_entries_of_their_pictures_row(
     assert np.allclose(rows["score"][0], np.array([f.score for f in faces], np.float64))
     assert (rows["width"], rows["height"]) == ([600, 200], [300, 200])
     for other in (("--least-score", 0.5), ("--faces-side", 640)):
-        assert run(folder, "--output", tmp_path / "out", *options, *other) == 2
+        assert run_here(folder, "out", *options, *other) == 2
 
 
 def test_a_job_goes_on_only_as_it_was_begun(
-    starter_bundle: Path, tmp_path: Path, small: bytes, capsys: pytest.CaptureFixture[str]
+    run_here: Run, tmp_path: Path, small: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Anything else writes elsewhere; a file that was damaged is made anew."""
-    folder, out = tmp_path / "p", tmp_path / "out"
-    folder.mkdir()
-    for name in "abcde":
-        (folder / f"{name}.jpg").write_bytes(small)
-    begun = (folder, "--output", out, "--model", starter_bundle, "--device", "cpu")
-    assert run(*begun, "--partition", 2) == 0
+    folder = write_all(tmp_path / "p", [f"{name}.jpg" for name in "abcde"], small)
+    out = tmp_path / "out"
+    assert run_here(folder, out, "--partition", 2) == 0
     first = table_in(out)
-    for options in (
-        *(("--partition", 3), ("--refine", 1), ("--precision", "bf16"), ("--allow-hf32",)),
+    for options, got in (
+        (("--partition", 3), "given '5 inputs in 3 partitions"),
+        (("--refine", 1), "options {"),
+        (("--precision", "bf16"), "options {"),
+        (("--allow-hf32",), "options {"),
+        (("--model", tiny_checkpoint(tmp_path / "t.pkl")), "model '"),
     ):
-        assert run(*begun, "--partition", 2, *options) == 2
-        assert "_job.json: expected the same model, engine, input" in capsys.readouterr().err
-    other = tiny_checkpoint(tmp_path / "t.pkl")
-    assert run(folder, "--output", out, "--model", other, "--partition", 2) == 2
-    assert "got model" in capsys.readouterr().err
-
+        assert run_here(folder, out, "--partition", 2, *options) == 2
+        error = capsys.readouterr().err
+        assert "_job.json: expected the same model, engine, input" in error
+        assert f"got {got}" in error
     short = out / "part-000000.parquet"
     pq.write_table(pq.read_table(short).slice(0, 1), short)  # whole as a file, a row too few
     (out / "part-000001.parquet").write_bytes(b"PAR1 cut off")
     for name in (".part-000001.0123abcd", "._job.0123abcd"):
         (out / name).write_bytes(b"of a driver that was killed")
-    assert run(*begun, "--partition", 2) == 0
+    assert run_here(folder, out, "--partition", 2) == 0
     assert "Pictures: 5 (4 now" in capsys.readouterr().out
     assert table_in(out) == first
     assert sorted(p.name for p in out.iterdir()) == [
@@ -372,35 +389,32 @@ def test_a_job_goes_on_only_as_it_was_begun(
     ]
 
     (folder / "f.jpg").write_bytes(small)
-    assert run(*begun, "--partition", 2) == 2
+    assert run_here(folder, out, "--partition", 2) == 2
     assert "5 inputs in 3 partitions" in capsys.readouterr().err
     (out / "_job.json").unlink()
-    assert run(*begun, "--partition", 2) == 2
+    assert run_here(folder, out, "--partition", 2) == 2
     assert "expected a folder without results" in capsys.readouterr().err
 
 
 def test_addresses_of_pyarrow_and_of_fsspec(
-    starter_bundle: Path, tmp_path: Path, small: bytes, capsys: pytest.CaptureFixture[str]
+    run_here: Run, tmp_path: Path, small: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """file:// is pyarrow's own, local:// fsspec's; a scheme of nobody's says so."""
     pytest.importorskip("fsspec")
-    folder = tmp_path / "p"
-    (folder / "in").mkdir(parents=True)
-    for name in ("a.jpg", "in/b.jpg", "notes.txt"):
-        (folder / name).write_bytes(small)
-    plain = tmp_path / "plain"
-    options = ("--model", starter_bundle, "--device", "cpu")
-    assert run(folder, "--output", plain, *options) == 0
+    # a folder's listing is the same here and there: what begins with a dot is hidden
+    folder = write_all(
+        tmp_path / "p", ["a.jpg", "in/b.jpg", "notes.txt", ".c.jpg", "_d.jpg"], small
+    )
+    assert run_here(folder, "plain") == 0
     for scheme in ("file", "local"):
-        out = tmp_path / scheme
-        given = f"{scheme}://{folder}"
-        assert run(given, "--output", f"{scheme}://{out}", *options) == 0
-        assert table_in(out) == table_in(plain)
+        given, out = f"{scheme}://{folder}", tmp_path / scheme
+        assert run_here(given, "x", "--output", f"{scheme}://{out}") == 0
+        assert table_in(out) == table_in(tmp_path / "plain")
     with pytest.raises(InputError, match="an address that pyarrow or fsspec opens"):
         place_of("nobody9://x/y")
-    assert run("nobody9://x", "--output", tmp_path / "o", *options) == 2
+    assert run_here("nobody9://x", "o") == 2
     assert "nobody9://x: expected an address" in capsys.readouterr().err
-    assert run(f"file://{tmp_path}/none", "--output", tmp_path / "o", *options) == 2
+    assert run_here(f"file://{tmp_path}/none", "o") == 2
 
 
 @pytest.mark.parametrize(
@@ -439,8 +453,7 @@ def test_a_worker_with_another_model_stops_the_job(
     """The bundle is replaced behind the driver's back: its error comes home as it was raised."""
     bundle = tmp_path / "bundle"
     shutil.copytree(starter_bundle, bundle)
-    (tmp_path / "p").mkdir()
-    (tmp_path / "p/a.jpg").write_bytes(small)
+    write_all(tmp_path / "p", ["a.jpg"], small)
     code = (
         "import sys\n"
         "from runtime.batch import __main__ as batch\n"
@@ -512,33 +525,30 @@ def test_inputs_are_the_same_partitions_each_time(many: Path) -> None:
 
 
 def test_the_summary_is_json(
-    starter_bundle: Path, tmp_path: Path, small: bytes, capsys: pytest.CaptureFixture[str]
+    run_here: Run, tmp_path: Path, small: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "p").mkdir()
-    (tmp_path / "p/a.jpg").write_bytes(small)
-    (tmp_path / "p/b.jpg").write_bytes(b"")
-    options = ("--model", starter_bundle, "--json", "--device", "cpu")
-    assert run(tmp_path / "p", "--output", tmp_path / "out", *options) == 1
+    write_all(tmp_path / "p", ["a.jpg"], small)
+    write_all(tmp_path / "p", ["b.jpg"], b"")
+    assert run_here(tmp_path / "p", "out", "--json") == 1
     said = json.loads(capsys.readouterr().out)
     assert (said["pictures"], said["faces"], said["failed"]) == (2, 1, 1)
     assert said["first_failed"][0][0] == "b.jpg"
 
 
 def test_parquet_files_of_a_folder_and_of_a_glob_are_one_input(
-    starter_bundle: Path, tmp_path: Path, small: bytes, capsys: pytest.CaptureFixture[str]
+    run_here: Run, tmp_path: Path, small: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Hidden ones apart; pictures beside them are refused."""
     tables = tmp_path / "t"
     (tables / "in").mkdir(parents=True)
     for name in ("a", "in/b", "_hidden"):
         pq.write_table(pa.table({"image": [small]}), tables / f"{name}.parquet")
-    options = ("--model", starter_bundle, "--device", "cpu")
-    assert run(tables, "--output", tmp_path / "1", *options) == 0
+    assert run_here(tables, 1) == 0
     assert table_in(tmp_path / "1")["picture"] == ["a.parquet#0", "in/b.parquet#0"]
-    assert run(tables / "*.parquet", "--output", tmp_path / "2", *options) == 0
+    assert run_here(tables / "*.parquet", 2) == 0
     assert len(table_in(tmp_path / "2")["picture"]) == 2
     (tables / "in/c.jpg").write_bytes(small)
-    assert run(tables, "--output", tmp_path / "3", *options) == 2
+    assert run_here(tables, 3) == 2
     assert "expected either pictures or Parquet files, got both" in capsys.readouterr().err
 
 
@@ -587,20 +597,21 @@ def test_a_cluster_that_is_not_there_is_said(
 
 
 def test_results_among_the_inputs_are_refused(
-    starter_bundle: Path, tmp_path: Path, small: bytes, capsys: pytest.CaptureFixture[str]
+    run_here: Run, tmp_path: Path, small: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """By path, address or pattern; beside what a plain pattern matches they are in nobody's way."""
     (tmp_path / "a.jpg").write_bytes(small)
-    options = ("--model", starter_bundle, "--device", "cpu")
     for given, output in (
         (tmp_path, tmp_path / "out"),
         (f"file://{tmp_path}", f"file://{tmp_path}/out"),
+        (tmp_path, f"file://{tmp_path}/out"),
+        ("s3://bucket/in", "s3://bucket/in/out"),
         (tmp_path / "**/*.jpg", tmp_path / "out"),
         (tmp_path / "*.jpg", tmp_path),
     ):
-        assert run(given, "--output", output, *options) == 2
+        assert run_here(given, "x", "--output", output) == 2
         assert "expected a folder outside that of the" in capsys.readouterr().err
-    assert run(tmp_path / "*.jpg", "--output", tmp_path / "out", *options) == 0
+    assert run_here(tmp_path / "*.jpg", "out") == 0
 
 
 def test_the_device_in_the_models_name_counts(
@@ -608,8 +619,7 @@ def test_the_device_in_the_models_name_counts(
 ) -> None:
     """Also where no --device stands beside it; and it is part of what a job goes on as."""
     pytest.importorskip("openvino")
-    (tmp_path / "p").mkdir()
-    (tmp_path / "p/a.jpg").write_bytes(small)
+    write_all(tmp_path / "p", ["a.jpg"], small)
     out = tmp_path / "out"
     assert run(tmp_path / "p", "--output", out, "--model", f"{starter_bundle}@openvino/cpu") == 0
     assert table_in(out)["engine"][0].startswith("openvino")
@@ -617,23 +627,20 @@ def test_the_device_in_the_models_name_counts(
 
 
 def test_what_one_input_has_wrong_is_its_own_row(
-    starter_bundle: Path, tmp_path: Path, small: bytes
+    run_here: Run, tmp_path: Path, small: bytes
 ) -> None:
     """A pipe, a name that is no text, a path with a NUL, a host that nobody knows."""
-    folder = tmp_path / "p"
-    folder.mkdir()
-    (folder / "a.jpg").write_bytes(small)
+    folder = write_all(tmp_path / "p", ["a.jpg"], small)
     os.mkfifo(folder / "b.jpg")
     (folder / os.fsdecode(b"c\xff.jpg")).write_bytes(small)
     (folder / "d.jpg").symlink_to("d.jpg")
-    options = ("--model", starter_bundle, "--device", "cpu")
-    assert run(folder, "--output", tmp_path / "1", *options) == 1
+    assert run_here(folder, 1) == 1
     assert table_in(tmp_path / "1")["status"] == ["ok", "error", "ok", "error"]
 
     values = [str(folder / "a.jpg"), "a\0b.jpg", "hdfs://nobody.invalid/x.jpg", None]
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"uri": values}), path)
-    assert run(path, "--output", tmp_path / "2", *options) == 1
+    assert run_here(path, 2) == 1
     assert table_in(tmp_path / "2")["status"] == ["ok", "error", "error", "error"]
 
 
