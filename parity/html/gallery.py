@@ -18,7 +18,6 @@ from parity.html.pictures import (
     views,
     zoom_window,
 )
-from parity.html.tables import PictureRow
 from parity.judging.differences import F64, ErrorTable
 from parity.recording.recording import Recording
 from parity.samples import Sample
@@ -62,7 +61,8 @@ class Gallery:
 
 
 def gallery(
-    rows: Sequence[PictureRow],
+    order: Sequence[int],
+    worst_points: Sequence[int],
     table: ErrorTable,
     sides: tuple[Recording, Recording],
     samples: Sequence[Sample],
@@ -70,7 +70,8 @@ def gallery(
     """Cut the pictures that the page shows.
 
     Args:
-        rows: of all pictures, worst first.
+        order: indices of all pictures, worst first.
+        worst_points: the point that is furthest off, of each picture.
         table: the errors.
         sides: reference and candidate.
         samples: the files of the pictures, or none.
@@ -78,7 +79,7 @@ def gallery(
     Raises:
         InputError: a recording's crops are damaged.
     """
-    points = {row.index: row.worst_point for row in rows[:MOST_SHOWN]}
+    points = {index: worst_points[index] for index in order[:MOST_SHOWN]}
     typical = most_typical(table.points_px)
     worst: dict[int, Cuts] = {}
     first = None
@@ -86,7 +87,7 @@ def gallery(
     for index, view in views({*points, typical}, sides, samples):
         if index in points:
             worst[index] = _cuts(view, table, sides, index, points[index], THUMBNAIL_PX)
-        if index == rows[0].index:
+        if index == order[0]:
             first = _cuts(view, table, sides, index, points[index], WORST_PX)
         if index == typical:
             window = face_window(view, table.points_px[index], SIDE)

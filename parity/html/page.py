@@ -56,13 +56,16 @@ def as_html(
     unit = report.verdict.limits.unit
     table = error_table(*sides)
     errors_px = np.abs(table.px_in(unit))
-    pictures = tables.picture_rows(report, errors_px)
-    shown = gallery(pictures, table, sides, samples)
+    by_point = errors_px.max(axis=2)
+    pictures = np.argsort(-by_point.max(axis=1), kind="stable").tolist()
+    worst_points = by_point.argmax(axis=1).tolist()
+    shown = gallery(pictures, worst_points, table, sides, samples)
     times = tables.stage_times(*sides) if timed else []
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in (STYLE, SCRIPT))
     drawings = _drawings(report, errors_px, times, words)
     landmarks = [part.px_in(unit) for part in report.landmarks]
     drawings["face"] = face_map(shown.face, topology, landmarks, words)
+    regions = [tables.region_of(point, topology) for point in range(len(landmarks))]
     return (
         _environment(words)
         .get_template(PAGE)
@@ -73,9 +76,11 @@ def as_html(
             limits=tables.limit_rows(report),
             columns=tables.columns(report),
             statistics=tables.STATISTICS,
-            landmarks=tables.landmark_rows(report, topology),
-            worst_region=tables.region_of(report.verdict.worst.point, topology),
+            # worst maximum first
+            landmarks=sorted(range(len(landmarks)), key=lambda point: -landmarks[point].max),
+            regions=regions,
             pictures=pictures,
+            worst_points=worst_points,
             shown=shown,
             most_shown=MOST_SHOWN,
             can_show=have_pictures(sides, samples),

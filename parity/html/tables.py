@@ -9,10 +9,10 @@ from typing import Generic, TypeVar
 import msgspec
 import numpy as np
 
-from parity.judging.differences import F64, Statistics
+from parity.judging.differences import Statistics
 from parity.judging.verdict import told_apart
 from parity.recording.recording import STAGES, Recording
-from parity.report.record import REST_OF_THE_FACE, Part, PictureReport, Report
+from parity.report.record import REST_OF_THE_FACE, Report
 from runtime.model.topology import Topology
 
 LIMIT_NAMES = {"mean": "Mean", "max": "Maximum", "p95": "P95", "p99": "P99"}
@@ -33,7 +33,7 @@ SIDE_FIELDS = ("source", "engine", "device", "parameters", "checkpoint_sha256", 
 Value = TypeVar("Value")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class LimitRow:
     """A limit, what was found, and whether it holds."""
 
@@ -60,7 +60,7 @@ class LimitRow:
         return 1.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Column:
     """One column of statistics; `path` is its place in the report's JSON."""
 
@@ -75,25 +75,7 @@ class Column:
         return self.frame != FRAMES[2]
 
 
-@dataclass(frozen=True, kw_only=True)
-class LandmarkRow:
-    """A landmark, and the region it lies in."""
-
-    index: int
-    region: str
-    part: Part
-
-
-@dataclass(frozen=True, kw_only=True)
-class PictureRow:
-    """A picture, and the point that is furthest off on it."""
-
-    index: int
-    picture: PictureReport
-    worst_point: int
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class TwoSided(Generic[Value]):
     """A name, and its value on both sides; None where a side has none."""
 
@@ -111,49 +93,28 @@ def limit_rows(report: Report) -> list[LimitRow]:
     """Everything that was judged."""
     limits = report.verdict.limits
     rows = [
-        LimitRow(
-            name=LIMIT_NAMES[field],
-            unit="px",
-            found=getattr(report.judged.axis, field),
-            limit=limit,
-        )
+        LimitRow(LIMIT_NAMES[field], "px", getattr(report.judged.axis, field), limit)
         for _, field, limit in limits.named()
     ]
-    if limits.max_nme_increase_points is not None and report.accuracy is not None:
-        rows.append(
-            LimitRow(
-                name=INCREASE_NAME,
-                unit="percentage points",
-                found=report.accuracy.change_points,
-                limit=limits.max_nme_increase_points,
-            )
-        )
+    increase = limits.max_nme_increase_points
+    if increase is not None and report.accuracy is not None:
+        change = report.accuracy.change_points
+        rows.append(LimitRow(INCREASE_NAME, "percentage points", change, increase))
     return rows
 
 
 def columns(report: Report) -> list[Column]:
     """All frames and both ways to count."""
     found = [
-        Column(frame=frame, kind=kind, path=f"{name}.{field}", statistics=getattr(both, field))
-        for frame, name, both in (
-            (FRAMES[0], "photo_px", report.photo_px),
-            (FRAMES[1], "crop_px", report.crop_px),
-        )
+        Column(frame, kind, f"{name}.{field}", getattr(getattr(report, name), field))
+        for frame, name in zip(FRAMES, ("photo_px", "crop_px"), strict=False)
         for kind, field in (("|dx|, |dy|", "axis"), ("distance", "distance"))
     ]
-    if report.percent_interocular is not None:
-        path, percent = "percent_interocular.distance", report.percent_interocular.distance
-        found.append(Column(frame=FRAMES[2], kind="distance", path=path, statistics=percent))
+    percent = report.percent_interocular
+    if percent is not None:
+        path = "percent_interocular.distance"
+        found.append(Column(FRAMES[2], "distance", path, percent.distance))
     return found
-
-
-def landmark_rows(report: Report, topology: Topology) -> list[LandmarkRow]:
-    """Every landmark, worst maximum first."""
-    rows = [
-        LandmarkRow(index=index, region=region_of(index, topology), part=part)
-        for index, part in enumerate(report.landmarks)
-    ]
-    return sorted(rows, key=lambda row: -row.part.px_in(report.verdict.limits.unit).max)
 
 
 def region_of(point: int, topology: Topology) -> str:
@@ -162,21 +123,6 @@ def region_of(point: int, topology: Topology) -> str:
         if contour.first <= point <= contour.last:
             return contour.name
     return REST_OF_THE_FACE
-
-
-def picture_rows(report: Report, errors_px: F64) -> list[PictureRow]:
-    """Every picture, worst maximum first.
-
-    Args:
-        report: of the comparison.
-        errors_px: (N, P, 2) |dx|, |dy| in the unit of the limits.
-    """
-    by_point = errors_px.max(axis=2)
-    rows = [
-        PictureRow(index=index, picture=picture, worst_point=int(by_point[index].argmax()))
-        for index, picture in enumerate(report.pictures)
-    ]
-    return sorted(rows, key=lambda row: -float(by_point[row.index].max()))
 
 
 def facts(report: Report) -> list[TwoSided[str]]:
@@ -192,10 +138,7 @@ def facts(report: Report) -> list[TwoSided[str]]:
 def manifest_facts(reference: Recording, candidate: Recording) -> list[TwoSided[str]]:
     """Both manifests, entry by entry, differing ones first; empty where neither side has one."""
     manifests = (side.header.manifest for side in (reference, candidate))
-    here, there = (
-        {} if manifest is None else dict(_flat(msgspec.to_builtins(manifest)))
-        for manifest in manifests
-    )
+    here, there = (dict(_flat(msgspec.to_builtins(m))) if m else {} for m in manifests)
     return sorted(_beside(here, there), key=lambda fact: not fact.differs)
 
 
@@ -217,10 +160,8 @@ def _milliseconds(side: Recording) -> dict[str, tuple[float, float]]:
 
 
 def _beside(here: Mapping[str, Value], there: Mapping[str, Value]) -> list[TwoSided[Value]]:
-    return [
-        TwoSided(name=name, reference=here.get(name), candidate=there.get(name))
-        for name in dict.fromkeys((*here, *there))
-    ]
+    names = dict.fromkeys((*here, *there))
+    return [TwoSided(name, here.get(name), there.get(name)) for name in names]
 
 
 def _flat(value: object, name: str = "") -> list[tuple[str, str]]:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -19,10 +18,10 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     All are None where a value was not finite. `worst_picture` has the largest relative L2.
     """
 
-    cosine: float | None
-    max_abs: float | None
-    mean_abs: float | None
-    relative_l2: float | None
+    cosine: float | None = None
+    max_abs: float | None = None
+    mean_abs: float | None = None
+    relative_l2: float | None = None
     worst_picture: str
 
 
@@ -45,34 +44,29 @@ class Sums:
 
     def add(self, picture: str, reference: F32, candidate: F32) -> None:
         """Add one picture's tensors, of equal shape."""
-        a, b = _as_vectors(reference, candidate)
+        a, b = reference.astype(np.float64).ravel(), candidate.astype(np.float64).ravel()
         with np.errstate(invalid="ignore", over="ignore"):  # such figures are None
             difference = b - a
             magnitudes = np.abs(difference)
             self._count += a.size
             self._abs += float(magnitudes.sum())
-            self._largest = _larger(self._largest, float(magnitudes.max()))
+            self._largest = max(self._largest, float(magnitudes.max()))
             self._dot += float(a @ b)
             self._candidate += float(b @ b)
             apart, own = float(difference @ difference), float(a @ a)
         self._apart += apart
         self._reference += own
         relative = _relative(apart, own)
-        if _nan_last(relative) > self._worst:
-            self._worst, self.worst_picture = _nan_last(relative), picture
+        worst = relative if math.isfinite(relative) else math.inf
+        if worst > self._worst:
+            self._worst, self.worst_picture = worst, picture
 
     def figures(self) -> Figures | None:
         """The figures over all pictures added; None where there were none."""
         if not self._count:
             return None
         if not math.isfinite(self._apart):
-            return Figures(
-                cosine=None,
-                max_abs=None,
-                mean_abs=None,
-                relative_l2=None,
-                worst_picture=self.worst_picture,
-            )
+            return Figures(worst_picture=self.worst_picture)
         norms = math.sqrt(self._reference) * math.sqrt(self._candidate)
         cosine = self._dot / norms if norms else float(self._reference == self._candidate)
         return Figures(
@@ -98,7 +92,7 @@ class Moved:
             distances = np.hypot(apart[..., 0], apart[..., 1])
         self._count += distances.size
         self._sum += float(distances.sum())
-        self._largest = _larger(self._largest, float(distances.max()))
+        self._largest = max(self._largest, float(distances.max()))
 
     def figures(self) -> MovedFigures | None:
         """The figures over all pictures added; None where there were none, or not all finite."""
@@ -109,15 +103,10 @@ class Moved:
 
 def relative_l2(reference: F32, candidate: F32) -> float | None:
     """Relative L2 of two tensors; None where one is not finite."""
-    a, b = _as_vectors(reference, candidate)
-    with np.errstate(invalid="ignore", over="ignore"):
-        apart = b - a
-        found = _relative(float(apart @ apart), float(a @ a))
-    return found if math.isfinite(found) else None
-
-
-def _as_vectors(reference: F32, candidate: F32) -> tuple[F64, F64]:
-    return reference.astype(np.float64).ravel(), candidate.astype(np.float64).ravel()
+    sums = Sums()
+    sums.add("", reference, candidate)
+    figures = sums.figures()
+    return None if figures is None else figures.relative_l2
 
 
 def _relative(squared_difference: float, squared_reference: float) -> float:
@@ -125,12 +114,3 @@ def _relative(squared_difference: float, squared_reference: float) -> float:
     if squared_reference == 0:
         return math.nan if math.isnan(squared_difference) else float(squared_difference > 0)
     return math.sqrt(squared_difference / squared_reference)
-
-
-def _larger(one: float, other: float) -> float:
-    """The larger of two; NaN is larger than all, which max() would pass over."""
-    return max(one, other, key=_nan_last)
-
-
-def _nan_last(value: float) -> float:
-    return math.inf if math.isnan(value) else value

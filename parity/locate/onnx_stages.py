@@ -26,9 +26,9 @@ class OnnxStages(StagedSource):
 
     Args:
         name: of the source.
-        backend: ran the graph as a whole; it may be closed.
+        backend: opened on the whole graph; it may be closed.
         graph: an ONNX file's bytes.
-        device: of the slices, as a source names it.
+        device: for the slices, as a source names it.
         threads: as in `Settings`.
     """
 
@@ -100,26 +100,25 @@ class OnnxStages(StagedSource):
 
     def weights(self, step: Step) -> dict[str, F32]:
         """Weights of a step's convolutions and batch norms, by node and place among its inputs."""
-        found: dict[str, F32] = {}
-        for node in self._nodes_of(step):
-            for place, name in enumerate(node.input):
-                if node.op_type in WEIGHTED_OPERATORS and name in self._constants:
-                    weight = onnx.numpy_helper.to_array(self._constants[name])
-                    found[f"{node.name} input {place}"] = weight
-        return found
+        return {
+            f"{node.name} input {place}": onnx.numpy_helper.to_array(self._constants[name])
+            for node in self._weighted(step)
+            for place, name in enumerate(node.input)
+            if name in self._constants
+        }
 
     def composed(self, step: Step) -> tuple[str, ...]:
         """The checkpoint's modules that a step's weights were composed of at export, if any."""
-        weighted = (n for n in self._nodes_of(step) if n.op_type in WEIGHTED_OPERATORS)
-        paths = (path for node in weighted for path in module_paths(node))
+        paths = (path for node in self._weighted(step) for path in module_paths(node))
         return tuple(dict.fromkeys(key for path in paths for key in composed_of(path)))
 
-    def _nodes_of(self, step: Step) -> list[Any]:
-        """The nodes of a step; none where this graph has no such step."""
+    def _weighted(self, step: Step) -> list[Any]:
+        """The nodes of a step that have weights; none where this graph has no such step."""
         if not {step.output, *step.inputs} <= {*self._producer, INPUT_NAME}:
             return []
         inside = self._between((step.output,), {*step.inputs, INPUT_NAME})
-        return [self._nodes[i] for i in inside]
+        nodes = (self._nodes[i] for i in inside)
+        return [node for node in nodes if node.op_type in WEIGHTED_OPERATORS]
 
     def close(self) -> None:
         """Let the sessions go."""

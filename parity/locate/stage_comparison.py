@@ -50,9 +50,8 @@ class StageComparison:
 
     Attributes:
         staged: the sides that can be run stage by stage.
-        fed_by: the side whose inputs both sides' stages are given; None where no stage can be run
-            alone. The reference, where the candidate can be run on its inputs. A recorded candidate
-            has nothing but its own; the reference is then run on those.
+        fed_by: the side whose inputs both sides' stages are given: the reference, or a candidate
+            that cannot be run on the reference's. None where no stage can be run alone.
 
     Raises:
         InputError: another number of stacks.
@@ -60,6 +59,7 @@ class StageComparison:
 
     def __init__(self, reference: TappedSource, candidate: TappedSource) -> None:
         self._sides = {"reference": reference, "candidate": candidate}
+        self._size_px = reference.size_px
         self.staged = {n: side for n, side in self._sides.items() if isinstance(side, StagedSource)}
         self.fed_by: str | None = None
         if self.staged:
@@ -84,7 +84,7 @@ class StageComparison:
             sums.accumulated.add(picture.name, _joined(here, outputs), _joined(there, outputs))
             if self.fed_by is not None:
                 self._add_isolated(picture, sums, here, there)
-        self.moved.add(here[LANDMARKS], there[LANDMARKS], self._sides["reference"].size_px)
+        self.moved.add(here[LANDMARKS], there[LANDMARKS], self._size_px)
 
     def tensors(self, picture: Picture) -> tuple[dict[str, F32], dict[str, F32]]:
         """Both sides' tensors for one picture, the network's input included where one is run."""
@@ -164,8 +164,7 @@ class StageComparison:
             with np.errstate(invalid="ignore"):  # inf - inf: the landmarks are then not finite
                 changed = {n: here[n] + (theirs[n] - ours[n]) for n in outputs}
             landmarks = self._landmarks_with(stage, here, changed)
-            size_px = self._sides["reference"].size_px
-            sums.alone.add(here[LANDMARKS], landmarks, size_px)
+            sums.alone.add(here[LANDMARKS], landmarks, self._size_px)
 
     def _landmarks_with(
         self, changed_stage: Stage, here: dict[str, F32], changed: dict[str, F32]

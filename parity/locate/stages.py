@@ -64,11 +64,7 @@ class TappedSource(ABC):
 
     @abstractmethod
     def taps(self, crop: U8) -> dict[str, F32]:
-        """Every living stage's tensors for the next picture, landmarks and covariance included.
-
-        Args:
-            crop: uint8 (S, S, 3) BGR; recordings do not look at it.
-        """
+        """Every living stage's tensors for the next picture, landmarks and covariance included."""
 
     @abstractmethod
     def close(self) -> None:
@@ -76,12 +72,9 @@ class TappedSource(ABC):
 
 
 class StagedSource(TappedSource):
-    """A source whose stages can be run alone.
+    """A source whose stages can be run alone."""
 
-    Attributes:
-        by_module: its steps are a checkpoint's modules, not the nodes of a graph.
-    """
-
+    # its steps are a checkpoint's modules, not the nodes of a graph
     by_module = False
 
     @abstractmethod
@@ -96,9 +89,7 @@ class StagedSource(TappedSource):
     def steps(self, stage: Stage, values: Mapping[str, F32]) -> list[Step]:
         """Cut a stage at every tensor that the other side has, too, in the order they are made.
 
-        Args:
-            stage: to cut.
-            values: the other side's `inside`, and the stage's inputs.
+        `values` are the other side's `inside`, and the stage's inputs.
         """
 
     @abstractmethod
@@ -152,12 +143,8 @@ class RecordedStages(TappedSource):
 class TappedStages(TappedSource):
     """A debug bundle on an engine that runs it as a whole, an NPU's .om for example.
 
-    Args:
-        name: of the source.
-        backend: gives the taps; closed with this.
-
     Raises:
-        ArtifactError: a model that gives none.
+        ArtifactError: a model without taps.
     """
 
     def __init__(self, name: str, backend: Backend) -> None:
@@ -184,12 +171,7 @@ class TappedStages(TappedSource):
 
 
 class TorchStages(StagedSource):
-    """A checkpoint, on any of torch's devices; its steps are its modules.
-
-    Args:
-        name: of the source.
-        backend: a `TorchBackend`, which is closed with this.
-    """
+    """A checkpoint in a `TorchBackend`, on any of its devices; its steps are its modules."""
 
     by_module = True
 
@@ -216,14 +198,10 @@ class TorchStages(StagedSource):
     def steps(self, stage: Stage, values: Mapping[str, F32]) -> list[Step]:  # noqa: ARG002  # below
         """The modules, in the order they are called; they have the same paths in any checkpoint."""
         paths = [name.removesuffix(MODULE_INPUT) for name in values if name.endswith(MODULE_INPUT)]
+        inputs = [{path + MODULE_INPUT: values[path + MODULE_INPUT]} for path in paths]
         return [
-            Step(
-                output=path,
-                expected=values[path],
-                inputs={path + MODULE_INPUT: values[path + MODULE_INPUT]},
-                operators=(path,),
-            )
-            for path in paths
+            Step(output=path, expected=values[path], inputs=given, operators=(path,))
+            for path, given in zip(paths, inputs, strict=True)
         ]
 
     def run_step(self, step: Step) -> F32:

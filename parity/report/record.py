@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from parity.judging.accuracy import AccuracyReport, Measured, measure_accuracy
 from parity.judging.differences import (
@@ -184,7 +183,7 @@ def _first_points(table: ErrorTable) -> tuple[FirstPoint, ...]:
 def _pictures(
     reference: Recording, table: ErrorTable, measured: Measured, differing: tuple[str, ...]
 ) -> tuple[PictureReport, ...]:
-    different = set(differing)
+    different, nme = set(differing), measured.nme_percent
     return tuple(
         PictureReport(
             name=picture.name,
@@ -194,16 +193,10 @@ def _pictures(
             same_crop=picture.name not in different,
             photo_px=frame_statistics(table.photo_px[index]),
             crop_px=frame_statistics(table.crop_px[index]),
-            nme_percent=_both(measured.nme_percent[index]),
+            nme_percent=None if np.isnan(nme[index]).any() else (*nme[index].tolist(),),
         )
         for index, picture in enumerate(reference.header.pictures)
     )
-
-
-def _both(nme_percent: NDArray[np.float64]) -> tuple[float, float] | None:
-    if np.isnan(nme_percent).any():
-        return None
-    return float(nme_percent[0]), float(nme_percent[1])
 
 
 def _regions(reference: Recording, table: ErrorTable) -> dict[str, Part]:
@@ -229,13 +222,6 @@ def _different_checkpoints(reference: Recording, candidate: Recording) -> bool:
 
 
 def _source(recording: Recording) -> SourceReport:
-    header = recording.header
-    return SourceReport(
-        source=header.source,
-        engine=header.engine,
-        device=header.device,
-        parameters=header.parameters,
-        checkpoint_sha256=header.checkpoint_sha256,
-        machine=header.machine,
-        versions=header.versions,
-    )
+    """The fields of the header that describe the source."""
+    fields = SourceReport.__struct_fields__
+    return SourceReport(**{name: getattr(recording.header, name) for name in fields})
