@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from export.int8.damage import Damage
 from export.int8.equalise import equalise
 from export.int8.scope import left_in_fp32, quantised_convolutions
-from export.int8.tool import quantiser
+from export.int8.table import quantiser
 from parity.judging.differences import Statistics
 from parity.plan.search import Budget
 from runtime.errors import ExportError, one_line

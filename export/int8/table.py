@@ -1,14 +1,15 @@
-"""What a user says about an int8 export: the budget, and the pictures that stand for the use."""
+"""The [int8] table: the budget, and the pictures that stand for the use; and what quantises."""
 
 from __future__ import annotations
 
 import math
+from importlib import metadata
 
 import msgspec
 
 from parity.judging.verdict import Limits
 from parity.plan.search import Budget
-from runtime.errors import ConfigError
+from runtime.errors import BackendUnavailable, ConfigError
 
 # The largest P99 that the project calls the same answer; crop px.
 USUAL_P99_PX = 0.5
@@ -51,12 +52,11 @@ class Int8Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         named = {field: limit for _, field, limit in self.limits.named()}
         return Budget(limits_px=named, unit="crop")
 
-    def with_budget(self, budget: Budget) -> Int8Table:
-        """The same table with another budget, which replaces all of the old one."""
-        fields = {"mean": "max_mean_px", "max": "max_error_px"}
-        limits = dict.fromkeys(("max_mean_px", "max_error_px", "max_p95_px", "max_p99_px"))
-        limits |= {fields.get(n, f"max_{n}_px"): v for n, v in budget.limits_px.items()}
-        return msgspec.structs.replace(self, **limits)
+    @staticmethod
+    def limits_of(budget: Budget) -> dict[str, float | None]:
+        """The table's keys for a budget, which replaces all of an old one."""
+        names = {"mean": "mean", "max": "error", "p95": "p95", "p99": "p99"}
+        return {f"max_{key}_px": budget.limits_px.get(name) for name, key in names.items()}
 
     def check(self, where: str) -> Int8Table:
         """Refuse a budget that nothing can meet, or pictures that cannot be meant.
@@ -80,3 +80,20 @@ class Int8Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 action="Name pictures for --calibration, too",
             )
         return self
+
+
+def quantiser() -> str:
+    """The quantising package's name and version, by its metadata: most exports need none of it.
+
+    Raises:
+        BackendUnavailable: it is not installed.
+    """
+    try:
+        return f"nncf {metadata.version('nncf')}"
+    except metadata.PackageNotFoundError as error:
+        raise BackendUnavailable(
+            "--precision int8",
+            expected="the package nncf, which quantises",
+            got="none",
+            action="Install it with pip install '.[int8]'",
+        ) from error
