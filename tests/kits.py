@@ -110,16 +110,22 @@ def empty_wheel(
 
 
 def wheels_folder(
-    folder: Path, *, python: str = "3.11", arch: str = "aarch64", leave_out: str = ""
+    folder: Path,
+    *,
+    python: str = "3.11",
+    arch: str = "aarch64",
+    leave_out: str = "",
+    for_any_python: bool = False,
 ) -> Path:
     """A folder of the wheels that a kit needs, all of them empty."""
     folder.mkdir(parents=True, exist_ok=True)
-    own = f"cp{python.replace('.', '')}"
+    version = f"cp{python.replace('.', '')}"
+    own = "py3-none" if for_any_python else f"{version}-{version}"
     system = f"manylinux_2_17_{arch}.manylinux2014_{arch}"
     for name, version, tag, module in (
-        ("numpy", "2.2.6" if python == "3.13" else "1.26.4", f"{own}-{own}-{system}", "numpy"),
+        ("numpy", "2.2.6" if python == "3.13" else "1.26.4", f"{own}-{system}", "numpy"),
         ("opencv_python_headless", "5.0.0.93", f"cp37-abi3-{system}", "cv2"),
-        ("msgspec", "0.22.0", f"{own}-{own}-{system}", "msgspec"),
+        ("msgspec", "0.22.0", f"{own}-{system}", "msgspec"),
     ):
         if name != leave_out:
             file, content = empty_wheel(name, version, tag, [module])
@@ -131,7 +137,8 @@ def kit_for(folder: Path, pythons: list[str]) -> Path:
     """A kit for this machine and these Pythons; every package but ours is empty."""
     wheels = folder / "wheels"
     for python in pythons:
-        wheels_folder(wheels, python=python, arch=HERE_ARCH)
+        # the other Pythons on a test's box are this one in disguise
+        wheels_folder(wheels, python=python, arch=HERE_ARCH, for_any_python=True)
     command = [str(empty_bundle(folder / "b")), "--output", str(folder / "kit.tar")]
     box = ["--arch", HERE_ARCH, "--wheels", str(wheels), "--python", *pythons]
     assert kit.main([*command, *box]) == 0

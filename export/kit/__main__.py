@@ -13,8 +13,17 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from export.kit.own_wheel import own_wheel, wheel_name
-from export.kit.wheelhouse import ARCHES, GLIBC, PYTHONS, Target, fetch, requirements_of, targets_of
+from export.kit.wheelhouse import (
+    ARCHES,
+    GLIBC,
+    OWN_WHEEL,
+    PYTHONS,
+    Target,
+    fetch,
+    own_wheel,
+    requirements_of,
+    targets_of,
+)
 from runtime.cli import command_line
 from runtime.errors import EXIT_OK, ArtifactError, ConfigError
 from runtime.files import check_target, sha256_file, shown, written_whole
@@ -53,8 +62,8 @@ def main(argv: list[str] | None = None) -> int:
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = command_line.parser(
         "export.kit",
-        "Pack a bundle for a box without network: the bundle, runtime and parity as a wheel, the\n"
-        "wheels they need, checksums, an installer and a note. Unpack it there, run install.sh.",
+        "Pack a bundle for a box without network: the bundle, this code as a wheel, the wheels it\n"
+        "needs there, checksums, an installer and a note. Unpack it there, run install.sh.",
         "python -m export.kit build/starter68 --output kit.tar --python 3.11 --arch aarch64",
     )
     add = parser.add_argument
@@ -103,10 +112,14 @@ def _kit(arguments: argparse.Namespace) -> int:
         written_whole(arguments.output) as temporary,
         tempfile.TemporaryDirectory(prefix="starmark-kit-") as folder,
     ):
-        with command_line.step("packages' wheels", turning=False):
+        with command_line.step("wheels", turning=False):
+            own = own_wheel(Path(folder))
             wheels = fetch(Path(folder), wanted, arguments.wheels)
-        files: dict[str, Content] = {f"wheels/{path.name}": path for path in wheels}
-        files |= {f"wheels/{wheel_name()}": own_wheel()}
+        files: dict[str, Content] = {}
+        for target, of_target in wheels.items():
+            of_target.append(own)
+            files |= {f"wheels/{path.name}": path for path in of_target}
+            files[f"wheels/{target.python}-{target.arch}.txt"] = _requirements(of_target)
         files |= {f"bundle/{manifest.name}/{name}": path for name, path in bundle.items()}
         files |= _templates(manifest, targets)
         write_kit(temporary, f"{manifest.name}-kit", files)
@@ -179,6 +192,12 @@ def write_kit(path: Path, top: str, files: Mapping[str, Content]) -> None:
                 archive.addfile(entry, file)
 
 
+def _requirements(wheels: Iterable[Path]) -> bytes:
+    """What pip installs on one kind of box: these files alone, and only with these hashes."""
+    lines = [f"./wheels/{path.name} --hash=sha256:{sha256_file(path)}\n" for path in wheels]
+    return "".join(lines).encode()
+
+
 def _sha256(content: Content) -> str:
     return (
         hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else sha256_file(content)
@@ -201,7 +220,7 @@ def _templates(manifest: Manifest, targets: Iterable[Target]) -> dict[str, bytes
             "PYTHONS": separator.join(pythons),
             "ARCHES": separator.join(arches),
             "GLIBC": GLIBC,
-            "WHEEL": wheel_name(),
+            "WHEEL": OWN_WHEEL,
             "JUDGED": words[manifest.parity.passed],
             "MODELS": ", ".join(f"`{om.file}` ({om.soc_version})" for om in manifest.om)
             or words["none"],
@@ -233,7 +252,7 @@ def _plan(bundle: Mapping[str, Path], wanted: Mapping[Target, Iterable[str]], ou
     return "\n".join(
         (
             *(f"bundle: {name} ({path.stat().st_size} bytes)" for name, path in bundle.items()),
-            f"wheel: {wheel_name()}",
+            f"wheel: {OWN_WHEEL}",
             *(f"wheels: {' '.join(needs)} for {target}" for target, needs in wanted.items()),
             f"files: {', '.join(FILLED_IN)}, {SUMS_NAME}",
             f"kit: {shown(output)} (nothing was written)",

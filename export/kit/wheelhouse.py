@@ -1,19 +1,27 @@
-"""The wheels that the box needs from others, for its Python and its processor, fetched by pip."""
+"""The wheels that the box needs: our own, and others' for its Python and processor; all by pip."""
 
 from __future__ import annotations
 
+import importlib.util
 import logging
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.kit.own_wheel import OPENCV, REQUIRES
 from runtime.errors import BackendUnavailable, ConfigError, ExportError, StarmarkError, one_line
 from runtime.files import shown
 from runtime.machine.process import Finished, run
 from runtime.model.manifest import Manifest
+from runtime.version import VERSION
+
+ROOT = Path(__file__).resolve().parents[2]
+OWN_WHEEL = f"starmark-{VERSION}-py3-none-any.whl"
+# Of every file in it, so that the same code gives the same bytes: 2020-02-02.
+WHEEL_DATE_S = 1580601600
+LONGEST_BUILD_S = 300
 
 # In the order of their numbers. Huawei lists 3.13 from CANN 8.5.0 on.
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
@@ -29,6 +37,11 @@ NUMPY = "numpy==1.26.*"
 # Huawei lists NumPy after 2.1 for Python 3.13, and there is no NumPy 1 for it; 2.2 is the last for
 # this glibc.
 NUMPY_OF = {"3.13": "numpy==2.2.*"}
+# The ranges are those of the whole project.
+MSGSPEC = "msgspec>=0.18.6,<1"
+OPENCV_RANGE = ">=4.8,<6"
+# The same cv2 as opencv-python's, but it needs no libGL, which servers and containers lack.
+OPENCV = "opencv-python-headless"
 # The manifest names the package that the workstation has.
 OPENCV_KEYS = ("opencv-python", OPENCV)
 
@@ -73,25 +86,62 @@ def requirements_of(manifest: Manifest, python: str) -> tuple[str, ...]:
     """
     known = (manifest.versions.get(key, "") for key in OPENCV_KEYS)
     release = next((m[0] for v in known if (m := re.match(r"\d+\.\d+\.\d+(?=\.|$)", v))), None)
-    opencv = f"=={release}.*" if release else REQUIRES[OPENCV]
-    return NUMPY_OF.get(python, NUMPY), f"{OPENCV}{opencv}", f"msgspec{REQUIRES['msgspec']}"
+    opencv = f"=={release}.*" if release else OPENCV_RANGE
+    return NUMPY_OF.get(python, NUMPY), f"{OPENCV}{opencv}", MSGSPEC
+
+
+def own_wheel(folder: Path) -> Path:
+    """Build the wheel of this checkout into a folder, without a network.
+
+    Raises:
+        ConfigError: this is no checkout, but an installation.
+        BackendUnavailable: this Python has no pip, or no hatchling.
+        ExportError: pip failed, or took too long.
+    """
+    if not (ROOT / "pyproject.toml").is_file():
+        raise ConfigError(
+            shown(ROOT),
+            expected="a checkout of Starmark, which the kit's own wheel is built from",
+            got="an installation",
+            action="Run python -m export.kit in a checkout",
+        )
+    if importlib.util.find_spec("hatchling") is None:
+        raise BackendUnavailable(
+            "the kit's own wheel",
+            expected="the package hatchling, which builds it",
+            got="none",
+            action="Install it with pip install '.[export]'",
+        )
+    finished = run(
+        [
+            *(sys.executable, "-m", "pip", "wheel", "--disable-pip-version-check", "--no-input"),
+            *("--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)),
+        ],
+        timeout_s=LONGEST_BUILD_S,
+        env={**os.environ, "SOURCE_DATE_EPOCH": str(WHEEL_DATE_S)},
+    )
+    if finished.timed_out or finished.returncode:
+        raise _no_pip(finished) or _failed(
+            "pip wheel", OWN_WHEEL, finished, "Correct what it names, and try again"
+        )
+    return folder / OWN_WHEEL
 
 
 def fetch(
     folder: Path,
     wanted: Mapping[Target, Sequence[str]],
     source: Path | None = None,
-) -> list[Path]:
+) -> dict[Target, list[Path]]:
     """Put the wheels for every box into a folder.
 
     Args:
-        folder: an empty one.
+        folder: where they go.
         wanted: for each box what it needs, as pip takes it; their own requirements are not
             followed.
         source: a folder of wheels, the only place to look; None for pip's own index.
 
     Returns:
-        The wheels, sorted by name.
+        The wheels for each box, sorted by name.
 
     Raises:
         ConfigError: `source` is no folder, or lacks a wheel.
@@ -105,15 +155,19 @@ def fetch(
             got="a file" if source.exists() else "no such folder",
             action="Name the folder that pip download filled",
         )
+    found: dict[Target, list[Path]] = {}
     for target, requirements in wanted.items():
+        place = folder / f"{target.python}-{target.arch}"
         finished = run(
-            _command(folder, target, requirements, source),
+            _command(place, target, requirements, source),
             timeout_s=LONGEST_FETCH_S,
             on_line=_tell,
         )
         if finished.timed_out or finished.returncode:
             raise _failure(finished, target, source)
-    return sorted(folder.glob("*.whl"))
+        wheels = sorted(place.glob("*.whl"))
+        found[target] = [wheel.replace(folder / wheel.name) for wheel in wheels]
+    return found
 
 
 def _command(
@@ -140,13 +194,9 @@ def _tell(line: str) -> None:
 
 
 def _failure(finished: Finished, target: Target, source: Path | None) -> StarmarkError:
-    if "No module named pip" in finished.output:
-        return BackendUnavailable(
-            sys.executable,
-            expected="a Python with pip, which fetches the wheels",
-            got="none",
-            action=f"Run {sys.executable} -m ensurepip, or use a Python that has pip",
-        )
+    no_pip = _no_pip(finished)
+    if no_pip is not None:
+        return no_pip
     if source is not None and not finished.timed_out:
         inside = ", ".join(sorted(path.name for path in source.glob("*.whl"))) or "no wheel"
         return ConfigError(
@@ -156,14 +206,29 @@ def _failure(finished: Finished, target: Target, source: Path | None) -> Starmar
             action="Add the missing one with pip download on a machine with a network,"
             " or name the box's own --python and --arch",
         )
-    ending = "no end" if finished.timed_out else f"exit code {finished.returncode}"
-    return ExportError(
+    return _failed(
         "pip download",
-        expected=f"the wheels for {target}",
-        got=f"{ending} after {finished.seconds:.0f} s: {_first_error(finished.output)}",
-        action="Set PIP_INDEX_URL to a mirror, or bring the wheels and name their folder with"
-        " --wheels",
+        f"the wheels for {target}",
+        finished,
+        "Set PIP_INDEX_URL to a mirror, or bring the wheels and name their folder with --wheels",
     )
+
+
+def _no_pip(finished: Finished) -> BackendUnavailable | None:
+    if "No module named pip" not in finished.output:
+        return None
+    return BackendUnavailable(
+        sys.executable,
+        expected="a Python with pip, which builds and fetches the wheels",
+        got="none",
+        action=f"Run {sys.executable} -m ensurepip, or use a Python that has pip",
+    )
+
+
+def _failed(where: str, expected: str, finished: Finished, action: str) -> ExportError:
+    ending = "no end" if finished.timed_out else f"exit code {finished.returncode}"
+    got = f"{ending} after {finished.seconds:.0f} s: {_first_error(finished.output)}"
+    return ExportError(where, expected=expected, got=got, action=action)
 
 
 def _first_error(output: str) -> str:

@@ -8,7 +8,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 PYTHONS="@PYTHONS@"
 ARCHES="@ARCHES@"
-PACKAGES=(numpy opencv-python-headless msgspec starmark)
 WHEEL="wheels/@WHEEL@"
 
 fail() {
@@ -28,8 +27,9 @@ kind_of() {
 print("%d.%d" % sys.version_info[:2], platform.machine())' 2>/dev/null
 }
 
-# Fills `here`: for each of the kit's Pythons the interpreter that is there.
-declare -A here=()
+# Fills `here`: for each of the kit's Pythons the interpreter that is there; and `lists`: what is
+# installed into it.
+declare -A here=() lists=()
 find_pythons() {
     local name version arch names
     read -ra names <<<"$(printf 'python%s ' $PYTHONS) python3 python"
@@ -38,6 +38,7 @@ find_pythons() {
         version='' arch=''
         read -r version arch <<<"$(kind_of "$name")" || true
         if [[ -n "$version" && " $PYTHONS " == *" $version "* && " $ARCHES " == *" $arch "* ]]; then
+            [ -n "${here[$version]:-}" ] || lists[$version]="wheels/$version-$arch.txt"
             here[$version]="${here[$version]:-$name}"
         fi
     done
@@ -77,14 +78,14 @@ make_venv() {
     install() { "$base" -I -m pip --isolated install --target "$packages" "$@"; }
 }
 
-# Fails with `reason`, and leaves no environment then.
+# Of this version; fails with `reason`, and leaves no environment then.
 reason='' pip_failed=''
 fill_venv() {
-    if ! make_venv "$1"; then
+    if ! make_venv "${here[$1]}"; then
         reason='it has neither ensurepip nor pip'
     # no-deps: OpenCV's wheel asks for NumPy 2 but runs with the 1.26 that CANN's Python parts need
-    elif install --quiet --disable-pip-version-check --no-index --no-deps --find-links wheels \
-        "${PACKAGES[@]}"; then
+    elif install --quiet --disable-pip-version-check --no-index --no-deps --require-hashes \
+        -r "${lists[$1]}"; then
         return 0
     else
         reason='pip failed, see above' pip_failed=1
@@ -129,7 +130,7 @@ printf '%s. Pythons of this kit on this box, in the order to try: %s\n' \
 chosen='' fallback=''
 for version in "${found[@]}"; do
     python="${here[$version]}"
-    if ! fill_venv "$python"; then
+    if ! fill_venv "$version"; then
         printf 'Python %s (%s): %s\n' "$version" "$python" "$reason"
         continue
     fi
@@ -146,14 +147,14 @@ for version in "${found[@]}"; do
     break
 done
 if [ -z "$fallback" ] && [ -n "$pip_failed" ]; then
-    fail 4 "pip: expected to install ${PACKAGES[*]} from wheels/, got the error above." \
+    fail 4 "pip: expected to install what ${lists[$version]} names, got the error above." \
         "These wheels need glibc @GLIBC@ or later: see ldd --version."
 elif [ -z "$fallback" ]; then
     fail 3 "${PYTHON:-PATH}: expected a Python with venv and with ensurepip or pip, got none." \
         "Install python3-venv or python3-pip, or set PYTHON to another one."
 elif [ -z "$chosen" ]; then
     # the last one that was tried lies in venv/, or none where that failed
-    [ "$fallback" = "$version" ] || fill_venv "${here[$fallback]}" ||
+    [ "$fallback" = "$version" ] || fill_venv "$fallback" ||
         fail 4 "venv: expected Python $fallback again, which could be installed before," \
             "got: $reason. Free disk space, and run this again."
     warn "no Python here imports acl, see above; Python $fallback is taken. An NPU cannot be used" \

@@ -1,16 +1,28 @@
-"""The wheels of others: which, for which box, and what is said when they cannot be had."""
+"""The wheels: our own; and of others which, for which box, and the errors without them."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
+from builders import ROOT
 from kits import empty_bundle, wheels_folder
 
 from export.kit import wheelhouse
-from export.kit.wheelhouse import Target, fetch, requirements_of, targets_of
+from export.kit.wheelhouse import (
+    MSGSPEC,
+    OPENCV_RANGE,
+    Target,
+    fetch,
+    requirements_of,
+    targets_of,
+)
 from runtime.errors import BackendUnavailable, ConfigError, ExportError
 from runtime.model.manifest import read_manifest
+from runtime.version import VERSION
 
 BOX = Target(python="3.11", arch="aarch64")
 REQUIREMENTS = ("numpy==1.26.*", "opencv-python-headless==5.0.0.*", "msgspec>=0.18.6,<1")
@@ -22,6 +34,78 @@ def pip_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> No
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
     monkeypatch.setattr("sys.executable", str(path))
+
+
+def test_own_wheel_is_the_same_bytes_however_it_is_built(own_wheel: Path, tmp_path: Path) -> None:
+    """Another day gives no other dates, and the licence and every data file travel."""
+    again = wheelhouse.own_wheel(tmp_path)
+
+    assert again.read_bytes() == own_wheel.read_bytes()
+    with zipfile.ZipFile(own_wheel) as archive:
+        names = set(archive.namelist())
+        assert {entry.date_time[:3] for entry in archive.infolist()} == {(2020, 2, 2)}
+    sources = {
+        str(path.relative_to(ROOT))
+        for room in ("runtime", "parity")
+        for path in (ROOT / room).rglob("*")
+        if path.is_file() and path.suffix in {".py", ".typed", ".j2", ".css", ".js", ".json"}
+    }
+    assert sources <= names
+    assert f"starmark-{VERSION}.dist-info/licenses/LICENSE" in names
+
+
+def test_own_wheel_works_on_a_box_without_the_exporters_packages(
+    own_wheel: Path, tmp_path: Path
+) -> None:
+    """Nothing of export, and no engine, is imported by what a box runs."""
+    pip = [sys.executable, "-m", "pip", "install", "--no-index", "--no-deps", "--no-compile"]
+    subprocess.run([*pip, "--quiet", "--target", tmp_path / "box", own_wheel], check=True)
+    code = (
+        "import sys, runtime.infer.__main__, runtime.doctor.__main__, parity.selftest.__main__,"
+        " parity.compare.__main__, importlib.metadata as m; print(runtime.__file__,"
+        " m.version('starmark'), {'export', 'onnxruntime', 'torch'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "box")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    place = tmp_path / "box/runtime/__init__.py"
+    assert done.stdout.split() == [str(place), VERSION, "set()"], done.stderr
+
+
+@pytest.mark.parametrize("missing", ["checkout", "hatchling"])
+def test_own_wheel_needs_a_checkout_and_hatchling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    if missing == "checkout":
+        monkeypatch.setattr(wheelhouse, "ROOT", tmp_path)
+        with pytest.raises(ConfigError, match="a checkout of Starmark.*got an installation"):
+            wheelhouse.own_wheel(tmp_path)
+    else:
+        monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+        with pytest.raises(BackendUnavailable, match="the package hatchling"):
+            wheelhouse.own_wheel(tmp_path)
+
+
+def test_own_wheel_that_pip_cannot_build_is_an_error_in_pips_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pip_that(tmp_path, monkeypatch, "echo 'ERROR: no space'; exit 1")
+
+    with pytest.raises(ExportError, match="pip wheel: expected starmark-.*exit code 1.*no space"):
+        wheelhouse.own_wheel(tmp_path)
+
+
+def test_ranges_are_those_of_the_project() -> None:
+    project = (ROOT / "pyproject.toml").read_text()
+
+    assert f'"{MSGSPEC}"' in project
+    assert f'"opencv-python{OPENCV_RANGE}"' in project
 
 
 def test_pip_is_asked_for_the_box_and_not_for_this_machine(
@@ -100,17 +184,13 @@ def test_a_folder_of_wheels_takes_the_place_of_the_network(
     wheels_folder(tmp_path / "elsewhere", python="3.10", arch="x86_64")
     wheels_folder(source, python="3.10")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "elsewhere"))
-    (tmp_path / "out").mkdir()
 
     found = fetch(tmp_path / "out", {BOX: REQUIREMENTS}, source)
 
-    assert [path.name.split("-")[0] for path in found] == [
-        "msgspec",
-        "numpy",
-        "opencv_python_headless",
-    ]
-    assert all("cp311" in path.name or "abi3" in path.name for path in found)
-    assert all(path.parent == tmp_path / "out" for path in found)
+    names = [path.name for path in found[BOX]]
+    assert [name.split("-")[0] for name in names] == ["msgspec", "numpy", "opencv_python_headless"]
+    assert all("cp311" in name or "abi3" in name for name in names)
+    assert all(path.parent == tmp_path / "out" and path.is_file() for path in found[BOX])
 
 
 @pytest.mark.parametrize(
@@ -173,23 +253,25 @@ def test_an_index_out_of_reach_is_told_in_pips_words(
     assert "--wheels" in message
 
 
-def test_a_pip_that_says_nothing_still_gives_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("script", "error", "message"),
+    [
+        # killed for memory, for example
+        ("exit 7", ExportError, "exit code 7 after 0 s: it said nothing"),
+        # uv makes such environments
+        ('echo "$0: No module named pip"; exit 1', BackendUnavailable, "with pip.*ensurepip"),
+    ],
+)
+def test_a_pip_that_does_not_work_is_named(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    script: str,
+    error: type[Exception],
+    message: str,
 ) -> None:
-    """Killed for memory, for example."""
-    pip_that(tmp_path, monkeypatch, "exit 7")
+    pip_that(tmp_path, monkeypatch, script)
 
-    with pytest.raises(ExportError, match="exit code 7 after 0 s: it said nothing"):
-        fetch(tmp_path, {BOX: REQUIREMENTS})
-
-
-def test_a_python_without_pip_is_a_missing_tool(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Uv makes such environments."""
-    pip_that(tmp_path, monkeypatch, 'echo "$0: No module named pip"; exit 1')
-
-    with pytest.raises(BackendUnavailable, match="expected a Python with pip.*ensurepip"):
+    with pytest.raises(error, match=message):
         fetch(tmp_path, {BOX: REQUIREMENTS})
 
 
