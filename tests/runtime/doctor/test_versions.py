@@ -14,7 +14,6 @@ import os
 from pathlib import Path
 
 import pytest
-from cann.plugin import Cann
 from cann.version_files import internal_number, write_cann, write_driver
 
 from runtime.doctor.versions import (
@@ -129,14 +128,6 @@ def test_the_same_file_as_others_would_write_it(tmp_path: Path, change: object) 
     assert (found.release, found.internal) == ("8.0.0", "7.6.0.3.917")
 
 
-def test_what_runs_counts_and_not_what_was_installed_once(tmp_path: Path) -> None:
-    """An upgraded box lists every release it had."""
-    found = installed(tmp_path, {"version.cfg": VERSION_CFG})
-
-    assert found.others == ()
-    assert "7.0.0" not in str(found)
-
-
 # An upgraded box of 2022, as posted publicly with 6.0.1: no line on what runs.
 INSTALLED_ONLY = """\
 # version: 1.0
@@ -146,18 +137,23 @@ opp_upgrade_version=[1.83.11.7.220:6.0.RC1]
 """
 
 
-def test_where_no_line_has_what_runs_the_last_that_was_installed_counts(tmp_path: Path) -> None:
-    """Better than none, which checks no pairing."""
-    found = installed(tmp_path, {"version.cfg": INSTALLED_ONLY})
+@pytest.mark.parametrize(
+    ("text", "release", "internal"),
+    [
+        (VERSION_CFG, "8.0.0", "7.6.0.3.917"),
+        # of a package that is gone its line may be left
+        (f"{VERSION_CFG}nnrt_installed_version=[7.0.0.5.811:7.0.RC1]\n", "8.0.0", "7.6.0.3.917"),
+        # better than none, which checks no pairing
+        (INSTALLED_ONLY, "6.0.1", "1.84.15.9.310"),
+    ],
+)
+def test_what_runs_counts_before_what_was_installed_once(
+    tmp_path: Path, text: str, release: str, internal: str
+) -> None:
+    """An upgraded box lists every release it had; none of them is another version."""
+    found = installed(tmp_path, {"version.cfg": text})
 
-    assert found == Version(release="6.0.1", internal="1.84.15.9.310")
-
-
-def test_what_was_installed_once_and_does_not_run_is_no_other_version(tmp_path: Path) -> None:
-    """Of a package that is gone its line may be left."""
-    left = f"{VERSION_CFG}nnrt_installed_version=[7.0.0.5.811:7.0.RC1]\n"
-
-    assert installed(tmp_path, {"version.cfg": left}).others == ()
+    assert found == Version(release=release, internal=internal)
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
@@ -288,56 +284,12 @@ def test_a_drivers_file_in_its_forms(
     assert (str(found), found.others) == (shown, others)
 
 
-@pytest.mark.parametrize("release", ["6.0", "7.0.0", "8.0.RC2", "8.1.RC1", "8.3.RC1"])
-def test_the_simulators_files_before_8_5_have_the_real_form(tmp_path: Path, release: str) -> None:
-    """The keys and brackets of the fixtures above, line by line, with another internal number."""
+@pytest.mark.parametrize("release", ["6.0", "8.0.RC2", "8.3.RC1", "8.5.0.alpha001", "9.2.0-beta.3"])
+def test_the_simulators_files_are_read_as_real_ones(tmp_path: Path, release: str) -> None:
+    """Until 8.3 with an internal number; the driver's file, too."""
     write_cann(tmp_path, release)
-    cfg = (tmp_path / "version.cfg").read_text().splitlines()
-    real = VERSION_CFG.splitlines()
-    info = dict(line.split("=", 1) for line in OLD_INFO.splitlines())
-    written = dict(
-        line.split("=", 1) for line in (tmp_path / "compiler/version.info").read_text().splitlines()
-    )
+    write_driver(tmp_path / "driver", "25.9.rc8")
+    internal = internal_number(release) if release < "8.5" else ""
 
-    assert cfg[0] == real[0]
-    assert real[1].replace("7.6.0.3.917:8.0.0", f"{internal_number(release)}:{release}") in cfg
-    assert set(written) == set(info)
-    assert written["version_dir"].startswith("CANN-")
-    assert not is_release(written["Version"])
-    assert cann_version(tmp_path) == Version(release=release, internal=internal_number(release))
-
-
-@pytest.mark.parametrize("release", ["8.5.0", "8.5.0.alpha001", "9.2.0-beta.3"])
-def test_the_simulators_files_since_8_5_have_the_real_form(tmp_path: Path, release: str) -> None:
-    """The release itself in each package's file, and no version.cfg."""
-    write_cann(tmp_path, release)
-    written = (tmp_path / "share/info/runtime/version.info").read_text().splitlines()
-    (host,) = tmp_path.glob("*-linux")
-    keys = [line.partition("=")[0] for line in INSTALL_INFO.splitlines()]
-    install = (host / "ascend_toolkit_install.info").read_text().splitlines()
-
-    assert written[:2] == [f"Version={release}", NEW_INFO.splitlines()[1]]
-    assert [line.partition("=")[0] for line in install] == keys
-    assert not (tmp_path / "version.cfg").exists()
-    assert cann_version(tmp_path) == Version(release=release)
-
-
-def test_the_simulators_driver_file_has_the_real_form(tmp_path: Path) -> None:
-    """Its keys are those of a driver's."""
-    write_driver(tmp_path, "25.9.rc8")
-    written = (tmp_path / "version.info").read_text().splitlines()
-    keys = [line.partition("=")[0] for line in written]
-
-    assert set(keys) <= {line.partition("=")[0] for line in DRIVER.splitlines()}
-    assert str(driver_version(tmp_path / "version.info")) == "25.9.rc8"
-
-
-def test_the_fixture_changes_its_files_with_its_release(cann: Cann) -> None:
-    """Nothing of the former release stays."""
-    cann.set_version("8.0.0")
-    older = cann_version(cann.prefix)
-    cann.set_version("9.1.0")
-
-    assert (older.release, older.internal) == ("8.0.0", internal_number("8.0.0"))
-    assert cann_version(cann.prefix) == Version(release="9.1.0")
-    assert os.environ["CANNSIM_CANN"] == "9.1.0"
+    assert cann_version(tmp_path) == Version(release=release, internal=internal)
+    assert str(driver_version(tmp_path / "driver/version.info")) == "25.9.rc8"
