@@ -49,10 +49,7 @@ def read_boxes(path: Path, pictures: Sequence[Path]) -> dict[Path, Box]:
 
 
 def read_pts(path: Path) -> F64:
-    """Read a 300W .pts file.
-
-    Returns:
-        (P, 2) image px, pixel centres at integers: the file counts from one.
+    """Read a 300W .pts file: (P, 2) image px, pixel centres at integers; the file counts from one.
 
     Raises:
         InputError: missing, or not such a file.
@@ -82,11 +79,7 @@ def read_tsv_points(path: Path, pictures: Sequence[Path]) -> dict[Path, F64 | st
 
 
 def box_of_points(points_px: F64, where: str) -> Box:
-    """The points' own minimum and maximum as a box.
-
-    Raises:
-        InputError: points on a line or in one place.
-    """
+    """The points' own minimum and maximum; an InputError for points on a line or in one place."""
     return _checked(Path(where), "its points", geometry.box_around(points_px).tolist())
 
 
@@ -154,7 +147,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _checked(path: Path, name: str, box: Any) -> Box:
     try:
-        found = msgspec.convert(box, Box)
+        found: Box = msgspec.convert(box, Box)
         geometry.check_box(found)
     except (msgspec.ValidationError, InputError) as error:
         raise _refused(path, f"a box for {name}: {geometry.BOX_CONTRACT}", repr(box)) from error

@@ -67,11 +67,7 @@ class PictureOptions:
         return cls(images=images, boxes=boxes, jobs=arguments.jobs, strict=arguments.strict)
 
     def samples(self) -> list[Sample]:
-        """The pictures; the embedded samples without --images.
-
-        Raises:
-            InputError, ConfigError: as `find_samples`.
-        """
+        """The pictures; the embedded samples without --images. Raises as `find_samples`."""
         return find_samples(self.images, self.boxes) if self.images else default_samples()
 
 
@@ -129,11 +125,7 @@ class LimitOptions:
 
     @staticmethod
     def of(arguments: argparse.Namespace, max_nme_increase: float | None = None) -> Limits:
-        """The limits.
-
-        Raises:
-            ConfigError: limits that cannot be meant.
-        """
+        """The limits; a ConfigError for those that cannot be meant."""
         return Limits(
             max_mean_px=arguments.max_mean,
             max_error_px=arguments.max_error,
@@ -152,11 +144,7 @@ def _limit_or_none(text: str) -> float | None:
 
 
 def check_range(option: str, given: int, least: int, most: int) -> None:
-    """Refuse a number out of range.
-
-    Raises:
-        ConfigError: as said.
-    """
+    """Raise a ConfigError for a number out of range."""
     if not least <= given <= most:
         raise ConfigError(
             option, expected=f"{least:,} to {most:,}", got=str(given), action="Correct it"
@@ -176,11 +164,7 @@ def files_read(
 
 
 def check_recording_name(path: Path, option: str, inputs: Sequence[Path]) -> None:
-    """Find out early that a recording cannot be written.
-
-    Raises:
-        ConfigError: another suffix, no such folder, or a file that is read.
-    """
+    """Raise a ConfigError for a recording that cannot be written, before it is made."""
     check_target(path, option, inputs)
     if path.suffix != RECORDING_SUFFIX:
         raise ConfigError(

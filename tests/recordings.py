@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import numpy as np
+from numpy.lib import format as npy
 
 from parity.comparison import Comparison
 from parity.judging.verdict import Limits
@@ -96,3 +100,25 @@ def comparison_of(
         candidate=candidate,
         samples=tuple(samples),
     )
+
+
+def array_bytes(shape: tuple[int, ...], dtype: str, content: bytes) -> bytes:
+    """An array's file, whatever its header claims."""
+    file = io.BytesIO()
+    npy.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return file.getvalue() + content
+
+
+def members(path: Path) -> dict[str, bytes]:
+    """The files in a zip file."""
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def with_members(path: Path, changes: Mapping[str, bytes | None]) -> None:
+    """Change or remove files in a zip file."""
+    content = members(path) | changes
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in content.items():
+            if data is not None:
+                archive.writestr(name, data)

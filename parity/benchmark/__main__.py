@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timezone
+from operator import gt, lt
 from pathlib import Path
 
 from parity.benchmark.report import (
@@ -22,12 +23,10 @@ from parity.machine import GemmProbe, gemm_gflops, machine, peak_rss_bytes, thre
 from parity.options import KeepOption, PictureOptions, check_range, files_read
 from parity.recording.recorder import Recorder, record
 from parity.recording.recording import Recording
-from parity.rehearsal.keep_list import KeepList
 from parity.report import Report, make_report
 from parity.samples import Sample
 from parity.sources import is_rehearsal, open_detector
 from parity.timing import measure, runs_on_cpu, stopwatch
-from runtime.backends import Settings
 from runtime.cli import command_line
 from runtime.cli.options import DEFAULT_MODEL, EngineOptions
 from runtime.detector import Detector
@@ -109,11 +108,19 @@ def _benchmark(arguments: argparse.Namespace) -> int:
     keep = KeepOption.of(arguments, sources)
     inputs = files_read(sources, samples, pictures.boxes, arguments.keep)
     check_target(arguments.output, "--output", inputs)
+    left_out = ["the NPU, by request"] if arguments.device_npu == "none" else []
+    opened: dict[str, Detector] = {}
     with ExitStack() as stack:
-        settings = EngineOptions.of(arguments)
-        opened, left_out = _open(names, optional, settings, keep, stack)
-        if arguments.device_npu == "none":
-            left_out = ("the NPU, by request",)
+        for name, source in zip((*names, *optional), sources, strict=True):
+            try:
+                detector = open_detector(source, EngineOptions.of(arguments), keep)
+            except BackendUnavailable as error:
+                if name not in optional:
+                    raise
+                left_out.append(f"the NPU: {error}")
+            else:
+                opened[name] = stack.enter_context(detector)
+        _check(bool(opened), "--device_npu", "a device", "; ".join(left_out))
         overlays = _overlays(arguments.output, samples, opened, inputs)
         before = gemm_gflops()
         watches = [stopwatch(name, detector, arguments.runs) for name, detector in opened.items()]
@@ -127,7 +134,7 @@ def _benchmark(arguments: argparse.Namespace) -> int:
     report = BenchmarkReport(
         invalid=_invalid(probe, timings),
         promises=_promises(accuracy, timings, speed_up, recordings),
-        left_out=left_out,
+        left_out=tuple(left_out),
         sources=tuple(timings),
         speed_up=speed_up,
         accuracy=tuple(accuracy),
@@ -148,12 +155,9 @@ def _names(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
     """The sources to open, the reference (the CPU) first, and those to use if they are there."""
     model, cpu, npu = arguments.model, arguments.device_cpu, arguments.device_npu
     if arguments.sources:
-        given = [
-            o for o in ("model", "device_cpu", "device_npu") if getattr(arguments, o) is not None
-        ]
-        _check(
-            not given, "--sources", "no other option that names a source", f"--{' --'.join(given)}"
-        )
+        others = {"--model": model, "--device_cpu": cpu, "--device_npu": npu}
+        given = " ".join(option for option, value in others.items() if value is not None)
+        _check(not given, "--sources", "no other option that names a source", given)
         twice = [n for n in arguments.sources if arguments.sources.count(n) > 1]
         _check(not twice, "--sources", "each source once", f"{'/'.join(twice[:1])} twice")
         return list(arguments.sources), []
@@ -171,27 +175,6 @@ def _names(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
 def _check(holds: bool, where: str, expected: str, got: str) -> None:  # a condition
     if not holds:
         raise ConfigError(where, expected=expected, got=got, action="Correct it; see --help")
-
-
-def _open(
-    names: Sequence[str],
-    optional: Sequence[str],
-    settings: Settings,
-    keep: KeepList,
-    stack: ExitStack,
-) -> tuple[dict[str, Detector], tuple[str, ...]]:
-    def detector(name: str) -> Detector:
-        return stack.enter_context(open_detector(parse_source(name), settings, keep))
-
-    opened = {name: detector(name) for name in names}
-    left_out: list[str] = []
-    for name in optional:
-        try:
-            opened[name] = detector(name)
-        except BackendUnavailable as error:
-            left_out.append(f"the NPU: {error}")
-    _check(bool(opened), "--device_npu", "a device", "; ".join(left_out))
-    return opened, tuple(left_out)
 
 
 def _invalid(probe: GemmProbe, timings: Sequence[SourceTiming]) -> tuple[str, ...]:
@@ -227,19 +210,16 @@ def _promises(
     mean, largest = (found.mean, found.max) if found else (None, None)
     fps = timings[-1].network.fps if on_device else None
     faster = list(speed_up.values())[-1] if on_device and speed_up else None
-    return (
-        _promise(f"mean < {PROMISED_MEAN_PX:g} px", mean, PROMISED_MEAN_PX, below=True),
-        _promise(f"max < {PROMISED_MAX_PX:g} px", largest, PROMISED_MAX_PX, below=True),
-        _promise(f"> {PROMISED_FPS:g} FPS on the device", fps, PROMISED_FPS, below=False),
-        _promise(f"> {PROMISED_SPEED_UP:g}x the CPU", faster, PROMISED_SPEED_UP, below=False),
+    promised: tuple[tuple[str, float | None, Callable[[float, float], bool], float], ...] = (
+        (f"mean < {PROMISED_MEAN_PX:g} px", mean, lt, PROMISED_MEAN_PX),
+        (f"max < {PROMISED_MAX_PX:g} px", largest, lt, PROMISED_MAX_PX),
+        (f"> {PROMISED_FPS:g} FPS on the device", fps, gt, PROMISED_FPS),
+        (f"> {PROMISED_SPEED_UP:g}x the CPU", faster, gt, PROMISED_SPEED_UP),
     )
-
-
-def _promise(text: str, measured: float | None, limit: float, *, below: bool) -> Promise:
-    holds = None
-    if measured is not None:
-        holds = measured < limit if below else measured > limit
-    return Promise(promise=text, measured=measured, holds=holds)
+    return tuple(
+        Promise(promise=text, measured=value, holds=None if value is None else holds(value, limit))
+        for text, value, holds, limit in promised
+    )
 
 
 def _overlays(

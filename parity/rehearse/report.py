@@ -12,7 +12,7 @@ from parity.judging.verdict import Limits, Unit, told_apart
 from parity.plan.precision_plan import PrecisionPlan
 from parity.recording.recording import Recording
 from parity.report.record import Report, make_report
-from parity.report.text import verdict_line
+from parity.report.text import px, verdict_line
 from runtime.files import printable
 
 SCHEMA = 1
@@ -104,7 +104,7 @@ def _rows(plain: Recording, rehearsed: Recording) -> tuple[Row, ...]:
 
 def _row(row: Row) -> str:
     found = row.statistics
-    cells = [f"{_px(getattr(found, field)):>10}" for _, field in FIGURES]
+    cells = [f"{px(getattr(found, field)):>10}" for _, field in FIGURES]
     share = f"{found.share_under['0.5']:.2%}"
     return (
         f"  {row.pictures + f', {row.unit} px':<40}"
@@ -131,7 +131,7 @@ def _plan(plan: PrecisionPlan) -> list[str]:
     width = max(len(step.done) for step in plan.steps)
     lines = [f"{'step':<{width}}{'in fp32':>9}{heads}   {plan.unit} px left"]
     for step in plan.steps:
-        left = "".join(f"{_px(step.left_px[name]):>10}" for name in names)
+        left = "".join(f"{px(step.left_px[name]):>10}" for name in names)
         lines.append(f"{step.done:<{width}}{step.kept:>9}{left}")
     lines.append(f"{plan.lists_measured} lists measured; the shortest found, not proven shortest")
     if plan.kept:
@@ -145,7 +145,3 @@ def _worst(one: Rehearsal) -> str:
     worst = one.report.verdict.worst
     error = f"{worst.error_px:.4g} {one.report.verdict.limits.unit} px"
     return f"worst in {one.arithmetic}: {worst.picture}, point {worst.point}, {worst.axis}: {error}"
-
-
-def _px(value: float) -> str:
-    return f"{value:.4f}" if value >= 0.0005 or value == 0 else f"{value:.1e}"

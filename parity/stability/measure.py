@@ -67,10 +67,7 @@ def stability_of(detector: Detector, sample: Sample, picture: U8) -> Stability:
 
 
 def elongation_of(covariance: NDArray[np.float32]) -> F64:
-    """Root of the larger over the smaller eigenvalue of each point's covariance.
-
-    Args:
-        covariance: (..., 3) as xx, xy, yy.
+    """Root of the larger over the smaller eigenvalue of each covariance, (..., 3) as xx, xy, yy.
 
     Returns:
         (...) 1 or more. Second moments cannot tell a long ridge from two peaks: both are elongated.

@@ -21,6 +21,7 @@ from benchmarks.suite.measure import end_to_end, round_medians
 from benchmarks.suite.plan import ROWS, plan_model
 from benchmarks.suite.report import ModelRows, SuiteReport, json_schema, ratio
 from benchmarks.suite.row_worker import Detection
+from parity.benchmark import __main__ as benchmark
 from parity.machine import GemmProbe
 from parity.samples import default_samples
 from runtime.image.picture import read_picture
@@ -151,23 +152,18 @@ def test_damaged_bundle_is_a_row_and_the_others_run(builds: Path, tmp_path: Path
     assert report.many_failure == "left out by --many-pictures 0"
 
 
-def test_float_bundle_is_not_passed_off_as_int8(builds: Path, tmp_path: Path) -> None:
-    """Its row would otherwise say int8 of what computes in fp32."""
-    shutil.copytree(builds / "tiny_plain", tmp_path / "tiny_int8")
+def test_bundle_of_another_form_is_not_passed_off(builds: Path, tmp_path: Path) -> None:
+    """A float graph where int8 should be, a plain one for the inference form: with the remedy."""
+    for folder in ("tiny_int8", "tiny"):
+        shutil.copytree(builds / "tiny_plain", tmp_path / folder)
     plan = plan_model("tiny", builds / "tiny.pkl", tmp_path, tuple(ROWS), None)
-    row = {row.key: row for row in plan.rows}["onnxruntime-int8"]
+    rows = {row.key: row for row in plan.rows}
 
-    assert row.missing == f"{tmp_path}/tiny_int8 holds a float graph"
-    assert "--precision int8" in row.remedy
-
-
-def test_bundle_of_another_form_is_not_passed_off(builds: Path) -> None:
-    """A plain graph where the inference form should be is a reason, with the export's command."""
-    plan = plan_model("tiny_plain", builds / "tiny.pkl", builds, tuple(ROWS), None)
-    row = {row.key: row for row in plan.rows}["openvino"]
-
-    assert row.missing == f"{builds}/tiny_plain holds a plain graph, not the inference form"
-    assert row.remedy.startswith("python -m export ")
+    assert rows["onnxruntime-int8"].missing == f"{tmp_path}/tiny_int8 holds a float graph"
+    assert "--precision int8" in rows["onnxruntime-int8"].remedy
+    plain = f"{tmp_path}/tiny holds a plain graph, not the inference form"
+    assert rows["openvino"].missing == plain
+    assert rows["openvino"].remedy.startswith("python -m export ")
 
 
 def test_ratios_are_medians_of_pairs() -> None:
@@ -207,6 +203,7 @@ def test_few_rounds_and_a_machine_that_changed_make_a_run_invalid() -> None:
         probe = GemmProbe(before_gflops=100, after_gflops=after)
         model = ModelRows(name="m", checkpoint="w", gemm=probe, rows=())
         assert len(invalid([model], rounds)) == reasons
+        assert len(benchmark._invalid(probe, [])) == reasons - (rounds < 20)
 
 
 @pytest.mark.parametrize(

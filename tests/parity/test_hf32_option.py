@@ -15,9 +15,9 @@ from parity.recording.recording import load_recording
 from runtime.infer import __main__ as infer
 
 
-def test_recording_tells_that_hf32_was_allowed(torch_npu: Any, tiny: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("torch_npu")
+def test_recording_tells_that_hf32_was_allowed(tiny: Path, tmp_path: Path) -> None:
     """In its header, which crosses the air gap; without the flag it is not."""
-    assert torch_npu.device_count() == 2
     exact, fast = tmp_path / "exact.npz", tmp_path / "fast.npz"
 
     assert record.main([f"{tiny}@npu:0", "--output", str(exact)]) == 0
@@ -26,12 +26,12 @@ def test_recording_tells_that_hf32_was_allowed(torch_npu: Any, tiny: Path, tmp_p
     assert load_recording(fast).header.engine.endswith(" npu:0 HF32")
 
 
+@pytest.mark.usefixtures("torch_npu")
 @pytest.mark.parametrize(("flag", "ending"), [([], "npu:0"), (["--allow-hf32"], "npu:0 HF32")])
 def test_comparison_names_the_engine_with_its_precision(
-    torch_npu: Any, tiny: Path, capsys: pytest.CaptureFixture[str], flag: list[str], ending: str
+    tiny: Path, capsys: pytest.CaptureFixture[str], flag: list[str], ending: str
 ) -> None:
     """The CPU has no such switch, and its name stays."""
-    assert torch_npu.device_count() == 2
     code = compare.main(
         [f"{tiny}@cpu", f"{tiny}@npu:0", "--json", "--max-mean", "90", "--max-error", "90", *flag]
     )

@@ -20,9 +20,9 @@ from parity.compare import __main__ as compare
 from parity.judging import accuracy
 from parity.judging.accuracy import bootstrap_interval, measure_accuracy, nme_percent, summarised
 from parity.judging.verdict import Limits
-from parity.recording.recording import Recording, load_recording, save_recording
+from parity.recording.recording import Recording, load_recording
 from parity.report import Report, as_text, make_report
-from runtime.errors import ConfigError, InputError
+from runtime.errors import InputError
 from runtime.model.topology import topology_of
 
 F64 = NDArray[np.float64]
@@ -112,20 +112,6 @@ def test_interval_agrees_with_scipys(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(ours, (theirs.low, theirs.high), atol=0.01)
 
 
-def test_interval_covers_as_often_as_it_says(
-    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """95 % of the intervals of 40 pictures contain the truth, give or take what 400 can tell."""
-    monkeypatch.setattr(accuracy, "RESAMPLES", 1000)
-    hits = 0
-    for _ in range(400):
-        found = bootstrap_interval(rng.normal(0.3, 0.5, 40))
-        assert found is not None
-        hits += found[0] <= 0.3 <= found[1]
-
-    assert 0.90 <= hits / 400 <= 0.98
-
-
 def test_interval_is_drawn_in_parts_as_at_once(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,42 +125,35 @@ def test_interval_is_drawn_in_parts_as_at_once(
     assert bootstrap_interval(differences[:10]) is not None
 
 
-def test_planted_loss_is_found(rng: np.random.Generator) -> None:
-    """0.3 points under noise: the interval contains it, and not 0; the text says worse."""
-    report = make_report(*noisy_pair(rng, 48, 0.3), Limits(max_mean_px=99, max_error_px=99))
+@pytest.mark.parametrize(
+    ("planted", "change", "says"),
+    [
+        (0.3, True, "the candidate is less accurate"),
+        # as a quantised model may: points moved, and no worse
+        (0.0, False, "the interval contains 0"),
+        (-0.5, True, "the candidate is more accurate"),
+    ],
+)
+def test_planted_change_is_found_under_noise(
+    rng: np.random.Generator, planted: float, change: bool, says: str
+) -> None:
+    """The interval contains it, and contains 0 only where nothing was planted."""
+    limits = Limits(max_mean_px=99, max_error_px=99, max_nme_increase_points=0)
+    report = make_report(*noisy_pair(rng, 48, planted), limits)
     found = report.accuracy
 
+    assert report.photo_px.axis.mean > 0.1
     assert found is not None
     assert found.interval_points is not None
     low, high = found.interval_points
-    assert 0 < low < 0.3 < high < 0.5
-    assert found.change_points == pytest.approx(0.3, abs=0.1)
-    assert found.tells_a_change
-    assert "the candidate is less accurate" in as_text(report)
-
-
-def test_movement_without_loss_is_told_from_loss(rng: np.random.Generator) -> None:
-    """Noise that moves points without a direction: the interval contains 0, and a sentence says so.
-
-    As a quantised model may: 0.3 px apart, and no worse.
-    """
-    report = make_report(*noisy_pair(rng, 48, 0.0), Limits(max_mean_px=99, max_error_px=99))
-
-    assert report.photo_px.axis.mean > 0.1
-    assert report.accuracy is not None
-    assert report.accuracy.tells_a_change is False
-    assert "the interval contains 0" in as_text(report)
-
-
-def test_better_candidate_is_called_better(rng: np.random.Generator) -> None:
-    """And passes every limit, also 0."""
-    limits = Limits(max_mean_px=99, max_error_px=99, max_nme_increase_points=0)
-    report = make_report(*noisy_pair(rng, 48, -0.5), limits)
-
-    assert report.verdict.passed
-    assert "the candidate is more accurate" in as_text(report)
-    assert re.search(r"NME -0\.\d+ <= 0 points", as_text(report))
-    assert report.verdict.smallest_passing.max_nme_increase_points == 0
+    assert planted - 0.2 < low < planted < high < planted + 0.2
+    assert found.change_points == pytest.approx(planted, abs=0.1)
+    assert found.tells_a_change is change
+    assert says in as_text(report)
+    if planted < 0:  # a better one passes every limit, also 0
+        assert report.verdict.passed
+        assert re.search(r"NME -0\.\d+ <= 0 points", as_text(report))
+        assert report.verdict.smallest_passing.max_nme_increase_points == 0
 
 
 def test_increase_is_part_of_the_verdict(rng: np.random.Generator) -> None:
@@ -261,13 +240,6 @@ def test_one_sides_annotations_are_enough_and_two_must_agree(rng: np.random.Gene
         measure_accuracy(reference, annotated(candidate, other))
 
 
-@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])
-def test_limit_that_cannot_be_meant_is_refused(value: float) -> None:
-    """Negative, NaN, infinite."""
-    with pytest.raises(ConfigError, match="max_nme_increase: expected a finite number of percent"):
-        Limits(max_nme_increase_points=value).check()
-
-
 def test_starters_published_nme_is_reproduced(
     shared: Path, starter_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -347,19 +319,6 @@ def test_damaged_points_that_give_the_box_are_an_error(
 
     assert run(f"{STARTER}@cpu", starter_bundle, "--images", faces) == 2
     assert "b.pts: expected a .pts file" in capsys.readouterr().err
-
-
-def test_limit_without_annotations_is_refused_before_anything_runs(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Also before a missing engine would be found missing; two recordings when they are read."""
-    limit = ("--max-nme-increase", "0.1")
-    assert run(f"{STARTER}@cpu", f"{STARTER}@npu:0", *limit) == 2
-    assert "got none among 2 pictures" in capsys.readouterr().err
-    for name in ("1.npz", "2.npz"):
-        save_recording(tmp_path / name, recording_of(np.random.default_rng(3)))
-    assert run(tmp_path / "1.npz", tmp_path / "2.npz", *limit) == 2
-    assert "got none whose NME can be told" in capsys.readouterr().err
 
 
 def tsv(folder: Path, names: tuple[str, ...], points: list[str]) -> Path:

@@ -166,29 +166,3 @@ def test_noise_is_unsure(
     assert len(picture["unsure_points"]) > 34
     assert stability.main([str(starter_bundle), "--images", str(tmp_path)]) == 0
     assert "<- unsure here" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "says"),
-    [
-        (["gone.pkl"], 2, "gone.pkl"),
-        (["BUNDLE@npu:0"], 3, ""),
-        (["BUNDLE", "--images", "gone"], 2, "gone: expected pictures"),
-        (["BUNDLE", "--images", "README.md"], 2, "at least one that can be read"),
-        (["BUNDLE", "--jobs", "0"], 2, "--jobs: expected 1 to 64"),
-        (["BUNDLE", "--output", "assets/test.jpg"], 2, "a file that is read"),
-    ],
-)
-def test_bad_input_is_one_line(
-    starter_bundle: Path,
-    capsys: pytest.CaptureFixture[str],
-    arguments: list[str],
-    code: int,
-    says: str,
-) -> None:
-    """With the right exit code and nothing on stdout."""
-    given = [argument.replace("BUNDLE", str(starter_bundle)) for argument in arguments]
-    assert stability.main(given) == code
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert says in said.err.splitlines()[-1]
