@@ -60,7 +60,7 @@ class Artifact:
 
 
 def parse_source(text: str | os.PathLike[str], device: str = "auto") -> Source:
-    """Take a source apart at its last `@`, unless that whole path exists.
+    """Split a source at its last `@`, unless that whole path exists.
 
     Args:
         text: see `GRAMMAR`.
@@ -94,34 +94,32 @@ def parse_source(text: str | os.PathLike[str], device: str = "auto") -> Source:
 
 
 def find_artifact(source: Source) -> Artifact:
-    """Find the file a source means, and check a bundle's hashes before any engine opens.
+    """Find the file a source names, and check a bundle's hashes before any engine opens.
 
     Raises:
-        ArtifactError: nothing there, not a model, or a bundle that is not what it says.
+        ArtifactError: nothing there, not a model, or a bundle that does not match its manifest.
         BackendUnavailable: an NPU is named, and the bundle holds nothing converted for one.
     """
     path = source.path
-    if not _exists(path):
-        raise ArtifactError(
-            shown(source.text if "@" in source.text else path),
-            expected="a bundle, checkpoint or .onnx file",
-            got="no such file or folder",
-            action="Check the path, or make a bundle with python -m export",
-        )
-    if path.is_dir():
+    if _exists(path) and path.is_dir():
         return _find_in_folder(source)
-    if not path.is_file():
+    if not _exists(path) or not path.is_file():
+        absent = not _exists(path)
         raise ArtifactError(
-            shown(path),
+            shown(source.text if absent and "@" in source.text else path),
             expected="a bundle, checkpoint or .onnx file",
-            got="a pipe or device",
-            action="Copy it into a file first",
+            got="no such file or folder" if absent else "a pipe or device",
+            action="Check the path, or make a bundle with python -m export"
+            if absent
+            else "Copy it into a file first",
         )
     suffix = path.suffix.lower()
     if suffix in CHECKPOINT_SUFFIXES:
         return Artifact(path=path, kind="checkpoint")
     if suffix == ".onnx":
-        return _with_manifest_beside(path)
+        # one that lies in its bundle is held to the bundle's manifest
+        bundled = path.name == ONNX_NAME and (path.parent / MANIFEST_NAME).exists()
+        return Artifact(path=path, kind="onnx", manifest=_checked(path.parent) if bundled else None)
     if suffix == ".om":
         return _converted(path)
     raise ArtifactError(
@@ -132,27 +130,45 @@ def find_artifact(source: Source) -> Artifact:
     )
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that is too long, or holds a NUL
+        return False
+
+
+def _checked(folder: Path) -> Manifest:
+    manifest = read_manifest(folder)
+    check_files(folder, manifest)
+    return manifest
+
+
 def _find_in_folder(source: Source) -> Artifact:
     folder = source.path
     if (folder / MANIFEST_NAME).exists():
-        manifest = read_manifest(folder)
-        check_files(folder, manifest)
-        if wants_om(source):
-            if not manifest.om:
-                raise _no_om(folder, manifest)
-            first = folder / manifest.om[0].file
-            return Artifact(path=first, kind="om", manifest=manifest, oms=manifest.om)
-        return Artifact(path=folder / ONNX_NAME, kind="onnx", manifest=manifest)
-    if (folder / MODELSCOPE_CONFIGURATION).exists() or (folder / MODELSCOPE_WEIGHTS).exists():
-        weights = folder / MODELSCOPE_WEIGHTS
-        if not weights.is_file():
-            raise ArtifactError(
-                str(folder),
-                expected=f"{MODELSCOPE_WEIGHTS} beside {MODELSCOPE_CONFIGURATION}",
-                got="no such file",
-                action="Download the model again with the modelscope client",
+        manifest = _checked(folder)
+        if not wants_om(source):
+            return Artifact(path=folder / ONNX_NAME, kind="onnx", manifest=manifest)
+        if not manifest.om:
+            raise BackendUnavailable(
+                shown(folder),
+                expected="a bundle with a converted model (.om), to run on an NPU",
+                got=f"one with {', '.join(sorted(manifest.files))}",
+                action="Convert it where atc is: python -m export --om require --soc_version NAME;"
+                " or name another device",
             )
+        first = folder / manifest.om[0].file
+        return Artifact(path=first, kind="om", manifest=manifest, oms=manifest.om)
+    weights = folder / MODELSCOPE_WEIGHTS
+    if weights.is_file():
         return Artifact(path=weights, kind="checkpoint")
+    if weights.exists() or (folder / MODELSCOPE_CONFIGURATION).exists():
+        raise ArtifactError(
+            str(folder),
+            expected=f"{MODELSCOPE_WEIGHTS} beside {MODELSCOPE_CONFIGURATION}",
+            got="no such file",
+            action="Download the model again with the modelscope client",
+        )
     raise ArtifactError(
         str(folder),
         expected=f"a bundle ({MANIFEST_NAME}) or a ModelScope folder ({MODELSCOPE_WEIGHTS})",
@@ -161,33 +177,15 @@ def _find_in_folder(source: Source) -> Artifact:
     )
 
 
-def _with_manifest_beside(path: Path) -> Artifact:
-    """A bare .onnx that lies in its bundle is held to the bundle's manifest."""
-    folder = path.parent
-    if path.name == ONNX_NAME and (folder / MANIFEST_NAME).exists():
-        manifest = read_manifest(folder)
-        check_files(folder, manifest)
-        return Artifact(path=path, kind="onnx", manifest=manifest)
-    return Artifact(path=path, kind="onnx")
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):  # a name that is too long, or holds a NUL
-        return False
-
-
 def wants_om(source: Source) -> bool:
-    """Whether a bundle is asked for its converted model; CANN's own provider takes its ONNX."""
+    """Whether a bundle runs its converted model; CANN's own provider runs its ONNX."""
     on_npu = Device.of(source.device).kind == "npu"
     return source.engine == "om" or (on_npu and source.engine is None)
 
 
 def _converted(path: Path) -> Artifact:
-    """A bare .om; its manifest says what its tensors mean, so it must lie beside it."""
-    folder = path.parent
-    if not (folder / MANIFEST_NAME).exists():
+    """A bare .om; its manifest describes its tensors, so it must lie beside it."""
+    if not (path.parent / MANIFEST_NAME).exists():
         kind = _kind(path)
         if kind != AN_OM:
             raise ArtifactError(
@@ -198,12 +196,11 @@ def _converted(path: Path) -> Artifact:
             )
         raise ArtifactError(
             shown(path),
-            expected=f"its bundle's {MANIFEST_NAME} beside it, which says what its tensors mean",
+            expected=f"its bundle's {MANIFEST_NAME} beside it, which describes its tensors",
             got="no such file",
             action="Carry the whole bundle; python -m runtime.info reads a bare .om",
         )
-    manifest = read_manifest(folder)
-    check_files(folder, manifest)
+    manifest = _checked(path.parent)
     own = tuple(om for om in manifest.om if om.file == path.name)
     if not own:
         listed = ", ".join(om.file for om in manifest.om)
@@ -222,13 +219,3 @@ def _kind(path: Path) -> str:
             return seems_to_be(file.read(HEAD_BYTES))
     except OSError as error:
         return f"a file that cannot be read ({error.strerror})"
-
-
-def _no_om(folder: Path, manifest: Manifest) -> BackendUnavailable:
-    return BackendUnavailable(
-        shown(folder),
-        expected="a bundle with a converted model (.om), to run on an NPU",
-        got=f"one with {', '.join(sorted(manifest.files))}",
-        action="Convert it where atc is: python -m export --om require --soc_version NAME; or name"
-        " another device",
-    )

@@ -23,11 +23,11 @@ logger = logging.getLogger("starmark")
 
 
 class AclFailure(Exception):  # noqa: N818  # never seen outside the backends: translated there
-    """A call that did not succeed: its name, its code (0: it gave no handle), what ACL said."""
+    """A failed call: its name, its code (0: it returned no handle), and ACL's own message."""
 
-    def __init__(self, call: str, code: int, said: str = "") -> None:
-        super().__init__(call, code, said)
-        self.call, self.code, self.said = call, code, said
+    def __init__(self, call: str, code: int, message: str = "") -> None:
+        super().__init__(call, code, message)
+        self.call, self.code, self.message = call, code, message
 
     @property
     def loses_device(self) -> bool:
@@ -45,7 +45,7 @@ class AclFailure(Exception):  # noqa: N818  # never seen outside the backends: t
         }[known.kind]
         return kind(
             f"{where}: acl.{self.call}",
-            got=f"{got} ({one_line(self.said, 160)})" if self.said else got,
+            got=f"{got} ({one_line(self.message, 160)})" if self.message else got,
             action=visible_devices.advice_on(self.code) or known.remedy,
         )
 
@@ -57,33 +57,33 @@ class Acl:
         self.module = module
 
     def do(self, call: str, *arguments: Any) -> None:
-        """A call that gives its code alone."""
-        self._check(call, self.ask(call, *arguments))
+        """Make a call that returns its code alone."""
+        self._check(call, self.call(call, *arguments))
 
     def get(self, call: str, *arguments: Any) -> Any:
-        """A call that gives a value and its code."""
-        value, code = self.ask(call, *arguments)
+        """Make a call that returns a value and its code."""
+        value, code = self.call(call, *arguments)
         self._check(call, code)
         return value
 
     def make(self, call: str, *arguments: Any) -> int:
-        """A call that gives a handle, with or without a code; 0 is none."""
-        given = self.ask(call, *arguments)
+        """Make a call that returns a handle, with or without a code; 0 is no handle."""
+        given = self.call(call, *arguments)
         handle, code = given if isinstance(given, tuple) else (given, 0)
         self._check(call, code)
         if not handle:
-            raise AclFailure(call, 0, self.said())
+            raise AclFailure(call, 0, self.recent_error())
         return int(handle)
 
-    def ask(self, call: str, *arguments: Any) -> Any:
-        """A call that gives a value alone, or whose code the caller looks at."""
+    def call(self, name: str, *arguments: Any) -> Any:
+        """Make a call that returns a value alone, or whose code the caller checks."""
         function = self.module
-        for name in call.split("."):
-            function = getattr(function, name, None)
+        for part in name.split("."):
+            function = getattr(function, part, None)
         if function is None:
             raise BackendUnavailable(
                 "pyACL",
-                expected=f"a module acl that has acl.{call}",
+                expected=f"a module acl that has acl.{name}",
                 got=f"one without it: {getattr(self.module, '__file__', None)}",
                 action="Source the set_env.sh of a newer CANN; see python -m runtime.doctor",
             )
@@ -91,17 +91,17 @@ class Acl:
 
     def _check(self, call: str, code: int) -> None:
         if code != 0:
-            raise AclFailure(call, code, self.said())
+            raise AclFailure(call, code, self.recent_error())
 
-    def said(self) -> str:
-        """What ACL has to say about the last failure of this thread."""
+    def recent_error(self) -> str:
+        """ACL's message about this thread's last failure."""
         # absent from the oldest CANN; reading clears it
         recent = getattr(self.module, "get_recent_err_msg", None)
         return str(recent() or "") if recent else ""
 
 
 class Owner:
-    """Handles of one thing, released once each, the last made first."""
+    """Handles that belong together, each released once, the last made first."""
 
     def __init__(self, acl: Acl) -> None:
         self._acl = acl
@@ -114,7 +114,7 @@ class Owner:
         return handle
 
     def owe(self, release: str, *arguments: Any) -> None:
-        """Note a call that undoes one already made."""
+        """Note a call that undoes one made before."""
         self._releases.append((release, arguments))
 
     def release(self) -> list[AclFailure]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -29,7 +30,7 @@ from runtime.errors import ArtifactError, BackendUnavailable, ConfigError
 from runtime.files import shown
 from runtime.machine.soc import soc_of
 from runtime.model.device import Device
-from runtime.model.manifest import MANIFEST_NAME, Manifest, OmFact
+from runtime.model.manifest import MANIFEST_NAME, OmFact
 from runtime.model.om_file import read_om
 from runtime.model.source import Artifact
 from runtime.model.spec import ModelSpec
@@ -70,7 +71,7 @@ class OmBackend(Backend):
             )
         self.device = f"npu:{index}"
         self.manifest = artifact.manifest
-        self.spec = _spec_of(artifact.manifest, artifact.oms)
+        self.spec = msgspec.structs.replace(artifact.manifest.spec, input=artifact.oms[0].input)
         self.batches = tuple(sorted({size for om in artifact.oms for size in om.batches}))
         self.parameters = artifact.manifest.checkpoint.parameters
         self.checkpoint_sha256 = artifact.manifest.checkpoint.sha256
@@ -102,7 +103,7 @@ class OmBackend(Backend):
 
 
 class _Session:
-    """A device, and the models loaded on it so far. Released once, from wherever.
+    """A device, and the models loaded on it so far. Released once, from any thread.
 
     Attributes:
         lost: the failure after which the device is of no more use; None while it is.
@@ -122,7 +123,7 @@ class _Session:
             for om in oms:
                 _check_chip(folder / om.file, om, self._device)
             with self._device.current():
-                self._model_for(min(self._by_size))  # what cannot be loaded is found now
+                self._model_for(self._device, min(self._by_size))  # what cannot be loaded fails now
         except AclFailure as failure:
             if failure.loses_device and self._device is not None:
                 forget_device(self._device)
@@ -147,7 +148,7 @@ class _Session:
             with device.current():
                 done = 0
                 for size in plan(len(batch), sorted(self._by_size)):
-                    model = self._model_for(size)
+                    model = self._model_for(device, size)
                     part, seconds = model.run(batch[done : done + size], size)
                     parts.append(part)
                     done += size
@@ -167,7 +168,7 @@ class _Session:
         return Outputs(landmarks=landmarks, covariance=covariance, timings=timings, taps=taps)
 
     def release(self) -> list[AclFailure]:
-        """Release models and device; what fails is given back, and does not stop the rest."""
+        """Release models and device, whatever fails on the way; returns the failures."""
         not_at_exit(self.release_loudly)
         with self.lock:
             device, self._device = self._device, None
@@ -175,18 +176,17 @@ class _Session:
             if device is None or self._process != os.getpid():
                 return []
             failures: list[AclFailure] = []
-            try:
-                with device.current():
-                    for model in reversed(models):
-                        failures += model.release()
-            except AclFailure as failure:  # without the context; what can be released still is
-                failures.append(failure)
+            with contextlib.ExitStack() as context:
+                try:
+                    context.enter_context(device.current())
+                except AclFailure as failure:  # without it, what can be released still is
+                    failures.append(failure)
                 for model in reversed(models):
                     failures += model.release()
             return failures + close_device(device)
 
     def release_loudly(self) -> None:
-        """Release where nobody waits for an error: when collected, or when the process ends."""
+        """Release, and log what fails: when collected, or when the process ends."""
         warn(self.release())
 
     def _loss_in(self, error: BaseException) -> AclFailure | None:
@@ -196,13 +196,11 @@ class _Session:
             return AclFailure(*error.args)  # without its frames, which hold the batch
         return stuck
 
-    def _model_for(self, size: int) -> LoadedModel:
+    def _model_for(self, device: SharedDevice, size: int) -> LoadedModel:
         om = self._by_size[size]
         if om.file not in self._models:
-            if self._device is None:
-                raise AclFailure("rt.set_context", 107002, "the device was closed")
             logger.debug("loading %s", om.file)
-            model = LoadedModel(self._device, self._folder / om.file)
+            model = LoadedModel(device, self._folder / om.file)
             try:
                 _check_model(self._folder / om.file, om, self._spec, model)
                 model.prepare()
@@ -225,10 +223,6 @@ def plan(pictures: int, sizes: list[int]) -> list[int]:
     if rest:
         chosen.append(next(size for size in sizes if size >= rest))
     return chosen
-
-
-def _spec_of(manifest: Manifest, oms: tuple[OmFact, ...]) -> ModelSpec:
-    return msgspec.structs.replace(manifest.spec, input=oms[0].input)
 
 
 def _check_chip(path: Path, om: OmFact, device: SharedDevice) -> None:

@@ -131,9 +131,9 @@ class LoadedModel:
             fetched = clock()
         except BaseException:
             # also after Ctrl-C: queued work must not meet the next run's data
-            code: int = self._acl.ask("rt.synchronize_stream", self._stream)
+            code: int = self._acl.call("rt.synchronize_stream", self._stream)
             if code != 0:
-                self.stuck = AclFailure("rt.synchronize_stream", code, self._acl.said())
+                self.stuck = AclFailure("rt.synchronize_stream", code, self._acl.recent_error())
             raise
         stages = {"h2d": sent - start, "compute": computed - sent, "d2h": fetched - computed}
         return outputs, stages
@@ -168,18 +168,18 @@ class LoadedModel:
         return device
 
     def _tensors(self, kind: str) -> Sequence[TensorFact]:
-        ask, desc = self._acl.ask, self._desc
+        call, desc = self._acl.call, self._desc
         facts: list[TensorFact] = []
-        for index in range(ask(f"mdl.get_num_{kind}s", desc)):
-            dtype: int = ask(f"mdl.get_{kind}_data_type", desc, index)
+        for index in range(call(f"mdl.get_num_{kind}s", desc)):
+            dtype: int = call(f"mdl.get_{kind}_data_type", desc, index)
             dims = self._acl.get(f"mdl.get_{kind}_dims", desc, index)
-            name = str(ask(f"mdl.get_{kind}_name_by_index", desc, index))
+            name = str(call(f"mdl.get_{kind}_name_by_index", desc, index))
             facts.append(
                 TensorFact(
                     name=name.rsplit(":", maxsplit=1)[-1] if kind == "output" else name,
                     dims=tuple(dims["dims"]),
                     dtype=DTYPES.get(dtype),
-                    bytes=ask(f"mdl.get_{kind}_size_by_index", desc, index),
+                    bytes=call(f"mdl.get_{kind}_size_by_index", desc, index),
                 )
             )
         return facts

@@ -42,7 +42,7 @@ class SharedDevice:
         try:
             acl.do("rt.set_device", index)
             self._set = True
-            self.soc_version = str(acl.ask("get_soc_name") or "")
+            self.soc_version = str(acl.call("get_soc_name") or "")
             if not self.soc_version:
                 raise AclFailure("get_soc_name", 0, "the device has no name")
             # a context of our own: the default one must never be destroyed
@@ -178,7 +178,7 @@ def shut_down() -> None:
             forget_device(device)
             warn(device.release())
         if _process.acl is acl and _process.ours and not _process.with_torch_npu:
-            code = acl.ask("finalize")
+            code = acl.call("finalize")
             if code != 0:
                 warn([AclFailure("finalize", code)])
         _process.acl = None
@@ -188,9 +188,9 @@ def _started() -> Acl:
     if _process.acl is not None:
         return _process.acl
     acl = Acl(imported_acl())
-    code = acl.ask("init")
+    code = acl.call("init")
     if code not in (0, REPEAT_INITIALIZE):
-        raise AclFailure("init", code, acl.said())
+        raise AclFailure("init", code, acl.recent_error())
     # whoever initialised it before us finalises it, too: torch_npu does so at exit
     _process.ours = code == 0 and "torch_npu" not in sys.modules
     _process.acl = acl
@@ -200,20 +200,20 @@ def _started() -> Acl:
 
 def _current_context(acl: Acl) -> int:
     """The calling thread's context, 0 where it has none."""
-    context, code = acl.ask("rt.get_context")
+    context, code = acl.call("rt.get_context")
     if code == 0:
         return int(context)
-    acl.said()  # having none is no error; reading clears what ACL noted of it
+    acl.recent_error()  # having none is no error; reading clears what ACL noted of it
     return 0
 
 
 def _restore_context(acl: Acl, context: int) -> None:
     # none of ours, which nobody waits for and which may be gone by now
     if context and context not in _process.contexts:
-        acl.ask("rt.set_context", context)
+        acl.call("rt.set_context", context)
 
 
 def warn(failures: list[AclFailure]) -> None:
-    """Say what could not be released, where nobody is left to tell by an error."""
+    """Log what could not be released, where no caller is left to raise to."""
     for failure in failures:
         logger.warning("WARNING: %s", failure.translated("closing"))
