@@ -54,8 +54,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = command_line.parser(
         "benchmarks.suite",
         "Every engine and form of a model side by side, each in a process of its own, in one run:\n"
-        "latency, throughput, memory, cold start, end to end, pixels. A row that cannot run says\n"
-        "what would make it possible. Exit code 1: no row of a model ran.",
+        "latency, throughput, memory, cold start, end to end, pixels. A row that cannot run has\n"
+        "the command that would make it possible. Exit code 1: no row of a model ran.",
         "python -m benchmarks.suite --models starter68=assets/starter68.safetensors"
         " star68=weights.pkl",
     )

@@ -52,10 +52,10 @@ def seconds_to_landmarks(row: RowPlan) -> float:
     Raises:
         InferenceError: it ended without any, or took too long.
     """
-    asked = ColdStart(opening=row.opening, picture=str(PHOTO), box_xyxy=face_box(PHOTO_WH))
+    start_of = ColdStart(opening=row.opening, picture=str(PHOTO), box_xyxy=face_box(PHOTO_WH))
     command = [
         *(sys.executable, "-m", "benchmarks.suite.first_landmarks"),
-        msgspec.json.encode(asked).decode(),
+        msgspec.json.encode(start_of).decode(),
     ]
     # this process may run out of a checkout that its child would not find
     path = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)

@@ -15,9 +15,9 @@ from benchmarks.suite.cold import cold_starts
 from benchmarks.suite.plan import EAGER, PLAIN, ModelPlan, RowPlan
 from benchmarks.suite.processes import REST_S, RowProcesses
 from benchmarks.suite.report import (
-    Difference,
-    EndToEnd,
+    DetectTiming,
     ModelRows,
+    PixelDifference,
     Ratio,
     RowFigures,
     SuiteRow,
@@ -45,7 +45,7 @@ COLD_STARTS = 3
 
 
 @dataclass(kw_only=True, eq=False)
-class Collected:
+class Measurements:
     """The measurements of the rows, by the row's key."""
 
     probe: GemmProbe = field(default_factory=lambda: GemmProbe(before_gflops=0, after_gflops=0))
@@ -87,8 +87,8 @@ def measure_model(
 
 def _collect(
     plan: ModelPlan, samples: Sequence[Sample], rounds: int, seed: int, scratch: Path
-) -> Collected:
-    found = Collected()
+) -> Measurements:
+    found = Measurements()
     running = [row for row in plan.rows if not row.missing]
     with RowProcesses(seed) as rows:
         for row in command_line.progress(running, f"Opening {plan.name}", len(running)):
@@ -122,7 +122,7 @@ def _collect(
     return found
 
 
-def _row(row: RowPlan, collected: Collected, probe: GemmProbe) -> SuiteRow:
+def _row(row: RowPlan, collected: Measurements, probe: GemmProbe) -> SuiteRow:
     bare = SuiteRow(
         key=row.key,
         label=row.label,
@@ -148,7 +148,7 @@ def _remedy(row: RowPlan, error: StarmarkError) -> str:
     return error.action
 
 
-def _figures(row: RowPlan, collected: Collected, probe: GemmProbe) -> RowFigures:
+def _figures(row: RowPlan, collected: Measurements, probe: GemmProbe) -> RowFigures:
     key = row.key
     engine, device, parameters = collected.about[key]
     rounds_ms = round_medians(collected.network[key])
@@ -185,14 +185,14 @@ def round_medians(turns: Sequence[Sequence[float]]) -> tuple[float, ...]:
     return tuple(median(turn) * 1e3 for turn in turns)
 
 
-def _over(base: str, rounds_ms: Sequence[float], collected: Collected) -> Ratio | None:
+def _over(base: str, rounds_ms: Sequence[float], collected: Measurements) -> Ratio | None:
     if base not in collected.network or base in collected.failures:
         return None
     return ratio(round_medians(collected.network[base]), rounds_ms)
 
 
 def _throughput(
-    key: str, rounds_ms: Sequence[float], collected: Collected
+    key: str, rounds_ms: Sequence[float], collected: Measurements
 ) -> tuple[Throughput, ...]:
     """Batch 1 is the latency's own runs."""
     ms = {1: rounds_ms, **{n: round_medians(by[key]) for n, by in collected.batched.items()}}
@@ -202,11 +202,11 @@ def _throughput(
     )
 
 
-def end_to_end(size_wh: tuple[int, int], turns: Sequence[Sequence[Detection]]) -> EndToEnd:
+def end_to_end(size_wh: tuple[int, int], turns: Sequence[Sequence[Detection]]) -> DetectTiming:
     """Summarise the detections of all rounds."""
     runs = [detection for turn in turns for detection in turn]
     stages = [stage for stage in STAGES if stage in runs[0].stages_s]
-    return EndToEnd(
+    return DetectTiming(
         size_wh=size_wh,
         total=latency([run.total_s for run in runs]),
         stages_ms={stage: median(run.stages_s[stage] for run in runs) * 1e3 for stage in stages},
@@ -214,12 +214,12 @@ def end_to_end(size_wh: tuple[int, int], turns: Sequence[Sequence[Detection]]) -
     )
 
 
-def _difference(recordings: Mapping[str, Recording], key: str) -> Difference | None:
+def _difference(recordings: Mapping[str, Recording], key: str) -> PixelDifference | None:
     if PLAIN not in recordings:
         return None
     table = error_table(recordings[PLAIN], recordings[key])
     found = statistics(table.crop_px)
-    return Difference(
+    return PixelDifference(
         pictures=len(table.names),
         mean_px=found.mean,
         p95_px=found.p95,

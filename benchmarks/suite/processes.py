@@ -92,22 +92,22 @@ class ProcessProxy:
                 os.kill(self._pid, signal.SIGKILL)
         self._pool.shutdown()
 
-    def _result(self, answer: futures.Future[Any], asked: str, timeout_s: float) -> Any:
+    def _result(self, answer: futures.Future[Any], what: str, timeout_s: float) -> Any:
         try:
             return answer.result(timeout_s)
         except BrokenProcessPool as error:
-            raise self._lost(asked) from error
+            raise self._lost(what) from error
         except futures.TimeoutError as error:
             raise InferenceError(
-                f"{self._name}: {asked}",
+                f"{self._name}: {what}",
                 expected=f"an answer within {timeout_s:.0f} s",
                 got="none",
                 action=self._action,
             ) from error
 
-    def _lost(self, asked: str) -> InferenceError:
+    def _lost(self, what: str) -> InferenceError:
         return InferenceError(
-            f"{self._name}: {asked}",
+            f"{self._name}: {what}",
             expected="an answer from its process",
             got="its sudden end: a crash in the engine, or too little memory",
             action=self._action,

@@ -41,7 +41,7 @@ def ratio(base_ms: Sequence[float], row_ms: Sequence[float]) -> Ratio:
     return Ratio(median=median, p10=p10, p90=p90)
 
 
-class EndToEnd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DetectTiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`detect(image, face_bbox)` on a decoded picture. Milliseconds.
 
     Attributes:
@@ -57,7 +57,7 @@ class EndToEnd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     around_engine_ms: float
 
 
-class Difference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PixelDifference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How far the points are from those of the plain export in onnxruntime.
 
     Over |dx| and |dy| in crop px of all pictures' points.
@@ -89,7 +89,7 @@ class RowFigures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         difference: from the plain export in onnxruntime; None where that row did not run.
         accuracy: against annotations, where pictures have them.
         gflop: of a picture, as the bundle's manifest counts the graph that this row runs; None
-            where it does not say.
+            where it has no count.
         gflops_reached: gflop over the median latency.
         share_of_gemm: of this machine's measured fp32 matrix product; bf16 and int8 may pass 1.
     """
@@ -106,8 +106,8 @@ class RowFigures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     peak_bytes_batched: int
     cold_starts_s: tuple[float, ...]
     cold_start_failure: str
-    end_to_end: tuple[EndToEnd, ...]
-    difference: Difference | None
+    end_to_end: tuple[DetectTiming, ...]
+    difference: PixelDifference | None
     accuracy: SourceAccuracy | None
     gflop: float | None
     gflops_reached: float | None
@@ -188,7 +188,7 @@ class ManyRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class SuiteReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything a suite says. `invalid` lists why its latencies must not be quoted.
+    """The whole report. `invalid` lists why its latencies must not be quoted.
 
     Attributes:
         left_out: what could have been measured besides, and how.

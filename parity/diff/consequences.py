@@ -39,7 +39,7 @@ MODEL_RULES: tuple[Rule, ...] = (
         "spec.taps*", NONE, "a debug bundle also gives the tensors inside; its answers are the same"
     ),
     Rule("spec.*", ANSWERS, "the network is read in another way"),
-    Rule("checkpoint.file", NONE, "the weights' file name; their hash tells whether they differ"),
+    Rule("checkpoint.file", NONE, "the weights' file name; their hash is a field of its own"),
     Rule("checkpoint.sha256", ANSWERS, "other weights"),
     Rule("checkpoint.*", ANSWERS, "another network"),
 )
@@ -62,8 +62,8 @@ BUNDLE_RULES: tuple[Rule, ...] = (
     Rule("om*.batches", WHERE, "other batches are served in one call"),
     Rule("om*.gears", WHERE, "one file for several batches, or one each"),
     Rule("om*.precision", ROUNDING, "the chip computes in another precision"),
-    Rule("om*.options.*", ROUNDING, "ATC was asked for another conversion"),
-    Rule("om*.options", ROUNDING, "ATC was asked for another conversion"),
+    Rule("om*.options.*", ROUNDING, "another conversion was requested of ATC"),
+    Rule("om*.options", ROUNDING, "another conversion was requested of ATC"),
     Rule("om*.atc_version", ROUNDING, "another compiler: other kernels and fusions"),
     Rule("om*.input.dtype", ROUNDING, "AIPP normalises on the chip, in fp16"),
     Rule("om*.input.layout", ROUNDING, "goes with the input's dtype"),
@@ -83,7 +83,7 @@ BUNDLE_RULES: tuple[Rule, ...] = (
     Rule("config.*", NONE, ASKED),
     Rule("versions.opencv-python", NONE, "the judge cropped with it: OpenCV 4 and 5 crop apart"),
     Rule("versions.onnxruntime", NONE, "the judge ran with it: its figures may differ in rounding"),
-    Rule("versions.*", NONE, "made the files, whose hashes tell whether they differ"),
+    Rule("versions.*", NONE, "made the files, whose hashes are fields of their own"),
     Rule("steps.*", NONE, "keys by which an export finds what is up to date"),
     Rule("name", NONE, "a name"),
     Rule("created_utc", NONE, "a timestamp"),

@@ -84,7 +84,7 @@ class AccuracyReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Measured:
+class MeasuredAccuracy:
     """The accuracy of a comparison.
 
     Attributes:
@@ -98,7 +98,7 @@ class Measured:
     nme_percent: F64
 
 
-def measure_accuracy(reference: Recording, candidate: Recording) -> Measured:
+def measure_accuracy(reference: Recording, candidate: Recording) -> MeasuredAccuracy:
     """Hold two comparable recordings against the annotations they carry.
 
     Raises:
@@ -130,11 +130,11 @@ def measure_accuracy(reference: Recording, candidate: Recording) -> Measured:
         change_points=float((other - one).mean()),
         interval_points=bootstrap_interval(other - one),
     )
-    return Measured(report=report, missing="", nme_percent=table)
+    return MeasuredAccuracy(report=report, missing="", nme_percent=table)
 
 
-def _missing(why: str, pictures: int) -> Measured:
-    return Measured(report=None, missing=why, nme_percent=np.full((pictures, 2), np.nan))
+def _missing(why: str, pictures: int) -> MeasuredAccuracy:
+    return MeasuredAccuracy(report=None, missing=why, nme_percent=np.full((pictures, 2), np.nan))
 
 
 def nme_percent(points_px: F64, marked_px: F64, eye_corners: tuple[int, int]) -> F64:

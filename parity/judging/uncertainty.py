@@ -25,7 +25,7 @@ FEWEST_PICTURES = 3
 Reading = Literal["one landmark", "model unsure", "backend drifted", "undecided", "no difference"]
 
 
-class Doubt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Uncertainty(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the worst points lie.
 
     Attributes:
@@ -49,7 +49,7 @@ class Doubt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     reading: Reading
 
 
-def doubt_about(table: ErrorTable) -> Doubt:
+def uncertainty_of(table: ErrorTable) -> Uncertainty:
     """Look at the worst points of a comparison."""
     distance = np.hypot(table.crop_px[..., 0], table.crop_px[..., 1])
     pictures, landmarks = distance.shape
@@ -64,7 +64,7 @@ def doubt_about(table: ErrorTable) -> Doubt:
     landmark_share = float(at[landmark] / count)
     least = float(distance.ravel()[worst[-1]])
     at_one = landmark_share >= AT_ONE_LANDMARK and pictures >= FEWEST_PICTURES
-    return Doubt(
+    return Uncertainty(
         points=count,
         least_px=least,
         spread_limit_px=limit,
@@ -85,7 +85,7 @@ def _reading(least_px: float, unsure_share: float, *, at_one: bool) -> Reading:
     return "backend drifted" if unsure_share <= SELDOM else "undecided"
 
 
-def sentence(doubt: Doubt) -> str:
+def sentence(doubt: Uncertainty) -> str:
     """What the reading means, with its figures."""
     at = f"{doubt.unsure_share:.0%} of the worst {doubt.points} points lie where the reference's"
     wide = f"{at} maps are wide (spread above {doubt.spread_limit_px:.1f} crop px; by chance 25%)"

@@ -21,7 +21,7 @@ MODE_NAMES = {"whole": "photos", "box": "faces in photos", "crop": "face crops"}
 FIGURES = (("mean", "mean"), ("max", "max"), ("std", "std"), ("P95", "p95"), ("P99", "p99"))
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TableRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Statistics over |dx| and |dy| of some of the pictures, in px of the photo or of the crop."""
 
     pictures: str
@@ -34,7 +34,7 @@ class Rehearsal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     arithmetic: str
     kept: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     report: Report
 
 
@@ -84,25 +84,25 @@ def as_text(report: RehearsalReport) -> str:
     return "".join(f"{printable(line)}\n" for line in lines)
 
 
-def _rows(plain: Recording, rehearsed: Recording) -> tuple[Row, ...]:
+def _rows(plain: Recording, rehearsed: Recording) -> tuple[TableRow, ...]:
     """All coordinates as the reference counts them, each kind of picture, and all in crop px."""
     table = error_table(plain, rehearsed)
     modes = np.array([picture.mode for picture in plain.header.pictures])
-    rows = [Row(pictures="all", unit="photo", statistics=statistics(table.photo_px))]
+    rows = [TableRow(pictures="all", unit="photo", statistics=statistics(table.photo_px))]
     kinds = [mode for mode in MODE_NAMES if (modes == mode).any()]
     if len(kinds) > 1:
         rows += [
-            Row(
+            TableRow(
                 pictures=MODE_NAMES[mode],
                 unit="photo",
                 statistics=statistics(table.photo_px[modes == mode]),
             )
             for mode in kinds
         ]
-    return (*rows, Row(pictures="all", unit="crop", statistics=statistics(table.crop_px)))
+    return (*rows, TableRow(pictures="all", unit="crop", statistics=statistics(table.crop_px)))
 
 
-def _row(row: Row) -> str:
+def _row(row: TableRow) -> str:
     found = row.statistics
     cells = [f"{px(getattr(found, field)):>10}" for _, field in FIGURES]
     share = f"{found.share_under['0.5']:.2%}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 import numpy as np
 
-from parity.judging.accuracy import AccuracyReport, Measured, measure_accuracy
+from parity.judging.accuracy import AccuracyReport, MeasuredAccuracy, measure_accuracy
 from parity.judging.differences import (
     ErrorTable,
     FrameStatistics,
@@ -17,7 +17,7 @@ from parity.judging.differences import (
     frame_statistics,
     statistics,
 )
-from parity.judging.uncertainty import Doubt, doubt_about
+from parity.judging.uncertainty import Uncertainty, uncertainty_of
 from parity.judging.verdict import Limits, Unit, Verdict, judge
 from parity.recording.recording import Recording, Unreadable
 
@@ -91,7 +91,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     crop_px: FrameStatistics
     percent_interocular: FrameStatistics | None
     spread_crop_px: Statistics
-    doubt: Doubt
+    doubt: Uncertainty
     accuracy: AccuracyReport | None
     accuracy_missing: str
     end_to_end: EndToEnd | None
@@ -144,7 +144,7 @@ def make_report(
         crop_px=frame_statistics(table.crop_px),
         percent_interocular=frame_statistics(table.percent) if has_eyes else None,
         spread_crop_px=statistics(table.spread_px),
-        doubt=doubt_about(table),
+        doubt=uncertainty_of(table),
         accuracy=measured.report,
         accuracy_missing=measured.missing,
         end_to_end=_end_to_end(ends, differing) if differing else None,
@@ -181,7 +181,7 @@ def _first_points(table: ErrorTable) -> tuple[FirstPoint, ...]:
 
 
 def _pictures(
-    reference: Recording, table: ErrorTable, measured: Measured, differing: tuple[str, ...]
+    reference: Recording, table: ErrorTable, measured: MeasuredAccuracy, differing: tuple[str, ...]
 ) -> tuple[PictureReport, ...]:
     different, nme = set(differing), measured.nme_percent
     return tuple(

@@ -42,7 +42,7 @@ from runtime.model.source import Source, parse_source
 MOST_RUNS = 100_000
 
 
-class SelfTest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SelfTestReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The comparison, how long the network takes, and the recording to carry back."""
 
     report: Report
@@ -134,7 +134,7 @@ def _selftest(arguments: argparse.Namespace) -> int:
         times = latency_of(detector, next(reference.crops()), arguments.runs)
     check_comparable(reference, found)
     report = make_report(reference, found, limits)
-    result = SelfTest(report=report, latency=times, recording=str(output))
+    result = SelfTestReport(report=report, latency=times, recording=str(output))
     print(json_text(result) if arguments.json else _as_text(result), end="")
     return EXIT_OK if report.verdict.passed else EXIT_FOUND_WANTING
 
@@ -160,7 +160,7 @@ def _not_ours(path: Path, got: str) -> ArtifactError:
     )
 
 
-def _as_text(found: SelfTest) -> str:
+def _as_text(found: SelfTestReport) -> str:
     """Verdict first, then the figures that the reference's own report gives."""
     report, times = found.report, found.latency
     lines = [

@@ -192,11 +192,11 @@ def _pictures(report: StabilityReport) -> list[str]:
         flip = "-" if picture.flip_px is None else f"{picture.flip_px.mean:.3f}"
         points = ", ".join(map(str, picture.unsure_points[:MOST_POINTS])) or "none"
         more = len(picture.unsure_points) - MOST_POINTS
-        said = f"{points} and {more} more" if more > 0 else points
+        unsure = f"{points} and {more} more" if more > 0 else points
         flag = "  <- unsure here" if picture.unsure else ""
         lines.append(
             f"{picture.name:<34}{flip:>9}{picture.shift_px.mean:>9.3f}"
-            f"{picture.spread_px.mean:>9.3f}  {said}{flag}"
+            f"{picture.spread_px.mean:>9.3f}  {unsure}{flag}"
         )
     rest = len(report.pictures) - MOST_PICTURES
     return [*lines, f"... and {rest} surer ones, all in --json"] if rest > 0 else lines

@@ -9,7 +9,7 @@ import pytest
 from recordings import recording_of
 
 from parity.judging.differences import error_table
-from parity.judging.uncertainty import doubt_about
+from parity.judging.uncertainty import uncertainty_of
 from parity.judging.verdict import Limits
 from parity.recording.recording import Recording
 from parity.report import as_text, make_report
@@ -29,7 +29,7 @@ def test_error_that_grows_with_the_maps_is_the_models_doubt(
     here = recording_of(rng, pictures=pictures)
     by = np.zeros(here.landmarks.shape)
     by[..., 0] = spread_of(here.covariance) / 10
-    found = doubt_about(error_table(here, moved(here, by)))
+    found = uncertainty_of(error_table(here, moved(here, by)))
 
     assert found.reading == "model unsure"
     assert found.unsure_share == 1
@@ -44,7 +44,7 @@ def test_error_without_regard_to_the_maps_is_the_backends_drift(
     here = recording_of(rng, pictures=pictures)
     by = rng.normal(0, 0.01, here.landmarks.shape)
     by[spread_of(here.covariance) > np.percentile(spread_of(here.covariance), 90)] /= 10
-    found = doubt_about(error_table(here, moved(here, by)))
+    found = uncertainty_of(error_table(here, moved(here, by)))
 
     assert found.reading == "backend drifted"
     assert found.unsure_share <= 0.4
@@ -73,7 +73,7 @@ def test_equal_recordings_leave_nothing_to_explain(rng: np.random.Generator) -> 
 def test_limit_is_three_quarters_of_the_references_own_spreads(rng: np.random.Generator) -> None:
     """In crop px, by counting."""
     here = recording_of(rng, pictures=7)
-    found = doubt_about(error_table(here, moved(here, rng.normal(0, 1, here.landmarks.shape))))
+    found = uncertainty_of(error_table(here, moved(here, rng.normal(0, 1, here.landmarks.shape))))
     spreads = [
         128 * float(np.sqrt(np.linalg.eigvalsh([[xx, xy], [xy, yy]])[-1]))
         for xx, xy, yy in here.covariance.reshape(-1, 3)
