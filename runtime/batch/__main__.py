@@ -71,8 +71,11 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         EXAMPLE,
     )
     add = parser.add_argument
-    add("input", metavar="INPUT", help="folder or glob of pictures, or Parquet of bytes or paths")
-    add("--output", required=True, metavar="DIR", help="folder of the results, or its address")
+    named = command_line.named
+    help_of = "folder or glob of pictures, or Parquet of bytes or paths"
+    add("input", type=named, metavar="INPUT", help=help_of)
+    help_of = "folder of the results, or its address"
+    add("--output", required=True, type=named, metavar="DIR", help=help_of)
     add("--engine", choices=("local", "ray"), default="local", help="(default local)")
     add("--model", default=DEFAULT_MODEL, metavar="SOURCE", help=f"(default {DEFAULT_MODEL})")
     add("--device", default="auto", help="one, or with the local engine one for each worker: A,B")
@@ -94,9 +97,6 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _batch(arguments: argparse.Namespace) -> int:
     command_line.log_to_stderr(verbose=arguments.verbose)
-    for name in ("input", "output"):
-        if not getattr(arguments, name):
-            raise ConfigError(name, expected="a name", got="an empty one", action="Name it")
     check_range("--workers", arguments.workers, 1, MOST_WORKERS)
     check_range("--partition", arguments.partition, 1)
     faces = FaceOptions.of(arguments)

@@ -55,8 +55,11 @@ def find_inputs(given: str, per_partition: int, column: str | None = None) -> In
         InputError: nothing is there, or a Parquet without such a column.
     """
     root = given if ADDRESS in given else ""
-    tables, pictures = _at_address(given) if root else _on_this_machine(given)
-    if tables and pictures:
+    listed = _listed(given)
+    if not listed:
+        raise _nothing(given, "none")
+    tables = [(name, path) for name, path in listed if _is_table(name)]
+    if 0 < len(tables) < len(listed):
         raise ConfigError(
             shown(given),
             expected="either pictures or Parquet files",
@@ -70,7 +73,7 @@ def find_inputs(given: str, per_partition: int, column: str | None = None) -> In
     if tables:
         found = tuple(_of_tables(root, tables, per_partition, column))
     else:
-        found = tuple(_of_pictures(root, pictures, per_partition))
+        found = tuple(_of_pictures(root, listed, per_partition))
     digest = hashlib.sha256()
     for one in found:
         # not where they are: a folder may be mounted elsewhere when a job goes on
@@ -80,25 +83,23 @@ def find_inputs(given: str, per_partition: int, column: str | None = None) -> In
     return Inputs(partitions=found, count=count, sha256=digest.hexdigest())
 
 
-def _on_this_machine(given: str) -> tuple[Listed, Listed]:
-    """Parquet files, and pictures."""
+def _listed(given: str) -> Listed:
+    """Parquet files and pictures, sorted."""
+    if ADDRESS in given:
+        return _at_address(given)
     path = Path(given)
     if path.is_dir():
-        tables = [name for name in files_in(path, PARQUET) if _is_table(name)]
-        if tables:
-            pictures = [(name, name) for name in files_in(path, *SUFFIXES)]
-            return [(shown(name), str((path / name).absolute())) for name in tables], pictures
-    elif path.suffix == PARQUET:
-        if path.exists() or not glob.has_magic(given):
-            return [(shown(path.name), str(path.absolute()))], []
-        matches = glob.glob(given, recursive=True)  # noqa: PTH207  # the pattern may be absolute
-        if not matches:
-            raise _nothing(given, "no match")
-        return [(shown(match), str(Path(match).absolute())) for match in sorted(matches)], []
-    return [], [(one.name, str(one.path.absolute())) for one in find_pictures(given)]
+        names = files_in(path, PARQUET, *SUFFIXES)
+        return [(shown(n), str((path / n).absolute())) for n in names if not _is_left_out(n)]
+    if path.suffix != PARQUET:
+        return [(one.name, str(one.path.absolute())) for one in find_pictures(given)]
+    if path.exists() or not glob.has_magic(given):
+        return [(shown(path.name), str(path.absolute()))]
+    matches = sorted(glob.glob(given, recursive=True))  # noqa: PTH207  # it may be absolute
+    return [(shown(match), str(Path(match).absolute())) for match in matches]
 
 
-def _at_address(given: str) -> tuple[Listed, Listed]:
+def _at_address(given: str) -> Listed:
     """The same in the address's file system."""
     pa = import_pyarrow("runtime.batch")
     file_system, top = place_of(given)
@@ -111,22 +112,21 @@ def _at_address(given: str) -> tuple[Listed, Listed]:
         raise _nothing(given, one_line(f"{type(error).__name__}: {error}", 200)) from error
     paths = sorted(one.path for one in infos if one.type == pa.fs.FileType.File)
     named = [(one.removeprefix(top).lstrip("/") or PurePosixPath(one).name, one) for one in paths]
-    tables = [(name, one) for name, one in named if _is_table(name)]
-    pictures = [
+    wanted = [(name, one) for name, one in named if name.lower().endswith((PARQUET, *SUFFIXES))]
+    return [
         (name, one)
-        for name, one in named
-        if name.lower().endswith(SUFFIXES)
-        and not any(part.startswith(".") for part in name.split("/"))
+        for name, one in wanted
+        if not _is_left_out(name) and not any(part.startswith(".") for part in name.split("/"))
     ]
-    if not tables and not pictures:
-        raise _nothing(given, "none")
-    return tables, pictures
 
 
 def _is_table(name: str) -> bool:
-    """Whether a file is one that readers of Parquet folders read, too."""
-    hidden = any(part.startswith((".", "_")) for part in PurePosixPath(name).parts)
-    return name.endswith(PARQUET) and not hidden
+    return name.lower().endswith(PARQUET)
+
+
+def _is_left_out(name: str) -> bool:
+    """Whether readers of Parquet folders pass over a file, too."""
+    return _is_table(name) and any(part.startswith("_") for part in name.split("/"))
 
 
 def _of_pictures(root: str, pictures: Listed, per_partition: int) -> Iterator[Partition]:

@@ -34,7 +34,6 @@ def run_on_ray(
     Raises:
         BackendUnavailable: Ray is missing, or the cluster has no such device.
         StarmarkError: as `Worker`.
-        OSError: rows cannot be written.
     """
     ray = import_ray()
     ours = not ray.is_initialized()

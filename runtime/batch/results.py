@@ -42,7 +42,6 @@ class Results:
 
         Raises:
             ConfigError: another batch's results are there.
-            OSError: it cannot be written to.
         """
         self._file_system.create_dir(self._path, recursive=True)
         noted = f"{self._path}/{JOB_NAME}"
@@ -70,11 +69,7 @@ class Results:
                     self._file_system.delete_file(f"{self._path}/{name}")
 
     def finished(self, partitions: tuple[Partition, ...]) -> set[int]:
-        """Which partitions are there, whole.
-
-        Raises:
-            OSError: the folder cannot be read.
-        """
+        """Which partitions are there, whole."""
         there: set[int] = set()
         parts = self._parts()
         for partition in partitions:
@@ -117,9 +112,6 @@ class Results:
             pictures: the rows of each picture, which become one: each of a face's columns is a
                 list over its faces.
             beside: columns with the same text in every row.
-
-        Raises:
-            OSError: they cannot be written; what there was stays.
         """
         pa = self._pa
         shared, of_face = picture_columns(pa), face_columns(pa, pa.float32())

@@ -99,7 +99,6 @@ class Worker:
         Raises:
             InputError: its Parquet file cannot be read any more.
             InferenceError: the device is lost.
-            OSError: its rows cannot be written.
         """
         faces = self._job.faces
         searched = search(
@@ -121,7 +120,6 @@ def run_locally(
     Raises:
         InferenceError: workers die whatever is done, or a device is lost.
         StarmarkError: as `Worker`.
-        OSError: rows cannot be written.
     """
     left = {partition.index: partition for partition in partitions}
     deaths = 0

@@ -135,6 +135,13 @@ def parser(module: str, description: str, example: str) -> argparse.ArgumentPars
     return made
 
 
+def named(text: str) -> str:
+    """Refuse an empty name, which would be the folder the command is started in."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a name, got an empty one")
+    return text
+
+
 class _Parser(argparse.ArgumentParser):
     """Usage errors as one line, like every other error."""
 

@@ -146,7 +146,7 @@ class FaceOptions:
         if self.yunet is not None:
             digest = sha256_file(self.yunet)[:12]
             faces = f"{digest} from {self.least_score:g} at {self.longest_side_px} px"
-        return {"faces": faces, "refine": str(self.refine)}
+        return {"refine": str(self.refine), "faces": faces}
 
 
 def check_range(option: str, value: int | None, least: int, most: int | None = None) -> None:

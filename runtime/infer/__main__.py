@@ -62,9 +62,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     help_of = "picture, folder of pictures, glob, or video"
-    add("--input", required=True, type=_named, metavar="IMG", help=help_of)
+    add("--input", required=True, type=command_line.named, metavar="IMG", help=help_of)
     help_of = "drawn picture or video, or a folder"
-    add("--output", required=True, type=_named, metavar="PNG", help=help_of)
+    add("--output", required=True, type=command_line.named, metavar="PNG", help=help_of)
     add("--device", default="auto", help="auto, cpu, cuda:N, npu:N or a provider (default auto)")
     add("--cropped", action="store_true", help="the picture already is the network's crop")
     add("--bbox", metavar="X1,Y1,X2,Y2", help="face box in px; without it, the whole picture")
@@ -98,13 +98,6 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--verbose", action="store_true", help="log more")
     return parser.parse_args(_joined(sys.argv[1:] if argv is None else argv))
-
-
-def _named(text: str) -> str:
-    """Not empty: that would be the folder the command is started in."""
-    if not text:
-        raise argparse.ArgumentTypeError("expected a name, got an empty one")
-    return text
 
 
 def _joined(argv: list[str]) -> list[str]:

@@ -113,7 +113,6 @@ def run_video(
         ConfigError: `find_every` cannot be.
         InputError: not a video, or one without a frame.
         InferenceError: the engine or the finder failed.
-        OSError: something cannot be written.
     """
     alone = is_video(wanted.output)
     wanted.check_packages()

@@ -100,7 +100,6 @@ def run_folder(
         ConfigError: an unfinished run is in the way, or `resume` is about another one.
         BackendUnavailable: the package of a format is missing.
         InferenceError: a device is lost.
-        OSError: something cannot be written.
     """
     wanted.check_packages()
     folder = wanted.output
@@ -209,7 +208,6 @@ class Journal:
 
     Raises:
         ConfigError: there is an unfinished run and `resume` is not set, or it is another run.
-        OSError: the file cannot be written.
     """
 
     def __init__(self, folder: Path, heading: Heading, *, resume: bool) -> None:
@@ -231,11 +229,7 @@ class Journal:
             self._append(msgspec.json.encode(heading) + b"\n")
 
     def add(self, rows: list[Row]) -> None:
-        """Write a picture's rows, all or none.
-
-        Raises:
-            OSError: they cannot be written; the file ends where it ended before.
-        """
+        """Write a picture's rows, all or none."""
         self._append(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
         self._count(rows[0])
 

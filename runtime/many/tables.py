@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,6 @@ def write_table(
 
     Raises:
         BackendUnavailable: Parquet, and pyarrow is missing.
-        OSError: the file cannot be written.
     """
     with written_whole(path) as temporary:
         if name == "jsonl":
@@ -70,11 +69,7 @@ def write_table(
 
 
 def write_pts(path: Path, points_px: Sequence[tuple[float, float]]) -> None:
-    """Write a face's points as 300-W does: pixels counted from 1.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
+    """Write a face's points as 300-W does: pixels counted from 1."""
     lines = [f"{x + 1:.3f} {y + 1:.3f}" for x, y in points_px]
     text = "\n".join(("version: 1", f"n_points: {len(lines)}", "{", *lines, "}", ""))
     with written_whole(path) as temporary:
@@ -135,11 +130,6 @@ def _write_parquet(path: Path, rows: Iterable[Row], kind: type[Row]) -> None:
     columns |= shared | {"face": pa.int32()} | face_columns(pa, pa.float64())
     schema = pa.schema([*columns.items(), ("error", pa.string())])
     with pa.parquet.ParquetWriter(path, schema, compression="zstd") as file:
-        for group in _groups(rows):
-            file.write_table(pa.Table.from_pylist([msgspec.to_builtins(r) for r in group], schema))
-
-
-def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    coming = iter(rows)
-    while group := list(islice(coming, GROUP)):
-        yield group
+        coming = map(msgspec.to_builtins, rows)
+        while group := list(islice(coming, GROUP)):
+            file.write_table(pa.Table.from_pylist(group, schema))

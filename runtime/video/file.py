@@ -188,7 +188,6 @@ def video_written(path: Path, time_base: Fraction) -> Iterator[VideoWriter]:
 
     Raises:
         BackendUnavailable: the package av is missing.
-        OSError: it cannot be written.
     """
     av = import_av()
     with written_whole(path) as temporary:

@@ -317,7 +317,7 @@ def test_a_parquet_without_pictures_says_what_it_holds(
     (tmp_path / "no.parquet").write_text("no Parquet")
     for name, options, expected in (
         ("wrong.parquet", ["--column", "label2"], "expected the column 'label2'"),
-        ("[a-c]*.parquet", [], "got no match"),
+        ("[a-c]*.parquet", [], "or Parquet files, got none"),
         ("no.parquet", [], "no.parquet: expected a Parquet file"),
         ("missing.parquet", [], "missing.parquet: expected a Parquet file"),
     ):
