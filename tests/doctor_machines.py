@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from builders import ROOT
 
 from runtime.doctor.findings import Finding
+from runtime.machine.npu_smi import NpuDevice
 
 SIMULATOR = ROOT / "tests/cann/bin"
 CPU_PACKAGES = {"numpy": "2.1.0", "cv2": "4.10.0", "msgspec": "0.19.0"}
@@ -53,7 +55,7 @@ def init(): return {init}
 def finalize(): return 0
 def get_soc_name(): return {soc!r}
 rt = types.SimpleNamespace(
-    get_device_count=lambda: ({count}, 0), set_device=lambda n: {set_device},
+    get_device_count=lambda: ({count}, {count_code}), set_device=lambda n: {set_device},
     reset_device=lambda n: 0)
 """
 
@@ -83,6 +85,20 @@ class Machine:
         for name, version in CPU_PACKAGES.items():
             self.package(name, f"__version__ = {version!r}")
         self.package("onnxruntime", ORT)
+
+    def acl(
+        self,
+        end: str = "",
+        *,
+        init: int = 0,
+        count: int = 2,
+        count_code: int = 0,
+        set_device: int = 0,
+        soc: str = "Ascend910B3",
+    ) -> None:
+        """A pyACL, whole but for what is given."""
+        values = {"init": init, "count": count, "count_code": count_code, "set_device": set_device}
+        self.package("acl", ACL.format(**values, soc=soc) + end)
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the doctor there; nothing of this machine's environment reaches it."""
@@ -164,6 +180,19 @@ def tool(folder: Path, name: str, script: str) -> Path:
     return path
 
 
-def of(findings: list[Finding], about: str) -> Finding:
+def chip(soc_version: str = "Ascend910B3", health: str = "OK") -> NpuDevice:
+    """One that npu-smi lists."""
+    return NpuDevice(
+        npu_id=7,
+        chip_id=0,
+        soc_version=soc_version,
+        health=health,
+        memory_used_mb=None,
+        memory_total_mb=None,
+    )
+
+
+def of(findings: Iterable[Finding], about: str) -> Finding:
+    """The one finding about a thing."""
     (found,) = [one for one in findings if one.about == about]
     return found

@@ -18,7 +18,7 @@ import pytest
 from builders import ROOT, run_module
 from cann.om_writer import write_om
 from cann.plugin import Cann
-from doctor_machines import Machine, tool
+from doctor_machines import Machine, chip, tool
 
 from runtime.doctor import collect as collect_module
 from runtime.doctor import collected_machine
@@ -26,7 +26,6 @@ from runtime.doctor.__main__ import main
 from runtime.doctor.box import Box
 from runtime.doctor.collect import Collected, gather, write
 from runtime.doctor.findings import Examination, Finding, Route
-from runtime.machine.npu_smi import NpuDevice
 
 USER, HOST, SERIAL = "zhangweiqiang", "kunpeng-7f3a", "2199Q10D77K0X"
 ADDRESS, MAC = "192.168.77.41", "02:42:ac:11:77:0b"
@@ -64,16 +63,7 @@ class Opened:
 EXAMINED = Examination(
     findings=(Finding(level="ok", about="Python", found=f"of {USER} on {HOST}"),),
     routes=(Route(engine="om (pyACL)", device="npu", opens="models", refused="no acl"),),
-    devices=(
-        NpuDevice(
-            npu_id=7,
-            chip_id=0,
-            soc_version="Ascend910B3",
-            health="OK",
-            memory_used_mb=None,
-            memory_total_mb=None,
-        ),
-    ),
+    devices=(chip(),),
 )
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from cann.version_files import write_driver
-from doctor_machines import ACL, SIMULATOR, Machine
+from doctor_machines import SIMULATOR, Machine, chip
 
 from runtime.backends.ascend.codes import acl_code
 from runtime.doctor import devices, probe
 from runtime.machine import visible_devices
-from runtime.machine.npu_smi import NpuDevice, list_devices
+from runtime.machine.npu_smi import list_devices
 
 
 def test_a_package_that_hangs_is_ended(fakes: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,17 +81,8 @@ def test_acl_is_opened_step_by_step(
     fakes: Machine, values: dict[str, Any], level: str, says: str
 ) -> None:
     """The first call that fails is named, with its code."""
-    whole = {"init": 0, "count": 2, "set_device": 0, "soc": "Ascend910B3"}
-    fakes.package("acl", ACL.format(**{**whole, **values}))
-    chip = NpuDevice(
-        npu_id=0,
-        chip_id=0,
-        soc_version="Ascend910B3",
-        health="OK",
-        memory_used_mb=None,
-        memory_total_mb=None,
-    )
-    found = devices.acl(None, [chip])
+    fakes.acl(**values)
+    found = devices.acl(None, [chip()])
 
     assert found.level == level
     assert says in found.found
@@ -113,11 +104,7 @@ def test_devices_that_a_variable_hides_are_told_with_it(
     fakes: Machine, values: dict[str, Any], visible: str | None
 ) -> None:
     """Where the code is about the device, or there is none, and the variable is set."""
-    whole = {"init": 0, "count": 2, "set_device": 0, "soc": "Ascend910B3"}
-    code = values.get("count_code", 0)
-    others = {name: value for name, value in values.items() if name != "count_code"}
-    source = ACL.format(**{**whole, **others}).replace(", 0), set", f", {code}), set")
-    fakes.package("acl", source)
+    fakes.acl(**values)
     environment = {} if visible is None else {visible_devices.NAME: visible}
     found = devices.acl(None, (), environment)
     told = visible is not None and values != {"set_device": 507033}
@@ -131,7 +118,7 @@ def test_the_meaning_of_a_code_does_not_need_numpy(
     fakes: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the engines' package cannot be imported, the number must do."""
-    fakes.package("acl", ACL.format(init=500000, count=1, set_device=0, soc=""))
+    fakes.acl(init=500000)
     for name in [name for name in sys.modules if name.startswith("runtime.backends")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "numpy", None)
@@ -149,8 +136,7 @@ def test_another_module_called_acl_is_not_taken_for_it(fakes: Machine) -> None:
 @pytest.mark.parametrize(("end", "says"), [("abort", "it crashes"), ("_exit, 3", "exit status 3")])
 def test_an_acl_that_fails_at_its_end_has_not_opened(fakes: Machine, end: str, says: str) -> None:
     """Its answers before that do not count."""
-    crash = f"\nimport atexit, os\natexit.register(os.{end})"
-    fakes.package("acl", ACL.format(init=0, count=1, set_device=0, soc="Ascend910B3") + crash)
+    fakes.acl(f"\nimport atexit, os\natexit.register(os.{end})")
 
     assert says in devices.acl(None).found
 
@@ -184,15 +170,7 @@ def test_a_silent_npu_smi_is_a_problem_where_a_driver_is(
 
 def test_an_unhealthy_chip_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the question to ask next."""
-    chip = NpuDevice(
-        npu_id=3,
-        chip_id=0,
-        soc_version="Ascend310P3",
-        health="Alarm",
-        memory_used_mb=1,
-        memory_total_mb=2,
-    )
-    monkeypatch.setattr(devices, "list_devices", lambda: (chip,))
+    monkeypatch.setattr(devices, "list_devices", lambda: (chip(health="Alarm"),))
     (found,) = devices.chips(driver_there=True)[1]
 
-    assert (found.level, found.mend) == ("warning", "npu-smi info -t health -i 3")
+    assert (found.level, found.mend) == ("warning", "npu-smi info -t health -i 7")

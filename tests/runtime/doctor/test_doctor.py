@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
 import sys
 
 import pytest
-from builders import ROOT, run_module
+from builders import run_module
 from doctor_machines import (
-    ACL,
     SIMULATOR,
     TORCH,
     Machine,
-    Report,
+    chip,
     installation,
     of,
     real_ascend,
@@ -25,7 +22,6 @@ from doctor_machines import (
 from runtime.doctor import devices
 from runtime.doctor.__main__ import examine
 from runtime.machine import npu_packages
-from runtime.machine.npu_smi import NpuDevice
 
 # Form of npu-smi 24.1.rc3's table on a virtual machine with a slice, as posted publicly.
 SLICE = """
@@ -48,22 +44,6 @@ def test_a_bare_python_is_told_what_to_install(machine: Machine) -> None:
     assert not any(route["usable"] for route in report.record["routes"])
 
 
-def test_python_without_its_site_packages(machine: Machine) -> None:
-    """As bare as this very Python can be made."""
-    done = subprocess.run(
-        [sys.executable, "-S", "-E", "-s", "-m", "runtime.doctor", "--json"],
-        cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(machine.folder)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=500,
-    )
-
-    assert done.returncode == 3, done.stderr
-    assert Report(json.loads(done.stdout)).about("numpy")["found"] == "not installed"
-
-
 @real_ascend
 def test_a_machine_without_an_npu_has_no_problem(machine: Machine) -> None:
     """The CPU counts; what the NPU path lacks is listed, in one line too."""
@@ -79,23 +59,15 @@ def test_a_machine_without_an_npu_has_no_problem(machine: Machine) -> None:
         "\nThis machine can use: onnxruntime on cpu\n"
         "NPU path: missing torch_npu, CANN, atc, driver, npu-smi, acl (pyACL)\n"
     )
-
-
-def test_every_line_that_is_not_ok_has_its_remedy_below(machine: Machine) -> None:
-    """Aligned: level, thing, what was found; then the command."""
-    machine.cpu_packages()
-    done = machine.run()
+    # aligned: level, thing, what was found; then the command for all that is not ok
     lines = done.stdout.split("\n\n")[0].splitlines()
-
-    assert done.returncode == 0
     columns = set()
     for line, below in zip(lines, [*lines[1:], ""], strict=True):
-        if line.startswith(" "):
-            continue
-        match = re.match(r"(ok|warning|problem) +(\S.*?) {2,}(?=\S)", line)
-        assert match, line
-        columns.add(match.end())
-        assert line.startswith("ok") or below.lstrip().startswith("-> "), line
+        if not line.startswith(" "):
+            match = re.match(r"(ok|warning) +(\S.*?) {2,}(?=\S)", line)
+            assert match, line
+            columns.add(match.end())
+            assert line.startswith("ok") or below.lstrip().startswith("-> "), line
     assert len(columns) == 1
 
 
@@ -105,7 +77,7 @@ def test_a_whole_machine_lacks_nothing(machine: Machine) -> None:
     machine.cpu_packages()
     machine.package("torch", TORCH, "2.7.1+cpu")
     machine.package("torch_npu", "__version__ = '2.7.1.post2'", "2.7.1.post2")
-    machine.package("acl", ACL.format(init=0, count=2, set_device=0, soc="Ascend910B3"))
+    machine.acl()
     for name in npu_packages.MODULES:
         machine.package(name, "__version__ = '1.26.4'")
     tool(machine.folder, "atc", "echo '  --model   Model file'")
@@ -124,14 +96,14 @@ def test_a_whole_machine_lacks_nothing(machine: Machine) -> None:
 def test_a_slice_is_told_with_what_a_model_for_it_needs(machine: Machine) -> None:
     """The chip is the whole one's, for npu-smi's list as for ACL."""
     machine.cpu_packages()
-    machine.package("acl", ACL.format(init=0, count=1, set_device=0, soc="Ascend910B3"))
+    machine.acl()
     tool(machine.folder, "npu-smi", f"cat <<'END'{SLICE}END")
     report = machine.examine(0, PATH=f"{machine.folder}/bin:/usr/bin:/bin")
-    (chip,) = report.record["devices"]
+    (listed,) = report.record["devices"]
 
     assert "Ascend910B3, slice 910B3vir05_1c_16g" in report.about("NPU 3 chip 0")["found"]
     assert "--virtual_type=1" in report.about("NPU 3 chip 0")["found"]
-    assert (chip["soc_version"], chip["slice"]) == ("Ascend910B3", "910B3vir05_1c_16g")
+    assert (listed["soc_version"], listed["slice"]) == ("Ascend910B3", "910B3vir05_1c_16g")
     assert report.about("ACL")["level"] == "ok"
 
 
@@ -140,23 +112,15 @@ def test_a_chip_that_is_not_known_here_ends_nothing(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Npu-smi's word is shown, and everything else is examined all the same."""
-    chip = NpuDevice(
-        npu_id=0,
-        chip_id=0,
-        soc_version=name,
-        health="OK",
-        memory_used_mb=None,
-        memory_total_mb=None,
-    )
     root = installation(machine.folder)
     for variable, value in sourced(root).items():
         monkeypatch.setenv(variable, value)
-    monkeypatch.setattr(devices, "list_devices", lambda: (chip,))
+    monkeypatch.setattr(devices, "list_devices", lambda: (chip(name),))
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     found = examine()
 
-    assert of(list(found.findings), "NPU 0 chip 0").found.startswith(name)
-    assert of(list(found.findings), "CANN operators").level == "ok"
+    assert of(found.findings, "NPU 7 chip 0").found.startswith(name)
+    assert of(found.findings, "CANN operators").level == "ok"
 
 
 def test_this_very_machine() -> None:

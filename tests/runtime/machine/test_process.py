@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -224,29 +224,27 @@ def test_a_missing_program_is_named(name: str) -> None:
     assert raised.value.where == name
 
 
+@pytest.mark.parametrize(
+    ("content", "mode", "told"),
+    [
+        # of another processor: installing it again would not help
+        (b"\x7fELF\2\1\1" + bytes(200), 0o755, "Exec format error.*for this processor"),
+        (b"#!/bin/sh\n", 0o644, "Permission denied.*executable.*noexec"),
+    ],
+)
+def test_a_program_that_cannot_be_executed_is_named(
+    tmp_path: Path, content: bytes, mode: int, told: str
+) -> None:
+    program = tmp_path / "atc"
+    program.write_bytes(content)
+    program.chmod(mode)
+    with pytest.raises(BackendUnavailable, match=told):
+        process.run([program], timeout_s=5)
+
+
 def test_it_runs_in_any_thread() -> None:
     """No signal handler is set, so a worker thread may run a tool."""
-    codes: list[int] = []
-    thread = threading.Thread(
-        target=lambda: codes.append(process.run(["true"], timeout_s=LONG_S).returncode)
-    )
-    thread.start()
-    thread.join()
+    with ThreadPoolExecutor() as threads:
+        done = threads.submit(process.run, ["true"], timeout_s=LONG_S).result()
 
-    assert codes == [0]
-
-
-def test_a_program_of_another_processor_is_named(tmp_path: Path) -> None:
-    """The kernel's ENOEXEC; installing it again would not help."""
-    program = tmp_path / "atc"
-    program.write_bytes(b"\x7fELF\2\1\1" + bytes(200))
-    program.chmod(0o755)
-    with pytest.raises(BackendUnavailable, match="Exec format error.*for this processor"):
-        process.run([program], timeout_s=5)
-
-
-def test_a_program_that_may_not_be_executed_is_named(tmp_path: Path) -> None:
-    program = tmp_path / "atc"
-    program.write_bytes(b"#!/bin/sh\n")
-    with pytest.raises(BackendUnavailable, match="Permission denied.*executable.*noexec"):
-        process.run([program], timeout_s=5)
+    assert done.returncode == 0

@@ -22,27 +22,20 @@ PLATFORMS = {
     "Ascend031": ("Ascend031", 3004, True),
     "Ascend310B1": ("Ascend310B", 3002, True),
     "Ascend310B4": ("Ascend310B", 3002, True),
-    "Ascend310P1": ("Ascend310P", 2002, False),
+    "Ascend310P2": ("Ascend310P", 2002, False),
     "Ascend310P3": ("Ascend310P", 2002, False),
-    "Ascend310P5": ("Ascend310P", 2002, False),
-    "Ascend310P7": ("Ascend310P", 2002, False),
     "Ascend350_354f": ("Ascend350", 3510, True),
     "Ascend350_355e": ("Ascend350", 3510, True),
     "Ascend910A": ("Ascend910", 1001, False),
     "Ascend910B": ("Ascend910", 1001, False),
-    "Ascend910PremiumA": ("Ascend910", 1001, False),
     "Ascend910ProA": ("Ascend910", 1001, False),
-    "Ascend910ProB": ("Ascend910", 1001, False),
     "Ascend910B1": ("Ascend910B", 2201, True),
-    "Ascend910B2": ("Ascend910B", 2201, True),
     "Ascend910B2C": ("Ascend910B", 2201, True),
     "Ascend910B3": ("Ascend910B", 2201, True),
-    "Ascend910B4": ("Ascend910B", 2201, True),
     "Ascend910B4-1": ("Ascend910B", 2201, True),
     "Ascend910_9362": ("Ascend910_93", 2201, True),
     "Ascend910_9392": ("Ascend910_93", 2201, True),
     "Ascend950DT_950x": ("Ascend950", 3510, True),
-    "Ascend950DT_9581x": ("Ascend950", 3510, True),
     "Ascend950DT_95A2": ("Ascend950", 3510, True),
     "Ascend950PR_957bx": ("Ascend950", 3510, True),
 }
@@ -64,14 +57,9 @@ def test_a_chip_is_what_its_platform_file_makes_it(name: str) -> None:
     assert soc.runs_hf32 != (soc.family in FP16_CUBE_FAMILIES)
 
 
-def test_chips_of_torch_npu_alone_are_known() -> None:
-    assert soc_of("Ascend310P2").arch == soc_of("Ascend310P4").arch == 2002
-
-
 def test_the_old_910b_is_told_from_the_new() -> None:
     assert is_old_generation("Ascend910B")
     assert not is_old_generation("Ascend910B1")
-    assert soc_of("Ascend910B").family == "Ascend910"
 
 
 @pytest.mark.parametrize(
@@ -104,37 +92,27 @@ def test_a_slice_is_read_by_its_kind(name: str, chip: str) -> None:
     [
         ("910B3", "Did you mean Ascend910B3"),
         ("ascend910b3", "Did you mean Ascend910B3"),
-        ("AscendAscend910B3", "Ascend910B3"),
         ("Ascend310P", "choose one of Ascend310P1, Ascend310P2, Ascend310P3"),
         ("Ascend910", "an Atlas A3's is Ascend910_"),
-        ("Ascend910_93", "Ascend910_9362"),
         ("Ascend950PR", "add the NPU Name"),
         ("Ascend950", "for example Ascend950PR_9579"),
         ("Ascend910_9361", "Ascend910_9362"),
         ("Ascend 310P3", "Did you mean Ascend310P3"),
-        ("950PR_9579", "Did you mean Ascend950PR_9579"),
         ("H200", "npu-smi info"),
         ("", "npu-smi info"),
         ("=", "npu-smi info"),
-        ("=a b", "npu-smi info"),
         ("Ascend910B3\n", "Ascend910B3"),
         # as npu-smi prints slices
         ("910B3vir05_1c_16g", "Did you mean Ascend910B3vir05_1c_16g"),
-        ("310Pvir01", "Did you mean Ascend310Pvir01"),
-        ("ascend910b3vir05_1c_16g", "Did you mean Ascend910B3vir05_1c_16g"),
         # of which chip is not told
-        ("Ascend910vir04", "choose one of Ascend910Avir04"),
         ("Ascend910Bvir06", "choose one of Ascend910B1vir06"),
         ("Ascend910Bvir06", "a slice of the old Ascend910B is =Ascend910Bvir06"),
         ("Ascend910vir02", "Ascend910Avir02, =Ascend910Bvir02, Ascend910PremiumAvir02"),
-        ("ascend910bvir02", "choose one of Ascend910B1vir02"),
         ("Ascend310Bvir01", "choose one of Ascend310B1vir01"),
         # other markets' names [V: hicann/driver dcmi_inner_info_get.c, ORIENT_CH]
         ("A2G3", "Did you mean Ascend910B3 (A2G3 is what some drivers print for Ascend910B3)"),
-        ("AscendA2G3", "Did you mean Ascend910B3 (A2G3 is what"),
         ("ascenda2g4-1", "Did you mean Ascend910B4-1 (a2g4-1 is what"),
         ("A2G2Cvir12_3c_32g", "Did you mean Ascend910B2Cvir12_3c_32g (A2G2Cvir12_3c_32g is"),
-        ("I2", "choose one of Ascend310P1, Ascend310P2, "),
         ("AscendI2", "Ascend310P7 (I2 is what some drivers print for Ascend310P)"),
         ("I2vir04_3c", "Did you mean Ascend310Pvir04_3c (I2vir04_3c is what"),
         # the common name of A3's chip [V: Ascend/pytorch FormatCastKernelNpu.cpp:34 to 41]
@@ -142,25 +120,19 @@ def test_a_slice_is_read_by_its_kind(name: str, chip: str) -> None:
             "Ascend910C",
             "910C is the common name of Atlas A3's chip, whose exact name is Ascend910_93",
         ),
-        ("910c", "npu-smi info -t board"),
         ("Ascend910Cvir06_1c_16g", "common name of Atlas A3's chip"),
         ("Ascend910C", "literally as =Ascend910C"),
         # chips that are named by their form, in other letters
         ("Ascend950pr_9579", "Did you mean Ascend950PR_9579"),
-        ("ascend950pr_9579", "Did you mean Ascend950PR_9579"),
-        ("950dt_95a2", "Did you mean Ascend950DT_95a2"),
         ("ASCEND350_354F", "Did you mean Ascend350_354F"),
         ("ascend950pr_9579vir08_3c_30g", "Did you mean Ascend950PR_9579vir08_3c_30g"),
         ("Ascend350", "for example Ascend350_354f"),
         ("ascend950dt", "for example Ascend950DT_95A2"),
         ("Ascend950PRvir08_3c_30g", "for example Ascend950PR_9579vir08_3c_30g"),
-        ("ascend310p", "choose one of Ascend310P1"),
         # "auto" is no name
         ("=auto", "Write --soc_version auto"),
-        ("=AUTO", "Write --soc_version auto"),
         ("Auto", "Write --soc_version auto"),
         ("=NAME", "npu-smi info"),
-        ("=npu", "npu-smi info"),
         # a newer chip may still be meant
         ("Ascend910B9", "Did you mean Ascend910B"),
         ("Ascend910B9", "literally as =Ascend910B9"),
