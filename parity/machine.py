@@ -21,7 +21,7 @@ LARGEST_DRIFT = 0.10
 
 
 class GemmProbe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A matrix product before and after: whether the machine stayed the same meanwhile."""
+    """A matrix product before and after a benchmark: whether the machine stayed the same."""
 
     before_gflops: float
     after_gflops: float

@@ -90,8 +90,7 @@ class ManyWorker:
         if done.returncode != 0:
             raise InferenceError(
                 f"runtime.batch --engine {name}",
-                expected="exit code 0",
-                got=f"{done.returncode}: {one_line(done.output.splitlines()[-1:], 300)}",
+                got=f"exited {done.returncode}: {one_line(done.output.splitlines()[-1:], 300)}",
                 action="Run it alone",
             )
         summary = json.loads(done.output[f"\n{done.output}".index("\n{") :])

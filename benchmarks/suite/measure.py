@@ -66,22 +66,16 @@ class Measurements:
 def measure_model(
     plan: ModelPlan, samples: Sequence[Sample], *, rounds: int, seed: int, scratch: Path
 ) -> ModelRows:
-    """Measure every row that can run.
+    """Measure every row that can run: `rounds` of batch 1, in an order by `seed`.
 
-    Args:
-        plan: the model.
-        samples: pictures for differences and accuracy.
-        rounds: of batch 1.
-        seed: of the order within rounds.
-        scratch: a folder for recordings.
+    Differences and accuracy are over the samples; `scratch` is a folder for recordings.
     """
-    collected = _collect(plan, samples, rounds, seed, scratch)
-    probe = collected.probe
+    found = _collect(plan, samples, rounds, seed, scratch)
     return ModelRows(
         name=plan.name,
         checkpoint=shown(plan.checkpoint),
-        gemm=probe,
-        rows=tuple(_row(row, collected, probe) for row in plan.rows),
+        gemm=found.probe,
+        rows=tuple(_row(row, found) for row in plan.rows),
     )
 
 
@@ -122,7 +116,7 @@ def _collect(
     return found
 
 
-def _row(row: RowPlan, collected: Measurements, probe: GemmProbe) -> SuiteRow:
+def _row(row: RowPlan, collected: Measurements) -> SuiteRow:
     bare = SuiteRow(
         key=row.key,
         label=row.label,
@@ -137,25 +131,21 @@ def _row(row: RowPlan, collected: Measurements, probe: GemmProbe) -> SuiteRow:
         error = collected.failures[row.key]
         where = error.where.removeprefix(f"{row.label}: ")
         missing = f"{where}: {error.problem}"
-        return msgspec.structs.replace(bare, missing=missing, remedy=_remedy(row, error))
-    return msgspec.structs.replace(bare, figures=_figures(row, collected, probe))
+        # where this processor lacks bf16, the command for one that has it
+        elsewhere = f"on a processor with bf16: {row.command()}"
+        remedy = elsewhere if error.where.startswith("bf16 on ") else error.action
+        return msgspec.structs.replace(bare, missing=missing, remedy=remedy)
+    return msgspec.structs.replace(bare, figures=_figures(row, collected))
 
 
-def _remedy(row: RowPlan, error: StarmarkError) -> str:
-    """An error's next action; for what this processor lacks, the command for one that has it."""
-    if error.where.startswith("bf16 on "):
-        return f"on a processor with bf16: {row.command()}"
-    return error.action
-
-
-def _figures(row: RowPlan, collected: Measurements, probe: GemmProbe) -> RowFigures:
+def _figures(row: RowPlan, collected: Measurements) -> RowFigures:
     key = row.key
     engine, device, parameters = collected.about[key]
     rounds_ms = round_medians(collected.network[key])
     runs_s = [seconds for turn in collected.network[key] for seconds in turn]
     gflop = gflop_of(row)
     reached = None if gflop is None else gflop / median(rounds_ms) * 1e3
-    peak = (probe.before_gflops + probe.after_gflops) / 2
+    peak = (collected.probe.before_gflops + collected.probe.after_gflops) / 2
     return RowFigures(
         engine=engine,
         device=device,

@@ -100,16 +100,14 @@ class ProcessProxy:
         except futures.TimeoutError as error:
             raise InferenceError(
                 f"{self._name}: {what}",
-                expected=f"an answer within {timeout_s:.0f} s",
-                got="none",
+                got=f"no answer within {timeout_s:.0f} s",
                 action=self._action,
             ) from error
 
     def _lost(self, what: str) -> InferenceError:
         return InferenceError(
             f"{self._name}: {what}",
-            expected="an answer from its process",
-            got="its sudden end: a crash in the engine, or too little memory",
+            got="its process ended suddenly: a crash in the engine, or too little memory",
             action=self._action,
         )
 
@@ -140,7 +138,6 @@ def _portable_errors() -> Iterator[None]:
     except Exception as error:  # noqa: BLE001  # engines raise their own
         raise InferenceError(
             "worker",
-            expected="no unforeseen error",
             got=one_line(f"{type(error).__name__}: {error}", 300),
             action="Run the row's source alone: python -m parity.benchmark --sources SOURCE",
         ) from None

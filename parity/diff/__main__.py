@@ -16,8 +16,8 @@ from parity.diff.consequences import (
     KINDS,
     RECORDING_RULES,
     ROUNDING,
-    Rule,
     Kind,
+    Rule,
     consequence_of,
 )
 from parity.recording.recording import RECORDING_SUFFIX, load_recording

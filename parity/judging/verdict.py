@@ -39,22 +39,17 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Raises:
             ConfigError: negative, NaN or infinite.
         """
-        for name, _, limit in self.named():
+        increase = self.max_nme_increase_points
+        given = [(name, limit, "px") for name, _, limit in self.named()]
+        given += [] if increase is None else [("nme_increase", increase, "percentage points")]
+        for name, limit, unit in given:
             if not math.isfinite(limit) or limit < 0:
                 raise ConfigError(
                     f"{where}: max_{name}",
-                    expected="a finite number of px, 0 or more",
+                    expected=f"a finite number of {unit}, 0 or more",
                     got=repr(limit),
-                    action="Leave it out for the reference's promise",
+                    action="Correct it, or leave it out for the default",
                 )
-        increase = self.max_nme_increase_points
-        if increase is not None and not (math.isfinite(increase) and increase >= 0):
-            raise ConfigError(
-                f"{where}: max_nme_increase",
-                expected="a finite number of percentage points, 0 or more",
-                got=repr(increase),
-                action="0.1, for example, lets a mean NME of 5 % rise to 5.1 %",
-            )
         return self
 
     def named(self) -> list[tuple[str, str, float]]:
@@ -66,6 +61,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             ("p99", "p99", self.max_p99_px),
         )
         return [(name, field, limit) for name, field, limit in given if limit is not None]
+
+
+NOT_JUDGED = Limits(max_mean_px=None, max_error_px=None)
 
 
 class WorstCase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -137,15 +135,10 @@ def told_apart(value: float, limit: float) -> str:
 
 
 def _smallest(found: Statistics, limits: Limits, accuracy: AccuracyReport | None) -> Limits:
-    judged = None if limits.max_nme_increase_points is None else accuracy
-    return Limits(
-        max_mean_px=None if limits.max_mean_px is None else found.mean,
-        max_error_px=None if limits.max_error_px is None else found.max,
-        max_p95_px=None if limits.max_p95_px is None else found.p95,
-        max_p99_px=None if limits.max_p99_px is None else found.p99,
-        max_nme_increase_points=None if judged is None else max(0.0, judged.change_points),
-        unit=limits.unit,
-    )
+    passing = {f"max_{name}_px": getattr(found, field) for name, field, _ in limits.named()}
+    if limits.max_nme_increase_points is not None and accuracy is not None:
+        passing["max_nme_increase_points"] = max(0.0, accuracy.change_points)
+    return msgspec.structs.replace(NOT_JUDGED, unit=limits.unit, **passing)
 
 
 def _worst(table: ErrorTable, unit: Unit) -> WorstCase:

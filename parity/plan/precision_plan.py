@@ -47,11 +47,7 @@ class PrecisionPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 def parse_budget(text: str, unit: Unit) -> Budget:
-    """Read max=0.5,p99=0.3.
-
-    Raises:
-        ConfigError: another form, an unknown statistic or one named twice, or no possible limit.
-    """
+    """Read max=0.5,p99=0.3; a ConfigError for another form or an impossible limit."""
     limits: dict[str, float] = {}
     for part in text.split(","):
         name, _, value = part.strip().partition("=")
@@ -81,7 +77,7 @@ def plan_precision(
 
     Args:
         source: a bundle or an .onnx file.
-        samples: the pictures.
+        samples: the pictures of `plain`.
         plain: the source's answers in fp32.
         budget: what must hold.
         file: that the plan will be written to.

@@ -35,7 +35,7 @@ class RoundableGraph:
     """A graph, read once, of which copies with rounding are made.
 
     Raises:
-        ArtifactError: nodes without a name, or two of one name: a list could not tell them apart.
+        ArtifactError: nodes without a name, or two of one name: a list could not name them.
     """
 
     def __init__(self, graph: bytes) -> None:
@@ -73,16 +73,7 @@ class RoundableGraph:
 
 
 def rehearsed_graph(graph: bytes, arithmetic: Arithmetic, keep_fp32: Collection[str] = ()) -> bytes:
-    """Put an accelerator's rounding into a copy of a float32 graph.
-
-    Args:
-        graph: an ONNX file's bytes.
-        arithmetic: what to round; see `Arithmetic`.
-        keep_fp32: names of nodes that stay in fp32, inputs and outputs.
-
-    Returns:
-        The graph's bytes; unchanged for fp32.
-    """
+    """A copy of a float32 graph with rounding around every node that is not kept; fp32 has none."""
     return graph if arithmetic == "fp32" else RoundableGraph(graph).rounded(arithmetic, keep_fp32)
 
 

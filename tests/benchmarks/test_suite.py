@@ -279,5 +279,5 @@ def test_a_way_that_fails_leaves_the_others(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     runs, failure = many(starter_bundle, default_samples(), 20)
     assert [run.name for run in runs] == [LOOP, FOLDER, "batch, local engine"]
-    assert "runtime.batch --engine ray: expected exit code 0" in failure
+    assert "runtime.batch --engine ray: exited " in failure
     assert "pip install" in failure

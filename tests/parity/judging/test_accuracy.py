@@ -87,16 +87,10 @@ def test_rates_agree_with_the_oracle(rng: np.random.Generator) -> None:
     assert found.auc == pytest.approx(area / 8)
     assert found.failure_rate == sum(float(v) > 8 for v in nme) / len(nme)
     assert found.mean_nme_percent == pytest.approx(sum(map(float, nme)) / len(nme))
+    ends = [summarised(np.full(7, nme)) for nme in (0.0, 4.0, 9.0)]
+    assert [(end.auc, end.failure_rate) for end in ends] == [(1, 0), (0.5, 0), (0, 1)]
     ordered = sorted(map(float, nme))
     assert found.median_nme_percent == pytest.approx((ordered[21] + ordered[22]) / 2)
-
-
-@pytest.mark.parametrize(("nme", "auc", "failures"), [(0.0, 1, 0), (4.0, 0.5, 0), (9.0, 0, 1)])
-def test_rates_at_their_ends(nme: float, auc: float, failures: float) -> None:
-    """Perfect, halfway, and beyond."""
-    found = summarised(np.full(7, nme))
-
-    assert (found.auc, found.failure_rate) == (auc, failures)
 
 
 def test_interval_agrees_with_scipys(rng: np.random.Generator) -> None:
@@ -198,30 +192,30 @@ def test_each_picture_has_its_own_nme(rng: np.random.Generator) -> None:
     assert report.accuracy.candidate.mean_nme_percent == pytest.approx(sum(other) / 9)
 
 
-def test_nothing_is_said_where_nobody_marked(rng: np.random.Generator) -> None:
-    """No section, no reason; a limit of the NME is an error that says how to annotate."""
-    here = recording_of(rng)
-    report = make_report(here, here, Limits())
-    assert (report.accuracy, report.accuracy_missing) == (None, "")
-    assert "accuracy" not in as_text(report)
-
-    with pytest.raises(InputError, match=r"--max-nme-increase: expected annotated .*\.pts"):
-        make_report(here, here, Limits(max_nme_increase_points=0.1))
-
-
-@pytest.mark.parametrize("why", ["mark-up", "one place"])
-def test_reason_is_said_where_annotations_give_no_nme(rng: np.random.Generator, why: str) -> None:
-    """A mark-up without eye corners, and eyes in one place in every picture."""
+@pytest.mark.parametrize(
+    ("why", "line", "error"),
+    [
+        ("nobody marked", None, r"expected annotated .*\.pts"),
+        ("mark-up", "accuracy: not available: .*mark-up", "none whose NME can be told"),
+        ("one place", "accuracy: not available: .*one place", "none whose NME can be told"),
+    ],
+)
+def test_missing_accuracy_has_its_reason(
+    rng: np.random.Generator, why: str, line: str | None, error: str
+) -> None:
+    """No section where nobody marked; a mark-up without eye corners, and eyes in one place."""
     here = recording_of(rng, points=30 if why == "mark-up" else 68)
-    marked = here.points_px.copy()
-    if why == "one place":
-        marked[:, 45] = marked[:, 36]
-    here = annotated(here, marked)
+    if line is not None:
+        marked = here.points_px.copy()
+        if why == "one place":
+            marked[:, 45] = marked[:, 36]
+        here = annotated(here, marked)
     report = make_report(here, here, Limits())
 
     assert report.accuracy is None
-    assert re.search(rf"accuracy: not available: .*{why}", as_text(report))
-    with pytest.raises(InputError, match="none whose NME can be told"):
+    text = as_text(report)
+    assert re.search(line, text) if line else "accuracy" not in text
+    with pytest.raises(InputError, match=rf"--max-nme-increase: .*{error}"):
         make_report(here, here, Limits(max_nme_increase_points=0.1))
 
 
@@ -280,8 +274,9 @@ DAMAGED = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGED)
-@pytest.mark.parametrize("boxes", ["whole", "file"])
+@pytest.mark.parametrize(
+    ("damage", "boxes"), [("text", "file"), *((damage, "whole") for damage in DAMAGED)]
+)
 def test_damaged_annotations_do_not_end_an_agreement(
     starter_bundle: Path,
     faces: Path,
@@ -349,7 +344,5 @@ def test_published_annotations_count(
 
 def test_mark_ups_with_known_eye_corners() -> None:
     """68, 98 and COFW's 29 points have an NME; an unknown mark-up has none."""
-    assert topology_of(68).outer_eye_corners == (36, 45)
-    assert topology_of(98).outer_eye_corners == (60, 72)
-    assert topology_of(29).outer_eye_corners == (8, 9)
-    assert topology_of(30).outer_eye_corners is None
+    corners = {points: topology_of(points).outer_eye_corners for points in (68, 98, 29, 30)}
+    assert corners == {68: (36, 45), 98: (60, 72), 29: (8, 9), 30: None}
