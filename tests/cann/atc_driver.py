@@ -1,10 +1,9 @@
-"""Running the simulated atc in this process, and reading what it said and wrote."""
+"""Running the simulated atc in this process, and reading its output and its file."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -13,7 +12,7 @@ from typing import Any
 
 import onnx
 from cann.atc_simulator.command import main
-from cann.atc_simulator.model_info import attributes_of, partitions_of
+from cann.ge_format import MODEL_DEF, WEIGHTS_DATA, attribute_values, partitions
 
 CODE = re.compile(r"\b([EW][A-Z0-9]\d{4})\b(?:[:)]|\[PID)")
 
@@ -59,22 +58,16 @@ def conversion(**options: str) -> list[str]:
 
 
 ABSENT = "\0absent"
-Convert = Callable[..., Run]
 
 
 def description(path: Path) -> dict[str, Any]:
-    """What the simulated device is told about the model."""
-    parts = partitions_of(path.read_bytes())
-    told = json.loads(str(attributes_of(parts[0])["simulator"]))
+    """The OM's description for the simulated device."""
+    about = attribute_values(partitions(path.read_bytes())[MODEL_DEF])
+    told = json.loads(about["simulator"])
     assert isinstance(told, dict)
     return told
 
 
-def attributes(path: Path) -> dict[str, str | int]:
-    """The model's attributes."""
-    return attributes_of(partitions_of(path.read_bytes())[0])
-
-
 def stored_graph(path: Path) -> onnx.ModelProto:
     """The graph inside the OM."""
-    return onnx.load_from_string(partitions_of(path.read_bytes())[1])
+    return onnx.load_from_string(partitions(path.read_bytes())[WEIGHTS_DATA])

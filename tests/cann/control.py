@@ -1,4 +1,4 @@
-"""What tests may ask the simulated acl, and order from it."""
+"""The simulated acl from the side of a test: its faults, its log, its judgement."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ HOME = Path(__file__).parent / "python"
 
 
 class Control:
-    """The simulated box, from the side of a test.
+    """The simulated box.
 
     Attributes:
-        acl: the simulated module, for tests that speak to it themselves.
-        reports: folder where child processes leave what they did wrong.
+        acl: the simulated module, for tests that call it themselves.
+        reports: folder of the reports that child processes leave.
     """
 
     def __init__(self, acl: Any, reports: Path) -> None:
@@ -28,7 +28,7 @@ class Control:
         self.reports = reports
         self._state: State = acl._state.state
         self._expected = False
-        self._life: tuple[bool, bool, str] | None = None
+        self._life: tuple[bool, bool] | None = None
 
     def violations(self) -> list[str]:
         """Breaches of the contract that no return code expresses, in order."""
@@ -38,17 +38,9 @@ class Control:
         """What lives by kind, but for handles whose release was ordered to fail."""
         return self._state.leaks()
 
-    def live_handles(self) -> dict[str, int]:
-        """How many of each kind live."""
-        return {kind: len(things) for kind, things in self._state.live().items()}
-
     def calls(self, name: str | None = None) -> list[Call]:
         """The log: name, thread, code and arguments of each call."""
         return [call for call in self._state.calls if name in (None, call.name)]
-
-    def peaks(self) -> dict[str, int]:
-        """The most there ever was of models, device bytes and executions at once."""
-        return dict(self._state.peaks)
 
     def reset(self, *, new_process: bool = False, **settings: Any) -> None:
         """Fresh state.
@@ -57,13 +49,12 @@ class Control:
             new_process: forget also that acl was initialised, until this test ends. What is under
                 test may remember that it initialised acl, so this belongs to tests that start it
                 anew too.
-            settings: of the box, by the names of `Settings`: soc, devices, memory_bytes, latency_s,
-                cann, faults.
+            settings: of the box, by the names of `Settings`.
         """
         kind = type(self._state.settings)
         state = self._state
         if new_process and self._life is None:
-            self._life = state.initialised, state.finalised, state.config
+            self._life = state.initialised, state.finalised
         state.hangs_end.set()
         state.begin(
             dataclasses.replace(kind.from_environment(), **settings), new_process=new_process
@@ -88,7 +79,7 @@ class Control:
         self._state.faults.losses[device] = after
 
     def set_latency(self, seconds: float) -> None:
-        """What each execution takes besides the arithmetic."""
+        """The time of each execution besides the arithmetic."""
         self._state.settings = dataclasses.replace(self._state.settings, latency_s=seconds)
 
     def torch_npu_has_initialised(self) -> None:
@@ -104,11 +95,11 @@ class Control:
         self._expected = True
 
     def child_reports(self) -> list[dict[str, Any]]:
-        """What child processes that imported acl reported when they ended."""
+        """The reports of child processes that imported acl and have ended."""
         return [json.loads(path.read_text()) for path in sorted(self.reports.glob("*.json"))]
 
     def judge(self) -> None:
-        """Hold that nothing was done wrong and nothing is left, here and in child processes."""
+        """Fail the test where something was done wrong or is left, here or in child processes."""
         if self._expected:
             return
         assert self.violations() == []
@@ -117,10 +108,10 @@ class Control:
             assert (report["violations"], report["leaks"]) == ([], {})
 
     def end(self) -> None:
-        """Let go of calls that hang, and give the process back the life it had before the test."""
+        """End calls that hang, and restore the process as it was before the test."""
         self.end_hangs()
         if self._life is not None:
-            self._state.initialised, self._state.finalised, self._state.config = self._life
+            self._state.initialised, self._state.finalised = self._life
 
     def _known(self, call: str) -> None:
         room, _, name = call.rpartition(".")

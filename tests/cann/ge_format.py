@@ -1,4 +1,4 @@
-"""The .om format by its public definition, for nobody but the tests that hold others to it.
+"""The .om format by its public definition: the referee of the tests that hold others to it.
 
 It shares no line with the product's reader or the simulator's writer: C's own rules of layout
 (ctypes) make the structs, and Google's protobuf the messages.
@@ -17,6 +17,8 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+MODEL_DEF, WEIGHTS_DATA, INOUT_INFO = 0, 1, 8
+HEADER_BYTES = 256
 U8, U32, U64, I32 = ctypes.c_uint8, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_int32
 
 _BEGINNING: list[tuple[str, Any]] = [
@@ -121,6 +123,31 @@ def table(parts: Sequence[tuple[int, bytes]], *, tiny: bool = False) -> bytes:
         made += bytes(entry(type=kind, mem_offset=offset, mem_size=len(content)))
         offset += len(content)
     return made + b"".join(content for _, content in parts)
+
+
+def partitions(content: bytes, *, tiny: bool = False) -> dict[int, bytes]:
+    """A file's partitions by type, in its order.
+
+    Raises:
+        ValueError: it is shorter than its table.
+    """
+    head, entry = (TinyCount, TinyEntry) if tiny else (Count, Entry)
+    at = HEADER_BYTES + ctypes.sizeof(head)
+    count = head.from_buffer_copy(content, HEADER_BYTES).num
+    entries = (entry * count).from_buffer_copy(content, at)
+    base = at + ctypes.sizeof(entries)
+    return {
+        one.type: content[base + one.mem_offset : base + one.mem_offset + one.mem_size]
+        for one in entries
+    }
+
+
+def attribute_values(model_def: bytes) -> dict[str, Any]:
+    """The attributes of a MODEL_DEF that are text, numbers or truth values."""
+    entries = MESSAGES["ModelDef"].FromString(model_def).attr
+    kinds = [(one.key, one.value, one.value.WhichOneof("value")) for one in entries]
+    values = {key: getattr(value, kind) for key, value, kind in kinds if kind in ("s", "i", "b")}
+    return {key: v.decode() if isinstance(v, bytes) else v for key, v in values.items()}
 
 
 def tensor_info(

@@ -92,20 +92,10 @@ def test_boards_have_the_labels_of_real_ones(soc: str, options: list[str], form:
     """In their order, widths and indentation; and the names that matter."""
     printed = ask(soc, "-t", "board", "-i", "0", *options).stdout
 
-    assert [line.partition(":")[0] for line in printed.splitlines()] == [
-        line.partition(":")[0] for line in form.splitlines()
-    ]
+    assert [line[:34] for line in printed.splitlines()] == [line[:34] for line in form.splitlines()]
     for label in ("Chip Name", "NPU Name", "Chip Type"):
         pattern = rf"^\t{label} +: .*$"
         assert re.findall(pattern, printed, re.MULTILINE) == re.findall(pattern, form, re.MULTILINE)
-
-
-def test_a_card_of_a3_does_not_name_its_chips() -> None:
-    """print_ascend_board_info."""
-    printed = ask("Ascend910_9391", "-t", "board", "-i", "0").stdout
-
-    assert "Name  " in printed
-    assert not re.search("NPU Name|Chip Name", printed)
 
 
 def test_950_refuses_the_number_of_a_chip() -> None:
@@ -136,28 +126,3 @@ def test_wrong_arguments_are_refused(arguments: list[str]) -> None:
 
     assert done.returncode == 215
     assert re.search("^Error parameter of -", done.stdout, re.MULTILINE)
-
-
-@pytest.mark.parametrize("arguments", [[], ["list"]])
-def test_other_commands_are_refused(arguments: list[str]) -> None:
-    done = subprocess.run([SIMULATOR, *arguments], capture_output=True, check=False, timeout=60)
-
-    assert done.returncode
-
-
-@pytest.mark.parametrize(
-    ("soc", "option", "expected"),
-    [
-        ("Ascend910_9362", "-l", "\tTotal Count                    : 1\n"),
-        ("Ascend310B4", "-l", "\tCard Count                     : 2\n"),
-        ("Ascend910_9362", "-m", "Chip Logic ID                  Chip Phy-ID "),
-        ("Ascend950PR_9579", "-m", "NPU ID                         Slot ID "),
-        ("Ascend310P3", "-m", " Ascend 310P3\n"),
-    ],
-)
-def test_the_other_questions_have_their_layout(soc: str, option: str, expected: str) -> None:
-    """print_all_info, print_mapping_info; and stderr tells that this is no npu-smi."""
-    done = ask(soc, option, devices=2)
-
-    assert expected in done.stdout
-    assert "SIMULATOR" in done.stderr

@@ -9,7 +9,6 @@ import onnx
 from cann.atc_simulator.messages import Journal, bad, fail
 from cann.atc_simulator.onnx_parser import input_names
 from cann.atc_simulator.plugins import attributes
-from cann.atc_simulator.registry import DATA_DEPENDENT
 from cann.atc_simulator.shapes import Shapes
 from onnx import TensorProto, numpy_helper, shape_inference
 
@@ -105,14 +104,6 @@ def warn_of_slow_operators(graph: onnx.GraphProto, journal: Journal) -> None:
             continue
         if types.get(node.output[0]) in (TensorProto.INT64, TensorProto.DOUBLE):
             journal.warn("W11001", opname=node.name)
-
-
-def has_data_dependent_shapes(graph: onnx.GraphProto) -> bool:
-    """Whether some operator's output shape is only known from its data."""
-    return any(
-        node.op_type in DATA_DEPENDENT or (node.op_type == "Where" and len(node.input) == 1)
-        for node in graph.node
-    )
 
 
 def _set_dims(value: onnx.ValueInfoProto, dims: list[int]) -> None:

@@ -13,27 +13,11 @@ import onnx
 from cann.atc_simulator.messages import Journal
 from onnx import helper
 
-CASTABLE = {
-    getattr(onnx.TensorProto, name)
-    for name in [
-        "FLOAT",
-        "FLOAT16",
-        "BFLOAT16",
-        "DOUBLE",
-        "INT8",
-        "INT16",
-        "INT32",
-        "INT64",
-        "UINT8",
-        "UINT16",
-        "UINT32",
-        "UINT64",
-        "BOOL",
-        "STRING",
-        "COMPLEX64",
-        "COMPLEX128",
-    ]
-}
+_CASTABLE = """
+FLOAT FLOAT16 BFLOAT16 DOUBLE INT8 INT16 INT32 INT64 UINT8 UINT16 UINT32 UINT64 BOOL STRING
+COMPLEX64 COMPLEX128
+"""
+CASTABLE = {getattr(onnx.TensorProto, name) for name in _CASTABLE.split()}
 LARGEST_KERNEL_AREA = 255
 LARGEST_STRIDE = 63
 _INPUTS_OF_RESIZE = 3

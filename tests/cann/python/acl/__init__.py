@@ -1,36 +1,29 @@
 """A simulator of pyACL for tests: wrong use fails here, not on the box.
 
-No NPU is involved, and every text says so. Handles and pointers are ints, shapes of returns are
-those of pyACL. What the contract forbids and no return code expresses is recorded as a violation.
+It has the calls that the product makes (`tests/cann/acl_contract.py`) and no others. Handles and
+pointers are ints, results have pyACL's shapes. What the contract forbids and no return code
+expresses is recorded as a violation.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from . import _exit, mdl, rt, util
-from ._calls import api, code_alone, nothing
+from . import mdl, rt
+from ._calls import api, code_alone, no_text, nothing
 from ._objects import DataBuffer
-from ._state import Refused, state
+from ._state import Refused, state, watch_exit
 
 __all__ = [
     "create_data_buffer",
     "destroy_data_buffer",
     "finalize",
-    "get_data_buffer_addr",
-    "get_data_buffer_size",
     "get_recent_err_msg",
     "get_soc_name",
     "init",
     "mdl",
     "rt",
-    "update_data_buffer",
-    "util",
 ]
-
-
-def _no_text(_: int) -> str | None:
-    return None
 
 
 @api("init", code_alone, context=False)
@@ -44,13 +37,13 @@ def init(config: str = "") -> int:
         raise Refused(100003, f"no file {config!r}")
     if state.initialised:
         raise Refused(100002, "acl is initialised already")
-    state.initialised, state.config = True, config
+    state.initialised = True
     return 0
 
 
 @api("finalize", code_alone, context=False)
 def finalize() -> int:
-    """Once in a process, after everything was given back; it clears the count of inits."""
+    """Once in a process, after everything was given back."""
     if state.finalised:
         raise Refused(100037, "acl is finalised already")
     if not state.initialised:
@@ -63,15 +56,15 @@ def finalize() -> int:
     return 0
 
 
-@api("get_soc_name", _no_text, context=False)
+@api("get_soc_name", no_text, context=False)
 def get_soc_name() -> str | None:
     """The exact name of the chip."""
     return state.settings.soc
 
 
-@api("get_recent_err_msg", _no_text, context=False)
+@api("get_recent_err_msg", no_text, context=False)
 def get_recent_err_msg() -> str | None:
-    """What failed in this thread since the last time it was asked."""
+    """What failed in this thread since the last call."""
     texts = list(state.thread.errors)
     state.thread.errors.clear()
     return "\n".join(texts) or None
@@ -82,45 +75,15 @@ def create_data_buffer(address: int, size: int) -> int:
     """Name a piece of device memory, which stays the caller's."""
     if size < 0 or bool(address) != bool(size):
         raise Refused(100000, f"{size} bytes at {address:#x}")
-    handle = next(state.handles)
-    state.buffers[handle] = DataBuffer(address, size)
-    return handle
+    return state.add(state.buffers, DataBuffer(address, size))
 
 
 @api("destroy_data_buffer", code_alone, context=False, release=True)
 def destroy_data_buffer(buffer: int) -> int:
     """Give a data buffer back, not its memory."""
-    _buffer(buffer)
+    state.find(state.buffers, buffer, "data buffer")
     del state.buffers[buffer]
     return 0
 
 
-@api("get_data_buffer_addr", nothing, context=False)
-def get_data_buffer_addr(buffer: int) -> int:
-    """The address."""
-    return _buffer(buffer).address
-
-
-@api("get_data_buffer_size", nothing, context=False)
-def get_data_buffer_size(buffer: int) -> int:
-    """The size in bytes."""
-    return _buffer(buffer).size
-
-
-@api("update_data_buffer", code_alone, context=False)
-def update_data_buffer(buffer: int, address: int, size: int) -> int:
-    """Name another piece of memory."""
-    found = _buffer(buffer)
-    found.address, found.size = address, size
-    return 0
-
-
-def _buffer(handle: int) -> DataBuffer:
-    found = state.buffers.get(handle)
-    if found is None:
-        state.violate(f"data buffer {handle:#x} does not exist, or no longer")
-        raise Refused(100000, f"no data buffer {handle:#x}")
-    return found
-
-
-_exit.watch()
+watch_exit()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,9 +57,7 @@ def session_of(artifact: Artifact) -> onnxruntime.InferenceSession:
     with _building:
         if key not in _sessions:
             try:
-                _sessions[key] = _session(
-                    _arithmetic(artifact.onnx, artifact.precision, artifact.keep_fp32)
-                )
+                _sessions[key] = _session(artifact)
             except Exception as error:
                 raise Refused(545001, f"the stored graph does not load: {error}") from error
         session = _sessions[key]
@@ -109,16 +106,14 @@ def run(artifact: Artifact, session: Any, inputs: list[U8], batch: int) -> list[
     return given
 
 
-def _arithmetic(onnx: bytes, precision: str, keep_fp32: Collection[str]) -> bytes:
+def _session(artifact: Artifact) -> onnxruntime.InferenceSession:
     """The graph with the rounding of its precision put in."""
-    from parity.rehearsal.graph import rehearsed_graph
-
-    return rehearsed_graph(onnx, ARITHMETIC[precision], keep_fp32)
-
-
-def _session(graph: bytes) -> onnxruntime.InferenceSession:
     import onnxruntime
 
+    from parity.rehearsal.graph import rehearsed_graph
+
+    arithmetic = ARITHMETIC[artifact.precision]
+    graph = rehearsed_graph(artifact.onnx, arithmetic, artifact.keep_fp32)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = min(2, os.cpu_count() or 1)
     options.inter_op_num_threads = 1

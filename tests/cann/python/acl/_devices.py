@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from . import _streams
 from ._calls import LOST, touch
-from ._objects import Allocation, Context, Device, HostBlock, Model, Stream
+from ._objects import Context, Device, Stream
 from ._state import Refused, state
 
 
@@ -23,36 +20,29 @@ def use(device: int) -> None:
 def release(device: int) -> None:
     """reset_device: at the last one everything on the device goes, asked for or not."""
     found = _device(device)
+    what = f"rt.reset_device({device})"
     if state.torch_npu:
-        state.violate(f"rt.reset_device({device}): torch_npu's own resources die with it")
+        state.violate(f"{what}: torch_npu's own resources die with it")
     if not found.references:
-        state.violate(f"rt.reset_device({device}) without a set_device")
+        state.violate(f"{what} without a set_device")
         raise Refused(107001, f"device {device} is not set")
     found.references -= 1
     if found.references:
         return
-    left: dict[str, Sequence[Model | Stream | Context | Allocation | HostBlock]] = {
+    contexts = [c for c in state.contexts.values() if c.device == device]
+    memory = [*state.device_memory.values(), *state.host_memory.values()]
+    left = {
         "models": [m for m in state.models.values() if m.device == device],
-        "streams": [s for s in state.streams.values() if _device_of(s) == device],
-        "contexts": [c for c in state.contexts.values() if c.device == device and not c.is_default],
-        "device allocations": [
-            a for a in state.allocations if a.device == device and a.data is not None
-        ],
-        "pinned host blocks": [
-            b for b in state.host_blocks.values() if b.device == device and not b.freed
-        ],
+        "streams": [s for c in contexts for s in state.streams.values() if s.context == c.handle],
+        "contexts": [c for c in contexts if not c.is_default],
+        "allocations": [a for a in memory if a.device == device and not a.freed],
     }
     for kind, things in left.items():
-        loud = [t for t in things if _handle(t) not in state.excused]
-        if loud:
-            state.violate(f"rt.reset_device({device}) with {len(loud)} {kind} left")
-    for context in [c.handle for c in state.contexts.values() if c.device == device]:
-        _drop_context(context)
-    for allocation in state.allocations:
-        if allocation.device == device:
-            allocation.data = None
-    for block in state.host_blocks.values():
-        block.freed = block.freed or block.device == device
+        state.violate_if_left(what, kind, things)
+    for context in contexts:
+        _drop_context(context.handle)
+    for allocation in left["allocations"]:
+        allocation.freed = True
     found.default_context = 0
     found.lost = False
 
@@ -69,19 +59,13 @@ def create_context(device: int) -> int:
 
 def destroy_context(handle: int) -> None:
     """What create_context made, after its streams and models."""
-    found = state.contexts.get(handle)
-    if found is None:
-        state.violate(f"rt.destroy_context({handle:#x}): no such context")
-        raise Refused(107000, f"no context {handle:#x}")
+    found = state.find(state.contexts, handle, "context", 107000)
     if found.is_default:
         state.violate("rt.destroy_context of a device's default context")
         raise Refused(107000, "a default context goes with reset_device alone")
-    streams = [s for s in state.streams.values() if s.context == handle]
-    models = [m for m in state.models.values() if m.context == handle]
-    for kind, things in (("streams", streams), ("models", models)):
-        loud = [t for t in things if _handle(t) not in state.excused]
-        if loud:
-            state.violate(f"rt.destroy_context with {len(loud)} {kind} left in it")
+    for kind, things in (("streams", state.streams), ("models", state.models)):
+        inside = [t for t in things.values() if t.context == handle]
+        state.violate_if_left("rt.destroy_context", kind, inside)
     lost = state.devices[found.device].lost
     _drop_context(handle)
     if lost:
@@ -95,13 +79,11 @@ def _new_context(device: int, *, is_default: bool) -> int:
 
 
 def _drop_context(handle: int) -> None:
-    """Forget a context and what lives in it."""
+    """Forget a context and everything in it."""
     for stream in [s for s in state.streams.values() if s.context == handle]:
-        _streams.clear(stream)
         del state.streams[stream.handle]
     for model in [m for m in state.models.values() if m.context == handle]:
-        del state.models[model.id]
-    _streams.clear(state.contexts[handle].default_stream)
+        del state.models[model.handle]
     del state.contexts[handle]
 
 
@@ -109,14 +91,3 @@ def _device(device: int) -> Device:
     if device not in state.devices:
         raise Refused(107001, f"no device {device}; there are {len(state.devices)}")
     return state.devices[device]
-
-
-def _device_of(stream: Stream) -> int:
-    return state.contexts[stream.context].device
-
-
-def _handle(thing: object) -> int:
-    for name in ("handle", "address", "id"):
-        if hasattr(thing, name):
-            return int(getattr(thing, name))
-    raise AssertionError(thing)

@@ -1,8 +1,7 @@
-"""Faults on order: a code for any call at the n-th time, a hang, a lost device."""
+"""Injected faults: a code for any call at the n-th time, a hang, a lost device."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -19,7 +18,7 @@ class Fault:
 
 @dataclass
 class Faults:
-    """What was ordered, and how often each call has been made since.
+    """The orders, and how often each call has been made since.
 
     Attributes:
         losses: calls left on a device until it is lost.
@@ -34,7 +33,7 @@ class Faults:
         self.orders.append(Fault(call, code, self.counted[call] + nth, times))
 
     def due(self, call: str) -> Fault | None:
-        """Count a call, and say what must happen to it."""
+        """Count a call, and return the fault ordered for it."""
         self.counted[call] += 1
         count = self.counted[call]
         for fault in self.orders:
@@ -51,28 +50,3 @@ class Faults:
             return False
         del self.losses[device]
         return True
-
-
-def parse(text: str) -> Faults:
-    """Read `CANNSIM_FAULT`: `acl:mdl.execute_async=507011@2x3,acl:init=hang,acl:lost=0@40`.
-
-    `@n` is the n-th call (1 if absent), `xk` is k times (1 if absent); `lost[=device]@n` loses the
-    device after n calls on it.
-
-    Raises:
-        ValueError: an item for acl that is none of these; an ordered fault must never be missed.
-    """
-    faults = Faults()
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        if not item.startswith("acl:"):
-            continue
-        form = re.fullmatch(r"acl:([\w.]+)(?:=(hang|\d+))?(?:@(\d+))?(?:x(\d+))?", item)
-        if form is None or (form[1] != "lost" and form[2] is None):
-            raise ValueError(f"acl simulator: CANNSIM_FAULT: cannot read {item!r}")
-        call, what, nth, times = form.groups()
-        if call == "lost":
-            faults.losses[int(what or 0)] = int(nth or 0)
-        else:
-            code = None if what == "hang" else int(what)
-            faults.order(call, code, int(nth or 1), int(times or 1))
-    return faults

@@ -26,9 +26,8 @@ class Device:
 
 @dataclass
 class Work:
-    """One entry of a stream's queue, done when the stream is synchronised."""
+    """One queued execution, done when the stream is synchronised; `drop` undoes its queueing."""
 
-    call: str
     perform: Callable[[], None]
     drop: Callable[[], None]
 
@@ -56,24 +55,17 @@ class Context:
 
 @dataclass
 class Allocation:
-    """Device memory; `data` is None once it is freed."""
+    """Memory of a device, or pinned memory of the host; `users` are executions at work on it.
 
-    address: int
-    size: int
-    device: int
-    data: U8 | None
-    users: int = 0
+    Freed memory stays as noise, so that a late use is seen and never crashes the tests.
+    """
 
-
-@dataclass
-class HostBlock:
-    """Pinned host memory: really there, so that views of it never crash."""
-
-    address: int
+    handle: int  # its address
     size: int
     device: int
     data: U8
     freed: bool = False
+    users: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,7 +75,6 @@ class Tensor:
     name: str
     dims: tuple[int, ...]
     dtype: int
-    format: int
 
     def shape(self, batch: int) -> tuple[int, ...]:
         """Dims with the batch in the place of -1."""
@@ -92,12 +83,10 @@ class Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
-    """What a simulated .om holds."""
+    """The content of a simulated .om."""
 
     soc: str
     atc_version: str
-    work_bytes: int
-    weight_bytes: int
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     gears: tuple[int, ...]
@@ -108,7 +97,7 @@ class Artifact:
 
     @property
     def largest(self) -> int:
-        """The batch that sizes and output dims are told for."""
+        """The batch of the reported sizes and output dims."""
         return max(self.gears, default=1)
 
 
@@ -117,19 +106,16 @@ class Model:
     """A loaded model.
 
     Attributes:
-        running: executions at work, by the queue they came from: a stream's id, or minus the
-            thread of a synchronous one.
-        pending: queued executions, by their stream's id.
+        queued: executions queued or at work, by their stream's id.
         gear: as set_dynamic_batch_size left it, None if it was never called.
     """
 
-    id: int
+    handle: int
     context: int
     device: int
     artifact: Artifact
     session: Any
-    running: Counter[int] = field(default_factory=Counter)
-    pending: Counter[int] = field(default_factory=Counter)
+    queued: Counter[int] = field(default_factory=Counter)
     gear: int | None = None
 
 
@@ -137,7 +123,6 @@ class Model:
 class Description:
     """A model description; empty until get_desc fills it."""
 
-    model: int = 0
     artifact: Artifact | None = None
 
 

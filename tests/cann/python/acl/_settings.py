@@ -1,4 +1,4 @@
-"""What the simulated box is: its chip, its devices, its CANN; from the environment."""
+"""The simulated box: its chip, its devices, its CANN; from the environment."""
 
 from __future__ import annotations
 
@@ -12,25 +12,21 @@ class Settings:
     """The box.
 
     Attributes:
-        soc: what acl.get_soc_name() says; `CANNSIM_SOC` may be a slice of it.
+        soc: the result of acl.get_soc_name(); `CANNSIM_SOC` may be a slice of it.
         devices: how many there are.
         visible: as `ASCEND_RT_VISIBLE_DEVICES` lists them; None where it is not set.
         rc: the box is its own host (a 310B board in RC mode): host memory is not aligned there.
-        memory_bytes: of each device.
-        latency_s: that one execution takes besides the arithmetic.
+        latency_s: of one execution, besides the arithmetic.
         cann: version of the simulated runtime.
-        faults: as `CANNSIM_FAULT` names them; items of other tools are passed over.
-        report: file, or an existing folder, for what was wrong when the process ends; "" is none.
+        report: folder for a report when the process ends; "" is none.
     """
 
     soc: str = "Ascend910B3"
     devices: int = 1
     visible: str | None = None
     rc: bool = False
-    memory_bytes: int = 16 << 30
     latency_s: float = 0.0
     cann: str = "8.5.0"
-    faults: str = ""
     report: str = ""
 
     @staticmethod
@@ -41,11 +37,7 @@ class Settings:
             soc=_whole_chip(os.environ.get("CANNSIM_SOC", default.soc)),
             devices=int(os.environ.get("CANNSIM_DEVICES", default.devices)),
             visible=os.environ.get("ASCEND_RT_VISIBLE_DEVICES"),
-            rc=os.environ.get("CANNSIM_RC", "") == "1",
-            memory_bytes=int(os.environ.get("CANNSIM_MEMORY", default.memory_bytes)),
-            latency_s=float(os.environ.get("CANNSIM_LATENCY_MS", "0")) / 1e3,
             cann=os.environ.get("CANNSIM_CANN", default.cann),
-            faults=os.environ.get("CANNSIM_FAULT", ""),
             report=os.environ.get("CANNSIM_REPORT", ""),
         )
 
@@ -68,11 +60,6 @@ class Settings:
                 return 0
             listed.append(int(token))
         return len(listed)
-
-    @property
-    def has_hbm(self) -> bool:
-        """The 910 and 950 families carry HBM, the 310 family DDR."""
-        return not self.soc.startswith("Ascend310")
 
 
 def _whole_chip(name: str) -> str:

@@ -1,15 +1,21 @@
-"""The one simulated process: its handles, its violations, its log of calls."""
+"""The one simulated process: its handles, its violations, its log of calls, its end."""
 
 from __future__ import annotations
 
+import atexit
 import itertools
+import json
 import os
+import sys
 import threading
-from collections import Counter, deque
+from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, TypeVar
 
-from ._faults import Faults, parse
+from ._faults import Faults
 from ._objects import (
     Allocation,
     Context,
@@ -17,11 +23,12 @@ from ._objects import (
     Dataset,
     Description,
     Device,
-    HostBlock,
     Model,
     Stream,
 )
 from ._settings import Settings
+
+T = TypeVar("T")
 
 # of error codes: the first letters that the error block of a component carries
 E_CODES = {
@@ -35,10 +42,6 @@ E_CODES = {
     207001: "EL0004",
     507008: "E10001",
 }
-
-
-# Not canonical on x86-64 and beyond user space on AArch64: reading it on the host is a fault.
-DEVICE_BASE = 0x0012_0000_0000_0000
 
 
 class Refused(Exception):  # noqa: N818 - an answer of the simulator, not an error of its own
@@ -60,10 +63,7 @@ class Call:
 
 
 class Thread(threading.local):
-    """What belongs to a thread: its context and its error texts.
-
-    `era` tells a context of before a reset from one of now.
-    """
+    """A thread's own: its context, the era (reset) of that context, its error texts."""
 
     era = 0
     context = 0
@@ -81,8 +81,7 @@ class State:
         self.era = 0
         self.initialised = False
         self.finalised = False
-        self.config = ""
-        self.embedded = False  # in a process of tests, which look for themselves
+        self.embedded = False  # in the process of the tests, which look for themselves
         self.begin(Settings.from_environment())
 
     def begin(self, settings: Settings, *, new_process: bool = True) -> None:
@@ -92,29 +91,49 @@ class State:
         if new_process or self.finalised:
             self.initialised = self.finalised = False
         self.torch_npu = False
-        self.faults: Faults = parse(settings.faults)
+        self.faults = Faults()
         self.hangs_end = threading.Event()
         self.handles = itertools.count(0x0A00_0000_0040, 0x40)
-        self.model_ids = itertools.count(1)
         self.devices = {i: Device(i) for i in range(settings.usable)}
         self.contexts: dict[int, Context] = {}
         self.streams: dict[int, Stream] = {}
-        self.allocations: list[Allocation] = []  # by rising address, freed ones too
-        self.next_address = DEVICE_BASE
-        self.host_blocks: dict[int, HostBlock] = {}
+        self.device_memory: dict[int, Allocation] = {}  # by address, freed ones too
+        self.host_memory: dict[int, Allocation] = {}
         self.buffers: dict[int, DataBuffer] = {}
         self.datasets: dict[int, Dataset] = {}
         self.descriptions: dict[int, Description] = {}
         self.models: dict[int, Model] = {}
-        self.excused: set[int] = set()
+        self.excused: set[int] = set()  # their release was ordered to fail
         self.violations: list[str] = []
         self.calls: deque[Call] = deque(maxlen=200_000)
-        self.peaks: Counter[str] = Counter()
+
+    def add(self, table: dict[int, T], thing: T) -> int:
+        """Give a thing a handle."""
+        handle = next(self.handles)
+        table[handle] = thing
+        return handle
+
+    def find(self, table: Mapping[int, T], handle: int, kind: str, code: int = 100000) -> T:
+        """What a handle stands for.
+
+        Raises:
+            Refused: nothing, or no longer; that is a violation, too.
+        """
+        if handle not in table:
+            self.violate(f"{kind} {handle:#x} does not exist, or no longer")
+            raise Refused(code, f"no {kind} {handle:#x}")
+        return table[handle]
 
     def violate(self, text: str) -> None:
         """Note a breach of the contract that the real thing might let pass, or crash at."""
         with self.lock:
             self.violations.append(f"acl simulator: {text}")
+
+    def violate_if_left(self, what: str, kind: str, things: Iterable[Any]) -> None:
+        """Note what a call leaves behind, but for what was ordered to fail."""
+        loud = [thing for thing in things if thing.handle not in self.excused]
+        if loud:
+            self.violate(f"{what} with {len(loud)} {kind} left")
 
     def tell(self, code: int, text: str) -> None:
         """Leave an error text for this thread's get_recent_err_msg."""
@@ -123,10 +142,6 @@ class State:
         self.thread.errors.append(
             f"{mark}: [PID: {os.getpid()}] {now} (simulated): {text} [error code {code}]"
         )
-
-    def peak(self, what: str, value: int) -> None:
-        """Keep the largest."""
-        self.peaks[what] = max(self.peaks[what], value)
 
     @property
     def context(self) -> int:
@@ -139,43 +154,48 @@ class State:
     def context(self, handle: int) -> None:
         self.thread.era, self.thread.context = self.era, handle
 
-    def live(self) -> dict[str, dict[int, str]]:
-        """What lives, by kind: handle and what it is. Default contexts belong to devices."""
-        return {
-            "device references": {
-                -1 - d.id: f"device {d.id} set {d.references} times more than reset"
-                for d in self.devices.values()
-                if d.references and not self.torch_npu
-            },
-            "contexts": {
-                c.handle: f"context {c.handle:#x}"
-                for c in self.contexts.values()
-                if not c.is_default
-            },
-            "streams": {h: f"stream {h:#x}" for h in self.streams},
-            "device memory": {
-                a.address: f"{a.size} bytes of device memory at {a.address:#x}"
-                for a in self.allocations
-                if a.data is not None
-            },
-            "host memory": {
-                b.address: f"{b.size} bytes of pinned host memory at {b.address:#x}"
-                for b in self.host_blocks.values()
-                if not b.freed
-            },
-            "models": {i: f"model {i}" for i in self.models},
-            "descriptions": {h: f"model description {h:#x}" for h in self.descriptions},
-            "datasets": {h: f"dataset {h:#x}" for h in self.datasets},
-            "data buffers": {h: f"data buffer {h:#x}" for h in self.buffers},
-        }
-
     def leaks(self) -> dict[str, list[str]]:
-        """What lives though nothing that was ordered to fail held it back."""
+        """What lives by kind, but for handles whose release was ordered to fail."""
+        references = {
+            -1 - d.id: d for d in self.devices.values() if d.references and not self.torch_npu
+        }
+        live: dict[str, Iterable[int]] = {
+            # default contexts belong to devices
+            "device references": references,
+            "contexts": [c.handle for c in self.contexts.values() if not c.is_default],
+            "streams": self.streams,
+            "device memory": [a for a, one in self.device_memory.items() if not one.freed],
+            "host memory": [a for a, one in self.host_memory.items() if not one.freed],
+            "models": self.models,
+            "descriptions": self.descriptions,
+            "datasets": self.datasets,
+            "data buffers": self.buffers,
+        }
         kinds = {
-            kind: [text for handle, text in sorted(things.items()) if handle not in self.excused]
-            for kind, things in self.live().items()
+            kind: [f"{handle:#x}" for handle in handles if handle not in self.excused]
+            for kind, handles in live.items()
         }
         return {kind: texts for kind, texts in kinds.items() if texts}
 
 
 state = State()
+
+
+def watch_exit() -> None:
+    """Report when this process ends, and not from its forks."""
+    owner = os.getpid()
+    atexit.register(lambda: None if os.getpid() != owner else _report())
+
+
+def _report() -> None:
+    """Write the report that `CANNSIM_REPORT` asks for, and to stderr what is wrong."""
+    if state.embedded:
+        return
+    leaks = {} if state.finalised else state.leaks()  # finalize has told of them
+    if state.initialised and not state.finalised and not state.torch_npu:
+        leaks["process"] = ["acl.init without acl.finalize"]
+    if state.settings.report:
+        path = Path(state.settings.report) / f"{os.getpid()}.json"
+        path.write_text(json.dumps({"violations": state.violations, "leaks": leaks}))
+    for text in (*state.violations, *(f"left at exit: {kind}: {leaks[kind]}" for kind in leaks)):
+        sys.stderr.write(f"{text}\n")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ._calls import current
-from ._objects import Stream, Work
+from ._objects import Stream
 from ._state import Refused, state
 
 
@@ -25,10 +23,7 @@ def find(handle: int) -> Stream:
     context = current()
     if handle == 0:
         return context.default_stream
-    found = state.streams.get(handle)
-    if found is None:
-        state.violate(f"stream {handle:#x} does not exist, or no longer")
-        raise Refused(107003, f"no stream {handle:#x}")
+    found = state.find(state.streams, handle, "stream", 107003)
     if found.context != context.handle:
         raise Refused(107003, "the stream is not in the current context")
     return found
@@ -44,13 +39,6 @@ def destroy(handle: int) -> None:
         state.violate(f"rt.destroy_stream with {len(found.queue)} calls still queued on it")
     clear(found)
     del state.streams[handle]
-
-
-def enqueue(
-    stream: Stream, call: str, perform: Callable[[], None], drop: Callable[[], None] | None = None
-) -> None:
-    """Put work on a stream; `drop` takes back what the queueing claimed."""
-    stream.queue.append(Work(call, perform, drop or (lambda: None)))
 
 
 def synchronize(handle: int) -> None:
@@ -72,17 +60,17 @@ def synchronize(handle: int) -> None:
             except Refused as refused:
                 clear(stream)
                 code = refused.code if refused.code >= 500000 else 507011
-                raise Refused(code, f"{work.call}, queued before: {refused}") from refused
+                raise Refused(code, f"queued before: {refused}") from refused
 
 
 def clear(stream: Stream) -> None:
-    """Drop what is queued."""
+    """Drop the queue."""
     with state.lock:
         while stream.queue:
             stream.queue.popleft().drop()
 
 
 def drop_queue(handle: int) -> None:
-    """After an ordered failure of synchronisation: its results never come."""
+    """After an injected failure of synchronisation: its results never come."""
     if state.context:
         clear(find(handle))

@@ -2,88 +2,33 @@
 
 from __future__ import annotations
 
-from . import _artifact, _memory, _models, _streams
+from typing import Any
+
+from . import _artifact, _models, _streams
 from ._calls import api, code_alone, nothing, with_zero
-from ._descriptions import (
-    create_desc,
-    destroy_desc,
-    get_cur_output_dims,
-    get_desc,
-    get_dynamic_batch,
-    get_dynamic_hw,
-    get_input_data_type,
-    get_input_dims,
-    get_input_dims_v2,
-    get_input_dynamic_gear_count,
-    get_input_format,
-    get_input_index_by_name,
-    get_input_name_by_index,
-    get_input_size_by_index,
-    get_num_inputs,
-    get_num_outputs,
-    get_output_data_type,
-    get_output_dims,
-    get_output_format,
-    get_output_index_by_name,
-    get_output_name_by_index,
-    get_output_size_by_index,
-)
-from ._objects import Dataset
+from ._objects import Artifact, Dataset, Description, Tensor
 from ._state import Refused, state
 
-__all__ = [
-    "add_dataset_buffer",
-    "create_dataset",
-    "create_desc",
-    "destroy_dataset",
-    "destroy_desc",
-    "execute",
-    "execute_async",
-    "get_cur_output_dims",
-    "get_dataset_buffer",
-    "get_dataset_num_buffers",
-    "get_dataset_tensor_desc",
-    "get_desc",
-    "get_dynamic_batch",
-    "get_dynamic_hw",
-    "get_input_data_type",
-    "get_input_dims",
-    "get_input_dims_v2",
-    "get_input_dynamic_gear_count",
-    "get_input_format",
-    "get_input_index_by_name",
-    "get_input_name_by_index",
-    "get_input_size_by_index",
-    "get_num_inputs",
-    "get_num_outputs",
-    "get_output_data_type",
-    "get_output_dims",
-    "get_output_format",
-    "get_output_index_by_name",
-    "get_output_name_by_index",
-    "get_output_size_by_index",
-    "load_from_file",
-    "load_from_mem",
-    "query_size",
-    "set_dataset_tensor_desc",
-    "set_dynamic_batch_size",
-    "unload",
-]
+Dims = dict[str, Any]
+NO_TYPE = -1  # ACL_DT_UNDEFINED
+
+
+def _no_dims(code: int) -> tuple[Dims, int]:
+    return {}, code
+
+
+def _no_name(_: int) -> str:
+    return ""
+
+
+def _no_type(_: int) -> int:
+    return NO_TYPE
 
 
 @api("mdl.load_from_file", with_zero)
 def load_from_file(path: str) -> tuple[int, int]:
     """(model id, ret)."""
     return _models.load(_artifact.read(path)), 0
-
-
-@api("mdl.load_from_mem", with_zero)
-def load_from_mem(address: int, size: int) -> tuple[int, int]:
-    """(model id, ret), from host memory."""
-    found = _memory.place(address, size, "mdl.load_from_mem")
-    if found.space == "device":
-        raise Refused(145007, "the model must lie in host memory")
-    return _models.load(_artifact.parse(found.data.tobytes())), 0
 
 
 @api("mdl.unload", code_alone, release=True)
@@ -93,11 +38,104 @@ def unload(model: int) -> int:
     return 0
 
 
-@api("mdl.query_size", lambda code: (0, 0, code), context=False)
-def query_size(path: str) -> tuple[int, int, int]:
-    """(work bytes, weight bytes, ret)."""
-    artifact = _artifact.read(path)
-    return artifact.work_bytes, artifact.weight_bytes, 0
+@api("mdl.create_desc", nothing, context=False)
+def create_desc() -> int:
+    """An empty description."""
+    return state.add(state.descriptions, Description())
+
+
+@api("mdl.get_desc", code_alone, context=False)
+def get_desc(desc: int, model: int) -> int:
+    """Fill a description."""
+    if model not in state.models:
+        raise Refused(145003, f"no model {model}")
+    found = state.find(state.descriptions, desc, "model description")
+    found.artifact = state.models[model].artifact
+    return 0
+
+
+@api("mdl.destroy_desc", code_alone, context=False, release=True)
+def destroy_desc(desc: int) -> int:
+    """Give a description back."""
+    state.find(state.descriptions, desc, "model description")
+    del state.descriptions[desc]
+    return 0
+
+
+@api("mdl.get_num_inputs", nothing, context=False)
+def get_num_inputs(desc: int) -> int:
+    """Hidden ones count."""
+    return len(_filled(desc).inputs)
+
+
+@api("mdl.get_num_outputs", nothing, context=False)
+def get_num_outputs(desc: int) -> int:
+    """How many outputs there are."""
+    return len(_filled(desc).outputs)
+
+
+@api("mdl.get_input_size_by_index", nothing, context=False)
+def get_input_size_by_index(desc: int, index: int) -> int:
+    """Bytes, for the largest gear; 0 where there is no such input."""
+    return _models.size_bytes(_filled(desc), _at(_filled(desc).inputs, index))
+
+
+@api("mdl.get_output_size_by_index", nothing, context=False)
+def get_output_size_by_index(desc: int, index: int) -> int:
+    """Bytes, for the largest gear; 0 where there is no such output."""
+    return _models.size_bytes(_filled(desc), _at(_filled(desc).outputs, index))
+
+
+@api("mdl.get_input_dims", _no_dims, context=False)
+def get_input_dims(desc: int, index: int) -> tuple[Dims, int]:
+    """(dims, ret); -1 is the batch of gears."""
+    return _dims(_at(_filled(desc).inputs, index)), 0
+
+
+@api("mdl.get_output_dims", _no_dims, context=False)
+def get_output_dims(desc: int, index: int) -> tuple[Dims, int]:
+    """(dims, ret), for the largest gear."""
+    return _dims(_at(_filled(desc).outputs, index)), 0
+
+
+@api("mdl.get_input_data_type", _no_type, context=False)
+def get_input_data_type(desc: int, index: int) -> int:
+    """AclDataType; -1 where there is no such input."""
+    return _at(_filled(desc).inputs, index).dtype
+
+
+@api("mdl.get_output_data_type", _no_type, context=False)
+def get_output_data_type(desc: int, index: int) -> int:
+    """AclDataType; -1 where there is no such output."""
+    return _at(_filled(desc).outputs, index).dtype
+
+
+@api("mdl.get_input_name_by_index", _no_name, context=False)
+def get_input_name_by_index(desc: int, index: int) -> str:
+    """The ONNX input's name; empty where there is no such input."""
+    return _at(_filled(desc).inputs, index).name
+
+
+@api("mdl.get_output_name_by_index", _no_name, context=False)
+def get_output_name_by_index(desc: int, index: int) -> str:
+    """`<node>:<idx>:<onnx_output_name>`; empty where there is no such output."""
+    return _at(_filled(desc).outputs, index).name
+
+
+@api("mdl.get_input_index_by_name", with_zero, context=False)
+def get_input_index_by_name(desc: int, name: str) -> tuple[int, int]:
+    """(index, ret)."""
+    names = [tensor.name for tensor in _filled(desc).inputs]
+    if name not in names:
+        raise Refused(100000, f"no input {name!r}")
+    return names.index(name), 0
+
+
+@api("mdl.get_dynamic_batch", _no_dims, context=False)
+def get_dynamic_batch(desc: int) -> tuple[Dims, int]:
+    """({batchCount, batch}, ret); a count of 0 is a static model."""
+    gears = _filled(desc).gears
+    return {"batchCount": len(gears), "batch": list(gears)}, 0
 
 
 @api("mdl.set_dynamic_batch_size", code_alone)
@@ -110,16 +148,15 @@ def set_dynamic_batch_size(model: int, dataset: int, index: int, batch: int) -> 
 @api("mdl.create_dataset", nothing, context=False)
 def create_dataset() -> int:
     """An empty dataset."""
-    handle = next(state.handles)
-    state.datasets[handle] = Dataset()
-    return handle
+    return state.add(state.datasets, Dataset())
 
 
 @api("mdl.destroy_dataset", code_alone, context=False, release=True)
 def destroy_dataset(dataset: int) -> int:
     """Give a dataset back; its data buffers are the caller's, and should be gone."""
-    left = [b for b in _models.dataset_of(dataset).buffers if b in state.buffers]
-    if [b for b in left if b not in state.excused]:
+    found = state.find(state.datasets, dataset, "dataset")
+    left = [b for b in found.buffers if b in state.buffers and b not in state.excused]
+    if left:
         state.violate(f"mdl.destroy_dataset with {len(left)} data buffers left in it")
     del state.datasets[dataset]
     return 0
@@ -128,32 +165,10 @@ def destroy_dataset(dataset: int) -> int:
 @api("mdl.add_dataset_buffer", with_zero, context=False)
 def add_dataset_buffer(dataset: int, buffer: int) -> tuple[int, int]:
     """(dataset, ret)."""
-    found = _models.dataset_of(dataset)
-    if buffer not in state.buffers:
-        state.violate(f"mdl.add_dataset_buffer: no data buffer {buffer:#x}")
-        raise Refused(100000, f"no data buffer {buffer:#x}")
+    found = state.find(state.datasets, dataset, "dataset")
+    state.find(state.buffers, buffer, "data buffer")
     found.buffers.append(buffer)
     return dataset, 0
-
-
-@api("mdl.get_dataset_num_buffers", nothing, context=False)
-def get_dataset_num_buffers(dataset: int) -> int:
-    """How many there are."""
-    return len(_models.dataset_of(dataset).buffers)
-
-
-@api("mdl.get_dataset_buffer", nothing, context=False)
-def get_dataset_buffer(dataset: int, index: int) -> int:
-    """The handle; 0 where there is none."""
-    buffers = _models.dataset_of(dataset).buffers
-    return buffers[index] if 0 <= index < len(buffers) else 0
-
-
-@api("mdl.execute", code_alone, slow=True)
-def execute(model: int, inputs: int, outputs: int) -> int:
-    """Run a model, and wait for it; it waits for no stream."""
-    _models.execute(model, inputs, outputs)
-    return 0
 
 
 @api("mdl.execute_async", code_alone)
@@ -163,15 +178,18 @@ def execute_async(model: int, inputs: int, outputs: int, stream: int) -> int:
     return 0
 
 
-@api("mdl.set_dataset_tensor_desc", with_zero, context=False)
-def set_dataset_tensor_desc(dataset: int, desc: int, index: int) -> tuple[int, int]:
-    """(dataset, ret): for models of truly dynamic shape, which are not simulated."""
-    _models.dataset_of(dataset)
-    raise Refused(200001, f"no simulated model takes the tensor description {desc:#x} ({index})")
+def _filled(desc: int) -> Artifact:
+    found = state.find(state.descriptions, desc, "model description").artifact
+    if found is None:
+        raise Refused(100000, f"the model description {desc:#x} is empty; call get_desc")
+    return found
 
 
-@api("mdl.get_dataset_tensor_desc", nothing, context=False)
-def get_dataset_tensor_desc(dataset: int, index: int) -> int:
-    """The handle, 0: for models of truly dynamic shape, which are not simulated."""
-    _models.dataset_of(dataset)
-    raise Refused(200001, f"no simulated model has a tensor description ({index})")
+def _at(tensors: tuple[Tensor, ...], index: int) -> Tensor:
+    if not 0 <= index < len(tensors):
+        raise Refused(100000, f"index {index} of {len(tensors)}")
+    return tensors[index]
+
+
+def _dims(tensor: Tensor) -> Dims:
+    return {"name": tensor.name, "dimCount": len(tensor.dims), "dims": list(tensor.dims)}

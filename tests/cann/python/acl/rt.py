@@ -32,18 +32,6 @@ def reset_device(device: int) -> int:
     return 0
 
 
-@api("rt.get_device", with_zero)
-def get_device() -> tuple[int, int]:
-    """(device of the current context, ret)."""
-    return current().device, 0
-
-
-@api("rt.get_run_mode", with_zero)
-def get_run_mode() -> tuple[int, int]:
-    """(mode, ret): 1, a card in a host; 0, a board that is its own host."""
-    return 0 if state.settings.rc else 1, 0
-
-
 @api("rt.create_context", with_zero, context=False)
 def create_context(device: int) -> tuple[int, int]:
     """(context, ret); it becomes the calling thread's."""
@@ -59,9 +47,7 @@ def get_context() -> tuple[int, int]:
 @api("rt.set_context", code_alone, context=False)
 def set_context(context: int) -> int:
     """Make a context the calling thread's."""
-    if context not in state.contexts:
-        state.violate(f"rt.set_context({context:#x}): no such context")
-        raise Refused(107000, f"no context {context:#x}")
+    state.find(state.contexts, context, "context", 107000)
     state.context = context
     return 0
 
@@ -121,60 +107,11 @@ def free_host(address: int) -> int:
     return 0
 
 
-@api("rt.memset", code_alone)
-def memset(address: int, room: int, value: int, count: int) -> int:
-    """Fill device memory."""
-    if not 0 < count <= room:
-        raise Refused(100000, f"memset of {count} bytes where {room} fit")
-    _memory.place(address, count, "rt.memset").data[:] = value & 0xFF
-    return 0
-
-
 @api("rt.memcpy", code_alone)
 def memcpy(target: int, room: int, source: int, count: int, kind: int) -> int:
     """Copy now; it waits for no stream."""
-    if count:
-        _copy("rt.memcpy", target, room, source, count, kind)
-    return 0
-
-
-@api("rt.memcpy_async", code_alone)
-def memcpy_async(target: int, room: int, source: int, count: int, kind: int, stream: int) -> int:
-    """Queue a copy: what it reads is read, and what it writes written, at synchronisation."""
-    found = _streams.find(stream)
     if not count:
         return 0
-    spaces = _copy("rt.memcpy_async", target, room, source, count, kind, dry=True)
-    if "pageable" in spaces:
-        state.violate("rt.memcpy_async: host memory that malloc_host did not give is not pinned")
-    elif odd := [f"{a:#x}" for a in (target, source) if a % _memory.ALIGNMENT]:
-        # every product [V: pyACL reference of CANN 8.0, memcpy_async]; which code, nobody says
-        state.violate(f"rt.memcpy_async: {' and '.join(odd)} not a multiple of 64")
-        raise Refused(107008, f"the address {odd[0]} is not aligned to 64 bytes")
-
-    def perform() -> None:
-        with state.lock:
-            _copy("rt.memcpy_async", target, room, source, count, kind)
-
-    _streams.enqueue(found, "rt.memcpy_async", perform)
-    return 0
-
-
-@api("rt.get_mem_info", lambda code: (0, 0, code))
-def get_mem_info(attribute: int) -> tuple[int, int, int]:
-    """(free, total, ret) bytes; attribute 0 DDR, 1 HBM, of which a chip has one."""
-    if attribute not in (0, 1):
-        raise Refused(100000, f"the attribute {attribute}")
-    if bool(attribute) != state.settings.has_hbm:
-        return 0, 0, 0
-    total = state.settings.memory_bytes
-    return total - _memory.used_bytes(current().device), total, 0
-
-
-def _copy(
-    what: str, target: int, room: int, source: int, count: int, kind: int, *, dry: bool = False
-) -> tuple[str, str]:
-    """Copy, or only check that it could be done; says which spaces it touches."""
     if kind not in (*SIDES, DEFAULT) or count < 0 or not (target and source):
         raise Refused(100000, f"{count} bytes from {source:#x} to {target:#x}, kind {kind}")
     if count > room:
@@ -183,10 +120,9 @@ def _copy(
     if kind != DEFAULT and sides != SIDES[kind]:
         names = " from ".join("device" if side else "host" for side in sides)
         raise Refused(107000, f"kind {kind} does not copy to the {names}")
-    for address in (target, source):
-        if _memory.is_device(address):
-            current(_memory.allocation(address, what).device)
-    to, origin = _memory.place(target, count, what), _memory.place(source, count, what)
-    if not dry:
-        to.data[:] = origin.data
-    return to.space, origin.space
+    for address, device in zip((target, source), sides, strict=True):
+        if device:
+            current(_memory.find(address, "rt.memcpy", device=True).device)
+    origin = _memory.view(source, count, "rt.memcpy")
+    _memory.view(target, count, "rt.memcpy")[:] = origin
+    return 0
