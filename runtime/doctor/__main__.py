@@ -66,7 +66,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     found = examine()
     code = EXIT_OK if found.usable else EXIT_UNAVAILABLE
     if arguments.collect is None:
-        print(found.json() if arguments.json else found.text())
+        print(json.dumps(found.record(), indent=2) if arguments.json else found.text())
         return code
     collected = collect.gather(
         found, arguments.sources, exit_code=code, selftest=arguments.selftest

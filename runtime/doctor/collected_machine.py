@@ -43,7 +43,7 @@ def tool_output(command: Sequence[str | Path], timeout_s: float) -> tuple[str, b
 
 
 def npu_smi_answers(box: Box) -> None:
-    """The table, the list, the map, and the board of each chip they name."""
+    """The table, the list, the map, and the board of each chip that the list names."""
     tool = npu_smi.find_tool()
     if tool is None:
         box.failed.append((npu_smi.TOOL, "not on PATH, and not in " + ", ".join(npu_smi.PLACES)))
@@ -57,8 +57,9 @@ def npu_smi_answers(box: Box) -> None:
         return text
 
     try:
-        answers = ask("info") + ask("info-l", "-l") + ask("info-m", "-m")
-        queries = board_queries(answers)
+        ask("info")
+        queries = board_queries(ask("info-l", "-l"))
+        ask("info-m", "-m")
         for card, *chip in queries[:MOST_BOARD_QUERIES]:
             options = ["-i", card, *(["-c", *chip] if chip else [])]
             ask("-".join(["board", card, *chip]), "-t", "board", *options)
@@ -70,24 +71,18 @@ def npu_smi_answers(box: Box) -> None:
         box.failed.append((f"{npu_smi.TOOL} board queries", f"the last {left_out} were left out"))
 
 
-def board_queries(answers: str) -> list[tuple[str, ...]]:
-    """The card, or card and chip, of each board that a list or a map names.
+def board_queries(cards: str) -> list[tuple[str, ...]]:
+    """The card, or card and chip, of each board that npu-smi's list of cards names.
 
     Both forms, with and without a chip: which of them works depends on the chip's family. Without
     `runtime.machine.npu_smi`, because this archive matters most where that cannot read the answers.
     """
-    cards = dict.fromkeys((card,) for card in re.findall(r"(?m)^\s*NPU ID\s*:\s*(\d+)", answers))
-    chips: dict[tuple[str, ...], None] = {}
-    column = 0
-    for line in answers.splitlines():
-        headings = re.split(r"\s{2,}", line.strip())
-        if headings[0] == "NPU ID" and "Chip ID" in headings:
-            # second of four, or third of five where a slot stands before it
-            column = headings.index("Chip ID")
-        found = re.match(rf"\s*(\d+)(?:\s+\S+){{{column - 1}}}\s+(\d+)\s", line) if column else None
-        if found:
-            chips[found.groups()] = None
-    return [*(cards | dict.fromkeys(chip[:1] for chip in chips)), *chips]
+    _, *by_card = re.split(r"(?m)^\s*NPU ID\s*:\s*(\d+)", cards)
+    queries: list[tuple[str, ...]] = [(card,) for card in by_card[::2]]
+    for card, facts in zip(by_card[::2], by_card[1::2], strict=True):
+        count = re.search(r"Chip Count\s*:\s*(\d+)", facts)
+        queries += [(card, str(chip)) for chip in range(int(count[1]) if count else 0)]
+    return queries
 
 
 def version_files(box: Box, cann: Cann | None) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
+from functools import partial
 from typing import Any, Literal
 
 from runtime.errors import one_line
@@ -12,7 +12,7 @@ from runtime.machine.npu_smi import NpuDevice
 Level = Literal["ok", "warning", "problem"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Finding:
     """One line about one thing.
 
@@ -29,6 +29,7 @@ class Finding:
     about: str
     found: str
     mend: str = ""
+    _: KW_ONLY
     npu_lacks: str = ""
     works_still: bool = False
 
@@ -38,37 +39,9 @@ class Finding:
         return self.level == "ok" or self.works_still
 
 
-def ok(about: str, found: str) -> Finding:
-    """A thing that is as it should be."""
-    return Finding(level="ok", about=about, found=found)
-
-
-def warning(
-    about: str, found: str, mend: str = "", *, npu_lacks: str = "", works_still: bool = False
-) -> Finding:
-    """A thing that is absent, or doubted."""
-    return Finding(
-        level="warning",
-        about=about,
-        found=found,
-        mend=mend,
-        npu_lacks=npu_lacks,
-        works_still=works_still,
-    )
-
-
-def problem(
-    about: str, found: str, mend: str, *, npu_lacks: str = "", works_still: bool = False
-) -> Finding:
-    """A thing that is there and does not work."""
-    return Finding(
-        level="problem",
-        about=about,
-        found=found,
-        mend=mend,
-        npu_lacks=npu_lacks,
-        works_still=works_still,
-    )
+ok = partial(Finding, "ok")
+warning = partial(Finding, "warning")
+problem = partial(Finding, "problem")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +107,3 @@ class Examination:
             "npu_lacks": list(self.npu_lacks),
             "devices": [asdict(one) for one in self.devices],
         }
-
-    def json(self) -> str:
-        """The record as JSON."""
-        return json.dumps(self.record(), indent=2)

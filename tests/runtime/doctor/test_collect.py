@@ -21,9 +21,7 @@ from cann.plugin import Cann
 from doctor_machines import Machine, chip, tool
 
 from runtime.doctor import collect as collect_module
-from runtime.doctor import collected_machine
 from runtime.doctor.__main__ import main
-from runtime.doctor.box import Box
 from runtime.doctor.collect import Collected, gather, write
 from runtime.doctor.findings import Examination, Finding, Route
 
@@ -223,33 +221,6 @@ def test_a_hostile_om_is_a_line_and_no_more(tmp_path: Path, damage: str) -> None
     assert ("models/1-x.om/head.bin" in box.files) == (damage in ("noise", "short", "cut"))
 
 
-@pytest.mark.parametrize(
-    ("fault", "says"),
-    [("npu-smi:garbage", "[exit status 0]\n"), ("npu-smi:exit=7", "[exit status 7]\n")],
-)
-def test_a_broken_npu_smi_is_collected_with_what_it_says(
-    cann: Cann, tmp_path: Path, fault: str, says: str
-) -> None:
-    """That is what the box is for."""
-    cann.set_fault(fault)
-    box = boxed(tmp_path)
-
-    assert says in box.text("npu-smi/info.txt")
-    assert "npu-smi/info-l.txt" in box.files
-
-
-def test_an_npu_smi_that_hangs_is_asked_once(cann: Cann, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not once for every question."""
-    cann.set_fault("npu-smi:hang")
-    monkeypatch.setattr("runtime.machine.npu_smi.TIMEOUT_S", 1.0)
-    box = Box()
-    collected_machine.npu_smi_answers(box)
-
-    assert list(box.parts) == ["npu-smi/info.txt"]
-    assert "no end within 1 s" in str(box.parts["npu-smi/info.txt"])
-    assert box.failed == [("npu-smi info", "it hangs; no further query was made")]
-
-
 def test_a_machine_with_nothing_gives_a_box_all_the_same(machine: Machine, tmp_path: Path) -> None:
     """The standard library alone, exit code 3, and what is missing is told."""
     archive = tmp_path / "box.tgz"
@@ -361,22 +332,6 @@ def test_an_interrupt_leaves_nothing_behind(
 
     assert child.returncode == 130, stderr
     assert sorted(one.name for one in tmp_path.iterdir()) == ["bin", "waiting"]
-
-
-def test_an_interrupted_writing_leaves_nothing_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nor while the archive itself is written."""
-
-    def interrupted(file: Path, *_: object) -> None:
-        file.write_bytes(b"half")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(collect_module, "write_box", interrupted)
-    code = main(["--collect", str(tmp_path / "box.tar.gz")])
-
-    assert code == 130
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("person")

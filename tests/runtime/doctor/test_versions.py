@@ -60,50 +60,83 @@ package_version=24.1.rc7
 """
 
 
-def root_with(folder: Path, **files: str) -> Path:
-    """An installation of nothing but version files; `__` in a name stands for a slash."""
-    for name, text in files.items():
-        path = folder / name.replace("__", "/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text.encode())
-    return folder
+# An upgraded box of 2022, as posted publicly with 6.0.1: no line on what runs.
+INSTALLED_ONLY = """\
+# version: 1.0
+runtime_installed_version=[1.83.11.7.220:6.0.RC1][1.84.15.9.310:6.0.1]
+toolkit_installed_version=[1.84.15.9.310:6.0.1]
+opp_upgrade_version=[1.83.11.7.220:6.0.RC1]
+"""
 
 
 def installed(folder: Path, files: dict[str, str]) -> Version:
-    return cann_version(root_with(folder, **files))
+    """What is read of an installation of nothing but version files."""
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode())
+    return cann_version(folder)
 
 
 @pytest.mark.parametrize(
-    ("files", "release", "internal"),
+    ("files", "release", "internal", "others"),
     [
-        ({"aarch64-linux__ascend_toolkit_install.info": INSTALL_INFO}, "8.1.RC1", ""),
+        ({"aarch64-linux/ascend_toolkit_install.info": INSTALL_INFO}, "8.1.RC1", "", ()),
         # the runtime packages: one with a folder for its processor, one without
-        ({"x86_64-linux__ascend_nnrt_install.info": INSTALL_INFO}, "8.1.RC1", ""),
-        ({"ascend_nnae_install.info": INSTALL_INFO}, "8.1.RC1", ""),
-        ({"version.cfg": VERSION_CFG}, "8.0.0", "7.6.0.3.917"),
-        ({"compiler__version.info": OLD_INFO}, "", "7.7.T9.0.B613"),
-        ({"runtime__version.info": "Version=1.84.15.9.310\n"}, "", "1.84.15.9.310"),
+        ({"x86_64-linux/ascend_nnrt_install.info": INSTALL_INFO}, "8.1.RC1", "", ()),
+        ({"ascend_nnae_install.info": INSTALL_INFO}, "8.1.RC1", "", ()),
+        # an upgraded box lists every release it had: what runs counts, and no other
+        ({"version.cfg": VERSION_CFG}, "8.0.0", "7.6.0.3.917", ()),
+        # of a package that is gone its line may be left
+        (
+            {"version.cfg": f"{VERSION_CFG}nnrt_installed_version=[7.0.0.5.811:7.0.RC1]\n"},
+            *("8.0.0", "7.6.0.3.917", ()),
+        ),
+        # better than none, which checks no pairing
+        ({"version.cfg": INSTALLED_ONLY}, "6.0.1", "1.84.15.9.310", ()),
+        ({"compiler/version.info": OLD_INFO}, "", "7.7.T9.0.B613", ()),
+        ({"runtime/version.info": "Version=1.84.15.9.310\n"}, "", "1.84.15.9.310", ()),
         # looks like a release, and is the number of a package of CANN 8.3
-        ({"opp__version.info": "Version=8.3.0.9.200\nversion_dir=cann\n"}, "", "8.3.0.9.200"),
+        ({"opp/version.info": "Version=8.3.0.9.200\nversion_dir=cann\n"}, "", "8.3.0.9.200", ()),
         # looks like one in every part; its folder's name tells
-        ({"opp__version.info": "Version=7.1.0\nversion_dir=CANN-7.1\n"}, "", "7.1.0"),
-        ({"share__info__runtime__version.info": NEW_INFO}, "9.2.0-beta.3", ""),
-        ({"share__info__ge-compiler__version.info": NEW_INFO}, "9.2.0-beta.3", ""),
+        ({"opp/version.info": "Version=7.1.0\nversion_dir=CANN-7.1\n"}, "", "7.1.0", ()),
+        ({"share/info/ge-compiler/version.info": NEW_INFO}, "9.2.0-beta.3", "", ()),
+        # each package by its own number; kinds are not compared with each other
         (
             {
-                "aarch64-linux__ascend_toolkit_install.info": INSTALL_INFO,
-                "opp__version.info": "Version=7.7.0.9.238\n",
+                "version.cfg": VERSION_CFG.replace(
+                    "opp_running_version=[7.6.0.3.917:8.0.0]",
+                    "opp_running_version=[7.5.0.1.999:8.0.RC3]",
+                ),
+                "x86_64-linux/ascend_toolkit_install.info": "version=8.0.0\n",
+                "x86_64-linux/ascend_ops_install.info": "version=8.0.RC2\n",
+                "compiler/version.info": "Version=7.6.0.3.917\n",
             },
-            "8.1.RC1",
-            "7.7.0.9.238",
+            *("8.0.0", "7.6.0.3.917"),
+            ("opp 8.0.RC3 (internal number 7.5.0.1.999)", "ops 8.0.RC2"),
+        ),
+        # debuggers and compilers beside CANN have numbers of their own
+        (
+            {
+                "share/info/runtime/version.info": NEW_INFO,
+                "share/info/mindstudio-opprof/version.info": "Version=26.3.0\n",
+                "share/info/ascendnpu-ir/version.info": "Version=1.2.9\n",
+            },
+            *("9.2.0-beta.3", "", ()),
+        ),
+        # of two in one file the first counts, as it does for the runtime
+        (
+            {"runtime/version.info": "Version=9.1.0\nVersion=9.2.0\n"},
+            *("9.1.0", "", ("runtime 9.2.0",)),
         ),
     ],
 )
 def test_each_file_gives_the_number_of_its_kind(
-    tmp_path: Path, files: dict[str, str], release: str, internal: str
+    tmp_path: Path, files: dict[str, str], release: str, internal: str, others: tuple[str, ...]
 ) -> None:
-    """Release and internal number are told apart, whichever file they are in."""
-    assert installed(tmp_path, files) == Version(release=release, internal=internal)
+    """Release and internal number are told apart, and packages of other versions are named."""
+    wanted = Version(release=release, internal=internal, others=others)
+    assert installed(tmp_path, files) == wanted
 
 
 @pytest.mark.parametrize(
@@ -128,34 +161,6 @@ def test_the_same_file_as_others_would_write_it(tmp_path: Path, change: object) 
     assert (found.release, found.internal) == ("8.0.0", "7.6.0.3.917")
 
 
-# An upgraded box of 2022, as posted publicly with 6.0.1: no line on what runs.
-INSTALLED_ONLY = """\
-# version: 1.0
-runtime_installed_version=[1.83.11.7.220:6.0.RC1][1.84.15.9.310:6.0.1]
-toolkit_installed_version=[1.84.15.9.310:6.0.1]
-opp_upgrade_version=[1.83.11.7.220:6.0.RC1]
-"""
-
-
-@pytest.mark.parametrize(
-    ("text", "release", "internal"),
-    [
-        (VERSION_CFG, "8.0.0", "7.6.0.3.917"),
-        # of a package that is gone its line may be left
-        (f"{VERSION_CFG}nnrt_installed_version=[7.0.0.5.811:7.0.RC1]\n", "8.0.0", "7.6.0.3.917"),
-        # better than none, which checks no pairing
-        (INSTALLED_ONLY, "6.0.1", "1.84.15.9.310"),
-    ],
-)
-def test_what_runs_counts_before_what_was_installed_once(
-    tmp_path: Path, text: str, release: str, internal: str
-) -> None:
-    """An upgraded box lists every release it had; none of them is another version."""
-    found = installed(tmp_path, {"version.cfg": text})
-
-    assert found == Version(release=release, internal=internal)
-
-
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_of_two_processors_this_machines_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str
@@ -164,8 +169,8 @@ def test_of_two_processors_this_machines_counts(
     releases = {"x86_64": "8.1.RC7", "aarch64": "8.0.RC3"}
     for name, release in releases.items():
         text = f"version={release}\narch={name}\n"
-        root_with(tmp_path, **{f"{name}-linux__ascend_toolkit_install.info": text})
-    root_with(tmp_path, **{"ascend_nnrt_install.info": f"version={releases[machine]}\n"})
+        installed(tmp_path, {f"{name}-linux/ascend_toolkit_install.info": text})
+    installed(tmp_path, {"ascend_nnrt_install.info": f"version={releases[machine]}\n"})
     monkeypatch.setattr("platform.machine", lambda: machine)
 
     assert cann_version(tmp_path) == Version(release=releases[machine])
@@ -175,76 +180,18 @@ def test_of_two_processors_this_machines_counts(
 
 
 @pytest.mark.timeout(30)
-@pytest.mark.parametrize("kind", ["pipe", "device"])
-def test_what_is_no_file_in_a_version_files_place_is_not_waited_for(
-    tmp_path: Path, kind: str
-) -> None:
-    """Nor read without end."""
-    for name in ("version.cfg", "runtime/version.info", "aarch64-linux/ascend_ops_install.info"):
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        if kind == "pipe":
-            os.mkfifo(path)
-        else:
-            path.symlink_to("/dev/zero")
-
-    assert cann_version(tmp_path) == Version()
-    assert driver_version(tmp_path / "version.cfg") == Version()
-
-
-def test_packages_of_another_version_are_named(tmp_path: Path) -> None:
-    """Each with its own number; kinds are not compared with each other."""
-    mixed = VERSION_CFG.replace("opp_running_version=[7.6.0.3.917:8.0.0]", "OPP_RUNNING")
-    mixed = mixed.replace("OPP_RUNNING", "opp_running_version=[7.5.0.1.999:8.0.RC3]")
-    found = installed(
-        tmp_path,
-        {
-            "version.cfg": mixed,
-            "x86_64-linux__ascend_toolkit_install.info": "version=8.0.0\n",
-            "x86_64-linux__ascend_ops_install.info": "version=8.0.RC2\n",
-            "compiler__version.info": "Version=7.6.0.3.917\n",
-        },
-    )
-
-    assert (found.release, found.internal) == ("8.0.0", "7.6.0.3.917")
-    assert found.others == (
-        "opp 8.0.RC3 (internal number 7.5.0.1.999)",
-        "ops 8.0.RC2",
-    )
-
-
-def test_tools_that_count_for_themselves_are_not_held_against_it(tmp_path: Path) -> None:
-    """Debuggers and compilers beside CANN have numbers of their own."""
-    found = installed(
-        tmp_path,
-        {
-            "share__info__runtime__version.info": NEW_INFO,
-            "share__info__mindstudio-opprof__version.info": "Version=26.3.0\n",
-            "share__info__ascendnpu-ir__version.info": "Version=1.2.9\n",
-        },
-    )
-
-    assert found == Version(release="9.2.0-beta.3")
-
-
-def test_a_file_with_two_versions_is_reported_with_both(tmp_path: Path) -> None:
-    """The first counts, as it does for the runtime."""
-    found = installed(tmp_path, {"runtime__version.info": "Version=9.1.0\nVersion=9.2.0\n"})
-
-    assert (found.release, found.others) == ("9.1.0", ("runtime 9.2.0",))
-
-
 def test_what_cannot_be_read_counts_for_nothing(tmp_path: Path) -> None:
-    """A folder in a file's place, bytes that are no text, a file without end, no file at all."""
+    """A folder, a pipe or a device in its place, bytes that are no text, a file without end."""
     (tmp_path / "opp/version.info").mkdir(parents=True)
-    (tmp_path / "runtime").mkdir()
-    (tmp_path / "runtime/version.info").write_bytes(b"\xff\xfe\x00Version=\xff\n")
-    (tmp_path / "toolkit").mkdir()
-    late = "x" * LONGEST_FILE_BYTES + "\nVersion=8.5.0\n"
-    (tmp_path / "toolkit/version.info").write_text(late)
-    found = cann_version(tmp_path)
+    late = b"x" * LONGEST_FILE_BYTES + b"\nVersion=8.5.0\n"
+    for package, text in (("runtime", b"\xff\xfe\x00Version=\xff\n"), ("toolkit", late)):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "version.info").write_bytes(text)
+    os.mkfifo(tmp_path / "version.cfg")
+    (tmp_path / "ascend_ops_install.info").symlink_to("/dev/zero")
 
-    assert found.release == ""
+    assert cann_version(tmp_path).release == ""
+    assert driver_version(tmp_path / "version.cfg") == Version()
     assert cann_version(tmp_path / "nowhere") == Version()
 
 
