@@ -10,6 +10,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -58,7 +59,7 @@ class ProcessProxy:
         self._name, self._action = name, action
         # spawned, never forked: engines' threads do not survive a fork
         context = multiprocessing.get_context("spawn")
-        self._pool = futures.ProcessPoolExecutor(1, context, initializer=_quieten)
+        self._pool = futures.ProcessPoolExecutor(1, context, initializer=_begin)
         with _interrupts_held_back():
             started = self._pool.submit(os.getpid)
         try:
@@ -112,9 +113,18 @@ class ProcessProxy:
         )
 
 
-def _quieten() -> None:
+def _begin() -> None:
     # a row's errors are its reason in the report; a worker a row would log them ten times over
     logging.getLogger("starmark").setLevel(logging.ERROR)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A pool's worker outlives a parent that is killed, and would hold its model for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _make(make: Callable[..., Any], arguments: tuple[Any, ...]) -> None:

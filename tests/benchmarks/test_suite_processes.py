@@ -97,6 +97,19 @@ def test_death_and_silence_are_errors_and_no_hang() -> None:
     assert multiprocessing.active_children() == []
 
 
+def test_process_ends_with_a_parent_that_is_killed() -> None:
+    program = (
+        "import os\n"
+        "from benchmarks.suite.processes import ProcessProxy\n"
+        "if __name__ == '__main__':\n"
+        "    ProcessProxy('row', 'Look', dict)\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, start_new_session=True) as one:
+        assert one.wait(timeout=120) == -signal.SIGKILL
+    assert ended(one.pid, 60)
+
+
 def test_a_row_whose_process_dies_leaves_the_others_measured(tmp_path: Path) -> None:
     """Its failure is kept, its rounds are dropped, nobody waits for it."""
     weights = tiny_checkpoint(tmp_path / "tiny.pkl")
