@@ -41,17 +41,16 @@ def test_existing_path_with_an_at_is_a_path(tmp_path: Path) -> None:
     assert parse_source(f"{path}@cpu").device == "cpu"
 
 
-@pytest.mark.parametrize("text", ["", "@cpu", "m.onnx@", "m.onnx@torch/"])
-def test_unreadable_source_shows_the_grammar(text: str) -> None:
-    """The grammar and an example are in the message."""
-    with pytest.raises(ConfigError, match=r"PATH\[@\[ENGINE/\]DEVICE\]"):
-        parse_source(text)
-
-
-@pytest.mark.parametrize(("source", "device"), [(None, "cpu"), (b"m.onnx", "cpu"), ("m.onnx", 0)])
-def test_what_is_no_text_is_refused(source: object, device: object) -> None:
-    """None, bytes, a device number."""
-    with pytest.raises(ConfigError, match="source: expected PATH"):
+@pytest.mark.parametrize(
+    ("source", "device"),
+    [
+        *((text, "auto") for text in ("", "@cpu", "m.onnx@", "m.onnx@torch/")),
+        *((None, "cpu"), (b"m.onnx", "cpu"), ("m.onnx", 0)),
+    ],
+)
+def test_unreadable_source_shows_the_grammar(source: object, device: object) -> None:
+    """Text without a path or a device; and what is no text."""
+    with pytest.raises(ConfigError, match=r"source: expected PATH\[@\[ENGINE/\]DEVICE\]"):
         parse_source(source, device)  # type: ignore[arg-type]  # on purpose
 
 
@@ -61,13 +60,6 @@ def test_name_that_cannot_be_is_not_there(name: str) -> None:
     with pytest.raises(ArtifactError, match="no such file or folder") as caught:
         find_artifact(parse_source(name))
     assert str(caught.value).startswith(name.replace("\0", "\0"))
-
-
-def test_pipe_is_no_model(tmp_path: Path) -> None:
-    """It may never end."""
-    os.mkfifo(tmp_path / "weights.pkl")
-    with pytest.raises(ArtifactError, match="a pipe or device"):
-        find_artifact(parse_source(tmp_path / "weights.pkl"))
 
 
 def test_two_devices_that_differ_are_refused() -> None:
@@ -89,9 +81,13 @@ def test_modelscope_folder_is_its_weights(tmp_path: Path) -> None:
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
-    """Nothing there, a folder without a model, a suffix nobody opens."""
+    """Nothing there, a folder without a model, a suffix nobody opens, a pipe that may never end."""
     (tmp_path / "notes.txt").touch()
-    for name, says in (("gone", "no such file"), (".", "with neither"), ("notes.txt", "'.txt'")):
+    os.mkfifo(tmp_path / "weights.pkl")
+    for name, says in (
+        *(("gone", "no such file"), (".", "with neither"), ("notes.txt", "'.txt'")),
+        ("weights.pkl", "a pipe or device"),
+    ):
         with pytest.raises(ArtifactError, match=says):
             find_artifact(parse_source(tmp_path / name))
 
@@ -107,26 +103,10 @@ def test_npu_without_om_is_unavailable_and_not_the_cpu(
     om.write_bytes(b"IMOD" + bytes(300))
     with pytest.raises(ArtifactError, match=r"manifest\.json beside it"):
         find_artifact(parse_source(om))
-
-
-@pytest.mark.parametrize(
-    ("head", "kind"),
-    [
-        (b"", "an empty file"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
-        (b"PICO" + bytes(300), "Smart Vision"),
-        (b"<!DOCTYPE html><html>", "an HTML page"),
-        (bytes(4096), "zeros"),
-    ],
-)
-def test_what_is_no_om_is_named_before_a_manifest_is_missed(
-    tmp_path: Path, head: bytes, kind: str
-) -> None:
-    """The bundle would not help."""
-    path = tmp_path / "x.om"
-    path.write_bytes(head)
-    with pytest.raises(ArtifactError, match=f"an .om file as atc writes it, got .*{kind}"):
-        find_artifact(parse_source(path, "npu:0"))
+    # what is no .om is named first: the bundle would not help
+    om.write_bytes(b"<!DOCTYPE html><html>")
+    with pytest.raises(ArtifactError, match=r"an .om file as atc writes it, got an HTML page"):
+        find_artifact(parse_source(om))
 
 
 def test_onnx_inside_a_bundle_is_held_to_its_manifest(starter_bundle: Path) -> None:
