@@ -23,29 +23,18 @@ NO_OM = "none"
 VERSION_FILES = ("version.cfg", "version.info", "compiler/version.info")
 
 
-@dataclass(frozen=True, kw_only=True)
-class NotForAtc:
-    """A graph that ATC does not read: what it is, what ATC takes instead, and how to get it."""
-
-    what: str
-    expected: str
-    action: str
-    why_not: str
-
-
+# Graphs that ATC does not read, by the dtype of their input: the setting that makes them, what ATC
+# reads instead, and the options that export it.
 NOT_FOR_ATC = {
-    "uint8": NotForAtc(
-        what='onnx.input = "uint8"',
-        expected="the float32 graph: ATC takes bytes through AIPP alone",
-        action="Export with --input float32 --aipp for the .om, or with --om never",
-        why_not="its graph takes uint8, and atc is given the float32 graph (--input float32"
-        " --aipp)",
+    "uint8": (
+        'onnx.input = "uint8"',
+        "the float32 graph: ATC takes bytes through AIPP alone",
+        "--input float32 --aipp",
     ),
-    "int8": NotForAtc(
-        what='precision = "int8"',
-        expected="the float graph: ATC reads no quantised one",
-        action="Export the float bundle for the .om (--precision fp32), or with --om never",
-        why_not="its graph is quantised, and atc is given the float graph (--precision fp32)",
+    "int8": (
+        'precision = "int8"',
+        "the float graph: ATC reads no quantised one",
+        "--precision fp32",
     ),
 }
 
@@ -59,7 +48,7 @@ class OmPlan:
         soc: the chip; None where none is named.
         atc: the converter; None where it is not to be used.
         why_not: why nothing is converted; empty where it is.
-        keeps: whether the .om files in place stay, because nothing is said about them.
+        keeps: whether the .om files in place stay, because no chip is named.
         warnings: what the user should know before it starts.
     """
 
@@ -114,17 +103,16 @@ def plan_om(table: AtcTable, policy: Policy, *, takes: str = "float32") -> OmPla
     if policy == "never":
         return OmPlan(table=table, soc=None, atc=None, why_not="--om never")
     if takes in NOT_FOR_ATC:
-        return _not_for_atc(table, policy, NOT_FOR_ATC[takes])
+        return _not_for_atc(table, policy, takes)
     soc = chosen_soc(table.soc_version) if table.soc_version else None
     warnings = list(check_setting_files(table, soc=soc))
     atc = find_atc()
     if policy == "require":
         _require(soc, atc)
-    why = "" if atc else "atc, CANN's converter, is not on PATH"
+    missing = [] if atc else ["atc, CANN's converter, is not on PATH"]
     if soc is None:
-        unnamed = "no chip is named (--soc_version, for example Ascend910B3)"
-        why = f"{why}; {unnamed}" if why else unnamed
-        return OmPlan(table=table, soc=None, atc=None, why_not=why, keeps=True)
+        missing.append("no chip is named (--soc_version, for example Ascend910B3)")
+        return OmPlan(table=table, soc=None, atc=None, why_not="; ".join(missing), keeps=True)
     warnings += check_for_chip(table, soc, "[atc]")
     warnings += whole_chip_for_slice(table.passed_on, soc)
     if is_old_generation(soc.name):
@@ -138,20 +126,24 @@ def plan_om(table: AtcTable, policy: Policy, *, takes: str = "float32") -> OmPla
         )
     if atc is not None:
         warnings += check_tool(atc, conversions(table, soc, InputSpec())[0])
-    return OmPlan(table=table, soc=soc, atc=atc, why_not=why, warnings=tuple(warnings))
+    return OmPlan(
+        table=table, soc=soc, atc=atc, why_not="; ".join(missing), warnings=tuple(warnings)
+    )
 
 
-def _not_for_atc(table: AtcTable, policy: Policy, graph: NotForAtc) -> OmPlan:
-    """No conversion; an error with the remedy where one is required."""
+def _not_for_atc(table: AtcTable, policy: Policy, takes: str) -> OmPlan:
+    """No conversion; an error with the remedy where one is asked for."""
+    setting, expected, options = NOT_FOR_ATC[takes]
     if policy == "require" or table.soc_version:
         asked = "--om require" if policy == "require" else f"--soc_version {table.soc_version}"
         raise ConfigError(
-            f"a conversion with {graph.what}",
-            expected=graph.expected,
+            f"a conversion with {setting}",
+            expected=expected,
             got=asked,
-            action=graph.action,
+            action=f"Export with {options} for the .om, or with --om never",
         )
-    return OmPlan(table=table, soc=None, atc=None, why_not=graph.why_not)
+    why_not = f"with {setting} atc does not read its graph (export it with {options})"
+    return OmPlan(table=table, soc=None, atc=None, why_not=why_not)
 
 
 def _require(soc: Soc | None, atc: Path | None) -> None:

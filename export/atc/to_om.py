@@ -54,14 +54,7 @@ SETTING_FILES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
-    """One .om to make.
-
-    Attributes:
-        soc: the chip.
-        batches: one static batch, or the gears, ascending.
-        table: the [atc] table.
-        input: what the float graph takes.
-    """
+    """One .om to make of the float graph, for one static batch or for gears, ascending."""
 
     soc: Soc
     batches: tuple[int, ...]
@@ -80,7 +73,7 @@ class Conversion:
 
 
 def conversions(table: AtcTable, soc: Soc, spec: InputSpec) -> tuple[Conversion, ...]:
-    """Which files a configuration asks for: one for each static batch, or one with gears."""
+    """The files of a configuration: one for each static batch, or one with gears."""
     batches = (table.gears,) if table.gears else tuple((b,) for b in table.batch_sizes or (1,))
     return tuple(Conversion(soc=soc, batches=b, table=table, input=spec) for b in sorted(batches))
 
@@ -153,7 +146,7 @@ def convert(
         atc: the converter.
         graph: the float graph.
         scratch: an empty folder; atc litters the one it runs in.
-        log: where its output is kept, also after a failure.
+        log: gets its output, also after a failure.
 
     Returns:
         The file, whatever suffix it was given, and its header.

@@ -49,31 +49,33 @@ def check_tool(atc: Path, conversion: Conversion) -> tuple[str, ...]:
         ExportError: atc does not start.
     """
     arguments = {arg[2:].partition("=")[0]: arg for arg in atc_arguments(conversion)}
-    asked = [name for name in arguments if name not in ALWAYS_KNOWN]
-    if not asked:
+    doubtful = [name for name in arguments if name not in ALWAYS_KNOWN]
+    if not doubtful:
         return ()
     answer = run([atc, "--help"], timeout_s=HELP_TIMEOUT_S)
     words = answer.output.split()
     if answer.timed_out or "--model" not in words:
-        return (_no_help(atc, answer, asked),)
-    unknown = [name for name in asked if f"--{name}" not in words]
+        return (_no_help(atc, answer, doubtful),)
     given = passed_on(conversion.table.passed_on)
-    for name in unknown:
-        if name not in given and _refuses(atc, name, arguments[name]):
+    warnings = []
+    for name in doubtful:
+        if f"--{name}" in words:
+            continue
+        if name in given:
+            warnings.append(
+                f"after --: the help of {atc} does not list --{name}: the conversion may fail"
+            )
+        elif _refuses(atc, name, arguments[name]):
             raise ConfigError(
                 f"atc --{name}",
                 expected="an option of this atc",
                 got=f"a flag unknown to {atc}: another CANN",
                 action=_remedy(name, conversion),
             )
-    return tuple(
-        f"after --: the help of {atc} does not list --{name}: the conversion may fail"
-        for name in unknown
-        if name in given
-    )
+    return tuple(warnings)
 
 
-def _no_help(atc: Path, answer: Finished, asked: list[str]) -> str:
+def _no_help(atc: Path, answer: Finished, doubtful: list[str]) -> str:
     """The warning where the options cannot be checked.
 
     Raises:
@@ -89,10 +91,9 @@ def _no_help(atc: Path, answer: Finished, asked: list[str]) -> str:
             got=f"it {how}: {why.said}",
             action=f"{why.action}. To export without an .om, pass --om never",
         )
-    options = ", ".join(f"--{name}" for name in asked)
     return (
         f"{atc} --help {how} without a whole help ({why.said}): the conversion will show whether"
-        f" this atc has {options}"
+        f" this atc has {', '.join(f'--{name}' for name in doubtful)}"
     )
 
 

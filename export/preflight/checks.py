@@ -87,8 +87,7 @@ def preflight(
     if isinstance(model, onnx.ModelProto):
         path, parsed = None, model
     else:
-        path = _file_of(model)
-        parsed = _read(path)
+        path, parsed = _read(model)
     if any(isinstance(each, bytes) for each in _texts(parsed)):
         raise _no_model(shown(path) if path else IN_MEMORY, "names that are not UTF-8")
     graph = Graph(parsed, plan, crops=crops, path=path)
@@ -136,37 +135,26 @@ def _apply(rules: tuple[Rule, ...], graph: Graph) -> list[tuple[int, int, int, F
     ]
 
 
-def _file_of(path: Path) -> Path:
-    """The .onnx a path means; a bundle's own where it is a folder."""
+def _read(path: Path) -> tuple[Path, onnx.ModelProto]:
+    """The .onnx file that a path names, a bundle's own where it is a folder, and its model."""
     try:
-        inside = path / ONNX_NAME if path.is_dir() else path
-        if inside.is_file():
-            return inside
-        got = "a folder without it" if path.is_dir() else "a pipe or device"
-        if not inside.exists() and not path.is_dir():
-            got = "no such file"
-    except (OSError, ValueError) as error:  # a name too long, a NUL in it, a closed folder
-        got = one_line(getattr(error, "strerror", None) or error)
-    raise ArtifactError(
-        shown(path),
-        expected=f"an .onnx file, or a bundle with {ONNX_NAME}",
-        got=got,
-        action="Check the path, or make a bundle with python -m export",
-    )
-
-
-def _read(path: Path) -> onnx.ModelProto:
-    parsed = onnx.ModelProto()
+        file = path / ONNX_NAME if path.is_dir() else path
+        content = file.read_bytes()
+    except (OSError, ValueError) as error:  # absent, closed, a name too long, a NUL in it
+        raise ArtifactError(
+            shown(path),
+            expected=f"an .onnx file, or a bundle with {ONNX_NAME}",
+            got=one_line(getattr(error, "strerror", None) or error),
+            action="Check the path, or make a bundle with python -m export",
+        ) from error
+    model = onnx.ModelProto()
     try:
-        content = path.read_bytes()
-        parsed.ParseFromString(content)
+        model.ParseFromString(content)
     except google.protobuf.message.DecodeError as error:
-        raise _no_model(shown(path), f"{len(content)} bytes that are none") from error
-    except OSError as error:
-        raise _no_model(shown(path), error.strerror or str(error)) from error
-    if not parsed.HasField("graph"):
-        raise _no_model(shown(path), "no graph in it" if content else "an empty file")
-    return parsed
+        raise _no_model(shown(file), f"{len(content)} bytes that are none") from error
+    if not model.HasField("graph"):
+        raise _no_model(shown(file), "no graph in it" if content else "an empty file")
+    return file, model
 
 
 def _texts(message: google.protobuf.message.Message) -> Iterator[str | bytes]:

@@ -98,7 +98,7 @@ def node_rule(
                 if found:
                     yield Hit(position, label, found)
 
-        return Rule(name=name, severity=severity, source=source, remedy=remedy, search=search)
+        return rule(name, severity, source=source, remedy=remedy)(search)
 
     return made
 

@@ -24,9 +24,8 @@ from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
 from export.atc.files import check_setting_files
-from export.atc.options import AtcTable, check_atc, check_for_chip
-from export.atc.passed_on import REFUSED, passed_on
-from export.atc.precision import DEFAULT_MODE, DEFAULT_OPTION, MODES
+from export.atc.options import RESERVED, AtcTable, check_atc, check_for_chip
+from export.atc.precision import MODES
 from export.atc.to_om import Conversion, atc_arguments, conversions, setting_files
 from export.preflight import fatal, preflight
 from runtime.errors import ConfigError
@@ -50,7 +49,6 @@ LEFT_TO_ATC = {
     "buffer_optimize": ("l2_optimize", "off_optimize"),
     "core_type": ("AiCore",),
 }
-ATC_DEFAULT = MODES[DEFAULT_OPTION][DEFAULT_MODE]
 # option -> texts that ATC reads, texts that it refuses or that would change nothing
 FILES: dict[str, tuple[list[str], list[str]]] = {
     "keep_dtype": (["conv\n", "OpType::Conv2D\n", "conv\nrelu\n"], ["nowhere\n", ""]),
@@ -69,14 +67,6 @@ FILES: dict[str, tuple[list[str], list[str]]] = {
         ],
         ["[ByType]\nConv2D=high_precision\n", "[ByOpType]\nConv2D=x\n"],
     ),
-    "fusion_switch_file": (["SomePass:off\n"], ["SomePass off\n", "{"]),
-    "modify_mixlist": (
-        [
-            '{"black-list": {"to-add": ["Conv2D"]}}',
-            '{"white-list": {"to-remove": ["Conv2D"], "to-add": []}}',
-        ],
-        ["{", "[]"],
-    ),
 }
 
 
@@ -90,7 +80,7 @@ def passed(draw: st.DrawFn) -> tuple[str, ...]:
     """ATC's own options, sometimes in the other grammars, now and then one that is set here."""
     tokens: list[str] = []
     for name in draw(st.lists(st.sampled_from(sorted(LEFT_TO_ATC)), max_size=3, unique=True)):
-        asked = mostly(draw, [name], [*REFUSED, "precision_mode"])
+        asked = mostly(draw, [name], [*RESERVED, "precision_mode"])
         value = draw(st.sampled_from(LEFT_TO_ATC.get(asked, ("x",))))
         shown = asked.replace("_", draw(st.sampled_from(["_", "-"])))
         dashes = draw(st.sampled_from(["--", "-"]))
@@ -116,14 +106,12 @@ def tables(draw: st.DrawFn) -> tuple[str, dict[str, Any], dict[str, str]]:
         fields |= {"precision_mode": "force_fp16", "precision_mode_v2": "fp16"}
     if draw(some):
         modes = ["high_precision", "high_performance_for_all"]
-        fields["op_select_implmode"] = mostly(draw, modes, ["fast", ""])
+        fields["op_select_implmode"] = mostly(draw, modes, ["fast"])
         fields["optypelist_for_implmode"] = draw(st.sampled_from(["", "Sigmoid", "Gelu,Sigmoid"]))
     if draw(some):
         fields["output_type"] = mostly(draw, ["FP16", "FP32"], ["UINT8", "fp16"])
     fields["aipp"] = draw(some)
     files = {o: mostly(draw, *texts) for o, texts in FILES.items() if draw(some)}
-    if not (option and MODES[option].get(fields[option], ATC_DEFAULT).mixed):
-        files = {o: text for o, text in files.items() if o != "modify_mixlist" or draw(some)}
     return mostly(draw, SOCS, WRONG_SOCS), fields, files
 
 
@@ -134,7 +122,6 @@ def accepted(soc: str, table: AtcTable) -> tuple[tuple[Conversion, ...], list[st
         ConfigError: this project refuses.
     """
     check_atc(table, "atc")
-    passed_on(table.passed_on)
     chip = soc_of(soc)
     warnings = [*check_setting_files(table, NODES, chip), *check_for_chip(table, chip, "atc")]
     return conversions(table, chip, InputSpec(size=SIZE)), warnings
@@ -197,7 +184,7 @@ def chance(draw: st.DrawFn, *values: Any) -> Any:
 @st.composite
 def random_graphs(draw: st.DrawFn) -> onnx.ModelProto:
     """A convolution and a random operator with random attributes after it."""
-    kind = chance(draw, "MaxPool", "Resize", "Clip", "Conv", "ReduceMean", "Unary", "Slice")
+    kind = chance(draw, "MaxPool", "Resize", "Clip", "Unary")
     opset = mostly(draw, range(11, 19), [10, 19, 20])
     constants = [graphs.constant("w", np.full((4, 3, 3, 3), 0.1, np.float32))]
     first = onnx.helper.make_node("Conv", ["image", "w"], ["c"], name="first", pads=[1] * 4)
@@ -210,8 +197,6 @@ def random_graphs(draw: st.DrawFn) -> onnx.ModelProto:
             attributes["dilations"] = chance(draw, [1, 1], [2, 2])
         if draw(st.booleans()):
             attributes["ceil_mode"] = chance(draw, 0, 1)
-        if draw(st.booleans()):
-            attributes["storage_order"] = chance(draw, 0, 1)
         attributes["strides"] = chance(draw, [1, 1], [2, 2], [3, 3])
     elif kind == "Resize":
         scale = chance(draw, 2.0, 1.5, 0.5, 3.0)
@@ -226,21 +211,6 @@ def random_graphs(draw: st.DrawFn) -> onnx.ModelProto:
     elif kind == "Clip":
         constants += [graphs.constant("lo", np.float32(0)), graphs.constant("hi", np.float32(6))]
         inputs = chance(draw, ["c"], ["c", "lo"], ["c", "", "hi"], ["c", "lo", "hi"])
-    elif kind == "Conv":
-        shape = chance(draw, (2, 4, 3, 3), (2, 4, 1, 1))
-        constants += [graphs.constant("v", np.full(shape, 0.1, np.float32))]
-        inputs = ["c", "v"]
-        if draw(st.booleans()):
-            attributes["kernel_shape"] = list(shape[2:])
-        if draw(st.booleans()):
-            attributes["auto_pad"] = chance(draw, "NOTSET", "SAME_UPPER", "VALID")
-        if draw(st.booleans()):
-            attributes["dilations"] = chance(draw, [1, 1], [2, 2])
-    elif kind == "ReduceMean":
-        attributes = {"axes": [2, 3], "keepdims": chance(draw, 0, 1)}
-    elif kind == "Slice":
-        constants += [graphs.constant(n, np.array([v])) for n, v in (("a", 0), ("b", 2), ("x", 1))]
-        inputs = ["c", "a", "b", "x"]
     else:
         op_type = chance(draw, "Relu", "Sigmoid", "Erf", "Mish", "Celu", "NonZero")
     last = onnx.helper.make_node(op_type, inputs, ["y"], name="last", **attributes)

@@ -1,37 +1,18 @@
-"""What an export says of a failed run of ATC, in every form that real ones were seen to take.
+"""The cause that is found in a failed run of ATC, in every form that real ones were seen to take.
 
-The outputs are made by hand in public forms: those of CANN 20.1 to 9.0 as users posted them (what
-the loader, Python and the shell print; EC0010, E20001, E40000, EZ3003), and of Huawei's open
-error manager. Ids, times, names and words are of our own. tests/cann/test_atc_referee.py holds the
-simulator to the same forms.
+The outputs are made by hand in public forms: those of CANN 20.1 to 9.0 as users posted them, and of
+Huawei's open error manager. Ids, times, names and words are of our own.
+tests/cann/test_atc_referee.py holds the simulator to the same forms.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from doctor_machines import installation
+from atc_runs import FAILED, STARTS, ended, explained
 
 from export.atc.codes import CODES, meaning_of
-from export.atc.environment import DEVLIB
 from export.atc.errors import explain, warnings_in
-from runtime.machine.npu_packages import install_command
-from runtime.machine.process import Finished
-
-STARTS = "ATC start working now, please wait for a moment.\n"
-FAILED = "ATC run failed, Please check the detail log, Try 'atc --help' for more information\n"
-
-
-def ended(output: str, status: int = 255, *, timed_out: bool = False) -> Finished:
-    return Finished(returncode=status, output=output, seconds=2.0, timed_out=timed_out)
-
-
-def explained(output: str, status: int = 255) -> tuple[str, str]:
-    found = explain(ended(output, status))
-    assert "\n" not in found.said + found.action
-    return found.said, found.action
-
+from runtime.errors import ExportError
 
 FORMS = [
     ("E16002: No parser for Conv.\n  Solution: y", "E16002: No parser for Conv."),
@@ -123,169 +104,6 @@ def test_a_failed_operator_is_named_with_what_the_trace_adds() -> None:
     assert "; begin has 3 axes, x has 4. (likely: an operator could not be compiled)" in said
 
 
-# this CANN is not installed, and its release so unknown; its Python is another than this one
-COMPILER_NEEDS = install_command(None)
-PYTHON = [
-    # EC0010 names the module with its class, without, and in the newest look
-    (
-        (
-            "EC0010: [PID: 12] 2025-07-08-10:25:28.6 Failed to import Python module"
-            " [ModuleNotFoundError: No module named 'decorator'.].\n        Solution: Install it.\n"
-            "        TraceBack (most recent call last):\n        Failed to initialize Te.\n"
-        ),
-        "EC0010: CANN's compiler lacks the Python module decorator",
-        f"first on PATH: {COMPILER_NEEDS}",
-    ),
-    (
-        "EC0010: [PID: 12] 2025-07-08-10:25:28.6 Failed to import [No module named 'scipy']",
-        "EC0010: CANN's compiler lacks the Python module scipy",
-        COMPILER_NEEDS,
-    ),
-    (
-        (
-            "[PID: 9] 2026-07-01-09:00:00.1 Environment_Error_Import_Python_Module_Failed(EC0010):"
-            " Failed to import Python module ModuleNotFoundError: No module named 'attr'."
-        ),
-        "lacks the Python module attr",
-        COMPILER_NEEDS,
-    ),
-    ("E40020: no module. ModuleNotFoundError: No module named 'absl'", "absl", "absl-py"),
-    (
-        (
-            "EC0010: [PID: 3] 2025-08-01-07:12:03.2 Failed to import [AttributeError: `np.float_`"
-            " was removed in the NumPy 2.0 release. Use `np.float64` instead.]."
-        ),
-        "EC0010: CANN's compiler does not run with this NumPy",
-        "first on PATH: pip install 'numpy<2'. Python 3.13 has none",
-    ),
-    (
-        "EC0010: [PID: 3] 2025-08-01-07:12:03.2 [module 'numpy' has no attribute 'in1d']",
-        "this NumPy",
-        "'numpy<2'",
-    ),
-    # the wrong python3: it lacks what every Python has
-    (
-        "E40000: Failed to import te.log_util.",
-        "CANN's compiler does not start in the python3",
-        "first on PATH",
-    ),
-    ("EC0010: [No module named 'distutils']", "newer than this CANN", "first on PATH"),
-    ("EC0010: [No module named 'tbe']", "tbe, which is CANN's own", "set_env.sh"),
-]
-
-
-@pytest.mark.parametrize(("block", "said", "action"), PYTHON, ids=[str(i) for i in range(9)])
-def test_what_atcs_python_lacks(block: str, said: str, action: str) -> None:
-    found = explained(f"{FAILED}{block}")
-    assert said in found[0]
-    assert action in found[1]
-
-
-def test_a_module_that_no_table_has_is_not_asked_of_pip() -> None:
-    """Its name on a package index may be anybody's."""
-    said, action = explained(f"{FAILED}EC0010: [No module named 'frobnicate.x']")
-    assert "lacks the Python module frobnicate.x" in said
-    assert action.startswith("Install the package that holds frobnicate.x into the python3")
-    assert "pip" not in action
-
-
-@pytest.mark.parametrize("name", ["_struct", "_ctypes", "_bz2", "encodings.idna", "sqlite3"])
-def test_a_python_without_its_own_modules_is_the_wrong_one(name: str) -> None:
-    """No package index has them: pip install would not help."""
-    output = (
-        f"ModuleNotFoundError: No module named '{name}'\n{FAILED}E40000: Failed to import te.x.\n"
-    )
-    said, action = explained(output)
-    assert said == (
-        f"E40000: no module {name}, which is Python's own: the python3 that is first on PATH is"
-        " the wrong one"
-    )
-    assert "which -a python3" in action
-    assert "pip" not in action
-
-
-@pytest.mark.parametrize(("release", "pinned"), [("8.2.RC1", True), ("9.0.0", False)])
-def test_pip_is_told_to_stay_before_numpy_2_where_this_cann_needs_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, release: str, pinned: bool
-) -> None:
-    """The one that is sourced: an unneeded pin would replace the NumPy of other packages."""
-    monkeypatch.setenv("ASCEND_HOME_PATH", str(installation(tmp_path, release)))
-    _, action = explained(f"{FAILED}EC0010: [No module named 'decorator']")
-    assert ("numpy<2" in action) == pinned
-    assert action.endswith(install_command(None, release))
-
-
-@pytest.mark.parametrize(
-    ("library", "action"),
-    [
-        ("libascend_hal.so", DEVLIB),
-        ("libdrvdsmi_host.so", DEVLIB),
-        ("libge_compiler.so", "Source CANN's set_env.sh in this shell"),
-        ("libmmpa.so.1", "Source CANN's set_env.sh in this shell"),
-        ("libstdc++.so.6", "Source CANN's set_env.sh in this shell"),
-    ],
-)
-def test_a_missing_library_names_its_remedy(library: str, action: str) -> None:
-    """The loader's line is all there is: no line of atc's, no code."""
-    said, then = explained(
-        f"/opt/cann/bin/atc.bin: error while loading shared libraries: {library}: cannot open"
-        " shared object file: No such file or directory\n",
-        127,
-    )
-    assert library in said
-    assert action in then
-
-
-def test_the_devlib_remedy_is_the_guides_own_line() -> None:
-    from builders import ROOT
-
-    for guide in ("ascend.md", "ascend.zh-CN.md"):
-        assert DEVLIB in (ROOT / "docs" / guide).read_text(encoding="utf-8").splitlines()
-
-
-@pytest.mark.parametrize(
-    ("output", "said"),
-    [
-        ("atc.bin: symbol lookup error: undefined symbol: rtGetSocSpec", "rtGetSocSpec: libraries"),
-        ("atc.bin: /lib/libc.so.6: version `GLIBC_2.34' not found", "GLIBC_2.34 was not found"),
-        (f"{FAILED}E19999: Inner Error!\nE19999: x: No space left on device", "the disk is full"),
-    ],
-)
-def test_other_faults_of_the_machine(output: str, said: str) -> None:
-    assert said in explained(output)[0]
-
-
-@pytest.mark.parametrize(
-    ("output", "status"),
-    [
-        (STARTS + ".....", -9),
-        (STARTS + "/opt/cann/bin/atc: line 40: 1234 Killed  /opt/cann/bin/atc.bin\n", 137),
-        (f"{STARTS}...\n{FAILED}EZ9999: Inner Error!\nEZ9999  Out of memory", 255),
-        (f"{FAILED}E40021: [PID: 3] 2025-01-01 MemoryError", 255),
-        (f"{FAILED}EC0010: [PID: 3] 2025-01-01 OSError: Cannot allocate memory", 255),
-    ],
-)
-def test_a_lack_of_memory_is_named_with_what_needs_less(output: str, status: int) -> None:
-    said, action = explained(output, status)
-    assert "killed, probably for memory" in said
-    assert "export TE_PARALLEL_COMPILER=1" in action
-
-
-def test_what_we_ended_ourselves_was_not_killed_for_memory() -> None:
-    found = explain(ended(STARTS + "......", -9, timed_out=True))
-    assert "memory" not in found.said + found.action
-    assert found.action == "Raise --atc_timeout"
-
-
-def test_noise_does_not_hide_an_error_about_the_input() -> None:
-    """Modules that are missing and not needed are printed beside what really is wrong."""
-    said, action = explained(
-        f"ModuleNotFoundError: No module named 'tornado'\n{STARTS}{FAILED}E10016: no node picture\n"
-    )
-    assert said.startswith("E10016: no node picture")
-    assert "pip" not in action
-
-
 def test_an_option_this_atc_has_not() -> None:
     """The parser's own line, on stderr: cmd_flag_info.cc, ParseCommandLine."""
     said, action = explained(f"ERROR: unknown command line flag 'jit_compile'\n{STARTS}{FAILED}")
@@ -367,8 +185,6 @@ def test_codes_that_no_table_has_are_placed_by_their_beginning() -> None:
 
 
 def test_a_long_text_leaves_room_for_meaning_and_remedy() -> None:
-    from runtime.errors import ExportError
-
     found = explain(ended(f"{FAILED}E10016: {'very ' * 400}long"))
     error = ExportError(
         "atc x", expected="y", got=f"it exited 255 after 12 s: {found.said}", action=found.action
