@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from runtime.backends import Backend, open_backend
 from runtime.detector import Detector
 
-pytest_plugins = ["cann.plugin", "cann.npu_plugin"]
+pytest_plugins = ["cann.plugin"]
 
 
 @pytest.fixture(autouse=True)

@@ -125,6 +125,21 @@ def table(parts: Sequence[tuple[int, bytes]], *, tiny: bool = False) -> bytes:
     return made + b"".join(content for _, content in parts)
 
 
+def om_file(payload: bytes, kind: Any = Header, **fields: Any) -> bytes:
+    """A whole file: a header of one of the three ages that fits its payload."""
+    today = kind is Header
+    made = {
+        "magic": 0x444F4D49,
+        "headsize": HEADER_BYTES,
+        "version": 0x20000000 if today else 0x10000000,
+        "model_length" if today else "length": len(payload),
+        "name": b"lane",
+        "om_ir_version": 2,
+        "platform_version": b"1.11.z.0",
+    }
+    return bytes(kind(**(made | fields))) + payload
+
+
 def partitions(content: bytes, *, tiny: bool = False) -> dict[int, bytes]:
     """A file's partitions by type, in its order.
 

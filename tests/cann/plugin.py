@@ -1,13 +1,16 @@
-"""The fixture `cann`: a machine that has CANN, as far as environment variables go."""
+"""The fixtures `cann`, a machine with the tools of CANN, and `npu`, one with its acl."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cann import version_files
+from cann import control, version_files
+
+from runtime.backends.ascend import process
 
 HERE = Path(__file__).resolve().parent
 
@@ -96,3 +99,25 @@ class Cann:
 def cann(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Cann:
     """A machine with the simulated CANN sourced: release 8.5.0, one Ascend910B3."""
     return Cann(tmp_path_factory.mktemp("cann"), monkeypatch)
+
+
+@pytest.fixture
+def npu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[control.Control]:
+    """The simulated acl, fresh; afterwards nothing may be left of it or have gone wrong."""
+    reports: Path = tmp_path_factory.mktemp("acl")
+    monkeypatch.setenv("CANNSIM_REPORT", str(reports))
+    paths = [str(control.HOME), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+    simulator = control.install(reports)
+    # a process of its own for each test, on both sides: nobody has initialised acl yet
+    monkeypatch.setattr(process, "_process", process._Process())
+    try:
+        simulator.reset(new_process=True)
+        yield simulator
+        process.shut_down()
+        simulator.judge()
+    finally:
+        simulator.end()
+        control.remove()

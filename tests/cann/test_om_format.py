@@ -26,6 +26,8 @@ from cann.ge_format import (
     TinyEntry,
     attributes,
     block,
+    om_file,
+    partitions,
     table,
     tensor_info,
 )
@@ -52,7 +54,6 @@ REAL: dict[str, Any] = {
     "_enable_l1_fusion": False,
     "om_info_list": [1_297_461, 2_203_648, 378_946, 0, 79_616, 0],
 }
-MAGIC = 0x444F4D49
 
 
 def model_def(*, graph: Any = None, **values: Any) -> bytes:
@@ -61,21 +62,6 @@ def model_def(*, graph: Any = None, **values: Any) -> bytes:
     if graph is not None:
         made.graph.append(graph)
     return bytes(made.SerializeToString())
-
-
-def a_file(payload: bytes, kind: Any = Header, **fields: Any) -> bytes:
-    """A header of one of three ages that fits its payload."""
-    length = {"model_length" if kind is Header else "length": len(payload)}
-    head = kind(
-        magic=MAGIC,
-        headsize=256,
-        version=0x20000000 if kind is Header else 0x10000000,
-        name=b"lane",
-        om_ir_version=2,
-        platform_version=b"1.11.z.0",
-        **(length | fields),
-    )
-    return bytes(head) + payload
 
 
 def read(content: bytes) -> OmFile:
@@ -107,7 +93,7 @@ def test_reader_reads_files_of_three_ages(kind: Any, age: str) -> None:
     definition = model_def(**REAL)
     parts = [(0, definition), (1, bytes(300)), (2, b"tasks"), (3, b"kernels!")]
     counted = {} if kind is HeaderOf2020 else {"model_num": 1}
-    om = read(a_file(table(parts, tiny=kind is not Header), kind, **counted))
+    om = read(om_file(table(parts, tiny=kind is not Header), kind, **counted))
 
     assert (om.age, om.model_num, om.kind, om.name) == (age, 1, "IR", "lane")
     assert (om.ir_version, om.platform_version) == (2, "1.11.z.0")
@@ -127,7 +113,7 @@ def test_reader_reads_files_of_three_ages(kind: Any, age: str) -> None:
 
 def test_reader_reads_what_names_no_chip() -> None:
     """CANN before 8.0 writes neither chip nor version among the attributes."""
-    om = read(a_file(table([(0, model_def(stream_num=2)), (1, b"w")]), model_num=1))
+    om = read(om_file(table([(0, model_def(stream_num=2)), (1, b"w")]), model_num=1))
 
     assert (om.soc_version, om.atc_version, om.framework_type, om.stream_num) == ("", "", "", 2)
     assert om.unread == ()
@@ -138,7 +124,7 @@ def test_reader_reads_every_model() -> None:
     root = table([(0, model_def(stream_num=0)), (3, b"k" * 23)])
     branch = MESSAGES["ModelDef"](name="branch").SerializeToString()
     payload = root + table([(0, branch), (1, bytes(16))]) + table([(0, branch), (2, b"t")])
-    om = read(a_file(payload, model_num=3, is_unknow_model=1))
+    om = read(om_file(payload, model_num=3, is_unknow_model=1))
 
     assert (om.model_num, om.is_dynamic) == (3, True)
     assert [one.name for one in om.models] == ["lane", "branch", "branch"]
@@ -156,7 +142,7 @@ def test_reader_reads_inputs_and_outputs_of_their_partition() -> None:
         + block(2, bytes(ctypes.c_uint32(3)) + bytes((ctypes.c_uint64 * 3)(1, 2, 8)))
         + block(5, bytes(ctypes.c_uint32(0)))  # MODEL_DYNAMIC_OUTPUT_SHAPE, which is passed over
     )
-    om = read(a_file(table([(8, info), (0, model_def(**REAL)), (1, b"w")]), model_num=1))
+    om = read(om_file(table([(8, info), (0, model_def(**REAL)), (1, b"w")]), model_num=1))
 
     assert om.inputs == (
         OmTensor(
@@ -202,7 +188,7 @@ def test_reader_reads_inputs_and_outputs_off_the_graph(shortened: bool) -> None:
     values = REAL | {"attr_model_out_nodes_name": ["conv:0:landmarks", "pool"]}
     if shortened:
         values |= {"attr_name_enum": listed, "om_compress_version": 1}
-    om = read(a_file(table([(0, model_def(graph=graph, **values)), (1, b"w")]), model_num=1))
+    om = read(om_file(table([(0, model_def(graph=graph, **values)), (1, b"w")]), model_num=1))
 
     assert om.tensors == OmTensors(
         inputs=(
@@ -225,7 +211,7 @@ def test_reader_names_outputs_as_files_without_names_have_it() -> None:
     end = graph.op.add(name="out", type="NetOutput", src_name=["known_op"])
     end.src_index.append(3)
     end.input_desc.append(tensor("a", 1, [2, 2], "NCHW"))
-    om = read(a_file(table([(0, model_def(graph=graph)), (1, b"w")]), model_num=1))
+    om = read(om_file(table([(0, model_def(graph=graph)), (1, b"w")]), model_num=1))
 
     assert [one.name for one in om.outputs] == ["output_0_known_op_3"]
 
@@ -238,7 +224,7 @@ def test_simulated_header_is_laid_out_as_published(age: Any, kind: Any) -> None:
     content = written_header("lane", 1000, age=age, is_dynamic=True, model_type=5, encrypted=True)
     head = kind.from_buffer_copy(content)
 
-    assert (head.magic, head.headsize, head.modeltype, head.is_encrypt) == (MAGIC, 256, 5, 1)
+    assert (head.magic, head.headsize, head.modeltype, head.is_encrypt) == (0x444F4D49, 256, 5, 1)
     assert (head.name, head.platform_version, head.om_ir_version) == (b"lane", b"1.11.z.0", 2)
     expected = {"magic", "headsize", "version", "modeltype", "is_encrypt", "name"}
     expected |= {"platform_version", "om_ir_version", "length"}
@@ -261,20 +247,10 @@ def test_simulated_header_is_laid_out_as_published(age: Any, kind: Any) -> None:
 def test_simulated_file_is_what_the_definition_says(tmp_path: Path, age: Any) -> None:
     """Table, partitions, and each attribute in the field that atc writes it to."""
     content = write_small(tmp_path / "m.om", age=age, gears=(1, 4)).read_bytes()
-    head, entry = (Count, Entry) if age == "today" else (TinyCount, TinyEntry)
-    count = head.from_buffer_copy(content, 256).num
-    base = 256 + ctypes.sizeof(head)
-    entries = [
-        entry.from_buffer_copy(content, base + i * ctypes.sizeof(entry)) for i in range(count)
-    ]
-    base += count * ctypes.sizeof(entry)
-    parts = {
-        one.type: content[base + one.mem_offset : base + one.mem_offset + one.mem_size]
-        for one in entries
-    }
+    parts = partitions(content, tiny=age != "today")
 
-    assert sum(map(len, parts.values())) == len(content) - base
-    assert [one.type for one in entries] == ([8, 0, 1] if age == "today" else [0, 1])
+    assert content.endswith(b"".join(parts.values()))
+    assert list(parts) == ([8, 0, 1] if age == "today" else [0, 1])
     model = MESSAGES["ModelDef"].FromString(parts[0])
     assert (model.name, model.version, model.custom_version) == ("small", 2, "1.11.z.0")
     written = {entry.key: entry.value for entry in model.attr}
@@ -310,8 +286,7 @@ def test_simulated_atc_writes_the_attributes_that_atc_writes(
     assert run(*conversion(soc_version="Ascend310B4")).status == 0
     om = read_om(tmp_path / "net.om")
     content = (tmp_path / "net.om").read_bytes()
-    part = next(one for one in om.partitions if one.type == "MODEL_DEF")
-    model = MESSAGES["ModelDef"].FromString(content[part.offset : part.offset + part.size])
+    model = MESSAGES["ModelDef"].FromString(partitions(content)[0])
     kinds = {entry.key: entry.value.WhichOneof("value") for entry in model.attr}
 
     for key, value in REAL.items():
