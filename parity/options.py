@@ -147,7 +147,10 @@ def check_range(option: str, given: int, least: int, most: int) -> None:
     """Raise a ConfigError for a number out of range."""
     if not least <= given <= most:
         raise ConfigError(
-            option, expected=f"{least:,} to {most:,}", got=str(given), action="Correct it"
+            option,
+            expected=f"{least:,} to {most:,}",
+            got=str(given),
+            action="Choose a number in this range",
         )
 
 

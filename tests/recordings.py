@@ -7,10 +7,12 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.lib import format as npy
+from numpy.typing import NDArray
 
 from parity.comparison import Comparison
 from parity.judging.verdict import Limits
@@ -75,6 +77,12 @@ def recording_of(
     )
 
 
+def shifted(recording: Recording, by: float | NDArray[np.float64]) -> Recording:
+    """The same recording with landmarks moved, in the network's unit."""
+    landmarks = recording.landmarks + np.asarray(by, np.float32)
+    return replace(recording, landmarks=landmarks)
+
+
 def moved(recording: Recording, by_crop_px: float, *, source: str = "b@cpu") -> Recording:
     """The same answers, with all points moved right and every second one down as well."""
     shift = np.zeros_like(recording.landmarks)
@@ -85,6 +93,21 @@ def moved(recording: Recording, by_crop_px: float, *, source: str = "b@cpu") -> 
         header=msgspec.structs.replace(recording.header, source=source),
         landmarks=recording.landmarks + shift,
     )
+
+
+def with_header(recording: Recording, **changes: Any) -> Recording:
+    """The same answers under another header."""
+    return replace(recording, header=msgspec.structs.replace(recording.header, **changes))
+
+
+def with_pictures(recording: Recording, **columns: Sequence[Any]) -> Recording:
+    """The same answers to pictures of other names or hashes: of each field, a value a picture."""
+    rows = zip(recording.header.pictures, *columns.values(), strict=True)
+    pictures = tuple(
+        msgspec.structs.replace(picture, **dict(zip(columns, values, strict=True)))
+        for picture, *values in rows
+    )
+    return with_header(recording, pictures=pictures)
 
 
 def comparison_of(

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recordings import recording_of
+from recordings import recording_of, shifted
 
 from parity.judging.differences import ErrorTable, error_table, frame_statistics, statistics
 from parity.judging.verdict import Limits, judge, told_apart
-from parity.recording.recording import Recording
-from parity.report import text
+from parity.report import as_text, make_report, text
 from runtime.errors import ConfigError
 from runtime.image.landmarks import spread_of
 
@@ -54,10 +53,6 @@ def test_statistics_agree_with_the_oracle(rng: np.random.Generator, pictures: in
             assert found.share_under[f"{limit:g}"] == pytest.approx(share)
 
 
-def shifted(recording: Recording, by: float) -> Recording:
-    return dataclasses.replace(recording, landmarks=recording.landmarks + np.float32(by))
-
-
 def test_photo_pixels_carry_the_crops_unequal_axes(rng: np.random.Generator) -> None:
     """A shift of one crop px is four photo px in x and three in y; percent goes by the eyes."""
     here = recording_of(rng)
@@ -82,8 +77,7 @@ def test_differences_are_carried_by_the_crops_own_map(rng: np.random.Generator) 
     turned = np.array([[[0.0, -2, 5], [3, 0, 7], [0, 0, 1]], [[1.0, 0, 9], [0, 1, 2], [0, 0, 1]]])
     here = dataclasses.replace(recording_of(rng), image_from_crop=turned)
     here.landmarks[0, 36] = here.landmarks[0, 45]
-    moved = here.landmarks + np.array([1 / 128, 0], np.float32)
-    table = error_table(here, dataclasses.replace(here, landmarks=moved))
+    table = error_table(here, shifted(here, np.array([1 / 128, 0])))
     part = table.of(1, [3, 40])
 
     np.testing.assert_allclose(table.photo_px[0], np.tile([0, 3], (68, 1)), atol=1e-3)
@@ -177,3 +171,28 @@ def test_percentiles_and_crop_pixels_are_judged_where_they_are_given() -> None:
         assert least.unit == found.limits.unit
         assert [px for _, _, px in least.named()] == [told.mean, told.max, told.p95, told.p99]
         assert judge(table, least).passed
+
+
+def test_the_references_own_figures_give_its_own_line(rng: np.random.Generator) -> None:
+    """Mean 0.0537, max 0.4636, 100 % < 0.5 px over 272 coordinates: printed, and within limits."""
+    values = np.abs(np.random.default_rng(0).normal(0, 1, 270))
+    values = np.minimum(values * (0.0537 * 272 - 0.4636) / values.sum(), 0.46)
+    rest = 0.0537 * 272 - 0.4636 - values.sum()
+    photo = np.concatenate([values, [rest, 0.4636]]).reshape(2, 68, 2)
+    assert math.isclose(photo.mean(), 0.0537, abs_tol=1e-9)
+    recording = recording_of(rng)
+    report = msgspec.structs.replace(
+        make_report(recording, recording, Limits()),
+        photo_px=frame_statistics(photo),
+        verdict=judge(table_of(photo), Limits()),
+    )
+    shown = as_text(report)
+
+    assert shown.startswith("PASSED: mean 0.0537 <= 0.1 px, max 0.4636 <= 0.5 px (photo)")
+    assert "2 pictures x 68 points x 2 = 272 coordinates" in shown
+    rows = {line.split("  ")[0]: line.split()[-5:] for line in shown.splitlines() if line}
+    assert [rows[name][0] for name in ("mean", "max", "< 0.5 px")] == [
+        "0.0537",
+        "0.4636",
+        "100.00%",
+    ]

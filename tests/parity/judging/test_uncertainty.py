@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
-from recordings import recording_of
+from recordings import recording_of, shifted
 
 from parity.judging.differences import error_table
 from parity.judging.uncertainty import uncertainty_of
 from parity.judging.verdict import Limits
-from parity.recording.recording import Recording
 from parity.report import as_text, make_report
 from runtime.image.landmarks import spread_of
-
-
-def moved(recording: Recording, by: np.ndarray) -> Recording:
-    landmarks = recording.landmarks + by.astype(np.float32)
-    return dataclasses.replace(recording, landmarks=landmarks)
 
 
 @pytest.mark.parametrize("pictures", [2, 40])
@@ -29,7 +21,7 @@ def test_error_that_grows_with_the_maps_is_the_models_doubt(
     here = recording_of(rng, pictures=pictures)
     by = np.zeros(here.landmarks.shape)
     by[..., 0] = spread_of(here.covariance) / 10
-    found = uncertainty_of(error_table(here, moved(here, by)))
+    found = uncertainty_of(error_table(here, shifted(here, by)))
 
     assert found.reading == "model unsure"
     assert found.unsure_share == 1
@@ -44,7 +36,7 @@ def test_error_without_regard_to_the_maps_is_the_backends_drift(
     here = recording_of(rng, pictures=pictures)
     by = rng.normal(0, 0.01, here.landmarks.shape)
     by[spread_of(here.covariance) > np.percentile(spread_of(here.covariance), 90)] /= 10
-    found = uncertainty_of(error_table(here, moved(here, by)))
+    found = uncertainty_of(error_table(here, shifted(here, by)))
 
     assert found.reading == "backend drifted"
     assert found.unsure_share <= 0.4
@@ -55,7 +47,7 @@ def test_one_drifted_landmark_is_named(rng: np.random.Generator) -> None:
     here = recording_of(rng, pictures=40)
     by = np.zeros(here.landmarks.shape)
     by[:, 8] = 0.05
-    report = make_report(here, moved(here, by), Limits())
+    report = make_report(here, shifted(here, by), Limits())
 
     assert (report.doubt.reading, report.doubt.landmark) == ("one landmark", 8)
     assert "100% are landmark 8" in as_text(report)
@@ -73,7 +65,7 @@ def test_equal_recordings_leave_nothing_to_explain(rng: np.random.Generator) -> 
 def test_limit_is_three_quarters_of_the_references_own_spreads(rng: np.random.Generator) -> None:
     """In crop px, by counting."""
     here = recording_of(rng, pictures=7)
-    found = uncertainty_of(error_table(here, moved(here, rng.normal(0, 1, here.landmarks.shape))))
+    found = uncertainty_of(error_table(here, shifted(here, rng.normal(0, 1, here.landmarks.shape))))
     spreads = [
         128 * float(np.sqrt(np.linalg.eigvalsh([[xx, xy], [xy, yy]])[-1]))
         for xx, xy, yy in here.covariance.reshape(-1, 3)
