@@ -30,13 +30,7 @@ THUMBNAIL_PX, WORST_PX = 264, 528
 
 @dataclass(frozen=True, kw_only=True)
 class Cuts:
-    """One picture's cuts, as data addresses.
-
-    Attributes:
-        face: both sides' points on the face.
-        zoom: the worst point, enlarged.
-        zoom_px: width of the enlarged cut in photo px.
-    """
+    """One picture's face, and its worst point enlarged (`zoom_px` wide), as data addresses."""
 
     face: str
     zoom: str
@@ -71,10 +65,10 @@ def gallery(
 
     Args:
         order: indices of all pictures, worst first.
-        worst_points: the point that is furthest off, of each picture.
+        worst_points: of each picture, the point that is furthest off.
         table: the errors.
         sides: reference and candidate.
-        samples: the files of the pictures, or none.
+        samples: files of the pictures, or none.
 
     Raises:
         InputError: a recording's crops are damaged.

@@ -42,43 +42,27 @@ JPEG = [
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class View:
-    """Pixels of one picture: all of it, or the crop of it that was recorded.
-
-    Attributes:
-        pixels: uint8 (H, W, 3) BGR.
-        view_from_image: (3, 3) image px to this view's px.
-    """
+    """Pixels of one picture, (H, W, 3) BGR: all of it, or the crop of it that was recorded."""
 
     pixels: U8
-    view_from_image: F64
+    view_from_image: F64  # (3, 3), px to px
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Window:
-    """A square cut out of a view.
-
-    Attributes:
-        pixels: uint8 (S, S, 3) BGR.
-        window_from_image: (3, 3) image px to the cut's px.
-        side_px: its width in image px.
-    """
+    """A square cut out of a view, (S, S, 3) BGR, which is `side_px` image px wide."""
 
     pixels: U8
-    window_from_image: F64
+    window_from_image: F64  # (3, 3), px to px
     side_px: float
 
 
 def views(
     wanted: Collection[int], recordings: Sequence[Recording], samples: Sequence[Sample]
 ) -> Iterator[tuple[int, View]]:
-    """The pixels of some of the compared pictures, one at a time.
+    """The wanted pictures by index, from their files, or else from a recording's crops.
 
-    A picture that is gone or has changed since it was compared is left out.
-
-    Args:
-        wanted: indices of pictures.
-        recordings: both sides; one that carries its crops is used where there are no files.
-        samples: the files that were compared, or none.
+    A file that is gone or has changed since it was compared is left out.
     """
     header = recordings[0].header
     if samples:
@@ -146,27 +130,21 @@ def cut(view: View, centre_px: F64, shown_px: float, side: int, enlarging: int) 
     pixels, view_from_part = _part(view.pixels, window_from_view, side)
     window_from_part = window_from_view @ view_from_part
     finer = window_from_part[0, 0] > 1
-    return Window(
-        pixels=cv2.warpAffine(
-            pixels,
-            window_from_part[:2],
-            (side, side),
-            flags=enlarging if finer else cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=OUTSIDE_BGR,
-        ).astype(np.uint8, copy=False),
-        window_from_image=window_from_image,
-        side_px=shown_px,
-    )
+    warped = cv2.warpAffine(
+        pixels,
+        window_from_part[:2],
+        (side, side),
+        flags=enlarging if finer else cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=OUTSIDE_BGR,
+    ).astype(np.uint8, copy=False)
+    return Window(pixels=warped, window_from_image=window_from_image, side_px=shown_px)
 
 
 def draw_faces(window: Window, sides_px: F64, topology: Topology) -> U8:
-    """Draw both sides' points, the candidate's inside the reference's, and the mark-up's lines.
+    """Draw both sides' points on a copy, the candidate's inside the reference's, and the contours.
 
-    Args:
-        window: a copy of it is drawn on.
-        sides_px: (2, P, 2) reference and candidate, image px.
-        topology: of the points.
+    `sides_px` (2, P, 2): reference and candidate, image px.
     """
     canvas = window.pixels.copy()
     here, there = (fixed(geometry.apply(window.window_from_image, side)) for side in sides_px)
@@ -188,10 +166,7 @@ def draw_faces(window: Window, sides_px: F64, topology: Topology) -> U8:
 def draw_zoom(window: Window, points_px: F64, covariances_px2: F64) -> U8:
     """Draw one point as both sides see it, a ring and a cross, each in its one-sigma ellipse.
 
-    Args:
-        window: a copy of it is drawn on.
-        points_px: (2, 2) reference and candidate, image px.
-        covariances_px2: (2, 3) of both, image px squared.
+    Arguments as in `zoom_window`; a copy of the window is drawn on.
     """
     canvas = window.pixels.copy()
     unit = max(1, round(len(canvas) / 264))

@@ -12,8 +12,13 @@ import numpy as np
 
 from parity.judging.differences import check_comparable, crops_that_differ
 from parity.locate.stages import U8, RecordedStages, TappedSource, TappedStages, TorchStages
-from parity.options import RECORDING_SUFFIX
-from parity.recording.recording import Recording, Unreadable, load_recording, sha256_pixels
+from parity.recording.recording import (
+    RECORDING_SUFFIX,
+    Recording,
+    Unreadable,
+    load_recording,
+    sha256_pixels,
+)
 from parity.rehearsal.keep_list import KeepList
 from parity.samples import Sample, decoded
 from parity.sources import NOTHING_KEPT, REHEARSAL, open_detector, rehearsed_source, rounded_backend

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from parity.judging.accuracy import FEWEST_FOR_INTERVAL, AccuracyReport
 from parity.judging.differences import Statistics
 from parity.judging.uncertainty import sentence
 from parity.judging.verdict import Limits, told_apart
-from parity.report.record import Part, Report
+from parity.report.record import Report
 from runtime.files import printable
 
 SMALLEST_DECIMAL_PX = 0.001
 # that are named one by one
 MOST_PICTURES = 10
+FRAME_HEADS = ("mean photo", "max photo", "mean crop", "max crop")
 ACCURACY_HEADS = ("NME mean", "NME median", "FR at 8 %", "AUC at 8 %")
 ROWS = (
     ("mean", "mean"),
@@ -42,7 +43,8 @@ def as_text(report: Report) -> str:
         *_accuracy(report),
         *_first_points(report),
         "",
-        *_regions(report.regions),
+        _row("region", FRAME_HEADS),
+        *(_errors(name, p.photo_px, p.crop_px) for name, p in report.regions.items()),
         "",
         *_pictures(report),
         "",
@@ -101,16 +103,16 @@ def _table(report: Report) -> list[str]:
         ("crop px", "distance", report.crop_px.distance),
         ("% of eyes", "distance", percent.distance if percent else None),
     ]
-    lines = [f"{'':<10}" + "".join(f"{column[row]:>12}" for column in columns) for row in (0, 1)]
+    lines = [_row("", (column[row] for column in columns), 10) for row in (0, 1)]
     for label, field in ROWS:
         cells = (px(getattr(found, field)) if found else "-" for _, _, found in columns)
-        lines.append(f"{label:<10}" + "".join(f"{cell:>12}" for cell in cells))
+        lines.append(_row(label, cells, 10))
     for limit in report.photo_px.axis.share_under:
         cells = (
             f"{found.share_under[limit]:.2%}" if found and frame != "% of eyes" else "-"
             for frame, _, found in columns
         )
-        lines.append(f"{'< ' + limit + ' px':<10}" + "".join(f"{cell:>12}" for cell in cells))
+        lines.append(_row(f"< {limit} px", cells, 10))
     spread = report.spread_crop_px
     lines.append(f"spread     mean {px(spread.mean)}, max {px(spread.max)} crop px apart")
     return lines
@@ -126,7 +128,7 @@ def _accuracy(report: Report) -> list[str]:
     shares = f"{found.pictures} annotated pictures of {len(report.pictures)}"
     lines = [
         f"accuracy on {shares}, NME by the outer eye corners {right} and {left}",
-        f"{'':<10}" + "".join(f"{head:>12}" for head in ACCURACY_HEADS),
+        _row("", ACCURACY_HEADS, 10),
     ]
     for name, side in (("reference", found.reference), ("candidate", found.candidate)):
         lines.append(
@@ -152,13 +154,10 @@ def _interval(found: AccuracyReport, limits: Limits) -> list[str]:
     """The interval's meaning, in a sentence."""
     if found.interval_points is None:
         return []
-    lines: list[str] = []
-    if not found.tells_a_change:
-        lines.append("the interval contains 0: points may have moved, no change of accuracy shows")
-    elif found.change_points > 0:
-        lines.append("the interval lies above 0: the candidate is less accurate than the reference")
-    else:
-        lines.append("the interval lies below 0: the candidate is more accurate than the reference")
+    lines = ["the interval contains 0: points may have moved, no change of accuracy shows"]
+    if found.tells_a_change:
+        side, more = ("above", "less") if found.change_points > 0 else ("below", "more")
+        lines = [f"the interval lies {side} 0: the candidate is {more} accurate than the reference"]
     limit = limits.max_nme_increase_points
     if limit is not None and found.change_points <= limit < found.interval_points[1]:
         lines.append(f"the interval reaches beyond the limit of {limit!r}: show it more pictures")
@@ -175,19 +174,11 @@ def _first_points(report: Report) -> list[str]:
     return lines
 
 
-def _regions(regions: Mapping[str, Part]) -> list[str]:
-    lines = [f"{'region':<28}{'mean photo':>12}{'max photo':>12}{'mean crop':>12}{'max crop':>12}"]
-    for name, part in regions.items():
-        lines.append(_row(name, part.photo_px, part.crop_px))
-    return lines
-
-
 def _pictures(report: Report) -> list[str]:
     worst = sorted(report.pictures, key=lambda p: -p.photo_px.axis.max)[:MOST_PICTURES]
     rest = len(report.pictures) - len(worst)
-    title = f"{'picture, worst first':<28}"
-    lines = [f"{title}{'mean photo':>12}{'max photo':>12}{'mean crop':>12}{'max crop':>12}"]
-    lines += [_row(p.name, p.photo_px.axis, p.crop_px.axis) for p in worst]
+    lines = [_row("picture, worst first", FRAME_HEADS)]
+    lines += [_errors(p.name, p.photo_px.axis, p.crop_px.axis) for p in worst]
     return [*lines, f"... and {rest} better ones, all in --json"] if rest else lines
 
 
@@ -218,10 +209,12 @@ def passing_options(limits: Limits) -> str:
     return " ".join([*options, *(["--unit crop"] if limits.unit == "crop" else [])])
 
 
-def _row(name: str, photo: Statistics, crop: Statistics) -> str:
-    return f"{name:<28}" + "".join(
-        f"{px(value):>12}" for value in (photo.mean, photo.max, crop.mean, crop.max)
-    )
+def _errors(name: str, photo: Statistics, crop: Statistics) -> str:
+    return _row(name, map(px, (photo.mean, photo.max, crop.mean, crop.max)))
+
+
+def _row(name: str, cells: Iterable[str], width: int = 28) -> str:
+    return f"{name:<{width}}" + "".join(f"{cell:>12}" for cell in cells)
 
 
 def px(value: float) -> str:
