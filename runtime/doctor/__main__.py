@@ -1,4 +1,4 @@
-"""python -m runtime.doctor: what this machine has, what it lacks, and what mends it."""
+"""python -m runtime.doctor: what this machine has, what it lacks, and what fixes it."""
 
 from __future__ import annotations
 

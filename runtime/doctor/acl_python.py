@@ -1,8 +1,8 @@
 """python -m runtime.doctor.acl_python 3.10 3.11: in which order to try pyACL in these Pythons.
 
 The kit's installer runs this out of our wheel, before anything is installed. pyACL is one file
-without a Python's tag: whether a Python can import it is found by trying, and Huawei's lists say
-where to begin.
+without a Python's tag: whether a Python can import it is found by trying, in the order of Huawei's
+lists.
 """
 
 from __future__ import annotations

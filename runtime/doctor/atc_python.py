@@ -70,7 +70,7 @@ except Exception:
 
 @dataclass(frozen=True, kw_only=True)
 class _Answer:
-    """The answers of a Python to `_QUESTION`."""
+    """A Python's answers to `_QUESTION`."""
 
     path: str
     python: tuple[int, ...]
@@ -127,8 +127,8 @@ def _judge(answer: _Answer, release: str) -> Finding:
     mend = " ".join([f"{answer.path} -m pip install", *install])
     if answer.broken:
         found = f"{answer.path} cannot import {', '.join(answer.broken)} of its own library"
-        told = f"{found}: the wrong python3 is first on PATH"
-        return _problem(told, ANOTHER, "a whole Python for atc")
+        found += ": the wrong python3 is first on PATH"
+        return _problem(found, ANOTHER, "a whole Python for atc")
     # NumPy 1 that somebody built from source may be there all the same
     no_numpy_1 = answer.python >= FIRST_WITHOUT_NUMPY_1 and (has_numpy_2 or "numpy" in answer.lacks)
     if needs_numpy_1 and no_numpy_1:
@@ -148,8 +148,8 @@ def _judge(answer: _Answer, release: str) -> Finding:
         return _problem(found, reinstall, "a numpy for atc")
     if too_new and needs_numpy_1:
         found = f"{answer.path} has NumPy {answer.numpy}; atc of {known} needs one before 2"
-        told = f"{found} (EC0010: np.float_ was removed)"
-        return _problem(told, mend, "a NumPy before 2 for atc")
+        found += " (EC0010: np.float_ was removed)"
+        return _problem(found, mend, "a NumPy before 2 for atc")
     shown = f"{answer.path} ({_dotted(answer.python)}, NumPy {answer.numpy})"
     remarks = _remarks(answer, release, too_new=too_new)
     if not remarks:

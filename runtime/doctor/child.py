@@ -1,4 +1,4 @@
-"""Tries one package in a Python of its own: `python child.py NAME [LIBRARY]`.
+"""Imports one package in a separate Python: `python child.py NAME [LIBRARY]`.
 
 Run as a file and not as a module: the packages it tries may be all that can be imported.
 """
@@ -48,11 +48,11 @@ def main(name: str, library: str = "") -> None:
 
 def _chain(error: BaseException | None) -> list[str]:
     """An error and what caused it, outermost first."""
-    said: list[str] = []
-    while error is not None and len(said) < DEEPEST_CHAIN:
-        said.append(" ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_ERROR])
+    messages: list[str] = []
+    while error is not None and len(messages) < DEEPEST_CHAIN:
+        messages.append(" ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_ERROR])
         error = error.__cause__ or error.__context__
-    return said
+    return messages
 
 
 def _plain(module: Any) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def _onnxruntime(module: Any) -> dict[str, Any]:
 
 
 def _loader_error(library: Path) -> str:
-    """The loader's words where a library cannot be loaded; empty where it can, or is not there."""
+    """The loader's message for a library that cannot be loaded; empty where there is none."""
     try:
         if library.exists():
             ctypes.CDLL(str(library))

@@ -1,4 +1,4 @@
-"""python -m runtime.doctor --collect: what a box should send back, in one archive.
+"""python -m runtime.doctor --collect: what a fault report needs from a machine, in one archive.
 
 It holds no pictures and no weights. Names of host, user and pictures, the home folder, addresses,
 serial numbers and passwords are replaced: see `runtime.doctor.redaction`. Nothing is sent anywhere.

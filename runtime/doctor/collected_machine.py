@@ -1,4 +1,4 @@
-"""What of the machine itself belongs in the box: tools' answers, versions, packages, settings."""
+"""Collects from the machine itself: output of npu-smi, versions, packages, settings, logs."""
 
 from __future__ import annotations
 

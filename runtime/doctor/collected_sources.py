@@ -1,4 +1,4 @@
-"""What of bundles, models and self-tests belongs in the box: never a picture, a weight, its name.
+"""Collects from bundles, models and self-tests: no pictures or their names, and no weights.
 
 Of a self-test, recordings and reports are collected. They are taken from inside the bundle, and
 from the current folder or beside the bundle where header or name shows that they are this bundle's.

@@ -46,7 +46,7 @@ problem = partial(Finding, "problem")
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """One engine on one kind of device, with the files it takes, and why it cannot run."""
+    """One engine on one kind of device: the files it opens, and why it cannot run."""
 
     engine: str
     device: str
@@ -56,7 +56,7 @@ class Route:
 
 @dataclass(frozen=True, kw_only=True)
 class Examination:
-    """All of it."""
+    """Everything that was examined."""
 
     findings: tuple[Finding, ...]
     routes: tuple[Route, ...]

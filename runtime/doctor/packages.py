@@ -61,7 +61,7 @@ def openvino() -> Finding:
             _absent("openvino", ""), found="not installed; onnxruntime runs the same graphs"
         )
     answer = ask("openvino")
-    version = answer.version.partition("-")[0]  # its own word ends with a commit
+    version = answer.version.partition("-")[0]  # it reports a commit behind it
     answer = replace(answer, facts={**answer.facts, "version": version})
     has_bf16 = bool(answer.facts.get("bf16")) and processor.has_bf16() is not False
     devices = ", ".join(answer.facts.get("devices", ()))
@@ -138,7 +138,7 @@ def _absent(module: str, lost: str) -> Finding:
 
 
 def _judge(module: str, answer: Answer, shown: str = "") -> Finding:
-    """What a package's own words come to: broken, too old, or sound."""
+    """Judge the outcome of an import: broken, too old, or sound."""
     about, pip, lowest = (NEEDED | OPTIONAL)[module]
     if answer.errors:
         mend = f"pip install --force-reinstall '{pip}>={lowest}'"

@@ -1,4 +1,4 @@
-"""Asks packages in a child Python, because they may crash or hang where they are imported."""
+"""Imports packages in a child Python, because an import may crash or hang."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from runtime.machine import process
 
 logger = logging.getLogger("starmark")
 
-# A cold import of torch from a network drive takes its time.
+# A cold import of torch from a network drive is slow.
 TIMEOUT_S = 90.0
 CHILD = Path(__file__).with_name("child.py")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a package said.
+    """The outcome of importing a package.
 
     Attributes:
         facts: by name; empty where it failed.
@@ -39,12 +39,12 @@ class Answer:
 
     @property
     def cause(self) -> str:
-        """What is at the bottom of the failure."""
+        """The innermost error; empty where nothing failed."""
         return self.errors[-1] if self.errors else ""
 
     @property
     def version(self) -> str:
-        """The package's own word for its version."""
+        """The version that the package reports."""
         return str(self.facts.get("version", ""))
 
 

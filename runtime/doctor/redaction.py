@@ -1,4 +1,4 @@
-"""Removes from texts whose they are and where they come from, before they leave the machine.
+"""Removes names, addresses and secrets from texts before they leave the machine.
 
 Replaced are the host's name and the user's (`<host>`, `<user>`), the home folder (`~`), IP and MAC
 addresses (`<ip>`, `<mac>`), labelled serial numbers (`<serial>`), passwords and tokens
@@ -128,7 +128,7 @@ class Redactor:
                 self.learn(one)
 
     def text(self, text: str) -> str:
-        """A text without them."""
+        """Replace them in a text."""
         text = COLOUR.sub("", text)
         for pattern in _SECRETS:
             text = pattern.sub(rf"\g<label>{SECRET}", text)
@@ -143,7 +143,7 @@ class Redactor:
         return _without_addresses(text)
 
     def value(self, value: Any) -> Any:
-        """A JSON value with every text in it replaced, keys included."""
+        """Replace them in every text of a JSON value, keys included."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):

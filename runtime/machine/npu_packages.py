@@ -176,7 +176,7 @@ def install_pair(torch_npu: str) -> str:
 
 
 def missing_in(loader_error: str) -> str:
-    """What the CANN provider's library lacks, in the loader's words.
+    """What the CANN provider's library lacks, as the loader reports it.
 
     Empty where it is onnxruntime's own part alone: what gives it was not loaded for the trial.
     """

@@ -1,4 +1,4 @@
-"""The chips of this machine by their exact names, as the driver's tool npu-smi prints them.
+"""The chips of this machine by their exact names, read from the driver's tool npu-smi.
 
 Most chips stand in its table under Name, without their "Ascend". Atlas A3 and Ascend 950 show no
 more than a family there ("Ascend910", "Ascend950PR"); the exact name is then "Chip Name"_"NPU Name"
@@ -35,7 +35,7 @@ COMPARE = f"Compare with the output of npu-smi info, {NAME_THE_CHIP}"
 # Where the driver's libraries lie [V: hicann/runtime, scripts/package/runtime/set_env.sh:127].
 DRIVER = "/usr/local/Ascend/driver"
 LIBRARIES = ":".join(f"{DRIVER}/lib64{folder}" for folder in ("", "/common", "/driver"))
-# The loader's words, which may come with exit status 0, too.
+# The loader's messages, which may come with exit status 0, too.
 _LOADER = re.compile(
     r"^.*(error while loading shared libraries|symbol lookup error|version `\S+ not found).*$",
     re.MULTILINE,
@@ -57,7 +57,7 @@ class NpuDevice:
     Attributes:
         npu_id: number of its card, as npu-smi counts (not the N of npu:N).
         chip_id: number of the chip on that card.
-        soc_version: exact name of the whole chip, as ATC takes it.
+        soc_version: exact name of the whole chip, as ATC spells it.
         health: as printed, "OK" where all is well.
         memory_used_mb: of the device's memory, in MB; None where it is not printed.
         memory_total_mb: likewise.
@@ -191,7 +191,7 @@ def find_tool() -> str | None:
 
 
 def _run(timeout_s: float, *arguments: str) -> process.Finished:
-    asked = " ".join((TOOL, "info", *arguments))
+    query = " ".join((TOOL, "info", *arguments))
     found = find_tool()
     if found is None:
         raise BackendUnavailable(
@@ -203,7 +203,7 @@ def _run(timeout_s: float, *arguments: str) -> process.Finished:
     done = process.run([found, "info", *arguments], timeout_s=timeout_s)
     if done.timed_out:
         raise BackendUnavailable(
-            asked,
+            query,
             expected=f"an answer within {timeout_s:g} s",
             got="none: the tool hangs, and was ended",
             action=f"Look at dmesg for the driver's messages, restart the machine, {NAME_THE_CHIP}",
@@ -212,7 +212,7 @@ def _run(timeout_s: float, *arguments: str) -> process.Finished:
 
 
 def _refusal(done: process.Finished) -> str:
-    """Exit status and words of a tool that gave no answer; empty where it did."""
+    """Exit status and message of a failed query; empty where it succeeded."""
     broken = _REFUSALS.search(done.output)
     if done.returncode == 0 and broken is None:
         return ""

@@ -1,4 +1,4 @@
-"""What npu-smi prints, as records: its table of chips, and its answer about a board.
+"""Parses the output of npu-smi: its table of chips, and the board of one chip.
 
 The table has two lines for a chip. In the first stand the card's number, the chip's name and its
 health; in the second the chip's number, its bus address and the memory. The columns differ by

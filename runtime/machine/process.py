@@ -22,7 +22,7 @@ from runtime.errors import BackendUnavailable, one_line
 LOOK_S = 0.05
 # Between asking a program to end and ending it.
 GRACE_S = 2.0
-# A program that prints without end must not fill our memory; its last words matter most.
+# A program that prints without end must not fill our memory; the end of its output matters most.
 LONGEST_OUTPUT = 32 << 20
 LONGEST_LINE = 1 << 20
 _NOT_STARTED = {

@@ -1,4 +1,4 @@
-"""Names of Ascend chips as ATC takes them: every wrong one costs a conversion and a walk.
+"""Names of Ascend chips as ATC accepts them, and the correction of wrong ones.
 
 Source: hicann/runtime, src/platform/platform_config/**/*.ini (SoC_version, Short_SoC_version,
 NpuArch, Intrinsic_mmad); Ascend/pytorch, torch_npu/csrc/core/npu/NpuVariables.cpp (310P2, 310P4);
@@ -88,7 +88,7 @@ class Soc:
     """A chip, whole or sliced.
 
     Attributes:
-        name: full name of the whole chip, as ATC takes it.
+        name: full name of the whole chip, as ATC accepts it.
         family: short name of its family; empty for a chip that this version does not know.
         arch: its NpuArch; 0 where it is not known.
         slice: the slice's own name, for example "910B3vir05_1c_16g"; empty for a whole chip.
@@ -101,7 +101,7 @@ class Soc:
 
     @property
     def is_known(self) -> bool:
-        """Whether this version knows what the chip can do."""
+        """Whether the chip is in this version's table."""
         return bool(self.family)
 
     @property
@@ -111,7 +111,7 @@ class Soc:
 
     @property
     def as_option(self) -> str:
-        """What `--soc_version` takes for this chip or slice."""
+        """The value of `--soc_version` for this chip or slice."""
         full = f"Ascend{self.slice}" if self.slice else self.name
         return full if self.is_known else f"{_LITERAL}{full}"
 
@@ -120,7 +120,7 @@ def soc_of(name: str, where: str = "--soc_version", *, printed: bool = False) ->
     """Check a chip's exact name.
 
     Args:
-        name: as ATC takes it, for example "Ascend910B3"; a slice's, for example
+        name: as ATC accepts it, for example "Ascend910B3"; a slice's, for example
             "Ascend310Pvir01"; or any other after "=", for a chip newer than the table here.
         where: the option or file it was read from, for the error.
         printed: whether CANN or its driver printed the name: a chip that is not in the table then
@@ -210,7 +210,7 @@ def _bare(name: str) -> str:
 
 
 def _advice(typed: str) -> str:
-    """What to name instead; every name that is offered is taken by `soc_of`."""
+    """What to name instead; `soc_of` accepts every name that is offered."""
     full = typed.removeprefix(_LITERAL)
     if full.lower() == AUTO != typed:
         return f"Write --soc_version {AUTO}"
