@@ -279,9 +279,7 @@ def test_foreign_graph_is_refused(tmp_path: Path, inputs: Shapes, outputs: Shape
         open_backend(graph(tmp_path / "m.onnx", inputs, outputs))
 
 
-@pytest.mark.parametrize(
-    "engine", [name for name, (_, kind, _) in ENGINES.items() if kind == "onnx"]
-)
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("keep", [0.0, 0.01, 0.6])
 def test_corrupt_graph_is_refused(
     starter_bundle: Path, tmp_path: Path, engine: str, keep: float
@@ -292,9 +290,7 @@ def test_corrupt_graph_is_refused(
     content = (starter_bundle / "model.onnx").read_bytes()
     path = tmp_path / "cut.onnx"
     path.write_bytes(content[: int(len(content) * keep)])
-    with pytest.raises(
-        ArtifactError, match=rf"cut.onnx: expected an ONNX graph that (?i:{engine})"
-    ):
+    with pytest.raises(ArtifactError, match=rf"cut.onnx: .* ONNX graph that (?i:{engine})"):
         open_backend(f"{path}@{engine}/cpu")
 
 

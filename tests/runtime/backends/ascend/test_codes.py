@@ -114,7 +114,7 @@ def test_a_code_is_an_error_of_its_kind(number: int, kind: type[Exception]) -> N
 
 
 def test_remedies_name_what_helps() -> None:
-    """A lost device needs a new Detector; a slice of a chip its own model, made in one of two ways."""
+    """A lost device needs a new Detector; a slice of a chip a model of its own, made either way."""
     for code in CODES.values():
         if code.loses_device:
             assert "a new Detector" in code.remedy, code.symbol
