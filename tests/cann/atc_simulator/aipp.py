@@ -88,6 +88,8 @@ def read(path: str) -> dict[str, str]:
 
 def _check(field: str, token: str) -> None:
     if NOT_SIMULATED.fullmatch(field):
+        if token in ("false", "0"):
+            return
         raise fail("E10055", reason=f"the simulated device does not compute AIPP's {field}")
     if field in CHOICES:
         if token not in CHOICES[field]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import _artifact, _models, _streams
+from . import _artifact, _models
 from ._calls import api, code_alone, nothing, with_zero
 from ._objects import Artifact, Dataset, Description, Tensor
 from ._state import Refused, state
+from .rt import find_stream
 
 Dims = dict[str, Any]
 NO_TYPE = -1  # ACL_DT_UNDEFINED
@@ -174,7 +175,7 @@ def add_dataset_buffer(dataset: int, buffer: int) -> tuple[int, int]:
 @api("mdl.execute_async", code_alone)
 def execute_async(model: int, inputs: int, outputs: int, stream: int) -> int:
     """Queue a run."""
-    _models.enqueue(model, inputs, outputs, _streams.find(stream))
+    _models.enqueue(model, inputs, outputs, find_stream(stream))
     return 0
 
 
