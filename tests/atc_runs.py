@@ -32,5 +32,5 @@ def ended(output: str, status: int = 255, *, timed_out: bool = False) -> Finishe
 def explained(output: str, status: int = 255) -> tuple[str, str]:
     """The cause of a run's failure and its remedy, each of them one line."""
     found = explain(ended(output, status))
-    assert "\n" not in found.said + found.action
-    return found.said, found.action
+    assert "\n" not in found.cause + found.action
+    return found.cause, found.action

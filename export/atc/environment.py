@@ -134,30 +134,30 @@ _SHELLS_SIGNALS = 128
 
 @dataclass(frozen=True, kw_only=True)
 class Explained:
-    """Why a run failed: in one line, and what to do next."""
+    """Why a run failed, in one line, and what to do next."""
 
-    said: str
+    cause: str
     action: str
 
 
 OUT_OF_MEMORY = Explained(
-    said="it was killed, probably for memory",
+    cause="it was killed, probably for memory",
     action=f"{_ONE_PROCESS}, or convert on a machine with more memory",
 )
 
 
 def what_is_missing(output: str) -> Explained | None:
     """The first thing this machine lacks, by the messages of loader, Python or system."""
-    for pattern, said, action in _BEFORE_MODULES:
+    for pattern, cause, action in _BEFORE_MODULES:
         found = re.search(pattern, output)
         if found is not None:
-            return Explained(said=said.format(*found.groups()), action=action)
+            return Explained(cause=cause.format(*found.groups()), action=action)
     module = re.search(r"No module named ['\"]?([\w.]+)", output)
     if module is not None:
         return _module(module[1])
-    for pattern, said, action in _AFTER_MODULES:
+    for pattern, cause, action in _AFTER_MODULES:
         if re.search(pattern, output):
-            return Explained(said=said, action=action)
+            return Explained(cause=cause, action=action)
     closed = _FOLDER.search(output)
     if closed is not None:
         return _folder(closed["python"] or closed["shell"])
@@ -176,7 +176,7 @@ def crash_of(done: Finished) -> Explained | None:
         return None
     name = f" ({signal.Signals(number).name})" if number in _CRASHES else ""
     return Explained(
-        said=f"it crashed{name}", action=f"{DOCTOR}, and try one process: {ONE_PROCESS}"
+        cause=f"it crashed{name}", action=f"{DOCTOR}, and try one process: {ONE_PROCESS}"
     )
 
 
@@ -190,34 +190,34 @@ def _module(name: str) -> Explained:
     top = name.partition(".")[0]
     if top in REMOVED_MODULES:
         return Explained(
-            said=f"Python has no module {name} any more: {WHICH_PYTHON} is newer than this CANN",
+            cause=f"Python has no module {name} any more: {WHICH_PYTHON} is newer than this CANN",
             action=ANOTHER_PYTHON,
         )
     if top in sys.stdlib_module_names:
         return Explained(
-            said=f"no module {name}, which is Python's own: {WHICH_PYTHON} is the wrong one",
+            cause=f"no module {name}, which is Python's own: {WHICH_PYTHON} is the wrong one",
             action="Put a whole python3 first on PATH (which -a python3 lists them), and source"
             " set_env.sh",
         )
     if top in CANN_MODULES:
-        return Explained(said=f"no module {name}, which is CANN's own", action=SET_ENV)
+        return Explained(cause=f"no module {name}, which is CANN's own", action=SET_ENV)
     lacks = f"CANN's compiler lacks the Python module {name}"
     package = pip_name(name)
     if package is None:
         # anybody's package may bear that name on an index
         return Explained(
-            said=lacks, action=f"Install the package that holds {name} into {WHICH_PYTHON}"
+            cause=lacks, action=f"Install the package that holds {name} into {WHICH_PYTHON}"
         )
     cann = find()
     # that Python is another than this one
     command = install_command(None, cann.version if cann else "", package)
-    return Explained(said=lacks, action=f"Install what it needs into {WHICH_PYTHON}: {command}")
+    return Explained(cause=lacks, action=f"Install what it needs into {WHICH_PYTHON}: {command}")
 
 
 def _folder(path: str) -> Explained:
     variable = next((name for pattern, name in _FOLDERS if re.search(pattern, path)), "")
     elsewhere = f', or put it elsewhere: export {variable}="$(mktemp -d)"' if variable else ""
     return Explained(
-        said=f"{path} cannot be written",
+        cause=f"{path} cannot be written",
         action=f"Make its folder writable for this user{elsewhere}",
     )

@@ -71,7 +71,7 @@ class _Error:
     """A coded line, and what stands under it until the next."""
 
     code: str
-    said: str
+    text: str
     under: list[str] = field(default_factory=list)
 
     @property
@@ -92,7 +92,7 @@ def explain(done: Finished) -> Explained:
     missing = None if about_input else what_is_missing(done.output)
     if missing is not None:
         prefix = f"{error.code}: " if error is not None else ""
-        return Explained(said=f"{prefix}{missing.said}", action=missing.action)
+        return Explained(cause=f"{prefix}{missing.cause}", action=missing.action)
     if was_killed(done):
         return OUT_OF_MEMORY
     if error is not None:
@@ -100,17 +100,17 @@ def explain(done: Finished) -> Explained:
     flag = _UNKNOWN_FLAG.search(done.output)
     if flag is not None:
         return Explained(
-            said=one_line(flag.group(1), LONGEST_TAIL),
+            cause=one_line(flag.group(1), LONGEST_TAIL),
             action="Leave that option out, or convert with a CANN that has it",
         )
     tail = _tail(done.output) or "no output"
     crash = crash_of(done)
     if crash is not None:
-        return Explained(said=f"{crash.said}: {tail}", action=crash.action)
+        return Explained(cause=f"{crash.cause}: {tail}", action=crash.action)
     action = "Raise --atc_timeout" if done.timed_out else "Read the log"
     if done.returncode in NOT_STARTED:
         action = f"{DOCTOR}: atc did not start"
-    return Explained(said=tail, action=action)
+    return Explained(cause=tail, action=action)
 
 
 def warnings_in(output: str) -> tuple[str, ...]:
@@ -137,7 +137,7 @@ def _chosen(lines: Sequence[str]) -> _Error | None:
     """The first error is the cause, unless it is one inside CANN and another follows."""
     errors = list(_errors(lines))
     outer = [error for error in errors if not error.inner]
-    named = [error for error in errors if not _PLACEHOLDER.match(error.said)]
+    named = [error for error in errors if not _PLACEHOLDER.match(error.text)]
     return next(iter((*outer, *named, *errors)), None)
 
 
@@ -156,21 +156,21 @@ def _errors(lines: Sequence[str]) -> Iterator[_Error]:
 
 
 def _explained(error: _Error) -> Explained:
-    said = _plain(error.said)
-    if _PLACEHOLDER.match(said):
-        said = next((_plain(line) for line in error.under if not _SECTION.match(line)), said)
-    telling = [line for line in error.trace() if not _is_hollow(line) and line != said]
-    if telling and (_is_hollow(said) or error.code.startswith(COMPILER)):
-        said = telling[0] if _is_hollow(said) else f"{said}; {telling[0]}"
+    text = _plain(error.text)
+    if _PLACEHOLDER.match(text):
+        text = next((_plain(line) for line in error.under if not _SECTION.match(line)), text)
+    telling = [line for line in error.trace() if not _is_hollow(line) and line != text]
+    if telling and (_is_hollow(text) or error.code.startswith(COMPILER)):
+        text = telling[0] if _is_hollow(text) else f"{text}; {telling[0]}"
     cause, action = meaning_of(error.code)
-    if _HOST_OPTION in said:
-        # nobody gave it: ATC looks the host's system up in the ops package
+    if _HOST_OPTION in text:
+        # the user did not give it: ATC looks the host's system up in the ops package
         cause, action = "CANN's environment is not set", SET_ENV
-    elif error.inner and re.search(r"\bunsupported op", said, re.IGNORECASE):
+    elif error.inner and re.search(r"\bunsupported op", text, re.IGNORECASE):
         cause, action = CODES["E16002"]
-    text = one_line(f"{error.code}: {said}".removesuffix(": "), LONGEST_SAID)
+    line = one_line(f"{error.code}: {text}".removesuffix(": "), LONGEST_SAID)
     likely = f" (likely: {cause})" if cause else ""
-    return Explained(said=f"{text}{likely}", action=remedy_for(action, said) or "Read the log")
+    return Explained(cause=f"{line}{likely}", action=remedy_for(action, text) or "Read the log")
 
 
 def _plain(line: str) -> str:

@@ -85,12 +85,6 @@ FILE_OPTIONS = (
     "modify_mixlist",
     "fusion_switch_file",
 )
-IMPL_MODES = (
-    "high_precision",
-    "high_performance",
-    "high_precision_for_all",
-    "high_performance_for_all",
-)
 VIRTUAL_TYPE = "virtual_type"
 # What this project sets, and how it is chosen instead.
 RESERVED = {
@@ -99,15 +93,8 @@ RESERVED = {
     "output": "the file is named after its batch and chip; choose the folder with --output of"
     " python -m export",
     "mode": "only mode 0 makes an .om",
-    "om": "only mode 0 makes an .om",
-    "json": "only mode 0 makes an .om",
-    "singleop": "a conversion is of the whole model",
-    "weight": "the weights are in the bundle's model.onnx",
     "input_shape": "use --batch_sizes or --dynamic_batch_size",
-    "input_shape_range": "use --dynamic_batch_size",
     "input_format": "it is always NCHW",
-    "dynamic_image_size": "the network's size is fixed: use --dynamic_batch_size",
-    "dynamic_dims": "the network's size is fixed: use --dynamic_batch_size",
     "insert_op_conf": "use --aipp, which derives it from the model",
     "out_nodes": "the outputs are landmarks and covariance",
     "external_weight": "a bundle carries the weights inside the .om",
@@ -115,14 +102,17 @@ RESERVED = {
 
 
 def check_atc(table: AtcTable, where: str) -> None:
-    """Refuse what ATC would refuse for any graph and chip.
+    """Refuse a table that cannot be converted, whatever the graph and chip.
+
+    ATC checks the values of its own options before it compiles anything: only those that this
+    project reads, too, are checked here.
 
     Raises:
         ConfigError: names the option, its value, what is expected.
     """
     _check_batches(table, where)
-    _check_precision(table, where)
-    among(f"{where}: op_select_implmode", table.op_select_implmode, IMPL_MODES)
+    for option, modes in MODES.items():
+        among(f"{where}: {option}", getattr(table, option), list(modes))
     among(f"{where}: output_type", table.output_type, ("FP32", "FP16"))
     for name in FILE_OPTIONS:
         path = getattr(table, name)
@@ -210,18 +200,6 @@ def _check_batches(table: AtcTable, where: str) -> None:
             repr(text),
             "One batch alone is batch_sizes",
         )
-
-
-def _check_precision(table: AtcTable, where: str) -> None:
-    if table.precision_mode and table.precision_mode_v2:
-        raise refused(
-            f"{where}: precision_mode and precision_mode_v2",
-            "one of the two",
-            "both",
-            "Keep precision_mode_v2, unless this CANN is older than it",
-        )
-    for option, modes in MODES.items():
-        among(f"{where}: {option}", getattr(table, option), list(modes))
 
 
 def passed_on(tokens: Sequence[str]) -> dict[str, str]:

@@ -136,10 +136,9 @@ def command_text(conversion: Conversion) -> str:
 def convert(
     conversion: Conversion, atc: Path, graph: Path, scratch: Path, log: Path
 ) -> tuple[Path, OmFile]:
-    """Run atc in a folder of its own; a conversion succeeded if atc says so and left a whole file.
+    """Run atc in a folder of its own; success is its success line and a whole .om for this chip.
 
-    Of that file's header only another chip is an error, and once atc has reported success its exit
-    status is a warning.
+    Anything else about that file, and atc's exit status after that line, is a warning.
 
     Args:
         conversion: what to make.
@@ -171,7 +170,7 @@ def convert(
         raise _failed(done, conversion.stem, explain(done), log)
     for warning in warnings_in(done.output):
         logger.warning("  atc: %s", warning)
-    file, said = _made(conversion, done, scratch, log)
+    file, header = _made(conversion, done, scratch, log)
     if done.returncode != 0:
         # the line comes when all is written; then plugins are unloaded and Python is shut down
         # [V: ge api/atc/main_impl.cc:2242 and main_impl, release_python_resources]
@@ -182,10 +181,12 @@ def convert(
             SUCCESS,
             file.name,
         )
-    return file, said
+    return file, header
 
 
-def om_fact(conversion: Conversion, file: str, said: OmFile, rounding: ErrorFact | None) -> OmFact:
+def om_fact(
+    conversion: Conversion, file: str, header: OmFile, rounding: ErrorFact | None
+) -> OmFact:
     """The manifest's entry for a converted file."""
     spec = conversion.input
     options = dict(argument[2:].split("=", 1) for argument in atc_arguments(conversion))
@@ -197,7 +198,7 @@ def om_fact(conversion: Conversion, file: str, said: OmFile, rounding: ErrorFact
         input=spec.of_bytes() if conversion.table.aipp else spec,
         precision=conversion.table.precision,
         options=options,
-        atc_version=said.atc_version,
+        atc_version=header.atc_version,
         aipp=rounding,
     )
 
@@ -206,8 +207,8 @@ def _made(conversion: Conversion, done: Finished, scratch: Path, log: Path) -> t
     def failed(got: str, action: str) -> ExportError:
         if done.returncode != 0:
             died = explain(done)
-            got, action = f"{died.said}; {got}", _space(scratch) or died.action
-        return _failed(done, conversion.stem, Explained(said=got, action=action), log)
+            got, action = f"{died.cause}; {got}", _space(scratch) or died.action
+        return _failed(done, conversion.stem, Explained(cause=got, action=action), log)
 
     # atc may append the host's system and processor to the name
     found = sorted(scratch.glob(f"{conversion.stem}*.om"))
@@ -216,14 +217,14 @@ def _made(conversion: Conversion, done: Finished, scratch: Path, log: Path) -> t
         got = f"{len(found)} .om files, {listed}" if found else "no .om file"
         raise failed(f"success and {got}", _space(scratch) or "Report it with the log")
     try:
-        said = read_om(found[0])
+        header = read_om(found[0])
     except ArtifactError as error:
         got = f"success and a file that is not whole: {error.got}"
         raise failed(got, _space(scratch) or "Convert again; report it, should it recur") from error
-    if said.soc_version.lower() not in ("", conversion.soc.name.lower()):
-        raise failed(f"success and a model for {said.soc_version!r}", "Report it with the log")
-    remarks = [*(f"not read: {line}" for line in said.unread), *said.remarks]
-    if said.is_dynamic:
+    if header.soc_version.lower() not in ("", conversion.soc.name.lower()):
+        raise failed(f"success and a model for {header.soc_version!r}", "Report it with the log")
+    remarks = [*(f"not read: {line}" for line in header.unread), *header.remarks]
+    if header.is_dynamic:
         # a wrong size is an error where it runs, never a wrong answer
         remarks.append(
             "marked as a model of dynamic shape, although --input_shape is fixed: prove it on the"
@@ -231,7 +232,7 @@ def _made(conversion: Conversion, done: Finished, scratch: Path, log: Path) -> t
         )
     for remark in remarks:
         logger.warning("  %s: %s", found[0].name, remark)
-    return found[0], said
+    return found[0], header
 
 
 def _space(folder: Path) -> str:
@@ -246,6 +247,6 @@ def _failed(done: Finished, what: str, why: Explained, log: Path) -> ExportError
     return ExportError(
         f"atc {what}",
         expected=f"{SUCCESS!r} and a whole .om file",
-        got=f"it {how} after {done.seconds:.0f} s{limit}: {why.said}",
+        got=f"it {how} after {done.seconds:.0f} s{limit}: {why.cause}",
         action=f"{why.action}. Log: {log}",
     )

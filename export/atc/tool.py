@@ -88,11 +88,11 @@ def _no_help(atc: Path, answer: Finished, doubtful: list[str]) -> str:
         raise ExportError(
             f"{atc} --help",
             expected="an atc that starts",
-            got=f"it {how}: {why.said}",
+            got=f"it {how}: {why.cause}",
             action=f"{why.action}. To export without an .om, pass --om never",
         )
     return (
-        f"{atc} --help {how} without a whole help ({why.said}): the conversion will show whether"
+        f"{atc} --help {how} without a whole help ({why.cause}): the conversion will show whether"
         f" this atc has {', '.join(f'--{name}' for name in doubtful)}"
     )
 

@@ -135,14 +135,14 @@ def test_the_forms_are_those_of_the_fixtures(release: str) -> None:
 @pytest.mark.parametrize("release", RELEASES)
 def test_the_product_reads_an_error_about_the_input(release: str) -> None:
     found = explain(failure(OUTER[release]))
-    assert re.match(r"E10016: \[?picture\]? .*is nowhere in it\. \(likely: ", found.said)
+    assert re.match(r"E10016: \[?picture\]? .*is nowhere in it\. \(likely: ", found.cause)
     names_the_option = "--input_shape" in OUTER[release]
     assert found.action.startswith("Make the bundle" if names_the_option else "Correct the names")
 
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_the_product_reads_the_cause_behind_an_error_inside_cann(release: str) -> None:
-    said = explain(failure(INNER[release])).said
+    said = explain(failure(INNER[release])).cause
     assert said.startswith("EZ9999: tiling of [pool3] wants 3 axes and has 4. (likely: ")
 
 
@@ -157,7 +157,7 @@ def test_the_simulator_writes_an_error_about_the_input(
     assert head == f"{STARTS}\n...\n"
     assert re.fullmatch(OUTER_FORM[release], block.rstrip("\n")), block
     found = explain(ended(done.out))
-    assert found.said.startswith("E10016: ")
+    assert found.cause.startswith("E10016: ")
     # its text names the option: hicann/ge base/common/error_registry/error_registry.cc:176
     assert found.action.startswith("Make the bundle again")
 
@@ -171,7 +171,7 @@ def test_the_simulator_writes_an_error_inside_cann(
     monkeypatch.setenv("CANNSIM_FAULT", "atc:E19999")
     block = run(*conversion()).out.split(f"{FAILED}\n")[1]
     assert re.fullmatch(INNER_FORM[release], block.rstrip("\n")), block
-    assert explain(ended(block)).said.startswith("E19999: INJECTED")
+    assert explain(ended(block)).cause.startswith("E19999: INJECTED")
 
 
 @pytest.mark.parametrize("release", WARNINGS)

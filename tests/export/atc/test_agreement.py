@@ -102,11 +102,9 @@ def tables(draw: st.DrawFn) -> tuple[str, dict[str, Any], dict[str, str]]:
     option = draw(st.sampled_from([*MODES, ""]))
     if option:
         fields[option] = mostly(draw, list(MODES[option]), ["fp32", "mixed", "Origin"])
-    if draw(st.integers(0, 11)) == 7:
-        fields |= {"precision_mode": "force_fp16", "precision_mode_v2": "fp16"}
     if draw(some):
-        modes = ["high_precision", "high_performance_for_all"]
-        fields["op_select_implmode"] = mostly(draw, modes, ["fast"])
+        modes = st.sampled_from(["high_precision", "high_performance_for_all"])
+        fields["op_select_implmode"] = draw(modes)
         fields["optypelist_for_implmode"] = draw(st.sampled_from(["", "Sigmoid", "Gelu,Sigmoid"]))
     if draw(some):
         fields["output_type"] = mostly(draw, ["FP16", "FP32"], ["UINT8", "fp16"])
@@ -177,93 +175,58 @@ def test_options_that_pass_here_pass_there(
             assert answer.status == 0, (atc_arguments(conversion), answer.out, answer.err)
 
 
-def chance(draw: st.DrawFn, *values: Any) -> Any:
-    return draw(st.sampled_from(values))
-
-
-@st.composite
-def random_graphs(draw: st.DrawFn) -> onnx.ModelProto:
-    """A convolution and a random operator with random attributes after it."""
-    kind = chance(draw, "MaxPool", "Resize", "Clip", "Unary")
-    opset = mostly(draw, range(11, 19), [10, 19, 20])
-    constants = [graphs.constant("w", np.full((4, 3, 3, 3), 0.1, np.float32))]
-    first = onnx.helper.make_node("Conv", ["image", "w"], ["c"], name="first", pads=[1] * 4)
-    attributes: dict[str, Any] = {}
-    inputs = ["c"]
-    op_type = kind
-    if kind == "MaxPool":
-        attributes = {"kernel_shape": chance(draw, [2, 2], [3, 3], [16, 16])}
-        if draw(st.booleans()):
-            attributes["dilations"] = chance(draw, [1, 1], [2, 2])
-        if draw(st.booleans()):
-            attributes["ceil_mode"] = chance(draw, 0, 1)
-        attributes["strides"] = chance(draw, [1, 1], [2, 2], [3, 3])
-    elif kind == "Resize":
-        scale = chance(draw, 2.0, 1.5, 0.5, 3.0)
-        constants += [graphs.constant("s", np.array([1, 1, scale, scale], np.float32))]
-        constants += [graphs.constant("roi", np.array([], np.float32))]
-        inputs = ["c", "roi", "s"]
-        attributes = {"mode": chance(draw, "nearest", "linear", "cubic")}
-        modes = ("asymmetric", "half_pixel", "align_corners", "pytorch_half_pixel")
-        attributes["coordinate_transformation_mode"] = chance(draw, *modes)
-        nearest = ("floor", "round_prefer_floor", "round_prefer_ceil", "ceil")
-        attributes["nearest_mode"] = chance(draw, *nearest)
-    elif kind == "Clip":
-        constants += [graphs.constant("lo", np.float32(0)), graphs.constant("hi", np.float32(6))]
-        inputs = chance(draw, ["c"], ["c", "lo"], ["c", "", "hi"], ["c", "lo", "hi"])
-    else:
-        op_type = chance(draw, "Relu", "Sigmoid", "Erf", "Mish", "Celu", "NonZero")
-    last = onnx.helper.make_node(op_type, inputs, ["y"], name="last", **attributes)
-    made = graphs.model([first, last], dims=("N", 3, SIZE, SIZE), constants=constants, opset=opset)
-    return _with_output_shapes(made)
-
-
-def _with_output_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """ONNX's own checker wants them."""
-    with contextlib.suppress(onnx.shape_inference.InferenceError):
-        return onnx.shape_inference.infer_shapes(model)
-    return model
+def resizing(scale: float, **attributes: str) -> onnx.ModelProto:
+    """A Resize after a convolution."""
+    constants = [
+        graphs.constant("w", np.full((4, 3, 3, 3), 0.1, np.float32)),
+        graphs.constant("s", np.array([1, 1, scale, scale], np.float32)),
+        graphs.constant("roi", np.array([], np.float32)),
+    ]
+    nodes = [
+        onnx.helper.make_node("Conv", ["image", "w"], ["c"], name="conv", kernel_shape=[3, 3]),
+        onnx.helper.make_node("Resize", ["c", "roi", "s"], ["y"], name="resize", **attributes),
+    ]
+    model = graphs.model(nodes, dims=("N", 3, SIZE, SIZE), constants=constants)
+    return onnx.shape_inference.infer_shapes(model)
 
 
 def runs(graph: bytes, x: np.ndarray[Any, Any]) -> Any:
-    settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 4
-    session = onnxruntime.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     return session.run(None, {"image": x})[0]
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(random_graphs())
-def test_graphs_that_pass_here_pass_there_and_mean_the_same(model: onnx.ModelProto) -> None:
-    """What preflight lets pass converts, and what was stored computes what the graph computes."""
-    try:
-        x = np.random.default_rng(5).normal(size=(1, 3, SIZE, SIZE)).astype(np.float32)
-        right = runs(model.SerializeToString(), x)
-    # onnxruntime's classes are not exported; what it cannot run is no graph to convert
-    except Exception:  # noqa: BLE001
-        right = None
-    assume(right is not None)
-    found = preflight(model, soc_version="Ascend910B3", precision="precision_mode_v2=origin")
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    scale=st.sampled_from([2.0, 1.5, 0.5, 3.0]),
+    mode=st.sampled_from(["nearest", "linear", "cubic"]),
+    where=st.sampled_from(["asymmetric", "half_pixel", "align_corners", "pytorch_half_pixel"]),
+    rounding=st.sampled_from(["floor", "round_prefer_floor", "round_prefer_ceil", "ceil"]),
+)
+def test_a_resize_that_passes_here_passes_there_and_means_the_same(
+    scale: float, mode: str, where: str, rounding: str
+) -> None:
+    """The operator that ATC most often changes: what was stored computes what the graph does."""
+    model = resizing(scale, mode=mode, coordinate_transformation_mode=where, nearest_mode=rounding)
+    if fatal(preflight(model, soc_version="Ascend910B3", precision="precision_mode_v2=origin")):
+        event("found wanting")
+        return
+    event("passed")
+    x = np.random.default_rng(5).normal(size=(1, 3, SIZE, SIZE)).astype(np.float32)
     with in_scratch() as scratch:
         graphs.save(scratch, model)
-        conversion = conversions(
-            AtcTable(precision_mode_v2="origin"), soc_of("Ascend910B3"), InputSpec(size=SIZE)
-        )[0]
+        table = AtcTable(precision_mode_v2="origin")
+        (conversion,) = conversions(table, soc_of("Ascend910B3"), InputSpec(size=SIZE))
         answer = converted(conversion)
-        if fatal(found) or any(one.rule == "newer-operator" for one in found):
-            event("found wanting")
-            return
-        event("passed")
-        assert answer.status == 0, (answer.out, model)
+        assert answer.status == 0, answer.out
         stored = stored_graph(scratch / f"{conversion.stem}.om").SerializeToString()
-        np.testing.assert_allclose(runs(stored, x), right, atol=1e-5)
+        np.testing.assert_allclose(runs(stored, x), runs(model.SerializeToString(), x), atol=1e-5)
 
 
 @pytest.mark.parametrize("opset", range(8, 22))
 def test_opsets_agree(opset: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both take 11 to 18, and nothing else."""
     monkeypatch.chdir(tmp_path)
-    model = _with_output_shapes(graphs.conv(opset=opset, dims=("N", 3, SIZE, SIZE)))
+    model = graphs.conv(opset=opset, dims=("N", 3, SIZE, SIZE))
     graphs.save(tmp_path, model)
     here = not fatal(preflight(model, precision="precision_mode_v2=origin"))
     soc = soc_of("Ascend910B3")

@@ -252,7 +252,7 @@ def test_what_we_ended_ourselves_neither_crashed_nor_was_killed(status: int) -> 
     assert crash_of(done) is None
     assert not was_killed(done)
     found = explain(done)
-    assert "memory" not in found.said + found.action
+    assert "memory" not in found.cause + found.action
     assert found.action == "Raise --atc_timeout"
 
 

@@ -83,7 +83,7 @@ def test_a_hollow_cause_gives_way_to_the_trace() -> None:
     )
     assert said == (
         "E19999: Compile failed. Unsupported operator: _fold_mask"
-        " (likely: an operator or opset it does not know)"
+        " (likely: an operator or opset without a parser)"
     )
     assert action == "Run python -m export.preflight"
 
@@ -187,7 +187,7 @@ def test_codes_that_no_table_has_are_placed_by_their_beginning() -> None:
 def test_a_long_text_leaves_room_for_meaning_and_remedy() -> None:
     found = explain(ended(f"{FAILED}E10016: {'very ' * 400}long"))
     error = ExportError(
-        "atc x", expected="y", got=f"it exited 255 after 12 s: {found.said}", action=found.action
+        "atc x", expected="y", got=f"it exited 255 after 12 s: {found.cause}", action=found.action
     )
     assert "(likely: a name the model does not have). Correct the names" in str(error)
 

@@ -14,7 +14,6 @@ from runtime.errors import ConfigError
 from runtime.machine.soc import soc_of
 
 WRONG: list[tuple[dict[str, object], str]] = [
-    ({"precision_mode": "force_fp16", "precision_mode_v2": "fp16"}, "one of the two"),
     ({"precision_mode": "fp16"}, "precision_mode: expected one of"),
     ({"precision_mode_v2": "orgin"}, "Did you mean origin"),
     ({"precision_mode_v2": "cube_hif8"}, "hif8"),
@@ -33,7 +32,6 @@ WRONG: list[tuple[dict[str, object], str]] = [
     ({"op_precision_mode": "no/such/file"}, "op_precision_mode: expected a file"),
     ({"modify_mixlist": "no", "precision_mode_v2": "mixed_float16"}, "mixlist: expected a file"),
     ({"fusion_switch_file": "/no/such"}, "fusion_switch_file: expected a file"),
-    ({"op_select_implmode": "fast"}, "high_precision"),
     ({"output_type": "INT8"}, "one of FP32, FP16"),
     ({"timeout_s": 0.9}, "1 s to a week"),
     ({"timeout_s": 604_801.0}, "1 s to a week"),
