@@ -91,7 +91,7 @@ class Stopwatch:
     def fill(self, batch: Packed) -> None:
         """Measure the throughput at each batch size."""
         for size in BATCHES:
-            many = np.repeat(batch, size, axis=0)
+            many: Packed = np.repeat(batch, size, axis=0)
             self.seconds_of(many)  # shapes that are new cost more the first time
             median = np.median([self.seconds_of(many) for _ in range(BATCH_ROUNDS)])
             self.throughput.append(Throughput(batch=size, pictures_per_second=size / float(median)))

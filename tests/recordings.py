@@ -140,7 +140,7 @@ def members(path: Path) -> dict[str, bytes]:
 
 def with_members(path: Path, changes: Mapping[str, bytes | None]) -> None:
     """Change or remove files in a zip file."""
-    content = members(path) | changes
+    content = {**members(path), **changes}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in content.items():
             if data is not None:

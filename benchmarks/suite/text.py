@@ -207,7 +207,7 @@ TABLES: tuple[tuple[str, tuple[Column, ...]], ...] = (
             ("P95", 10, _pixels("p95_px")),
             ("P99", 10, _pixels("p99_px")),
             ("max", 10, _pixels("max_px")),
-            ("NME %", 9, lambda f: _number(f.accuracy and f.accuracy.mean_nme_percent, 3)),
+            ("NME %", 9, lambda f: _number(getattr(f.accuracy, "mean_nme_percent", None), 3)),
         ),
     ),
 )

@@ -103,7 +103,9 @@ def _benchmark(arguments: argparse.Namespace) -> int:
         check_range("--runs", arguments.runs, 1, MOST_RUNS)
     pictures = PictureOptions.of(arguments)
     samples = pictures.samples()
-    names, optional = _names(arguments)
+    names, optional = _names(
+        arguments.sources, arguments.model, arguments.device_cpu, arguments.device_npu
+    )
     sources = [parse_source(name) for name in (*names, *optional)]
     keep = KeepOption.of(arguments, sources)
     inputs = files_read(sources, samples, pictures.boxes, arguments.keep)
@@ -151,16 +153,17 @@ def _benchmark(arguments: argparse.Namespace) -> int:
     return EXIT_OK if all(one.verdict.passed for one in accuracy) else EXIT_FOUND_WANTING
 
 
-def _names(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
+def _names(
+    sources: Sequence[str] | None, model: str | None, cpu: str | None, npu: str | None
+) -> tuple[list[str], list[str]]:
     """The sources to open, the reference (the CPU) first, and those to use if they are there."""
-    model, cpu, npu = arguments.model, arguments.device_cpu, arguments.device_npu
-    if arguments.sources:
+    if sources:
         others = {"--model": model, "--device_cpu": cpu, "--device_npu": npu}
         given = " ".join(option for option, value in others.items() if value is not None)
         _check(not given, "--sources", "no other option that names a source", given)
-        twice = [n for n in arguments.sources if arguments.sources.count(n) > 1]
+        twice = [name for name in sources if sources.count(name) > 1]
         _check(not twice, "--sources", "each source once", f"{'/'.join(twice[:1])} twice")
-        return list(arguments.sources), []
+        return list(sources), []
     model, cpu, npu = model or DEFAULT_MODEL, cpu or "cpu", npu or "auto"
     _check(cpu in ("cpu", "none"), "--device_cpu", "cpu or none", cpu)
     device = Device.of(npu)

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from parity.compare import __main__ as compare
 from parity.samples import default_samples, find_samples
+from runtime.cli.options import DEFAULT_MODEL
 from runtime.errors import InputError
 
 
@@ -57,7 +58,7 @@ def test_checkpoint_against_bundle_on_the_samples(
 
 def test_defaults_are_the_starters() -> None:
     """The names that `python -m export` makes."""
-    assert compare.DEFAULT_MODEL == "build/starter68"
+    assert DEFAULT_MODEL == "build/starter68"
     assert (ROOT / compare.STARTER_CHECKPOINT.split("@")[0]).is_file()
 
 
