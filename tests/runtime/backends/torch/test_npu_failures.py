@@ -163,48 +163,6 @@ def test_reader_finds_the_code_and_whether_the_device_is_lost(text: Text) -> Non
         assert NEW_PROCESS in found.action
 
 
-# words that are a cause of their own elsewhere, in the frames or in CANN's trace behind a code
-IN_THE_TRACE = {
-    "loader's words in the frames": COPY.format(code=507046)
-    + "\nException raised from copy_between_host_and_device_opapi at x.ts:98 (most recent call"
-    " first):\nframe #0: /opt/y/libtorch_npu.so: undefined symbol: _ZN3c10_6npu4copyEv",
-    "want of memory in the trace": f"{FUNCTION.format(call='aclrtMemcpy', line=9)}, error code is"
-    f" 507018{ACL_API}.\nEL0004: [PID: 31337] Failed to allocate memory.",
-    # NPUQueue.cpp:563, as "memory fault in the queue"
-    "want of memory behind a fault": f"UCE ERROR, EL0004: [PID: 31337] x{ACL_API}",
-    "compiler's words beside CANN's code": "EZ9999: [PID: 31337] synchronize stream failed,"
-    " runtime result = 507016[FUNC:ReportCallError]\nEC0010: Failed to import Python module",
-}
-
-
-@pytest.mark.parametrize("said", IN_THE_TRACE.values(), ids=IN_THE_TRACE.keys())
-def test_a_code_that_loses_the_device_does_so_whatever_words_stand_behind_it(said: str) -> None:
-    """Else the next run would end with what lies in memory."""
-    found = explain(said)
-    assert found is not None
-    assert found.loses_device
-    assert found.action.lower().endswith("start a new process")
-
-
-def test_a_code_that_loses_the_device_behind_one_that_does_not_is_a_consequence() -> None:
-    said = READ["memory, CANN's"].said + " EE9999: runtime result = 507018, error code is 507015"
-    found = explain(said)
-    assert found is not None
-    assert found.meaning == "the device's memory is used up"
-    assert not found.loses_device
-
-
-def test_queue_that_stops_for_want_of_memory_needs_a_new_process_too() -> None:
-    """Smaller batches in this process would be dropped like all others."""
-    said = "EL0004: [PID: 31337] Failed to allocate memory. Reason: 5402 MB"
-    found = explain(QUEUE.format(operator="aclnnConvolution", said=said))
-    assert found is not None
-    assert found.meaning == "the device's memory is used up"
-    assert found.loses_device
-    assert "smaller batches" in found.action
-    assert found.action.endswith("start a new process")
-
-
 @pytest.mark.parametrize(
     "text",
     ["error code is 661002", "moon phase", "error code: 5070151", "No module named 'frobnicate'"],
@@ -236,7 +194,7 @@ class Meant(NamedTuple):
     lost: bool = False
 
 
-OPERATORS: dict[str, Meant] = {
+EXPLAINED: dict[str, Meant] = {
     "561103": Meant(
         OPERATOR.format(code=561103, said="EZ9999: Inner Error!\nEZ9999: ZerosLike failed."),
         "are not of one release.*ACLNN_ERR_INNER_NULLPTR",
@@ -325,6 +283,51 @@ OPERATORS: dict[str, Meant] = {
         "absl-py.*start a new process",
         lost=True,
     ),
+    # words that are a cause of their own elsewhere, in the frames or in CANN's trace behind a code
+    "loader's words in the frames": Meant(
+        COPY.format(code=507046) + "\nException raised from copy_between_host_and_device_opapi at"
+        " x.ts:98 (most recent call first):\nframe #0: /opt/y/libtorch_npu.so: undefined symbol: _Z",
+        "not of one release",
+        "start a new process$",
+        lost=True,
+    ),
+    "want of memory in the trace": Meant(
+        f"{FUNCTION.format(call='aclrtMemcpy', line=9)}, error code is 507018{ACL_API}.\n"
+        "EL0004: [PID: 31337] Failed to allocate memory.",
+        "memory is used up",
+        "start a new process$",
+        unavailable=False,
+        lost=True,
+    ),
+    # NPUQueue.cpp:563, as "memory fault in the queue"
+    "want of memory behind a fault": Meant(
+        f"UCE ERROR, EL0004: [PID: 31337] x{ACL_API}",
+        "memory is used up",
+        "start a new process$",
+        unavailable=False,
+        lost=True,
+    ),
+    # smaller batches in this process would be dropped like all others
+    "want of memory that stops the queue": Meant(
+        QUEUE.format(operator="aclnnConvolution", said="EL0004: [PID: 31337] Failed to allocate"),
+        "memory is used up",
+        "smaller batches.*start a new process$",
+        unavailable=False,
+        lost=True,
+    ),
+    "compiler's words beside CANN's code": Meant(
+        "EZ9999: [PID: 31337] synchronize stream failed, runtime result = 507016[FUNC:Report]\n"
+        "EC0010: Failed to import Python module",
+        "misses its Python packages",
+        "start a new process$",
+        lost=True,
+    ),
+    "a code that loses the device, behind one that does not": Meant(
+        READ["memory, CANN's"].said + " EE9999: runtime result = 507018, error code is 507015",
+        "memory is used up",
+        "smaller batches",
+        unavailable=False,
+    ),
     # atc 8.0.0 and torch_npu on 8.2: what NumPy 2 says
     "NumPy 2": Meant(
         "EC0010: [PID: 7] 2026-02-03-04:05:06.7 Failed to import Python module [AttributeError:"
@@ -340,9 +343,13 @@ OPERATORS: dict[str, Meant] = {
 }
 
 
-@pytest.mark.parametrize("text", OPERATORS.values(), ids=OPERATORS.keys())
-def test_operators_and_their_compiler_are_explained(text: Meant) -> None:
-    """By their own codes, by the codes beneath them, and by their words."""
+@pytest.mark.parametrize("text", EXPLAINED.values(), ids=EXPLAINED.keys())
+def test_text_is_explained(text: Meant) -> None:
+    """By an operator's own code, by the codes beneath it, and by its words.
+
+    A code that loses the device does so whatever words stand behind it: else the next run would end
+    with what lies in memory.
+    """
     found = explain(text.said)
     assert found is not None
     assert re.search(text.meaning, found.meaning)

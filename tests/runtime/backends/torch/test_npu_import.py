@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from builders import FAKES, ROOT, STARTER, distribution, run_python, torch_relea
 
 from runtime.backends import open_backend
 from runtime.backends.torch import npu_import
+from runtime.backends.torch.npu_failures import SOURCE_CANN, refusal_of
 from runtime.errors import BackendUnavailable
 from runtime.machine import visible_devices
 
@@ -46,94 +49,56 @@ ENDING = (
     f"traceback.print_exception(ImportError, ImportError({NO_CANN!r}), None)\n"
     "sys.exit()\n"
 )
-# The texts are torch_npu's own.
-FAILURES = {
-    "no CANN": (
-        raising("ImportError", NO_CANN),
-        "CANN is missing or not sourced.*libhccl.so.*ascend-toolkit/set_env.sh.*cann/set_env.sh",
-    ),
-    "no runtime package": (
-        raising("ImportError", NO_RUNTIME),
-        "CANN is missing or not sourced.*libascendcl.so.*set_env.sh",
-    ),
-    "no CANN, and the process is ended": (
-        ENDING,
-        "CANN is missing or not sourced.*ImportError: libhccl.so.*set_env.sh",
-    ),
-    "half of CANN": (
-        raising("Exception", "ASCEND_OPP_PATH environment variable is not set. Please check"),
-        "only partly sourced.*ASCEND_OPP_PATH.*set_env.sh",
-    ),
-    "a folder is gone": (
-        raising("Exception", "ASCEND_RUNTIME_PATH : /usr/local/Ascend/runtime does not exist. "),
-        "only partly sourced.*ASCEND_RUNTIME_PATH.*set_env.sh",
-    ),
-    "another accelerator": (
-        raising("RuntimeError", TWO.format("cuda", "cuda")),
+MISSING = "cannot open shared object file: No such file or directory"
+NO_SOURCE = "CANN is missing or not sourced"
+PARTLY = "only partly sourced"
+NOT_PAIRED = "not of one release.*the torch that torch_npu was built for"
+# how it fails, the text (torch_npu's own), what it is explained as
+FAILURES: tuple[tuple[str, str, str], ...] = (
+    ("ImportError", NO_CANN, f"{NO_SOURCE}.*libhccl.so.*ascend-toolkit/set_env.sh.*cann/set_env"),
+    ("ImportError", NO_RUNTIME, f"{NO_SOURCE}.*libascendcl.so.*set_env.sh"),
+    ("Exception", "ASCEND_OPP_PATH environment variable is not set. Please check", PARTLY),
+    ("Exception", "ASCEND_RUNTIME_PATH : /usr/local/Ascend/runtime does not exist. ", PARTLY),
+    (
+        "RuntimeError",
+        TWO.format("cuda", "cuda"),
         "built for another accelerator.*pip uninstall -y torch.*--index-url.*/whl/cpu",
     ),
-    "loaded halfway before": (
-        raising("RuntimeError", TWO.format("npu", "npu")),
+    (
+        "RuntimeError",
+        TWO.format("npu", "npu"),
         "loaded halfway before.*TORCH_DEVICE_BACKEND_AUTOLOAD=0",
     ),
-    "no driver": (
-        raising("ImportError", "libascend_hal.so: cannot open shared object file: No such file"),
-        "driver's libraries.*npu-smi info.*HwHiAiUser",
-    ),
-    "another ABI": (
-        raising("ImportError", "libtorch_npu.so: undefined symbol: _ZN5torch10ValueErrorC1EPKcz"),
-        "not of one release.*the torch that torch_npu was built for",
-    ),
-    "loaded too late": (
-        raising("ImportError", "libgomp.so.1: cannot allocate memory in static TLS block"),
-        "LD_PRELOAD",
-    ),
-    "another torch": (
-        raising("ImportError", "libtorch_cpu.so: cannot open shared object file: No such file"),
-        "not of one release.*the torch that torch_npu was built for",
-    ),
-    "no NNAL": (
-        raising("ImportError", "libatb.so: cannot open shared object file: No such file"),
-        "NNAL package.*libatb.so.*nnal/atb/set_env.sh",
-    ),
+    ("ImportError", f"libascend_hal.so: {MISSING}", "driver's.*npu-smi info.*HwHiAiUser"),
+    ("ImportError", "libtorch_npu.so: undefined symbol: _ZN5torch10ValueErrorC1EPKcz", NOT_PAIRED),
+    ("ImportError", f"libtorch_cpu.so: {MISSING}", NOT_PAIRED),
+    ("ImportError", "libgomp.so.1: cannot allocate memory in static TLS block", "LD_PRELOAD"),
+    ("ImportError", f"libatb.so: {MISSING}", "NNAL package.*libatb.so.*nnal/atb/set_env.sh"),
     # Ascend/pytorch 24, and docs/zh/installation_guide/faq.md there
-    "in its source folder": (
-        raising("ModuleNotFoundError", "No module named 'torch_npu._C'"),
+    (
+        "ModuleNotFoundError",
+        "No module named 'torch_npu._C'",
         "source folder.*torch_npu._C.*another folder",
     ),
-    "an old C++ library": (
-        raising(
-            "ImportError",
-            "/opt/conda/lib/libstdc++.so.6: version `GLIBCXX_3.4.29' not found (required by"
-            " /opt/x/torch_npu/lib/libtorch_npu.so)",
-        ),
+    (
+        "ImportError",
+        "/opt/lib/libstdc++.so.6: version `GLIBCXX_3.4.29' not found (required by libtorch_npu.so)",
         "C.. library.*older.*GLIBCXX_3.4.29.*LD_PRELOAD",
     ),
-    "an old system": (
-        raising("ImportError", "/lib64/libc.so.6: version `GLIBC_2.28' not found (required by x)"),
+    (
+        "ImportError",
+        "/lib64/libc.so.6: version `GLIBC_2.28' not found (required by x)",
         "this system is older.*GLIBC_2.28.*container",
     ),
-    "a module of CANN's own": (
-        raising("ModuleNotFoundError", "No module named 'tbe.common'"),
-        "only partly sourced.*tbe.common.*set_env.sh",
-    ),
-    "a module of the compiler's": (
-        raising("ModuleNotFoundError", "No module named 'absl'"),
-        "misses its Python packages.*'absl'.*absl-py",
-    ),
-    "no YAML": (
-        raising("ModuleNotFoundError", "No module named 'yaml'"),
-        "misses a package.*pip install pyyaml",
-    ),
+    ("ModuleNotFoundError", "No module named 'tbe.common'", f"{PARTLY}.*tbe.common.*set_env.sh"),
+    ("ModuleNotFoundError", "No module named 'absl'", "misses its Python packages.*absl-py"),
+    ("ModuleNotFoundError", "No module named 'yaml'", "misses a package.*pip install pyyaml"),
     # what the wheels 2.7.1 and 2.13.0 link, and what CANN's and the driver's libraries link
-    **{
-        f"no {name}": (
-            raising("ImportError", f"{name}: cannot open shared object file: No such file"),
-            f"{says}.*{name}",
-        )
+    *(
+        ("ImportError", f"{name}: {MISSING}", f"{says}.*{name}")
         for says, names in (
             (
-                "CANN is missing or not sourced",
+                NO_SOURCE,
                 (
                     *("libgraph.so", "libruntime.so", "libc_sec.so", "libfmk_parser.so"),
                     *("libacl_tdt_channel.so", "libascend_protobuf.so.3.13.0.0", "libmmpa.so.1"),
@@ -143,12 +108,17 @@ FAILURES = {
             ("does not import", ("libGL.so.1", "libpython3.11.so.1.0", "libgomp-a34b.so.1")),
         )
         for name in names
-    },
-    "unheard of": (
-        raising("OSError", "moon phase"),
-        "does not import: OSError: moon phase.*set_env.sh",
     ),
-}
+    ("OSError", "moon phase", "does not import: OSError: moon phase.*set_env.sh"),
+)
+
+
+@pytest.mark.parametrize(("kind", "text", "says"), FAILURES)
+def test_import_that_fails_is_explained(kind: str, text: str, says: str) -> None:
+    """The cause, and what mends it."""
+    error = getattr(builtins, kind)(text + NOT_FOUND)
+    refused = refusal_of(error, otherwise="torch_npu does not import", action=SOURCE_CANN)
+    assert re.search(says, f"{refused.got}. {refused.action}")
 
 
 @pytest.fixture
@@ -162,9 +132,17 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sys.modules.pop("torch_npu", None)
 
 
-@pytest.mark.parametrize(("body", "says"), FAILURES.values(), ids=FAILURES.keys())
-def test_import_that_fails_is_explained(package: Path, body: str, says: str) -> None:
-    """Exit code 3, the cause, what mends it: on every attempt, though a second import differs."""
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (raising("ImportError", NO_CANN), f"{NO_SOURCE}: ImportError: libhccl.so"),
+        (raising("RuntimeError", TWO.format("cuda", "cuda")), "built for another accelerator"),
+        (raising("Exception", "ASCEND_OPP_PATH environment variable is not set."), PARTLY),
+        (ENDING, f"{NO_SOURCE}: ImportError: libhccl.so.*set_env.sh"),
+    ],
+)
+def test_import_is_attempted_once(package: Path, body: str, says: str) -> None:
+    """Exit code 3, and the same on every attempt, though a second import would fail otherwise."""
     package.write_text(f"open({str(package) + '.log'!r}, 'a').write('tried ')\n{body}")
     for _ in range(2):
         with pytest.raises(BackendUnavailable, match=says) as raised:
@@ -204,7 +182,7 @@ def test_owner_that_differs_is_only_a_warning(
 
 def test_autoload_that_fails_does_not_reach_us(package: Path, tmp_path: Path) -> None:
     """`import torch` alone fails; our command lines run on the CPU, and explain the NPU."""
-    package.write_text(FAILURES["no CANN"][0])
+    package.write_text(raising("ImportError", NO_CANN))
     path = str(package.parents[1])
     control = run_python("-c", "import torch", PYTHONPATH=path)
     assert "Failed to load the backend extension: torch_npu" in control.stderr
@@ -219,19 +197,10 @@ def test_autoload_that_fails_does_not_reach_us(package: Path, tmp_path: Path) ->
     assert on_npu.returncode == 3
     assert on_npu.stderr.startswith("error: device 'npu:0': expected")
     assert "CANN is missing or not sourced" in on_npu.stderr
-
-
-def test_process_that_ends_itself_is_no_success(package: Path, tmp_path: Path) -> None:
-    """torch_npu 2.1 calls sys.exit() without a code; a shell would see 0 and believe it."""
+    # torch_npu 2.1 calls sys.exit() without a code; a shell would see 0 and believe it
     package.write_text(ENDING)
-    done = run_python(
-        *("-m", "runtime.infer", "--input", ROOT / "assets/test.jpg", "--model", STARTER),
-        *("--output", tmp_path / "out.png", "--device", "npu:0"),
-        PYTHONPATH=str(package.parents[1]),
-    )
-
-    assert done.returncode == 3
-    assert done.stderr.count("\n") == 1
+    ended = run_python("-m", "runtime.infer", *arguments, "--device", "npu:0", PYTHONPATH=path)
+    assert (ended.returncode, ended.stderr.count("\n")) == (3, 1)
 
 
 def test_npu_runs_from_the_command_line(tmp_path: Path) -> None:
@@ -285,12 +254,7 @@ def test_device_that_is_not_there_is_counted(
     with pytest.raises(BackendUnavailable, match="2 npu devices found") as told:
         open_backend(STARTER, "npu:5")
     assert told.value.action == visible_devices.advice()
-
-
-def test_visible_devices_are_named_where_they_hide_all(
-    torch_npu: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """torch_npu counts none where the numbers do not ascend."""
+    # torch_npu counts none where the numbers do not ascend
     torch_npu.chips[:] = []
     monkeypatch.setenv(visible_devices.NAME, "3,1")
     with pytest.raises(BackendUnavailable, match="torch_npu sees no device") as told:
