@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -82,7 +83,7 @@ class Stopwatch:
             for stage, seconds in {"decode": decoded, **trace.timings}.items():
                 self.stages_s.setdefault(stage, []).append(seconds)
 
-    def seconds_of(self, batch: Packed) -> float:
+    def seconds_of(self, batch: NDArray[Any]) -> float:
         """Seconds of one run of the network alone."""
         start = time.perf_counter()
         self.detector.backend.run(batch)
@@ -91,7 +92,7 @@ class Stopwatch:
     def fill(self, batch: Packed) -> None:
         """Measure the throughput at each batch size."""
         for size in BATCHES:
-            many: Packed = np.repeat(batch, size, axis=0)
+            many = np.repeat(batch, size, axis=0)
             self.seconds_of(many)  # shapes that are new cost more the first time
             median = np.median([self.seconds_of(many) for _ in range(BATCH_ROUNDS)])
             self.throughput.append(Throughput(batch=size, pictures_per_second=size / float(median)))
