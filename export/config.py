@@ -107,48 +107,56 @@ def check_config(config: ExportConfig, path: Path) -> ExportConfig:
     Raises:
         ConfigError: a value out of range.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", config.name):
-        raise _refused(
-            path, "name: letters, digits, _ . -", repr(config.name), "It becomes a folder's name"
-        )
-    if "\0" in config.weights:
-        raise _refused(path, "weights: a path", repr(config.weights), "Correct it")
-    for key, value in (("points", config.model.points), ("parameters", config.model.parameters)):
-        if value < 1:
-            raise _refused(path, f"model.{key}: 1 or more", str(value), "Correct it")
-    opset = config.onnx.opset
-    if opset is not None and not FIRST_OPSET <= opset <= LAST_OPSET:
-        raise _refused(
-            path,
+    opset, model = config.onnx.opset, config.model
+    good_name = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", config.name)
+    own_opset = f"Leave it out for {TORCHSCRIPT_OPSET} (torchscript) or {DYNAMO_OPSET} (dynamo)"
+    for wrong, expected, got, action in (
+        (
+            not good_name,
+            "name: letters, digits, _ . -",
+            repr(config.name),
+            "It becomes a folder's name",
+        ),
+        ("\0" in config.weights, "weights: a path", repr(config.weights), "Correct it"),
+        (model.points < 1, "model.points: 1 or more", model.points, "Correct it"),
+        (model.parameters < 1, "model.parameters: 1 or more", model.parameters, "Correct it"),
+        (
+            opset is not None and not FIRST_OPSET <= opset <= LAST_OPSET,
             f"onnx.opset: {FIRST_OPSET} to {LAST_OPSET}, which ATC reads",
-            str(opset),
-            f"Leave it out for {TORCHSCRIPT_OPSET} (torchscript) or {DYNAMO_OPSET} (dynamo)",
-        )
-    if config.onnx.exporter == "dynamo" and opset not in (None, DYNAMO_OPSET):
-        raise _refused(
-            path,
+            opset,
+            own_opset,
+        ),
+        (
+            config.onnx.exporter == "dynamo" and opset not in (None, DYNAMO_OPSET),
             f"onnx.opset: {DYNAMO_OPSET}, the lowest the dynamo exporter makes",
-            str(opset),
+            opset,
             'Take exporter = "torchscript" for a lower one',
-        )
-    if config.onnx.input == "uint8" and config.atc.aipp:
-        raise _refused(
-            path,
+        ),
+        (
+            config.precision == "int8" and opset is not None and opset < FIRST_INT8_OPSET,
+            f"onnx.opset: {FIRST_INT8_OPSET} or later for int8",
+            opset,
+            "Leave it out",
+        ),
+        (
+            config.onnx.input == "uint8" and config.atc.aipp,
             'one of the two that normalise bytes: onnx.input = "uint8" or atc.aipp',
             "both",
             "For an .om take AIPP, for other engines uint8",
-        )
-    _check_int8(config, path)
-    rewrites = in_order(config.onnx.rewrites, f"{path}: onnx.rewrites")
-    config.parity.check(f"{path}: parity")
-    if config.parity.max_nme_increase_points is not None:
-        raise _refused(
-            path,
+        ),
+        (
+            config.parity.max_nme_increase_points is not None,
             "parity: limits in px, which an export can judge",
             "max_nme_increase_points",
             "Take python -m parity.compare with --max-nme-increase: it needs annotated pictures",
-        )
+        ),
+    ):
+        if wrong:
+            raise _refused(path, expected, str(got), action)
+    config.int8.check(f"{path}: int8")
+    config.parity.check(f"{path}: parity")
     check_atc(config.atc, f"{path}: atc")
+    rewrites = in_order(config.onnx.rewrites, f"{path}: onnx.rewrites")
     onnx = msgspec.structs.replace(config.onnx, rewrites=rewrites)
     return msgspec.structs.replace(config, onnx=onnx)
 
@@ -168,18 +176,6 @@ def in_order(names: Sequence[str], where: str) -> tuple[Rewrite, ...]:
             action=f"Correct or remove {wrong[0]!r}",
         )
     return tuple(name for name in REWRITES if name in names)
-
-
-def _check_int8(config: ExportConfig, path: Path) -> None:
-    config.int8.check(f"{path}: int8")
-    opset = config.onnx.opset
-    if config.precision == "int8" and opset is not None and opset < FIRST_INT8_OPSET:
-        raise _refused(
-            path,
-            f"onnx.opset: {FIRST_INT8_OPSET} or later for int8",
-            str(opset),
-            "Leave it out",
-        )
 
 
 def config_facts(config: ExportConfig) -> dict[str, Any]:
@@ -220,14 +216,8 @@ def _translated(path: Path, error: msgspec.ValidationError) -> ConfigError:
         message, where = one_line(message), f"onnx.rewrites, each once, of {', '.join(REWRITES)}"
     if unknown is None:
         return _refused(path, f"a valid value at {where}", one_line(message), "Correct that key")
-    tables = {
-        "model": ModelTable,
-        "onnx": OnnxTable,
-        "parity": Limits,
-        "int8": Int8Table,
-        "atc": AtcTable,
-    }
-    known = tables.get(where, ExportConfig).__struct_fields__
+    tables = {"model": ModelTable, "onnx": OnnxTable, "parity": Limits, "int8": Int8Table}
+    known = (tables | {"atc": AtcTable}).get(where, ExportConfig).__struct_fields__
     near = difflib.get_close_matches(unknown.group(1), known, n=1)
     return _refused(
         path,

@@ -56,16 +56,7 @@ class OpenNetwork:
 
 
 def export_graph(weights: Path, settings: OnnxTable) -> ExportedGraph:
-    """Load a checkpoint strictly and export it.
-
-    Args:
-        weights: `.pkl`, `.pth` or `.safetensors`.
-        settings: as for `export_network`.
-
-    Raises:
-        ArtifactError: the checkpoint cannot be used.
-        ExportError: as `export_network`.
-    """
+    """Export a checkpoint file; see `open_checkpoint` and `export_network`."""
     with Reference(weights) as reference:
         return export_network(open_checkpoint(reference), settings)
 

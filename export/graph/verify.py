@@ -45,30 +45,28 @@ def verify(reference: Reference, graph: Path, samples: Sequence[Sample]) -> dict
     Raises:
         ExportError: an output differs by more than rounding.
     """
-    with step("verify torch against onnxruntime"):
-        found = _compared(reference, graph, samples)
-    for name, fact in found.items():
-        logger.info("  %-18s mean %.2g, max %.2g crop px", name, fact.mean_px, fact.max_px)
-    return found
-
-
-def _compared(reference: Reference, graph: Path, samples: Sequence[Sample]) -> dict[str, ErrorFact]:
     found: dict[str, ErrorFact] = {}
-    with reference.open() as torch, open_backend(graph, "cpu") as onnxruntime:
+    with (
+        step("verify torch against onnxruntime"),
+        reference.open() as torch,
+        open_backend(graph, "cpu") as onnxruntime,
+    ):
         spec = torch.spec.input
-        for kind, crops in (
-            ("real", with_mirrored(real_crops(samples, spec))),
-            ("random", _random_crops(spec)),
-        ):
+        shape = (RANDOM_CROPS, spec.size, spec.size, 3)
+        noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        for kind, crops in (("real", with_mirrored(real_crops(samples, spec))), ("random", noise)):
             here = torch.run(spec.pack(crops))
             there = onnxruntime.run(onnxruntime.spec.input.pack(crops))
-            half = spec.size / 2
-            spread = spread_of(there.covariance) - spread_of(here.covariance)
-            found[f"{kind}/landmarks"] = _fact(
-                (there.landmarks - here.landmarks) * half, len(crops)
-            )
-            found[f"{kind}/covariance"] = _fact(spread * half, len(crops))
+            for output, moved in (
+                ("landmarks", there.landmarks - here.landmarks),
+                ("covariance", spread_of(there.covariance) - spread_of(here.covariance)),
+            ):
+                px = np.abs(moved.astype(np.float64)) * spec.size / 2
+                found[f"{kind}/{output}"] = ErrorFact(
+                    pictures=len(crops), mean_px=float(px.mean()), max_px=float(px.max())
+                )
     for name, fact in found.items():
+        logger.info("  %-18s mean %.2g, max %.2g crop px", name, fact.mean_px, fact.max_px)
         # "not <=" so that a NaN fails, too
         if not (fact.mean_px <= LIMIT_MEAN_CROP_PX and fact.max_px <= LIMIT_MAX_CROP_PX):
             raise ExportError(
@@ -91,15 +89,3 @@ def real_crops(samples: Sequence[Sample], spec: InputSpec) -> NDArray[np.uint8]:
 def with_mirrored(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Crops, and each one's mirror image."""
     return np.concatenate([crops, crops[:, :, ::-1]])
-
-
-def _random_crops(spec: InputSpec) -> NDArray[np.uint8]:
-    shape = (RANDOM_CROPS, spec.size, spec.size, 3)
-    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-
-
-def _fact(differences_px: NDArray[np.floating], pictures: int) -> ErrorFact:
-    magnitudes = np.abs(differences_px.astype(np.float64))
-    return ErrorFact(
-        pictures=pictures, mean_px=float(magnitudes.mean()), max_px=float(magnitudes.max())
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ logger = logging.getLogger("starmark")
 FLAWLESS = 1000.0
 # Whatever is worse is as bad: also landmarks that are no numbers.
 WORST = 999.0
+# As many candidates between two lines in the log.
+LOGGED_EVERY = 25
 
 Packed = NDArray[Any]
 
@@ -39,7 +41,6 @@ class Damage:
         crops: uint8 (N, S, S, 3).
         spec: of the graph's input.
         budget: what is to hold.
-        watch: told after every graph how many there were, and the damage.
 
     Attributes:
         items: the packed crops, one a batch.
@@ -55,11 +56,9 @@ class Damage:
         crops: NDArray[np.uint8],
         spec: InputSpec,
         budget: Budget,
-        watch: Callable[[int, Statistics], None],
     ) -> None:
         self._half = spec.size / 2
         self._budget = budget
-        self._watch = watch
         self.items = [spec.pack(crop[None]) for crop in crops]
         self.evaluations = 0
         self.at_first: frozenset[str] = frozenset()
@@ -90,11 +89,16 @@ class Damage:
         found = statistics(differences)
         if len(given) == len(self.items):
             self.evaluations += 1
-            self._watch(self.evaluations, found)
             self._remember(graph, found)
         return self._score(found), [self._score(statistics(one)) for one in differences]
 
     def _remember(self, graph: onnx.ModelProto, found: Statistics) -> None:
+        # a full-size network takes minutes; the first graph is the float one, the second all int8
+        if self.evaluations % LOGGED_EVERY == 2:
+            values = ", ".join(
+                f"{name} {getattr(found, name):.3f}" for name in self._budget.limits_px
+            )
+            logger.info("  int8: candidate %d: %s crop px", self.evaluations, values)
         excess, int8 = self._budget.excess(found), quantised_convolutions(graph)
         self.at_first = self.at_first or frozenset(int8)
         if excess < self._least and int8:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +32,6 @@ ROOM = 0.99
 CUT = 1e-4
 # Operators are ranked by so many crops, those that int8 moves most; the budget is held on all.
 RANKED_BY = 12
-# As many candidates between two words in the log.
-SAID_EVERY = 25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,11 +82,12 @@ def quantise(
     """
     quantiser()
     left = left_in_fp32(graph)
-    damage = Damage(graph, validation, spec, budget, _Watch(budget))
+    damage = Damage(graph, validation, spec, budget)
     items = [{INPUT_NAME: spec.pack(crop[None])} for crop in calibration]
     level, equalised = equalise(graph, [item[INPUT_NAME] for item in items])
     try:
-        with _quiet():
+        # NNCF prints bars and notes also where there is no terminal
+        with contextlib.redirect_stdout(io.StringIO()):
             made = _by_nncf(level, items, damage, list(left))
     except (KeyboardInterrupt, MemoryError, OSError):
         raise
@@ -157,25 +156,3 @@ def _ranges(of: Any) -> Any:
     return of.RangeEstimatorParameters(
         min=end(of.AggregatorType.MIN), max=end(of.AggregatorType.MAX)
     )
-
-
-class _Watch:
-    """Says now and then how far the search is: a full-size network takes many minutes.
-
-    The first graph is the float one, the second the one that is int8 wherever it may be.
-    """
-
-    def __init__(self, budget: Budget) -> None:
-        self._names = tuple(budget.limits_px)
-
-    def __call__(self, evaluations: int, found: Statistics) -> None:
-        if evaluations % SAID_EVERY == 2:
-            values = ", ".join(f"{name} {getattr(found, name):.3f}" for name in self._names)
-            logger.info("  int8: candidate %d: %s crop px", evaluations, values)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hold back NNCF's bars and notes, which it prints also where there is no terminal."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield

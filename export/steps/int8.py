@@ -15,7 +15,6 @@ from export.int8.quantise import quantise
 from export.int8.scope import convolutions, kept_facts, quantised_convolutions
 from export.int8.table import quantiser
 from export.job import Job
-from parity.plan.search import Budget
 from parity.samples import sample_facts
 from runtime.cli.command_line import step
 from runtime.files import sha256_file
@@ -33,7 +32,7 @@ def quantise_graph(
     spec: InputSpec,
     checkpoint: CheckpointFact,
 ) -> dict[str, object]:
-    """Quantise one file into another.
+    """Quantise one file into another within the job's budget.
 
     Args:
         float_graph: the simplified graph.
@@ -45,10 +44,6 @@ def quantise_graph(
 
     Returns:
         `quantisation` and `onnx` of the manifest.
-
-    Raises:
-        BackendUnavailable, ExportError: see `quantise`; or the result fails a check.
-        InputError: a picture that cannot be read.
     """
     pictures, budget = job.int8, job.config.int8.budget
     assert pictures is not None  # noqa: S101  # an int8 export
@@ -81,21 +76,15 @@ def quantise_graph(
         int8_convolutions=len(quantised_convolutions(clean)),
         kept=tuple(kept_facts(graph, clean, made.left, made.at_first)),
     )
-    _log(quantisation, budget)
+    logger.info(
+        "int8: %d of %d convolutions, %s crop px on %d pictures (budget %s), %d candidates",
+        quantisation.int8_convolutions,
+        quantisation.convolutions,
+        ", ".join(f"{name} {px:.3f}" for name, px in quantisation.found_px.items()),
+        quantisation.validation_pictures,
+        ", ".join(f"{name} {px:g}" for name, px in budget.limits_px.items()),
+        quantisation.evaluations,
+    )
     counts = operator_counts(clean)
     onnx_fact = msgspec.structs.replace(fact, nodes=sum(counts.values()), operators=counts)
     return {"quantisation": quantisation, "onnx": onnx_fact}
-
-
-def _log(fact: QuantisationFact, budget: Budget) -> None:
-    found = ", ".join(f"{name} {px:.3f}" for name, px in fact.found_px.items())
-    limits = ", ".join(f"{name} {px:g}" for name, px in budget.limits_px.items())
-    logger.info(
-        "int8: %d of %d convolutions, %s crop px on %d pictures (budget %s), %d candidates",
-        fact.int8_convolutions,
-        fact.convolutions,
-        found,
-        fact.validation_pictures,
-        limits,
-        fact.evaluations,
-    )

@@ -47,11 +47,7 @@ class Parity(Step):
         return work.job.parity and super().carries_over(work)
 
     def make(self, work: Work) -> None:
-        """Compare, and write the report and its page.
-
-        Raises:
-            InputError, InferenceError: as `judged_comparison`.
-        """
+        """Compare, and write the report and its page."""
         job, reference, staging = work.job, work.reference, work.staging
         if not job.parity:
             logger.warning("WARNING: parity was skipped by request; the manifest says so")
@@ -102,13 +98,10 @@ class SelfTest(Step):
         return key_of(*judged(inputs), msgspec.to_builtins(inputs.job.config.parity))
 
     def make(self, work: Work) -> None:
-        """Run the checkpoint on the samples; in int8, the graph.
+        """Run the checkpoint on the samples; of an int8 bundle, the graph.
 
         How far int8 is from the checkpoint is judged already; a self-test can tell that another
         processor rounds as this one does.
-
-        Raises:
-            InferenceError: the engine failed.
         """
         job = work.job
         source = work.reference.source if job.int8 is None else _candidate(work)

@@ -1,4 +1,4 @@
-"""The step from model.onnx to the bundle's .om files, or the loud word that there are none."""
+"""The step from model.onnx to the bundle's .om files."""
 
 from __future__ import annotations
 
@@ -96,12 +96,7 @@ class Om(Step):
         work.keys |= {name: old.steps[name] for name in ("om", "atc")}
 
     def make(self, work: Work) -> None:
-        """Convert; the files go into the staging folder.
-
-        Raises:
-            ConfigError: a file of the [atc] table names what the graph does not have.
-            ExportError: atc failed; its log lies beside the bundle's folder.
-        """
+        """Convert; where atc fails, its log stays beside the bundle's folder."""
         plan, spec = work.job.om, work.inputs.input
         if plan.soc is None or plan.atc is None:
             work.fields["om"], work.keys["om"] = (), NO_OM
@@ -175,13 +170,8 @@ def _one(
 
 
 def _why_no_chip(said: OmFile) -> str:
-    """Why the chip of a file is not known: it names none, or what could not be read of it."""
-    reasons = (*said.unread, *said.remarks)
-    return (
-        f"no chip was read in the file: {'; '.join(reasons)}"
-        if reasons
-        else "the file names no chip"
-    )
+    reasons = "; ".join((*said.unread, *said.remarks))
+    return f"no chip was read in the file: {reasons}" if reasons else "the file names no chip"
 
 
 def _rounding(job: Job, staging: Path, spec: InputSpec) -> ErrorFact | None:

@@ -58,12 +58,7 @@ class Onnx(Step):
         )
 
     def make(self, work: Work) -> None:
-        """Write model.onnx.
-
-        Raises:
-            ArtifactError, BackendUnavailable, ExportError: as what makes and quantises it.
-            ConfigError: the checkpoint is not the one that the configuration describes.
-        """
+        """Write model.onnx."""
         # here: an export with nothing to do must not import torch and onnx
         from export.graph.float_graph import make_float_graph
         from export.graph.to_onnx import open_checkpoint
@@ -113,11 +108,7 @@ class Verify(Step):
         return key_of(*judged(inputs))
 
     def make(self, work: Work) -> None:
-        """Run both on the samples.
-
-        Raises:
-            ExportError: an output differs by more than rounding.
-        """
+        """Run both on the samples; ExportError where they differ by more than rounding."""
         if "verification" in work.fields:
             return  # the float graph was verified before it was quantised
 

@@ -44,14 +44,7 @@ class Preflight(Step):
         return found_nothing and super().carries_over(work)
 
     def make(self, work: Work) -> None:
-        """Look, and stop where a conversion is about to meet what ATC refuses.
-
-        Findings of `--ignore-preflight` are listed, and stop nothing.
-
-        Raises:
-            ConfigError: the graph is quantised, which ATC does not read.
-            PreflightError: another finding that refuses or changes the graph, and a conversion.
-        """
+        """List the findings; those that are not ignored stop a conversion."""
         work.fields["preflight"] = ()
         if work.job.int8 is None:
             found = _look(work)
