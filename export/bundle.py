@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -32,11 +32,7 @@ CANNOT_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EXDEV)
 
 
 def check_output(folder: Path, *, make_parent: bool = True) -> None:
-    """Refuse to replace anything that is not a bundle of ours.
-
-    Args:
-        folder: the bundle's, which need not exist.
-        make_parent: False only looks, and writes nothing.
+    """Refuse to replace anything that is not a bundle of ours; without make_parent, write nothing.
 
     Raises:
         ConfigError: a file, a folder with other things in it, or one that cannot be written to.
@@ -89,8 +85,9 @@ def staged(folder: Path) -> Iterator[Path]:
         ExportError: another export into the same folder did not end in time.
     """
     with _locked(folder):
-        staging = beside(folder, "staging")
-        _recover(folder)
+        staging, aside = beside(folder, "staging"), beside(folder, "previous")
+        if aside.exists() and not folder.exists():
+            aside.rename(folder)
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir()
         try:
@@ -131,12 +128,11 @@ def beside(folder: Path, role: str) -> Path:
 def _locked(folder: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout  # here: --help and --dry-run need no lock
 
-    path = beside(folder, "lock")
-    lock = FileLock(path)
+    lock = FileLock(beside(folder, "lock"))
     try:
-        try:
+        with suppress(Timeout):
             lock.acquire(timeout=0)
-        except Timeout:
+        if not lock.is_locked:
             logger.info("waiting for another export into %s to end", folder)
             lock.acquire(timeout=LONGEST_WAIT_S)
     except Timeout as error:
@@ -150,12 +146,6 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _recover(folder: Path) -> None:
-    aside = beside(folder, "previous")
-    if aside.exists() and not folder.exists():
-        aside.rename(folder)
 
 
 def _exchange(one: Path, other: Path) -> bool:
@@ -173,8 +163,10 @@ def _exchange(one: Path, other: Path) -> bool:
 
 def _foreign_files(folder: Path) -> list[str]:
     """What a bundle's own manifest does not list; without one, everything is somebody's."""
-    ours = {MANIFEST_NAME, *_listed(folder / MANIFEST_NAME)}
-    if len(ours) == 1:
+    try:
+        content = (folder / MANIFEST_NAME).read_bytes()
+        ours = {MANIFEST_NAME, *msgspec.json.decode(content, type=_AnyManifest).files}
+    except (OSError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         ours = set()
     inside = sorted(folder.iterdir())
     return [path.name for path in inside if path.name not in ours or not path.is_file()]
@@ -186,13 +178,6 @@ class _AnyManifest(msgspec.Struct):
     schema: int
     digest: str
     files: dict[str, FileFact]
-
-
-def _listed(path: Path) -> set[str]:
-    try:
-        return set(msgspec.json.decode(path.read_bytes(), type=_AnyManifest).files)
-    except (OSError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return set()
 
 
 def _refused(folder: Path, got: str, action: str) -> ConfigError:

@@ -80,28 +80,14 @@ def _parser() -> argparse.ArgumentParser:
         "python -m export --config configs/star68.toml --om require --soc_version Ascend910B3",
     )
     add = parser.add_argument
-    add(
-        "--config",
-        type=Path,
-        default=DEFAULT_CONFIG,
-        metavar="TOML",
-        help=f"(default {DEFAULT_CONFIG})",
-    )
+    default = DEFAULT_CONFIG
+    add("--config", type=Path, default=default, metavar="TOML", help=f"(default {default})")
     add("--weights", metavar="FILE", help="checkpoint, instead of the configuration's")
     add("--output", type=Path, metavar="DIR", help="bundle's folder (default build/NAME)")
-    add(
-        "--exporter",
-        dest="onnx.exporter",
-        choices=("auto", "torchscript", "dynamo"),
-        help="instead of [onnx] exporter",
-    )
+    exporters, inputs = ("auto", "torchscript", "dynamo"), ("float32", "uint8")
+    add("--exporter", dest="onnx.exporter", choices=exporters, help="instead of [onnx] exporter")
     add("--opset", dest="onnx.opset", type=int, metavar="N", help="instead of [onnx] opset")
-    add(
-        "--input",
-        dest="onnx.input",
-        choices=("float32", "uint8"),
-        help="instead of [onnx] input",
-    )
+    add("--input", dest="onnx.input", choices=inputs, help="instead of [onnx] input")
     _add_int8_options(parser)
     add(
         "--rewrites",
@@ -160,13 +146,8 @@ def _add_atc_options(parser: argparse.ArgumentParser) -> None:
     add("optypelist_for_implmode", metavar="TYPES")
     add("output_type", metavar="TYPE", help="FP32 or FP16")
     add("aipp", action="store_true", default=None, help="the chip normalises uint8 crops")
-    add(
-        "atc_timeout",
-        dest="atc.timeout_s",
-        type=float,
-        metavar="S",
-        help="seconds one conversion may take",
-    )
+    timeout = {"dest": "atc.timeout_s", "type": float, "metavar": "S"}
+    add("atc_timeout", **timeout, help="seconds one conversion may take")
     add(
         "ignore-preflight",
         dest="atc.ignore_preflight",

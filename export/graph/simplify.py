@@ -63,17 +63,16 @@ def fold(exported: ExportedGraph, *, taps_out: bool = False) -> onnx.ModelProto:
 def check_graph(
     graph: onnx.ModelProto, architecture: Architecture, *, taps_out: bool = False
 ) -> None:
-    """Hold a graph to what this project promises of it.
+    """Check a simplified graph: its input, outputs, taps by name and shape, and operators.
 
     Args:
         graph: simplified.
-        architecture: says which of the stages' tensors must be in it, by name and with a shape.
+        architecture: whose taps must be in it.
         taps_out: all of them must be outputs; else those that the network's own outputs need are
             inside.
 
     Raises:
-        ExportError: the ONNX checker refuses it, inputs, outputs or taps are misnamed, or an
-            operator is left that reads shapes at run time.
+        ExportError: names what is wrong.
     """
     try:
         onnx.checker.check_model(graph, full_check=True)

@@ -23,13 +23,10 @@ RESTORED = "restored by the accuracy control, because the budget did not hold wi
 
 
 def left_in_fp32(graph: onnx.ModelProto) -> dict[str, str]:
-    """Look at every operator of a float graph, and choose what is not to be quantised at all.
+    """Reasons not to quantise, by the node's name, in the graph's order.
 
     Args:
-        graph: as `export.graph.simplify` gives it: taps named, nodes named.
-
-    Returns:
-        Reasons by the node's name, in the graph's order.
+        graph: as `export.graph.simplify` gives it: float, taps and nodes named.
     """
     decoder = _after_last_maps(graph)
     channels = {w.name: w.dims[1] for w in graph.graph.initializer if len(w.dims) == 4}
@@ -60,7 +57,7 @@ def kept_facts(
     Args:
         graph: the float graph.
         quantised: what was made of it.
-        left: what was left out from the outset, see `left_in_fp32`.
+        left: see `left_in_fp32`.
         at_first: convolutions in int8 before anything was restored.
     """
     int8 = quantised_convolutions(quantised)
