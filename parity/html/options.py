@@ -38,13 +38,9 @@ class PageOptions:
     def of(cls, arguments: argparse.Namespace, others: Iterable[Path]) -> PageOptions:
         """Check that the page can be made and written, before the comparison is run.
 
-        Args:
-            arguments: parsed.
-            others: files that are read or written, too.
-
         Raises:
-            ConfigError: no such folder, not a file, or one of the others.
-            BackendUnavailable: see `check_packages`.
+            ConfigError: no such folder, not a file, or one of the others (read or written, too).
+            BackendUnavailable: as `check_packages`.
         """
         if arguments.html is not None:
             check_target(arguments.html, OPTION, others)
@@ -52,15 +48,12 @@ class PageOptions:
         return cls(path=arguments.html, language=arguments.lang or LANGUAGES[0])
 
     def write(self, found: Comparison, module: str, argv: Sequence[str] | None) -> None:
-        """Write the page where it was asked for, with the command that makes it again.
+        """Write the page if it was asked for, with the command that makes it again.
 
         Args:
-            found: what to write about.
+            found: to write about.
             module: the command line's.
             argv: its arguments as `main` got them; None for the process's own.
-
-        Raises:
-            OSError: the disk is full or cannot be written to.
         """
         if self.path is None:
             return
@@ -71,13 +64,10 @@ class PageOptions:
 
 
 def check_packages(option: str) -> None:
-    """Import what the page is made with, before the work that it would show is done.
-
-    Args:
-        option: the command line's name for the page.
+    """Import the packages that make the page, before the work that it would show is done.
 
     Raises:
-        BackendUnavailable: a package is missing or cannot be imported.
+        BackendUnavailable: one is missing or cannot be imported.
     """
     try:
         import jinja2  # noqa: F401  # whether it can be imported is the question

@@ -71,8 +71,6 @@ def as_html(
         .get_template(PAGE)
         .render(
             report=report,
-            accuracy=report.accuracy,
-            unit=unit,
             limits=tables.limit_rows(report),
             columns=tables.columns(report),
             statistics=tables.STATISTICS,

@@ -38,15 +38,10 @@ logger = logging.getLogger("starmark")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Picture:
-    """One picture as both sides see it.
-
-    Attributes:
-        name: as reports call it.
-        crop: uint8 (S, S, 3) BGR; `NO_CROP` between two recordings.
-    """
+    """One picture as both sides see it."""
 
     name: str
-    crop: U8
+    crop: U8  # (S, S, 3) BGR; `NO_CROP` between two recordings
 
 
 def open_source(
@@ -80,7 +75,7 @@ def open_source(
 def _run_as_a_whole(
     source: Source, settings: Settings, keep_fp32: KeepList
 ) -> tuple[Detector, bytes | None]:
-    """What runs all stages at once, and the graph that they can be cut out of, if there is one."""
+    """What runs all stages at once, and the graph that they can be cut out of, if any."""
     if source.engine == REHEARSAL:
         check_precision("onnxruntime", source, settings)
         artifact, arithmetic, kept = rehearsed_source(source, keep_fp32)
@@ -101,12 +96,12 @@ def pictures_for(
 ) -> Iterator[Picture | Unreadable]:
     """The pictures, one at a time, as both sides see them.
 
-    A recording has its own: its crops where it carries them; else `samples` must give the very
-    crops it was made of.
+    From a recording that carries its crops; else from `samples`, which must give the very crops
+    that a recording was made of.
 
     Args:
         sides: reference and candidate.
-        samples: for sides that are run, where no recording carries crops.
+        samples: for sides that are run.
         jobs: threads that decode.
         strict: an unreadable picture is an error.
 

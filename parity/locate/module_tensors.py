@@ -36,12 +36,7 @@ COMPOSED = (
 
 
 class ModuleTensors:
-    """A graph's tensors by the modules of the checkpoint it was made from.
-
-    Args:
-        nodes: all of the graph's, in their order.
-        constants: the graph's initializers by name.
-    """
+    """A graph's tensors by the modules of its checkpoint, from its nodes and initializers."""
 
     def __init__(self, nodes: Sequence[Any], constants: Mapping[str, Any]) -> None:
         self._nodes = nodes
@@ -100,10 +95,7 @@ class ModuleTensors:
 
 
 def module_paths(node: Any) -> tuple[str, ...]:
-    """Paths of the module that a node may belong to, the likeliest first.
-
-    From the names of its weights, then from its own name.
-    """
+    """Possible paths of a node's module: from the names of its weights, then from its own."""
     keys = [name.partition(WEIGHT_SUFFIX)[0] for name in node.input if WEIGHT_SUFFIX in name]
     path = ""
     for scope in node.name.strip("/").split("/")[:-1]:
@@ -113,11 +105,7 @@ def module_paths(node: Any) -> tuple[str, ...]:
 
 
 def composed_of(path: str) -> tuple[str, ...]:
-    """The checkpoint's modules that one of the exported form is composed of; none where it is one.
-
-    Args:
-        path: the module's, as in the names of the graph's nodes and weights.
-    """
+    """The checkpoint's modules that the exported form's is composed of; none where it is one."""
     for pattern, keys in COMPOSED:
         found = re.fullmatch(pattern, path)
         if found:

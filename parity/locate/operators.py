@@ -64,8 +64,8 @@ def find_operator(
         other: is cut at those that it has, too, and run from each to the next.
         stage: to look into.
         picture: its name.
-        inputs: what the stage reads, for that picture.
-        rounding: see `parity.locate.share.rounding_between`.
+        inputs: the stage's, for that picture.
+        rounding: as from `rounding_between`.
     """
     steps = other.steps(stage, {**inputs, **one.inside(stage, inputs)})
     made = [other.run_step(step) for step in steps]
