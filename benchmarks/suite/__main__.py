@@ -33,10 +33,10 @@ from runtime.model.manifest import MANIFEST_NAME
 from runtime.model.source import parse_source
 
 Run = TypeVar("Run")
-DEFAULT_MODEL = "starter68=assets/starter68.safetensors"
+STARTER_MODEL = "starter68=assets/starter68.safetensors"
 FULL_SIZE = "star68"
 NO_FULL_SIZE = (
-    f"the full-size model: no weights named; add --models {DEFAULT_MODEL} {FULL_SIZE}=FILE"
+    f"the full-size model: no weights named; add --models {STARTER_MODEL} {FULL_SIZE}=FILE"
 )
 DEFAULT_OUTPUT = Path("build/benchmark")
 NAMES = ("suite.json", "suite.txt", "suite.png")
@@ -65,7 +65,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         nargs="+",
         metavar="NAME=CHECKPOINT",
         help=f"their bundles are NAME, NAME_plain and NAME_int8 in --builds (default"
-        f" {DEFAULT_MODEL})",
+        f" {STARTER_MODEL})",
     )
     add("--builds", type=Path, default=Path("build"), metavar="DIR", help="(default build)")
     add("--rows", nargs="+", choices=tuple(ROWS), metavar="ROW", help=", ".join(ROWS))
@@ -156,7 +156,7 @@ def _plans(arguments: argparse.Namespace) -> list[ModelPlan]:
     check_range("--many-pictures", arguments.many_pictures, 0, MOST_STREAM_PICTURES)
     check_range("--seed", arguments.seed, 0, 2**32 - 1)
     Settings(threads=arguments.threads)  # refuses a number that is none
-    models = parse_models(arguments.models or [DEFAULT_MODEL])
+    models = parse_models(arguments.models or [STARTER_MODEL])
     wanted = arguments.rows or tuple(ROWS)
     return [
         plan_model(name, path, arguments.builds, wanted, arguments.threads)

@@ -175,7 +175,7 @@ def _names(
     return names, optional
 
 
-def _check(holds: bool, where: str, expected: str, got: str) -> None:  # a condition
+def _check(holds: bool, where: str, expected: str, got: str) -> None:
     if not holds:
         raise ConfigError(where, expected=expected, got=got, action="Correct it; see --help")
 

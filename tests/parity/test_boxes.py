@@ -158,5 +158,5 @@ def test_same_name_in_two_folders_is_told_apart(tmp_path: Path, pictures: list[P
 def test_a_link_that_leads_in_a_circle_is_no_picture(tmp_path: Path) -> None:
     loop = tmp_path / "loop.jpg"
     loop.symlink_to("loop.jpg")
-    with pytest.raises(InputError, match="got a link that leads nowhere|no such file"):
+    with pytest.raises(InputError, match="got a link that leads nowhere"):
         find_samples([str(loop)])
