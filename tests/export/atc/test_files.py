@@ -61,6 +61,8 @@ GOOD = [
     ("customize_dtypes", "OpType::Conv2D:InputDtype:float16,float16,OutputDtype:bf16\n"),
     # a dtype left out stays as it is; one side alone will do
     ("customize_dtypes", "conv::InputDtype:,float16\nrelu::OutputDtype:float\n"),
+    # a type is no node, even of an expanded one's name
+    ("customize_dtypes", "OpType::up:InputDtype:float16\n"),
     ("op_precision_mode", "[ByOpType]\nConv2D=high_precision\n[ByNodeName]\nconv=keep_fp16\n"),
     # lines are of types until a section is named; remarks are passed over
     ("op_precision_mode", "# mine\nConv2D = norm_class\n"),
@@ -84,6 +86,7 @@ def test_good_files_pass_without_a_word(option: str, text: str, tmp_path: Path) 
         ("keep_dtype", "OpType::Conv2D\n"),
         ("customize_dtypes", "OpType::Conv2D:InputDtype:float32,OutputDtype:float32\n"),
         ("customize_dtypes", "conv::InputDtype:float32\n"),
+        ("customize_dtypes", "conv::InputDtype:float,OutputDtype:float16\n"),
         ("op_precision_mode", "Conv2D=enable_float_32_execution\n"),
     ],
 )
@@ -93,7 +96,9 @@ def test_fp32_convolutions_on_an_fp16_cube_are_a_warning(
     """Nothing public says that they are missing there, nor that they are not."""
     path = tmp_path / "settings"
     assert checked(path, option, text, soc=soc_of("Ascend910B3")) == ()
-    (warning,) = checked(path, option, text, soc=soc_of("Ascend310P3"))
+    chip = soc_of("Ascend310P3")
+    assert checked(path, "customize_dtypes", "conv::OutputDtype:float32\n", soc=chip) == ()
+    (warning,) = checked(path, option, text, soc=chip)
     assert "fp32 convolutions may be missing on Ascend310P3" in warning
     assert "settings" in warning
 
