@@ -280,12 +280,12 @@ def test_every_call_may_fail(npu: Control, tiny_om: Path, crops: NDArray[np.uint
 def test_eight_threads_share_one_detector(
     npu: Control, tiny_om: Path, crops: NDArray[np.uint8]
 ) -> None:
-    """8 threads x 200 detections: each gets its own picture's points."""
+    """8 threads x 40 detections: each gets its own picture's points."""
     with Detector(tiny_om, "npu:0") as detector:
         right = [detector.detect_from_cropped(crop).points_px for crop in crops]
 
         def work(thread: int) -> None:
-            for number in range(200):
+            for number in range(40):
                 index = (thread + number) % len(crops)
                 found = detector.detect_from_cropped(crops[index]).points_px
                 np.testing.assert_array_equal(found, right[index])

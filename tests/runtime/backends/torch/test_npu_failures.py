@@ -286,7 +286,7 @@ EXPLAINED: dict[str, Meant] = {
     # words that are a cause of their own elsewhere, in the frames or in CANN's trace behind a code
     "loader's words in the frames": Meant(
         COPY.format(code=507046) + "\nException raised from copy_between_host_and_device_opapi at"
-        " x.ts:98 (most recent call first):\nframe #0: /opt/y/libtorch_npu.so: undefined symbol: _Z",
+        " x.ts:98:\nframe #0: /opt/y/libtorch_npu.so: undefined symbol: _ZN3c10",
         "not of one release",
         "start a new process$",
         lost=True,
