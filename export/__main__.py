@@ -63,11 +63,11 @@ def _dry_run(job: Job) -> int:
     print(f"weights: {_short(job.weights)} (SHA-256 {job.weights_sha256[:12]})")
     old = bundle_in_place(job.output)
     for name, fresh in pipeline.up_to_date(job, old).items():
-        says = "up to date" if fresh else "would run"
+        state = "up to date" if fresh else "would run"
         if name == "om" and not fresh and not job.om.converts:
             files = ", ".join(om.file for om in old.om) if old else ""
-            says = f"would drop {files}: {job.om.why_not}" if files else job.om.why_not
-        print(f"{name}: {says}")
+            state = f"would drop {files}: {job.om.why_not}" if files else job.om.why_not
+        print(f"{name}: {state}")
     print(f"bundle: {_short(job.output)} (nothing was written)")
     return EXIT_OK
 

@@ -22,12 +22,11 @@ INT8_SUFFIX = "_int8"
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One export, read and resolved: nothing has been written yet.
+    """One export.
 
     Attributes:
         weights: the checkpoint file itself.
-        weights_sha256: its hash.
-        parity: False skips the judgement, and the manifest says so.
+        parity: False skips the judgement, which the manifest then records.
         om: whether and how to convert.
         taps: a debug bundle, whose model also gives the tensors inside it.
         int8: the pictures of a quantised bundle; None for a float one.
@@ -55,7 +54,7 @@ def prepare(
     """Find the weights and check the output folder, before anything slow starts.
 
     Raises:
-        ArtifactError: the weights are not there; says where they come from.
+        ArtifactError: the weights are not there; with where they come from.
         ConfigError: the output folder cannot be used, or the [atc] table; see `plan_om`.
         BackendUnavailable: an .om is required and cannot be made here, or what draws the report is
             missing, or what quantises.
@@ -63,13 +62,19 @@ def prepare(
     """
     if parity:
         check_packages("the bundle's parity.html")
-    if config.precision == "int8":
-        _check_int8(taps=taps, parity=parity)
+    quantised = config.precision == "int8"
+    if quantised and (taps or not parity):
+        raise ConfigError(
+            "--precision int8",
+            expected="a bundle that is judged by its budget, without taps",
+            got="--taps" if taps else "--no-parity",
+            action="Leave that out, or export with --precision fp32",
+        )
+    if quantised:
         quantiser()
     _check_ignored(config.atc.ignore_preflight)
     weights = _find_weights(config)
     # beside the bundle that is deployed, never in its place
-    quantised = config.precision == "int8"
     name = f"{config.name}{DEBUG_SUFFIX if taps else INT8_SUFFIX if quantised else ''}"
     return Job(
         config=config,
@@ -85,24 +90,12 @@ def prepare(
     )
 
 
-def _check_int8(*, taps: bool, parity: bool) -> None:
-    if taps or not parity:
-        raise ConfigError(
-            "--precision int8",
-            expected="a bundle that is judged by its budget, without taps",
-            got="--taps" if taps else "--no-parity",
-            action="Leave that out, or export with --precision fp32",
-        )
-
-
 def _check_ignored(names: tuple[str, ...]) -> None:
-    if not names:
-        return
-    from export.preflight import RULES  # onnx: only where it is needed
+    if names:
+        from export.preflight import RULES  # onnx: only where it is needed
 
-    known = [rule.name for rule in RULES]
-    for name in names:
-        among("--ignore-preflight", name, known)
+        for name in names:
+            among("--ignore-preflight", name, [rule.name for rule in RULES])
 
 
 def _resolved(output: Path) -> Path:

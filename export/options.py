@@ -100,9 +100,9 @@ def _parser() -> argparse.ArgumentParser:
         dest = f"parity.{key}"
         add(f"--max-{name}", dest=dest, type=float, metavar="PX", help=f"instead of [parity] {key}")
     add("--taps", action="store_true", help="a debug bundle: also give the tensors inside (slow)")
-    add("--no-parity", action="store_true", help="do not judge; the manifest will say so")
+    add("--no-parity", action="store_true", help="do not judge; the manifest will record that")
     _add_atc_options(parser)
-    add("--dry-run", action="store_true", help="say what would be done, write nothing")
+    add("--dry-run", action="store_true", help="print what would be done, write nothing")
     add("--verbose", action="store_true", help="log more")
     return parser
 

@@ -6,7 +6,6 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from runtime.errors import ExportError
 from runtime.model.spec import INPUT_NAME, InputSpec
 
 # Where the float graph's own input was.
@@ -20,19 +19,15 @@ def with_byte_input(graph: onnx.ModelProto, spec: InputSpec) -> onnx.ModelProto:
     arithmetic gives the same bits. The transpose comes first: it then moves one byte a value.
 
     Args:
-        graph: with input `image` float32 (N, 3, S, S); left as it is.
+        graph: of `simplify`, with input `image` float32 (N, 3, S, S); left as it is.
         spec: what that input takes.
 
     Returns:
         A graph with input `image` uint8 (N, S, S, 3) BGR.
-
-    Raises:
-        ExportError: the graph has another input, or a tensor of a name that is needed.
     """
     made = onnx.ModelProto()
     made.CopyFrom(graph)
     inside = made.graph
-    _check(inside)
     for node in inside.node:
         for index, name in enumerate(node.input):
             if name == INPUT_NAME:
@@ -47,29 +42,6 @@ def with_byte_input(graph: onnx.ModelProto, spec: InputSpec) -> onnx.ModelProto:
     shape = [batch, *spec.of_bytes().shape(1)[1:]]
     inside.input.append(helper.make_tensor_value_info(INPUT_NAME, TensorProto.UINT8, shape))
     return made
-
-
-def _check(graph: onnx.GraphProto) -> None:
-    taken = {name for node in graph.node for name in (*node.output, node.name)}
-    taken |= {tensor.name for tensor in graph.initializer}
-    mine = {name for name in taken if name.startswith(NORMALISED)}
-    inputs = [
-        (value.name, value.type.tensor_type.elem_type, bool(_batch_name(value)))
-        for value in graph.input
-    ]
-    if mine or inputs != [(INPUT_NAME, TensorProto.FLOAT, True)]:
-        raise ExportError(
-            "input of uint8",
-            expected=f"a graph with one float32 input {INPUT_NAME} of a symbolic batch,"
-            f" and nothing named {NORMALISED}",
-            got=f"inputs {[name for name, _, _ in inputs]}, tensors {sorted(mine)}",
-            action="Try --exporter dynamo, or the versions in constraints.txt",
-        )
-
-
-def _batch_name(value: onnx.ValueInfoProto) -> str:
-    dims = value.type.tensor_type.shape.dim
-    return str(dims[0].dim_param) if dims else ""
 
 
 def _normalisation(spec: InputSpec) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:

@@ -1,4 +1,4 @@
-"""What a graph takes to run: nodes, parameters, arithmetic and the bytes that its maps move."""
+"""What a graph costs to run: nodes, parameters, arithmetic and the bytes that its maps move."""
 
 from __future__ import annotations
 

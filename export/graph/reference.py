@@ -1,10 +1,9 @@
-"""The checkpoint in torch, which every step of an export holds the graph against."""
+"""The checkpoint in torch, the reference of every step of an export."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from runtime.model.source import Source
 
 
 class Reference:
-    """One checkpoint on the CPU, opened at most once and asked at most once about each crop.
+    """One checkpoint on the CPU, which is opened once and runs each crop once.
 
     Verification, judgement and self-test look at the same crops, and torch takes longer for one
     than all else. Crops are run one by one, so that no step's answer depends on another's batch.
@@ -48,40 +47,35 @@ class Reference:
         Raises:
             ArtifactError, BackendUnavailable: as `open_backend`.
         """
-        return _Remembering(self.backend, self._answers)
+        return _CachedBackend(self.backend, self._answers)
 
     def __enter__(self) -> Reference:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._opened is not None:
             self._opened.close()
 
 
-class _Remembering(Backend):
-    def __init__(self, asked: Backend, answers: dict[bytes, Outputs]) -> None:
-        self._asked, self._answers = asked, answers
-        self.name, self.device, self.spec = asked.name, asked.device, asked.spec
-        self.parameters, self.checkpoint_sha256 = asked.parameters, asked.checkpoint_sha256
+class _CachedBackend(Backend):
+    def __init__(self, backend: Backend, answers: dict[bytes, Outputs]) -> None:
+        self._backend, self._answers = backend, answers
+        self.name, self.device, self.spec = backend.name, backend.device, backend.spec
+        self.parameters, self.checkpoint_sha256 = backend.parameters, backend.checkpoint_sha256
 
     def _run(self, batch: NDArray[Any]) -> Outputs:
-        said = [self._answer(batch[i : i + 1]) for i in range(len(batch))]
+        each = [self._answer(batch[i : i + 1]) for i in range(len(batch))]
         return Outputs(
-            landmarks=np.concatenate([one.landmarks for one in said]),
-            covariance=np.concatenate([one.covariance for one in said]),
-            timings={stage: sum(one.timings[stage] for one in said) for stage in said[0].timings},
+            landmarks=np.concatenate([one.landmarks for one in each]),
+            covariance=np.concatenate([one.covariance for one in each]),
+            timings={stage: sum(one.timings[stage] for one in each) for stage in each[0].timings},
         )
 
     def _answer(self, crop: NDArray[Any]) -> Outputs:
         key = hashlib.sha256(crop.tobytes()).digest()  # the crop itself is 768 KiB
         if key not in self._answers:
-            self._answers[key] = self._asked.run(crop)
+            self._answers[key] = self._backend.run(crop)
         return self._answers[key]
 
     def _close(self) -> None:
-        """Nothing: what is asked stays open for the next step."""
+        """Nothing: the checkpoint stays open for the next step."""

@@ -35,7 +35,7 @@ class Int8Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     @property
     def limits(self) -> Limits:
-        """The budget as the verdict takes it."""
+        """The budget as the verdict's limits."""
         given = (self.max_mean_px, self.max_error_px, self.max_p95_px, self.max_p99_px)
         p99 = USUAL_P99_PX if given == (None,) * len(given) else self.max_p99_px
         return Limits(
@@ -48,7 +48,7 @@ class Int8Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     @property
     def budget(self) -> Budget:
-        """The budget as a search takes it."""
+        """The budget for a search."""
         named = {field: limit for _, field, limit in self.limits.named()}
         return Budget(limits_px=named, unit="crop")
 

@@ -74,23 +74,14 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         nargs="+",
         default=list(PYTHONS),
         metavar="X.Y",
-        help=f"the box's Python, as python3 --version says (default: {', '.join(PYTHONS)}, all"
+        help=f"the box's Python, as python3 --version prints it (default: {', '.join(PYTHONS)}, all"
         " that there are wheels for)",
     )
-    add(
-        "--arch",
-        nargs="+",
-        default=list(ARCHES),
-        choices=ARCHES,
-        help="the box's processor, as uname -m says (default: both)",
-    )
-    add(
-        "--wheels",
-        type=Path,
-        metavar="DIR",
-        help="take the packages' wheels from this folder alone, without network",
-    )
-    add("--dry-run", action="store_true", help="say what would go in, fetch and write nothing")
+    arch_help = "the box's processor, as uname -m prints it (default: both)"
+    add("--arch", nargs="+", default=list(ARCHES), choices=ARCHES, help=arch_help)
+    wheels_help = "take the packages' wheels from this folder alone, without network"
+    add("--wheels", type=Path, metavar="DIR", help=wheels_help)
+    add("--dry-run", action="store_true", help="print what would go in, fetch and write nothing")
     return parser.parse_args(argv)
 
 
@@ -155,7 +146,7 @@ def warnings_of(manifest: Manifest) -> list[str]:
     if manifest.parity.passed is False:
         found.append("the bundle was judged and FAILED. See its parity.html.")
     elif manifest.parity.passed is None:
-        found.append("the bundle was never judged: nobody knows whether its landmarks are right.")
+        found.append("the bundle was never judged: its landmarks may be wrong.")
     if SELFTEST_NAME not in manifest.files:
         found.append(
             f"the bundle holds no {SELFTEST_NAME}: the box cannot test itself. Make it again with"
@@ -171,9 +162,6 @@ def write_kit(path: Path, top: str, files: Mapping[str, Content]) -> None:
         path: of the archive.
         top: name of the folder that everything lies in.
         files: content, or the file that holds it, by name below `top`. Their checksums are added.
-
-    Raises:
-        OSError: a file cannot be read, or the archive cannot be written.
     """
     sums = "".join(f"{_sha256(files[name])}  {name}\n" for name in sorted(files))
     everything = {**files, SUMS_NAME: sums.encode()}
@@ -183,12 +171,9 @@ def write_kit(path: Path, top: str, files: Mapping[str, Content]) -> None:
             # a bare entry has no time, owner or path of this machine
             entry = tarfile.TarInfo(f"{top}/{name}")
             entry.mode = 0o755 if name == INSTALLER else 0o644
-            if isinstance(content, bytes):
-                entry.size = len(content)
-                archive.addfile(entry, io.BytesIO(content))
-                continue
-            with content.open("rb") as file:
-                entry.size = content.stat().st_size
+            entry.size = content.stat().st_size if isinstance(content, Path) else len(content)
+            opened = content.open("rb") if isinstance(content, Path) else io.BytesIO(content)
+            with opened as file:
                 archive.addfile(entry, file)
 
 
@@ -199,9 +184,9 @@ def _requirements(wheels: Iterable[Path]) -> bytes:
 
 
 def _sha256(content: Content) -> str:
-    return (
-        hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else sha256_file(content)
-    )
+    if isinstance(content, Path):
+        return sha256_file(content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def _templates(manifest: Manifest, targets: Iterable[Target]) -> dict[str, bytes]:

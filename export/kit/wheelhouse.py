@@ -48,7 +48,7 @@ OPENCV_KEYS = ("opencv-python", OPENCV)
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A box: its Python, for example "3.11", and its processor as `uname -m` says it."""
+    """A box: its Python, for example "3.11", and its processor as `uname -m` prints it."""
 
     python: str
     arch: str
@@ -235,16 +235,16 @@ def _first_error(output: str) -> str:
     """Pip's own words: its first error, and why the index could not be reached."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR:")]
-    said = one_line((errors or lines[-1:] or ["it said nothing"])[0], 120)
-    # behind the name and address of a Python object stands what the system said
+    first = one_line((errors or lines[-1:] or ["it printed nothing"])[0], 120)
+    # what the system reported, behind the name and address of a Python object
     broken = re.search(r"connection broken by '(?:.*>: )?(.*?)'?\)?': /", output)
-    return said if broken is None else f"{said}, after {one_line(broken[1], 120)}"
+    return first if broken is None else f"{first}, after {one_line(broken[1], 120)}"
 
 
 def _advice(python: str) -> str:
     numbers = re.fullmatch(r"(\d+)\.(\d+)", python)
     if numbers is None:
-        return "Name the box's Python by its first two numbers, as python3 --version says them"
+        return "Name the box's Python by its first two numbers, as python3 --version prints it"
     if tuple(map(int, numbers.groups())) < (3, 10):
         # Huawei's lists: 3.7 to 3.10 at first, and 3.11 from 8.0.0 on
         return (

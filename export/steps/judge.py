@@ -50,7 +50,7 @@ class Parity(Step):
         """Compare, and write the report and its page."""
         job, reference, staging = work.job, work.reference, work.staging
         if not job.parity:
-            logger.warning("WARNING: parity was skipped by request; the manifest says so")
+            logger.warning("WARNING: parity was skipped by request; the manifest records it")
             work.fields["parity"] = ParityFact(passed=None)
             return
         samples, limits = job.samples, job.config.parity

@@ -120,7 +120,7 @@ def commands(plan: OmPlan, spec: InputSpec) -> list[str]:
 
 
 def _check_files(plan: OmPlan, soc: Soc, staging: Path) -> None:
-    """Hold the files of the [atc] table to the graph; what was said of the chip is not repeated."""
+    """Check the files of the [atc] table against the graph; repeat no warning of the plan."""
     from parity.rehearsal.graph import types_by_node  # imports onnx: only where it is needed
 
     graph = (staging / ONNX_NAME).read_bytes()
@@ -141,7 +141,7 @@ def _scratch_place(staging: Path) -> Path | None:
         return staging
     elsewhere = Path(tempfile.gettempdir()).resolve()
     if ATCS_PATH.fullmatch(str(elsewhere)):
-        logger.info("atc runs in %s: it takes no path such as %s", elsewhere, shown(staging))
+        logger.info("atc runs in %s: it refuses a path such as %s", elsewhere, shown(staging))
         return None
     return staging
 
