@@ -83,34 +83,28 @@ def test_export_script_passes_arguments_and_exit_codes_on(tmp_path: Path) -> Non
     assert "Next" not in done.stdout
 
 
-def test_python_that_is_too_old_is_said(tmp_path: Path) -> None:
-    """One line and exit code 3, before anything is made."""
-    here = checkout(tmp_path)
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    for name in ("bash", "cat", "cksum", "dirname", "rm"):
-        found = shutil.which(name)
-        assert found is not None
-        (tools / name).symlink_to(found)
-    (tools / "python3").write_text("#!/bin/sh\nexit 1\n")
-    (tools / "python3").chmod(0o755)
-    done = bash("scripts/export.sh", cwd=here, env={"PATH": str(tools), "HOME": str(tmp_path)})
-
-    assert done.returncode == 3
-    assert "expected Python 3.10 or later, got none" in done.stderr
-    assert not (here / ".venv").exists()
-
-
-def test_failed_installation_is_said_and_tried_again(tmp_path: Path) -> None:
-    """On a closed network pip fails: exit code 3, and nothing is marked as installed."""
+@pytest.mark.parametrize("missing", ["Python", "network"])
+def test_failed_installation_is_exit_3(tmp_path: Path, missing: str) -> None:
+    """One line, before anything is made; what failed is tried again the next time."""
     here = checkout(tmp_path)
     environment, _ = fake_environment(tmp_path)
-    python = tmp_path / "venv/bin/python"
-    python.write_text(python.read_text().replace("exit 0", "exit 1"))
+    if missing == "Python":
+        tools = tmp_path / "tools"
+        tools.mkdir()
+        for name in ("bash", "cat", "cksum", "dirname", "rm"):
+            (tools / name).symlink_to(shutil.which(name) or "")
+        (tools / "python3").write_text("#!/bin/sh\nexit 1\n")
+        (tools / "python3").chmod(0o755)
+        environment = {"PATH": str(tools), "HOME": str(tmp_path)}
+    else:
+        python = tmp_path / "venv/bin/python"
+        python.write_text(python.read_text().replace("exit 0", "exit 1"))
     done = bash("scripts/export.sh", cwd=here, env=environment)
 
     assert done.returncode == 3
-    assert "PIP_FIND_LINKS" in done.stderr
+    wording = {"Python": "expected Python 3.10 or later, got none", "network": "PIP_FIND_LINKS"}
+    assert wording[missing] in done.stderr
+    assert not (here / ".venv").exists()
     assert not list((tmp_path / "venv").glob(".starmark-*"))
 
 

@@ -193,13 +193,13 @@ def test_rejected_bundle_goes_aside(
 
 
 def test_skipped_parity_is_in_the_manifest(
-    config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    config: Path, out: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """By request only, said loudly, and judged when asked again."""
-    out = tmp_path / "out"
     assert export(config, out, "--no-parity") == 0
     assert "parity was skipped by request" in caplog.text
     assert check_bundle(out).parity.passed is None
+    assert not (out / "parity.json").exists()
     assert export(config, out) == 0
     assert check_bundle(out).parity.passed is True
 
@@ -256,6 +256,7 @@ def test_bad_input_leaves_nothing_behind(
         ([str(tmp_path / "out"), "--weights", str(ROOT / "README.md")], "README.md"),
         ([str(tmp_path / "out"), "--opset", "19"], "11 to 18"),
         ([str(tmp_path / "out"), "--max-mean", "nan"], "max_mean"),
+        ([str(tmp_path / "out"), "--rewrites", "none,heads"], "each once, of batch_norms, coord"),
         ([str(mine)], "holds thesis.txt, which exporting would delete"),
         ([str(plain)], "a file"),
         ([str(plain / "below")], "expected a bundle's folder or a new one"),
@@ -288,13 +289,11 @@ def test_current_folder_is_not_exchanged_away(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would pull the ground from under the shell."""
-    monkeypatch.chdir(tmp_path)
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    monkeypatch.chdir(empty)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
 
     assert export(config, Path()) == 2
-    assert list(empty.iterdir()) == []
+    assert list(Path().iterdir()) == []
 
 
 def test_full_disk_keeps_the_old_bundle(
@@ -342,11 +341,11 @@ def test_two_exports_at_once_give_one_whole_bundle(config: Path, tmp_path: Path)
         subprocess.Popen(
             command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
         )
-        for _ in range(3)
+        for _ in range(2)
     ]
     said = [process.communicate(timeout=300)[1] for process in running]
 
-    assert [process.returncode for process in running] == [0, 0, 0], said
+    assert [process.returncode for process in running] == [0, 0], said
     assert check_bundle(out).parity.passed
     assert not beside(out, "staging").exists()
 
@@ -463,13 +462,3 @@ def test_rewrites_are_chosen_on_the_command_line(config: Path, tmp_path: Path) -
     assert rewritten.rewrites == ("features", "merges")
     assert rewritten.plain == plain.cost
     assert rewritten.cost.nodes == rewritten.nodes < plain.nodes
-
-
-@pytest.mark.parametrize("names", ["heds", "heads,heads", "", "none,heads"])
-def test_unknown_rewrites_are_refused(
-    config: Path, tmp_path: Path, names: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert export(config, tmp_path / "b", "--rewrites", names) == 2
-    assert "each once, of batch_norms, coordinates, features, merges, heads" in (
-        capsys.readouterr().err
-    )

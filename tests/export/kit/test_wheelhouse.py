@@ -257,7 +257,7 @@ def test_an_index_out_of_reach_is_told_in_pips_words(
     ("script", "error", "message"),
     [
         # killed for memory, for example
-        ("exit 7", ExportError, "exit code 7 after 0 s: it said nothing"),
+        ("exit 7", ExportError, "exit code 7 after 0 s: it printed nothing"),
         # uv makes such environments
         ('echo "$0: No module named pip"; exit 1', BackendUnavailable, "with pip.*ensurepip"),
     ],
