@@ -1,10 +1,11 @@
-"""python -m runtime.info: what a model or bundle says about itself, and if it is whole."""
+"""python -m runtime.info: the facts of a model file or bundle, and whether it is whole."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ from runtime.errors import (
     EXIT_OK,
     ArtifactError,
     BackendUnavailable,
+    one_line,
 )
-from runtime.files import json_text, sha256_file, shown
+from runtime.files import json_text, printable, sha256_file, shown
 from runtime.files.kind import HEAD_BYTES, no_file, seems_to_be
-from runtime.info.fact_text import as_text
 from runtime.info.onnx_file import read_onnx
 from runtime.info.weights_file import read_pickle_container, read_safetensors
 from runtime.model.manifest import (
@@ -38,13 +39,16 @@ from runtime.model.source import CHECKPOINT_SUFFIXES, Source
 
 OK, MISMATCH, MISSING, OUTSIDE = "ok", "MISMATCH", "MISSING", "OUTSIDE THE BUNDLE"
 
+# What a line of text shows of one value; --json shows all of it.
+LONGEST_SHOWN = 2000
+
 Facts = dict[str, Any]
 
 logger = logging.getLogger("starmark")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Say what a file is.
+    """Print a file's facts.
 
     Returns:
         0; 1 where a file differs from its manifest, one that belongs to it is missing, or a part of
@@ -83,7 +87,7 @@ def _info(arguments: argparse.Namespace) -> int:
 
 
 def describe(path: Path) -> tuple[Facts, list[str]]:
-    """Give a file's or bundle's facts in JSON's types, and what differs from its manifest.
+    """A file's or bundle's facts in JSON's types, and what differs from its manifest.
 
     Raises:
         ArtifactError: not there, damaged, or a file of no kind that is described here.
@@ -99,7 +103,7 @@ def describe(path: Path) -> tuple[Facts, list[str]]:
         if suffix == ".onnx":
             return _with_file(path, "onnx", _onnx(path))
         if suffix == ".safetensors":
-            return _with_file(path, "checkpoint", _safetensors(path))
+            return _with_file(path, "checkpoint", read_safetensors(path))
         if suffix in CHECKPOINT_SUFFIXES:
             return _with_file(path, "checkpoint", _pickle(path))
         got = _head_kind(path)
@@ -128,20 +132,19 @@ def _head_kind(path: Path) -> str:
 
 
 def _with_file(path: Path, kind: str, facts: Facts) -> tuple[Facts, list[str]]:
-    """Put what is true of any file before what its kind says."""
+    """The facts of any file before those of its kind."""
     sha256 = sha256_file(path)
     beside, faults = _beside(path, sha256)
     external = facts.get("external", [])
     faults += [
         f"{shown(path)}: {x['file']!r}: {x['status']}" for x in external if x["status"] != OK
     ]
-    del facts["path"]
     head: Facts = {"kind": kind, "path": shown(path), "bytes": facts.pop("bytes")}
     return {**head, "sha256": sha256, "manifest": beside, **facts}, faults
 
 
 def _beside(path: Path, sha256: str) -> tuple[str, list[str]]:
-    """What a manifest in the same folder says of the file, and the fault where it disagrees."""
+    """How the file stands in a manifest in the same folder, and the fault where it differs."""
     if not (path.parent / MANIFEST_NAME).exists():
         return "none beside it", []
     try:
@@ -160,7 +163,6 @@ def _om(om: OmFile) -> Facts:
     named = ("soc_version", "atc_version", "atc_cmdline", "framework_type")
     sizes = ("memory_size", "weight_size", "stream_num", "event_num")
     facts: Facts = {
-        "path": om.path,
         "bytes": om.bytes,
         "name": om.name,
         "model_type": om.kind,
@@ -196,13 +198,11 @@ def _tensor(tensor: OmTensor) -> Facts:
 
 
 def _onnx(path: Path) -> Facts:
-    facts = asdict(read_onnx(path))
-    facts["external"] = [_external(path.parent, name) for name in facts["external"]]
+    facts = read_onnx(path)
+    facts["external"] = [
+        {"file": name, "status": _inside(path.parent, name) or OK} for name in facts["external"]
+    ]
     return facts
-
-
-def _external(folder: Path, name: str) -> dict[str, str]:
-    return {"file": name, "status": _inside(folder, name) or OK}
 
 
 def _inside(folder: Path, name: str) -> str:
@@ -216,13 +216,8 @@ def _inside(folder: Path, name: str) -> str:
         return MISSING
 
 
-def _safetensors(path: Path) -> Facts:
-    facts = asdict(read_safetensors(path))
-    return {"path": path, "bytes": facts.pop("bytes"), "container": "safetensors", **facts}
-
-
 def _pickle(path: Path) -> Facts:
-    facts = asdict(read_pickle_container(path))
+    facts = read_pickle_container(path)
     try:
         # reads tensors only: a pickle that would run code is refused, by name
         with open_backend(Source(text=shown(path), path=path, device="cpu")) as backend:
@@ -273,6 +268,49 @@ def _of_manifest(manifest: Manifest) -> Facts:
         "parity": {"verdict": verdict[manifest.parity.passed], **plain["parity"]},
         "versions": plain["versions"],
     }
+
+
+def as_text(facts: Mapping[str, Any]) -> str:
+    """Aligned lines of key and value; control characters of a file's own texts are escaped."""
+    rows = list(_rows(facts))
+    width = max(len(key) for key, _ in rows) + 2
+    return "".join(f"{key + ':' if key else '':{width}}{value}\n" for key, value in rows)
+
+
+def _rows(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in facts.items():
+        key = _printable(f"{prefix}{name}" if prefix else name.replace("_", " "))
+        if isinstance(value, Mapping) and any(not isinstance(one, int) for one in value.values()):
+            yield from _rows(value, f"{key}.")
+        elif isinstance(value, (list, tuple)) and value and isinstance(value[0], Mapping):
+            for index, one in enumerate(value):
+                yield ("" if index else key), _printable(_shown(one))
+        else:
+            yield key, _printable(_shown(value))
+
+
+def _shown(value: Any) -> str:
+    if value is None or value in ("", [], {}, ()):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_inner(one)}" for key, one in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_shown(one) for one in value)
+    return str(value)
+
+
+def _inner(value: Any) -> str:
+    return f"[{_shown(value)}]" if isinstance(value, (list, tuple, Mapping)) else _shown(value)
+
+
+def _printable(text: str) -> str:
+    return printable(one_line(text, LONGEST_SHOWN))
 
 
 if __name__ == "__main__":

@@ -237,7 +237,7 @@ def test_bundle_is_listed_and_its_files_checked(
     text = capsys.readouterr().out
     found = as_json(capsys, bundle)
 
-    assert lines_of(text)["parity.judging.verdict"] == "passed"
+    assert lines_of(text)["parity.verdict"] == "passed"
     assert lines_of(text)["checkpoint.parameters"] == "1,234"
     assert f"soc_version {SOC}, batches [1, 4], gears yes" in text
     assert (found["kind"], found["name"], found["points"]) == ("bundle", "tiny", 68)

@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from runtime.errors import ArtifactError
-from runtime.info.onnx_file import Tensor, read_onnx
+from runtime.info.onnx_file import read_onnx
 
 
 def small_model() -> onnx.ModelProto:
@@ -55,22 +55,24 @@ def saved(tmp_path: Path) -> Path:
 
 
 def test_facts_are_those_of_the_graph(saved: Path) -> None:
-    """Producer, opsets, nodes, inputs, outputs, constants, metadata."""
-    found = read_onnx(saved)
-
-    assert (found.bytes, found.ir_version) == (saved.stat().st_size, 7)
-    assert (found.producer, found.graph) == ("maker 1.2", "tiny graph")
-    assert found.opsets == {"ai.onnx": 13, "com.example": 2}
-    assert found.nodes == 4
-    assert found.operators == {"MatMul": 1, "Relu": 2, "com.example.Odd": 1}
-    assert found.inputs == (Tensor(name="x", dtype="float32", dims=("N", 4)),)
-    assert found.outputs == (
-        Tensor(name="y", dtype="float16", dims=("?", 3)),
-        Tensor(name="z", dtype="int64", dims=None),
-    )
-    assert (found.initializers, found.initializer_bytes) == (2, 4 * 3 * 4 + 2 * 4)
-    assert found.external == ()
-    assert found.metadata == {"starmark.checkpoint_sha256": "ab", "é": "ü"}
+    assert read_onnx(saved) == {
+        "bytes": saved.stat().st_size,
+        "ir_version": 7,
+        "producer": "maker 1.2",
+        "graph": "tiny graph",
+        "opsets": {"ai.onnx": 13, "com.example": 2},
+        "nodes": 4,
+        "operators": {"MatMul": 1, "Relu": 2, "com.example.Odd": 1},
+        "inputs": ({"name": "x", "dtype": "float32", "dims": ("N", 4)},),
+        "outputs": (
+            {"name": "y", "dtype": "float16", "dims": ("?", 3)},
+            {"name": "z", "dtype": "int64", "dims": None},
+        ),
+        "initializers": 2,
+        "initializer_bytes": 4 * 3 * 4 + 2 * 4,
+        "external": (),
+        "metadata": {"starmark.checkpoint_sha256": "ab", "é": "ü"},
+    }
 
 
 def test_weights_beside_the_file_are_named(tmp_path: Path) -> None:
@@ -81,8 +83,8 @@ def test_weights_beside_the_file_are_named(tmp_path: Path) -> None:
     )
     found = read_onnx(path)
 
-    assert found.external == ("m.data",)
-    assert found.initializer_bytes < 48
+    assert found["external"] == ("m.data",)
+    assert found["initializer_bytes"] < 48
 
 
 def test_exported_model_has_the_counts_of_its_manifest(starter_bundle: Path) -> None:
@@ -90,10 +92,10 @@ def test_exported_model_has_the_counts_of_its_manifest(starter_bundle: Path) -> 
     found = read_onnx(starter_bundle / "model.onnx")
     graph = onnx.load(starter_bundle / "model.onnx").graph
 
-    assert found.operators == dict(Counter(node.op_type for node in graph.node))
-    assert found.nodes == len(graph.node)
-    assert found.initializers == len(graph.initializer)
-    assert [one.name for one in found.outputs] == ["landmarks", "covariance"]
+    assert found["operators"] == dict(Counter(node.op_type for node in graph.node))
+    assert found["nodes"] == len(graph.node)
+    assert found["initializers"] == len(graph.initializer)
+    assert [one["name"] for one in found["outputs"]] == ["landmarks", "covariance"]
 
 
 @pytest.mark.parametrize(
@@ -101,13 +103,13 @@ def test_exported_model_has_the_counts_of_its_manifest(starter_bundle: Path) -> 
     [
         (b"", "no graph with an opset and outputs in it; it seems to be an empty file"),
         (b"IMOD" + bytes(300), "an .om of Ascend"),
-        (b"<html>not found</html>", "an HTML page"),
-        (bytes(100), "zeros"),
         (b"\x08\x07\x12\x02ab", "no graph with an opset and outputs in it"),
+        (b"\x08\x07\x3a\xff\xff\x03", "damage: a protobuf field of"),
+        (b"\x08\x07\x12\x81\x80\x04" + bytes(2**16 + 1), "damage: a name of 65537 bytes"),
     ],
 )
 def test_what_is_no_onnx_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
-    """By what it seems to be."""
+    """By what it seems to be; a name of many bytes is there to cost memory."""
     path = tmp_path / "m.onnx"
     path.write_bytes(content)
     with pytest.raises(ArtifactError, match="expected an ONNX file") as caught:
@@ -116,25 +118,8 @@ def test_what_is_no_onnx_is_refused(tmp_path: Path, content: bytes, says: str) -
     assert says in str(caught.value)
 
 
-def test_truncated_file_is_refused_wherever_it_is_cut(saved: Path) -> None:
-    """A cut leaves a length that reaches beyond the end, or a graph with something missing."""
-    content = saved.read_bytes()
-    refused = 0
-    for end in range(len(content)):
-        saved.write_bytes(content[:end])
-        try:
-            read_onnx(saved)
-        except ArtifactError:
-            refused += 1
-
-    assert refused > len(content) // 2  # the last fields stand alone: a cut between them is none
-    saved.write_bytes(content[: len(content) // 2])
-    with pytest.raises(ArtifactError, match="got damage: a protobuf field of"):
-        read_onnx(saved)
-
-
 def test_mutated_file_is_read_or_refused(saved: Path) -> None:
-    """Flips and false lengths: nothing but a record or one line."""
+    """Cuts, flips and false lengths: nothing but facts or one line."""
     rng = random.Random(20)  # noqa: S311  # reproducible, not secret
     content = saved.read_bytes()
     refused = 0
@@ -144,19 +129,10 @@ def test_mutated_file_is_read_or_refused(saved: Path) -> None:
             changed[rng.randrange(len(changed))] = rng.choice((0, 0x7F, 0xFF, rng.randrange(256)))
         if rng.random() < 0.3:
             struct.pack_into("<Q", changed, rng.randrange(len(changed) - 8), 2**64 - 1)
-        saved.write_bytes(changed)
+        saved.write_bytes(changed[: rng.choice((None, None, rng.randrange(len(changed))))])
         try:
             read_onnx(saved)
         except ArtifactError:
             refused += 1
 
     assert 300 < refused < 1500
-
-
-def test_names_beyond_reason_are_refused(tmp_path: Path) -> None:
-    """A name of a megabyte is there to cost memory."""
-    model = small_model()
-    model.graph.name = "x" * 2**20
-    onnx.save(model, tmp_path / "m.onnx")
-    with pytest.raises(ArtifactError, match="a name of 1048576 bytes"):
-        read_onnx(tmp_path / "m.onnx")
