@@ -131,7 +131,7 @@ def run_without(barred: Sequence[str], module: str, *arguments: object) -> str:
         f"        if name.partition('.')[0] in {set(barred)!r}:\n"
         "            raise ImportError(name)\n"
         "sys.meta_path.insert(0, Bar())\n"
-        f"from {module} import main\n"
+        f"from {module}.__main__ import main\n"
         f"sys.exit(main({[str(argument) for argument in arguments]!r}))\n",
     )
     assert done.returncode == 0, done.stderr
