@@ -29,6 +29,7 @@ from runtime.files import shown
 from runtime.model.manifest import CheckpointFact
 from runtime.model.spec import INPUT_NAME, OUTPUT_NAMES
 from runtime.model.stages import tap_names
+from runtime.network.checkpoint import parameter_count
 from runtime.network.hourglass import StackedHourglass, with_constant_maps
 
 BATCH_AXIS = "N"
@@ -73,7 +74,7 @@ def open_checkpoint(reference: Reference) -> OpenNetwork:
     fact = CheckpointFact(
         file=shown(reference.source.path.name),
         sha256=backend.checkpoint_sha256,
-        parameters=backend.parameters,
+        parameters=parameter_count(network),
         architecture=network.architecture,
     )
     return OpenNetwork(network=network, checkpoint=fact)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import ROOT
@@ -202,7 +203,7 @@ def test_a_folder_of_wheels_takes_the_place_of_the_network(
     ],
 )
 def test_a_folder_that_lacks_a_wheel_is_named_with_what_it_holds(
-    tmp_path: Path, held: dict[str, str], what: str
+    tmp_path: Path, held: dict[str, Any], what: str
 ) -> None:
     """A wheel for another processor or Python is no wheel."""
     source = wheels_folder(tmp_path / "wheels", **held)
