@@ -25,26 +25,22 @@ def model(
     constants: Sequence[onnx.TensorProto] = (),
     opset: int = 13,
     outputs: Sequence[str] = ("y",),
-    kind: int = TensorProto.FLOAT,
-    out_kind: int = TensorProto.FLOAT,
-    extra_domains: Sequence[tuple[str, int]] = (),
 ) -> onnx.ModelProto:
     """A model of one input "image" and the given outputs."""
     graph = helper.make_graph(
         list(nodes),
         "small",
-        [helper.make_tensor_value_info("image", kind, list(dims))],
-        [helper.make_tensor_value_info(name, out_kind, None) for name in outputs],
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, list(dims))],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
         list(constants),
     )
     imports = [helper.make_opsetid("", opset)]
-    imports += [helper.make_opsetid(domain, version) for domain, version in extra_domains]
     return helper.make_model(graph, opset_imports=imports, ir_version=8)
 
 
-def conv(*, dims: Dims = (1, 3, 8, 8), opset: int = 13, scale: float = 0.1) -> onnx.ModelProto:
+def conv(*, dims: Dims = (1, 3, 8, 8), opset: int = 13) -> onnx.ModelProto:
     """Conv and Relu: `conv`, `relu`; 4 channels, same size."""
-    weights = constant("w", np.full((4, 3, 3, 3), scale, np.float32))
+    weights = constant("w", np.full((4, 3, 3, 3), 0.1, np.float32))
     nodes = [
         helper.make_node(
             "Conv", ["image", "w"], ["c"], name="conv", kernel_shape=[3, 3], pads=[1, 1, 1, 1]

@@ -12,14 +12,6 @@ import re
 from cann.atc_simulator.messages import MARK, AtcError, bad, fail
 from cann.atc_simulator.release import Release
 
-INT_FLAGS = {
-    "framework": "-1",
-    "mode": "0",
-    "disable_reuse_memory": "0",
-    "virtual_type": "0",
-    "sparsity": "0",
-    "op_debug_level": "0",
-}
 _EMPTY = """
 aicore_num allow_hf32 auto_tune_mode cal_conf cluster_config compress_weight_conf
 compression_optimize_conf customize_dtypes debug_dir dynamic_batch_size dynamic_dims
@@ -31,32 +23,15 @@ op_precision_mode op_select_implmode optypelist_for_implmode out_nodes output ou
 precision_mode precision_mode_v2 quant_dumpable save_original_model singleop soc_version target
 weight
 """
-DEFAULTS = {
-    **dict.fromkeys(_EMPTY.split(), ""),
-    **INT_FLAGS,
-    "check_report": "check_result.json",
-    "core_type": "AiCore",
-    "buffer_optimize": "l2_optimize",
-    "enable_small_channel": "0",
-    "enable_compress_weight": "false",
-    "ac_parallel_enable": "0",
-    "tiling_schedule_optimize": "0",
-    "log": "null",
-    "dump_mode": "0",
-    "status_check": "0",
-    "op_compiler_cache_mode": "disable",
-    "display_model_info": "0",
-    "device_id": "0",
-    "shape_generalized_build_mode": "shape_precise",
-    "atomic_clean_policy": "0",
-    "external_weight": "0",
-    "deterministic": "0",
-    "is_weight_clip": "1",
-    "oo_level": "O3",
-    "jit_compile": "1",
-    "enable_attr_compression": "true",
-    "deterministic_level": "0",
-}
+_OTHERS = """
+framework=-1 mode=0 disable_reuse_memory=0 virtual_type=0 sparsity=0 op_debug_level=0
+check_report=check_result.json core_type=AiCore buffer_optimize=l2_optimize enable_small_channel=0
+enable_compress_weight=false ac_parallel_enable=0 tiling_schedule_optimize=0 log=null dump_mode=0
+status_check=0 op_compiler_cache_mode=disable display_model_info=0 device_id=0
+shape_generalized_build_mode=shape_precise atomic_clean_policy=0 external_weight=0 deterministic=0
+is_weight_clip=1 oo_level=O3 jit_compile=1 enable_attr_compression=true deterministic_level=0
+"""
+DEFAULTS = dict.fromkeys(_EMPTY.split(), "") | dict(one.split("=") for one in _OTHERS.split())
 # The release that brought a flag; older ones call it unknown. Those of 7.0 are absent from the
 # public source of 2022 (graphengine r1.11, 910/ge/offline/main.cc); which release brought them is
 # inferred. The others are absent from all earlier public sources.

@@ -13,11 +13,14 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from cann.atc_simulator.flags import Flags
-from cann.atc_simulator.messages import AtcError, bad, fail
+from cann.atc_simulator.messages import bad, fail
 from cann.atc_simulator.socs import Chip
+
+if TYPE_CHECKING:
+    from onnx import NodeProto
 
 V1_TO_V2 = {
     "force_fp16": "fp16",
@@ -32,16 +35,11 @@ V1_TO_V2 = {
 }
 MIXED_V1 = ("allow_mix_precision", "allow_mix_precision_fp16", "allow_mix_precision_bf16")
 MIXED_V2 = ("mixed_float16", "mixed_bfloat16", "mixed_hif8")
-OP_VALUES = {
-    "high_precision",
-    "high_performance",
-    "enable_float_32_execution",
-    "enable_hi_float_32_execution",
-    "support_out_of_bound_index",
-    "keep_fp16",
-    "super_performance",
-    "norm_class",
-}
+_OP_VALUES = """
+high_precision high_performance enable_float_32_execution enable_hi_float_32_execution
+support_out_of_bound_index keep_fp16 super_performance norm_class
+"""
+OP_VALUES = set(_OP_VALUES.split())
 # float32: so the manual's examples; GE's own names are float and bf16
 DTYPES = {"float16", "float32", "float", "bf16", "int8", "uint8", "int32", "int64", "bool", ""}
 # Ascend's operator types, where their names differ from ONNX's
@@ -69,13 +67,6 @@ _CUSTOM_LINE = re.compile(
     r"(?:OpType::(?P<type>\w+):|(?P<name>[^:]+)::?)"
     r"(?:InputDtype:(?P<in>[\w,]*?))?(?:,?OutputDtype:(?P<out>[\w,]*))?"
 )
-
-
-class NamedNode(Protocol):
-    """What is needed of a node here."""
-
-    name: str
-    op_type: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +113,7 @@ def mode_of(flags: Flags, chip: Chip) -> str:
 
 
 def resolve(
-    flags: Flags, chip: Chip, nodes: Iterable[NamedNode], renamed: Collection[str]
+    flags: Flags, chip: Chip, nodes: Iterable[NodeProto], renamed: Collection[str]
 ) -> Precision:
     """Decide the arithmetic for a graph.
 
@@ -158,7 +149,7 @@ def resolve(
     return Precision(arithmetic="mixed" if mixed else "fp16", keep_fp32=ordered)
 
 
-def _origin(chip: Chip, nodes: list[NamedNode], modes_of_ops: dict[str, str]) -> str:
+def _origin(chip: Chip, nodes: list[NodeProto], modes_of_ops: dict[str, str]) -> str:
     if not chip.cube_fp32:
         _refuse_fp32_cube(chip, nodes)
     if not chip.hf32:
@@ -168,7 +159,7 @@ def _origin(chip: Chip, nodes: list[NamedNode], modes_of_ops: dict[str, str]) ->
     return "fp32" if full else "hf32"
 
 
-def _refuse_fp32_cube(chip: Chip, nodes: list[NamedNode]) -> None:
+def _refuse_fp32_cube(chip: Chip, nodes: list[NodeProto]) -> None:
     for node in nodes:
         if node.op_type in MATRIX_TYPES:
             optype = "Conv2D" if node.op_type == "Conv" else node.op_type
@@ -180,7 +171,7 @@ def _refuse_fp32_cube(chip: Chip, nodes: list[NamedNode]) -> None:
             )
 
 
-def _op_modes(path: str, nodes: list[NamedNode], own: set[str]) -> dict[str, str]:
+def _op_modes(path: str, nodes: list[NodeProto], own: set[str]) -> dict[str, str]:
     """Node name -> value of --op_precision_mode's file; names win over types.
 
     Lines are of types until [ByNodeName]; other sections and unknown values are passed over.
@@ -202,7 +193,7 @@ def _op_modes(path: str, nodes: list[NamedNode], own: set[str]) -> dict[str, str
     return modes | {name: value for name, value in by_name.items() if name in own}
 
 
-def _of_types(nodes: list[NamedNode], types: Iterable[str]) -> set[str]:
+def _of_types(nodes: list[NodeProto], types: Iterable[str]) -> set[str]:
     """Names of the nodes that become operators of these Ascend types."""
     wanted = {onnx for one in types for onnx in ASCEND_TYPES.get(one, (one,))}
     return {node.name for node in nodes if node.op_type in wanted}
@@ -212,26 +203,19 @@ def _black_listed(path: str) -> set[str]:
     if not path:
         return set()
 
-    def unreadable(reason: str) -> AtcError:
-        return fail("E21002", file=path, reason=reason)
-
+    lists = {"black-list", "white-list", "gray-list"}
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise unreadable(str(error)) from None
-    lists = {"black-list", "white-list", "gray-list"}
-    if not isinstance(document, dict) or not set(document) <= lists:
-        raise unreadable("only black-list, white-list and gray-list are known")
-    for changes in document.values():
-        if not isinstance(changes, dict) or not set(changes) <= {"to-add", "to-remove"}:
-            raise unreadable("only to-add and to-remove are known")
-        for types in changes.values():
-            if not isinstance(types, list) or not all(isinstance(one, str) for one in types):
-                raise unreadable("to-add and to-remove are lists of types")
-    return set(document.get("black-list", {}).get("to-add", []))
+        assert set(document) <= lists, "a list of another name"
+        for changes in document.values():
+            assert set(changes) <= {"to-add", "to-remove"}, "a change of another name"
+            assert all(isinstance(types, list) for types in changes.values()), "no list of types"
+        return set(document.get("black-list", {}).get("to-add", []))
+    except (OSError, ValueError, TypeError, AttributeError, AssertionError) as error:
+        raise fail("E21002", file=path, reason=str(error)) from None
 
 
-def _kept(path: str, nodes: list[NamedNode]) -> set[str]:
+def _kept(path: str, nodes: list[NodeProto]) -> set[str]:
     """--keep_dtype: one node name or OpType::Type a line; names are ONNX's, too."""
     kept: set[str] = set()
     for line in _lines(path, "--keep_dtype"):
@@ -244,7 +228,7 @@ def _kept(path: str, nodes: list[NamedNode]) -> set[str]:
     return kept
 
 
-def _customized(path: str, nodes: list[NamedNode], own: set[str]) -> tuple[set[str], set[str]]:
+def _customized(path: str, nodes: list[NodeProto], own: set[str]) -> tuple[set[str], set[str]]:
     """--customize_dtypes: the nodes put into fp32, and those taken out of it."""
     up: set[str] = set()
     down: set[str] = set()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import operator
 import threading
-import typing
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar, cast, get_type_hints
 
 from ._objects import Context
 from ._state import Call, Refused, state
 
-P = ParamSpec("P")
-R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 LOST = 507033
 ANY_TIME = {"init", "finalize", "get_recent_err_msg"}
@@ -42,13 +41,13 @@ def no_text(_: int) -> str | None:
 
 def api(
     name: str,
-    failing: Callable[[int], R],
+    failing: Callable[[int], Any],
     *,
     context: bool = True,
     release: bool = False,
     slow: bool = False,
     at_fault: Callable[..., None] | None = None,
-) -> Callable[[Callable[P, R]], Callable[P, R]]:
+) -> Callable[[F], F]:
     """Make a function a call of acl.
 
     Args:
@@ -60,24 +59,22 @@ def api(
         at_fault: gets the arguments where an injected code replaces the call.
     """
 
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+    def decorate(function: F) -> F:
         convert = _converter(name, function)
 
         @functools.wraps(function)
-        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        def call(*args: Any, **kwargs: Any) -> Any:
             arguments = convert(args, kwargs)
             code = 0
             try:
                 lost = _before(name, arguments, context, release, at_fault)
-                try:
-                    if slow:
-                        return _run(function, arguments)
-                    with state.lock:
-                        return _run(function, arguments)
-                finally:
-                    if lost:
-                        # the handle is gone, and the device could not be asked
-                        raise Refused(LOST, "the device is lost (device setup error)")
+                with contextlib.nullcontext() if slow else state.lock:
+                    try:
+                        return function(*arguments)
+                    finally:
+                        if lost:
+                            # the handle is gone, and the device could not be asked
+                            raise Refused(LOST, "the device is lost (device setup error)")
             except Refused as refused:
                 code = refused.code
                 state.tell(code, f"acl.{name}: {refused}")
@@ -86,7 +83,7 @@ def api(
                 with state.lock:
                     state.calls.append(Call(name, threading.get_ident(), code, arguments))
 
-        return call
+        return cast("F", call)
 
     return decorate
 
@@ -126,10 +123,6 @@ def touch(device: int, *, release: bool = False) -> bool:
     return found.lost
 
 
-def _run(function: Callable[P, R], arguments: tuple[Any, ...]) -> R:
-    return typing.cast("R", typing.cast("Any", function)(*arguments))
-
-
 def _before(
     name: str,
     arguments: tuple[Any, ...],
@@ -163,7 +156,7 @@ def _converter(
     name: str, function: Callable[..., object]
 ) -> Callable[[tuple[object, ...], dict[str, object]], tuple[Any, ...]]:
     """Arguments as a C extension takes them: by position, and of the right type."""
-    hints = typing.get_type_hints(function)
+    hints = get_type_hints(function)
     parameters = list(inspect.signature(function).parameters.values())
     least = sum(p.default is inspect.Parameter.empty for p in parameters)
 

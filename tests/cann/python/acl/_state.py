@@ -30,19 +30,6 @@ from ._settings import Settings
 
 T = TypeVar("T")
 
-# of error codes: the first letters that the error block of a component carries
-E_CODES = {
-    100000: "EH0001",
-    107000: "EE1001",
-    107001: "EE1001",
-    107002: "EE1001",
-    107003: "EE1001",
-    145000: "E13025",
-    145006: "E10001",
-    207001: "EL0004",
-    507008: "E10001",
-}
-
 
 class Refused(Exception):  # noqa: N818 - an answer of the simulator, not an error of its own
     """A call that gets a return code, and the text that get_recent_err_msg gives."""
@@ -137,7 +124,7 @@ class State:
 
     def tell(self, code: int, text: str) -> None:
         """Leave an error text for this thread's get_recent_err_msg."""
-        mark = E_CODES.get(code, "EE9999" if code >= 200000 else "E19999")
+        mark = "EE9999" if code >= 200000 else "E19999"
         now = datetime.now(timezone.utc).strftime("%Y-%m-%d-%H:%M:%S.%f")
         self.thread.errors.append(
             f"{mark}: [PID: {os.getpid()}] {now} (simulated): {text} [error code {code}]"

@@ -28,26 +28,22 @@ def _no_type(_: int) -> int:
 
 @api("mdl.load_from_file", with_zero)
 def load_from_file(path: str) -> tuple[int, int]:
-    """(model id, ret)."""
     return _models.load(_artifact.read(path)), 0
 
 
 @api("mdl.unload", code_alone, release=True)
 def unload(model: int) -> int:
-    """Take a model off its device."""
     _models.unload(model)
     return 0
 
 
 @api("mdl.create_desc", nothing, context=False)
 def create_desc() -> int:
-    """An empty description."""
     return state.add(state.descriptions, Description())
 
 
 @api("mdl.get_desc", code_alone, context=False)
 def get_desc(desc: int, model: int) -> int:
-    """Fill a description."""
     if model not in state.models:
         raise Refused(145003, f"no model {model}")
     found = state.find(state.descriptions, desc, "model description")
@@ -57,7 +53,6 @@ def get_desc(desc: int, model: int) -> int:
 
 @api("mdl.destroy_desc", code_alone, context=False, release=True)
 def destroy_desc(desc: int) -> int:
-    """Give a description back."""
     state.find(state.descriptions, desc, "model description")
     del state.descriptions[desc]
     return 0
@@ -65,13 +60,11 @@ def destroy_desc(desc: int) -> int:
 
 @api("mdl.get_num_inputs", nothing, context=False)
 def get_num_inputs(desc: int) -> int:
-    """Hidden ones count."""
     return len(_filled(desc).inputs)
 
 
 @api("mdl.get_num_outputs", nothing, context=False)
 def get_num_outputs(desc: int) -> int:
-    """How many outputs there are."""
     return len(_filled(desc).outputs)
 
 
@@ -101,13 +94,11 @@ def get_output_dims(desc: int, index: int) -> tuple[Dims, int]:
 
 @api("mdl.get_input_data_type", _no_type, context=False)
 def get_input_data_type(desc: int, index: int) -> int:
-    """AclDataType; -1 where there is no such input."""
     return _at(_filled(desc).inputs, index).dtype
 
 
 @api("mdl.get_output_data_type", _no_type, context=False)
 def get_output_data_type(desc: int, index: int) -> int:
-    """AclDataType; -1 where there is no such output."""
     return _at(_filled(desc).outputs, index).dtype
 
 
@@ -125,7 +116,6 @@ def get_output_name_by_index(desc: int, index: int) -> str:
 
 @api("mdl.get_input_index_by_name", with_zero, context=False)
 def get_input_index_by_name(desc: int, name: str) -> tuple[int, int]:
-    """(index, ret)."""
     names = [tensor.name for tensor in _filled(desc).inputs]
     if name not in names:
         raise Refused(100000, f"no input {name!r}")
@@ -148,7 +138,6 @@ def set_dynamic_batch_size(model: int, dataset: int, index: int, batch: int) -> 
 
 @api("mdl.create_dataset", nothing, context=False)
 def create_dataset() -> int:
-    """An empty dataset."""
     return state.add(state.datasets, Dataset())
 
 
@@ -165,7 +154,6 @@ def destroy_dataset(dataset: int) -> int:
 
 @api("mdl.add_dataset_buffer", with_zero, context=False)
 def add_dataset_buffer(dataset: int, buffer: int) -> tuple[int, int]:
-    """(dataset, ret)."""
     found = state.find(state.datasets, dataset, "dataset")
     state.find(state.buffers, buffer, "data buffer")
     found.buffers.append(buffer)
@@ -174,7 +162,6 @@ def add_dataset_buffer(dataset: int, buffer: int) -> tuple[int, int]:
 
 @api("mdl.execute_async", code_alone)
 def execute_async(model: int, inputs: int, outputs: int, stream: int) -> int:
-    """Queue a run."""
     _models.enqueue(model, inputs, outputs, find_stream(stream))
     return 0
 

@@ -16,7 +16,6 @@ SIDES = {H2H: (False, False), H2D: (True, False), D2H: (False, True), D2D: (True
 
 @api("rt.get_device_count", with_zero, context=False)
 def get_device_count() -> tuple[int, int]:
-    """(count, ret)."""
     if state.settings.visible is not None and not state.devices:
         raise Refused(207004, "no device; see ASCEND_RT_VISIBLE_DEVICES")
     return len(state.devices), 0
@@ -79,13 +78,11 @@ def create_context(device: int) -> tuple[int, int]:
 
 @api("rt.get_context", with_zero)
 def get_context() -> tuple[int, int]:
-    """(the calling thread's context, ret)."""
     return current().handle, 0
 
 
 @api("rt.set_context", code_alone, context=False)
 def set_context(context: int) -> int:
-    """Make a context the calling thread's."""
     state.find(state.contexts, context, "context", 107000)
     state.context = context
     return 0
@@ -110,7 +107,6 @@ def destroy_context(context: int) -> int:
 
 @api("rt.create_stream", with_zero)
 def create_stream() -> tuple[int, int]:
-    """(stream in the current context, ret)."""
     handle = next(state.handles)
     state.streams[handle] = Stream(handle, current().handle)
     return handle, 0
@@ -160,7 +156,6 @@ def synchronize_stream(stream: int) -> int:
 
 @api("rt.malloc", with_zero)
 def malloc(size: int, policy: int) -> tuple[int, int]:
-    """(device pointer, ret)."""
     if not 0 <= policy <= 5:
         raise Refused(100000, f"the policy {policy}")
     return _memory.allocate(size, current().device), 0
@@ -168,7 +163,6 @@ def malloc(size: int, policy: int) -> tuple[int, int]:
 
 @api("rt.free", code_alone, release=True)
 def free(address: int) -> int:
-    """Free device memory."""
     _memory.release(address)
     return 0
 
@@ -181,7 +175,6 @@ def malloc_host(size: int) -> tuple[int, int]:
 
 @api("rt.free_host", code_alone, release=True)
 def free_host(address: int) -> int:
-    """Free pinned host memory."""
     _memory.release_host(address)
     return 0
 
