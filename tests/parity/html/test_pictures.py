@@ -1,4 +1,4 @@
-"""What the page cuts and draws: the right place of the right picture, and numbers one can read."""
+"""The page's cuts and drawings: the right place of the right picture, and legible numbers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import msgspec
 import numpy as np
 import pytest
 from builders import noise
 from numpy.typing import NDArray
-from recordings import comparison_of, moved, recording_of
+from recordings import comparison_of, moved, recording_of, with_header, with_pictures
 
 from parity.html.face import LABEL_WH, POINT_CLEAR, SIDE, label_places, mean_shape, most_typical
 from parity.html.page import as_html
@@ -121,26 +120,21 @@ def test_the_zoom_holds_both_points_and_their_ellipses() -> None:
 
 def with_crops(rng: np.random.Generator, path: Path, pictures: int = 3) -> Recording:
     """A recording whose file carries its crops."""
-    here = recording_of(rng, pictures=pictures)
     crops = [noise(rng, 256, 256) for _ in range(pictures)]
-    records = tuple(
-        msgspec.structs.replace(record, sha256_crop=sha256_pixels(crop))
-        for record, crop in zip(here.header.pictures, crops, strict=True)
+    here = with_pictures(
+        recording_of(rng, pictures=pictures), sha256_crop=[sha256_pixels(crop) for crop in crops]
     )
-    header = msgspec.structs.replace(here.header, pictures=records, with_crops=True)
     with tempfile.TemporaryFile() as file:
         for crop in crops:
             file.write(crop.tobytes())
-        save_recording(path, replace(here, header=header), file)
+        save_recording(path, with_header(here, with_crops=True), file)
     return load_recording(path)
 
 
 def test_recordings_show_the_crops_they_carry(rng: np.random.Generator, tmp_path: Path) -> None:
     """No picture file is needed; without crops the page says why nothing is shown."""
     here = with_crops(rng, tmp_path / "a.npz")
-    bare = replace(
-        moved(here, 0.1), path=None, header=msgspec.structs.replace(here.header, with_crops=False)
-    )
+    bare = replace(with_header(moved(here, 0.1), with_crops=False), path=None)
     found = dict(views({0, 2}, (bare, here), ()))
 
     assert set(found) == {0, 2}
@@ -158,19 +152,16 @@ def test_a_picture_that_changed_since_is_not_shown(
     rng: np.random.Generator, tmp_path: Path
 ) -> None:
     """Points on another face would say something false."""
-    here = recording_of(rng, pictures=3)
-    samples, records = [], []
-    for record in here.header.pictures:
-        picture = noise(rng, 60, 80)
-        path = tmp_path / f"{record.name}.png"
-        cv2.imwrite(str(path), picture)
-        records.append(msgspec.structs.replace(record, sha256_picture=sha256_pixels(picture)))
-        samples.append(Sample(name=record.name, path=path))
+    samples = [Sample(name=f"{n}.jpg", path=tmp_path / f"{n}.png") for n in range(3)]
+    pictures = [noise(rng, 60, 80) for _ in samples]
+    for sample, picture in zip(samples, pictures, strict=True):
+        cv2.imwrite(str(sample.path), picture)
+    hashes = [sha256_pixels(picture) for picture in pictures]
+    here = with_pictures(recording_of(rng, pictures=3), sha256_picture=hashes)
     cv2.imwrite(str(samples[0].path), noise(rng, 60, 80))
     samples[1].path.unlink()
-    header = msgspec.structs.replace(here.header, pictures=tuple(records))
 
-    assert [i for i, _ in views({0, 1, 2}, (replace(here, header=header),) * 2, samples)] == [2]
+    assert [index for index, _ in views({0, 1, 2}, (here, here), samples)] == [2]
 
 
 def test_numbers_cover_neither_points_nor_each_other(starter_bundle: Path) -> None:

@@ -16,30 +16,23 @@ from parity.locate.share import (
 HEALTHY = [4e-4, 8e-4, 3e-4, 2e-3, 4e-4]
 
 
-def test_a_low_precision_everywhere_is_nobodys_fault() -> None:
-    assert over_share(HEALTHY, rounding_between(HEALTHY)) == [False] * 5
-
-
-def test_what_is_far_above_the_median_stands_out() -> None:
-    apart = [*HEALTHY, 2e-2, 3e-3]
-
-    assert over_share(apart, rounding_between(apart)) == [False] * 5 + [True, False]
-
-
-def test_where_all_others_agree_in_every_bit_any_difference_counts() -> None:
-    assert over_share([0, 0, 1e-9, 0], rounding_between([0, 0, 1e-9, 0])) == [
-        False,
-        False,
-        True,
-        False,
-    ]
-
-
-def test_float32s_own_rounding_is_let_pass() -> None:
-    """Between two engines, which add up in different orders."""
-    apart = [1e-7, 1e-7, 1e-7, 0.9 * ROUNDING, 1.1 * ROUNDING]
-
-    assert over_share(apart, rounding_between(apart)) == [False, False, False, False, True]
+@pytest.mark.parametrize(
+    ("apart", "expected"),
+    [
+        # a low precision everywhere is no stage's fault
+        (HEALTHY, [False] * 5),
+        # far above the median
+        ([*HEALTHY, 2e-2, 3e-3], [False] * 5 + [True, False]),
+        # where all others agree in every bit, any difference counts
+        ([0, 0, 1e-9, 0], [False, False, True, False]),
+        # two engines add up in different orders
+        ([1e-7, 1e-7, 1e-7, 0.9 * ROUNDING, 1.1 * ROUNDING], [False] * 4 + [True]),
+        # what is not finite is over any share
+        ([1e-3, None, 1e-3], [False, True, False]),
+    ],
+)
+def test_what_stands_out_is_over_its_share(apart: list[float | None], expected: list[bool]) -> None:
+    assert over_share(apart, rounding_between(apart)) == expected
 
 
 def test_parts_that_round_nothing_do_not_make_a_rounding_stand_out() -> None:
@@ -54,10 +47,6 @@ def test_where_all_are_bad_the_median_excuses_nobody() -> None:
 
     assert share(apart, ROUNDING) == CEILING
     assert over_share(apart, ROUNDING) == [True] * 3
-
-
-def test_what_is_not_finite_is_over_any_share() -> None:
-    assert over_share([1e-3, None, 1e-3], ROUNDING) == [False, True, False]
 
 
 @pytest.mark.parametrize(
