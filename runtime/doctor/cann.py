@@ -203,7 +203,7 @@ def _atc(cann: Cann | None) -> Finding:
             return ok("atc", found)
         how = f"no end within {ATC_TIMEOUT_S:g} s" if done.timed_out else f"exit {done.returncode}"
         fault = f"{found} --help: {how}, without help: {one_line(done.output, 200) or 'no output'}"
-        starts = done.timed_out or done.returncode not in NOT_STARTED
+        starts = done.returncode not in NOT_STARTED
     if "libascend_hal.so" in fault:
         # the driver's library; where there is none, the toolkit's stub is enough to convert
         # [V: hicann/ge, docs atc_tools/overview/environment_setup.md]

@@ -48,15 +48,15 @@ _END = r"(?![a-zA-Z0-9])"
 _END_OF_PART = r"(?=/|$|[\s\"':;,)\\])"
 # JSON in JSON has more than one backslash.
 _SLASHES = r"\\{1,4}"
-# What makes a name of the word behind it: a label, li@bj, the output of id, an address, a line of
-# a system's log, a home.
+# What makes a name of the word behind it: a label, li@bj, the output of id, a line of a
+# system's log, a home.
 _LABELS = (
     r"user(?:[ _-]?name)?|logname|owner|account|group|host(?:[ _-]?name)?|node(?:name)?|server"
 )
 _BEFORE_A_NAME = (
     rf"(?<![a-zA-Z])(?:{_LABELS})(?:[\"'\\]*[ \t]*[=:\uff1a][ \t]*|[ \t]+)[\"'`(\[\\]*"
     r"|(?:用户名?|主机名?)[ \t]*[=:\uff1a]?[ \t]*[\"'`(\[]*"
-    r"|@|[=,]\d+\(|://|\d:\d\d[ \t]|(?<![^\W_/])~"
+    r"|@|[=,]\d+\(|\d:\d\d[ \t]|(?<![^\W_/])~"
 )
 _BEHIND_A_NAME = r"(?=@[\w\[<]|:/)"
 

@@ -85,6 +85,8 @@ def test_numpy_and_python_are_held_against_the_list_of_the_release(
     assert found.works == (level != "problem")
     if "NumPy" in says and level != "ok":
         assert found.mend == f"{python3.path} -m pip install 'numpy<2'"
+    elif says.startswith("Python 3.7"):
+        assert "put a listed Python first on PATH" in found.mend
 
 
 @pytest.mark.parametrize(
@@ -172,7 +174,7 @@ def test_a_python_without_its_libraries(
     [
         ("exit 1", "no output"),
         ("echo Traceback; echo \"No module named 'encodings'\"; exit 1", "No module named 'enc"),
-        ("sleep 600", "no output"),
+        ("echo '@ python 3 10 12'; sleep 600", "@ python 3"),
     ],
 )
 def test_a_python_that_does_not_start(

@@ -91,6 +91,13 @@ def test_the_older_layout_of_cann(tmp_path: Path) -> None:
     assert (found.version, found.set_env) == ("7.0.0", root.parent / "set_env.sh")
 
 
+def test_of_several_releases_side_by_side_the_newest_counts(tmp_path: Path) -> None:
+    for release in ("8.5.0", "9.1.0", "9.0.0"):
+        (tmp_path / "Ascend" / f"cann-{release}" / "opp").mkdir(parents=True)
+
+    assert found_in(tmp_path).root.name == "cann-9.1.0"
+
+
 def test_the_release_decides_pairs_and_both_numbers_are_shown(tmp_path: Path) -> None:
     """An internal number is never asked about in a table of releases."""
     root = installation(tmp_path)
@@ -203,6 +210,7 @@ def test_a_package_that_only_runs_models_has_no_problem_with_converting(path: Pa
         ("echo 'libascend.so: no such file'; exit 127", "exit 127, without help: libascend.so"),
         (f"echo '{NO_DRIVER}'; exit 127", "libascend_hal.so"),
         ("exec /bin/nowhere", "exit 127"),
+        ("exit 126", "exit 126"),
     ],
 )
 def test_atc_must_start_and_not_only_be_there(path: Path, script: str, says: str) -> None:

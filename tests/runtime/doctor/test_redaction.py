@@ -70,7 +70,7 @@ CASES: dict[str, tuple[Identity, list[str | tuple[str, str]]]] = {
     "chinese_names_need_no_spaces_and_hide_in_no_escape": (
         CHINESE,
         [
-            ("张伟运行了export", "<user>运行了export"),
+            ("张伟运行了export, 张伟ran", "<user>运行了export, <user>ran"),
             ("由张伟转换。by张伟", "由<user>转换。by<user>"),
             ("主机zs-昇腾一号上", "主机<host>上"),
             ("azs-昇腾一号", "azs-昇腾一号"),
