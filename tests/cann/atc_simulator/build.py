@@ -90,11 +90,8 @@ def _model(flags: Flags, chip: Chip, plan: shape_options.ShapePlan, journal: Jou
     plugins.rewrite(model.graph, journal)
     names = terminals.output_names(model.graph)
     terminals.change_output_types(model.graph, flags["output_type"])
-    if flags["is_weight_clip"] == "1":
-        network.clip_weights(model.graph, precision.arithmetic)
     stored = network.infer(model, shapes)
     network.check_fit(stored.graph)
-    network.warn_of_slow_operators(stored.graph, journal)
     inputs, outputs = terminals.ports(stored.graph, names)
     for gear in sorted(plan.gears):  # atc compiles every gear: each must fit
         sized = {name: [gear if dim < 0 else dim for dim in dims] for name, dims in shapes.items()}

@@ -1,18 +1,16 @@
-"""The graph as the OM will hold it: shapes fixed and inferred, weights clipped."""
+"""The graph of the OM: its shapes fixed, inferred and checked."""
 
 from __future__ import annotations
 
 from math import prod
 
-import numpy as np
 import onnx
-from cann.atc_simulator.messages import Journal, bad, fail
+from cann.atc_simulator.messages import bad, fail
 from cann.atc_simulator.onnx_parser import input_names
 from cann.atc_simulator.plugins import attributes
 from cann.atc_simulator.shapes import Shapes
-from onnx import TensorProto, numpy_helper, shape_inference
+from onnx import shape_inference
 
-LARGEST_HALF = 65504.0
 _WITH_CHANNELS = 2
 
 
@@ -77,33 +75,6 @@ def infer(model: onnx.ModelProto, shapes: Shapes) -> onnx.ModelProto:
         )
     except Exception as error:  # noqa: BLE001  # onnx raises several kinds here
         raise fail("E19999", reason=f"InferShape failed: {error}") from None
-
-
-def clip_weights(graph: onnx.GraphProto, arithmetic: str) -> None:
-    """--is_weight_clip: infinite weights, and those beyond fp16 where it computes, made finite."""
-    bound = LARGEST_HALF if arithmetic == "fp16" else float(np.finfo(np.float32).max)
-    for tensor in graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT:
-            continue
-        values = numpy_helper.to_array(tensor)
-        if values.size and not (np.abs(values) <= bound).all():
-            clipped = np.clip(values, -bound, bound).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(clipped, tensor.name))
-
-
-def warn_of_slow_operators(graph: onnx.GraphProto, journal: Journal) -> None:
-    """Integers of 64 bits and doubles have no AI Core kernel: W11001 where they are computed."""
-    known = {tensor.name for tensor in graph.initializer}
-    types = {value.name: value.type.tensor_type.elem_type for value in graph.value_info}
-    types |= {value.name: value.type.tensor_type.elem_type for value in graph.output}
-    for node in graph.node:
-        if node.op_type in ("Constant", "Shape") or (
-            node.input and set(node.input) <= known | {""}
-        ):
-            known |= set(node.output)  # folded while converting
-            continue
-        if types.get(node.output[0]) in (TensorProto.INT64, TensorProto.DOUBLE):
-            journal.warn("W11001", opname=node.name)
 
 
 def _set_dims(value: onnx.ValueInfoProto, dims: list[int]) -> None:

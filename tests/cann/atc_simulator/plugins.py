@@ -1,7 +1,7 @@
 """What single operators' parser plugins refuse, and what they silently drop or change.
 
 Source: hicann/ops-nn conv_onnx_plugin.cpp, max_pool_onnx_plugin.cpp, resize_onnx_plugin.cpp;
-ops-math clip, slice, reduce plugins; ops-cv resize_nearest_neighbor_v2 (the kernel's rounding).
+ops-math clip, reduce plugins; ops-cv resize_nearest_neighbor_v2 (the kernel's rounding).
 """
 
 from __future__ import annotations
@@ -13,15 +13,9 @@ import onnx
 from cann.atc_simulator.messages import Journal
 from onnx import helper
 
-_CASTABLE = """
-FLOAT FLOAT16 BFLOAT16 DOUBLE INT8 INT16 INT32 INT64 UINT8 UINT16 UINT32 UINT64 BOOL STRING
-COMPLEX64 COMPLEX128
-"""
-CASTABLE = {getattr(onnx.TensorProto, name) for name in _CASTABLE.split()}
 LARGEST_KERNEL_AREA = 255
 LARGEST_STRIDE = 63
 _INPUTS_OF_RESIZE = 3
-_INPUTS_OF_SLICE = 3
 _CLIP_WITH_INPUTS = 11
 _RESIZE_WITH_ROI = 11
 _AXES_AS_INPUT = 13
@@ -113,32 +107,11 @@ def _clip(node: onnx.NodeProto, given: dict[str, Any], opset: int) -> str:
     return ""
 
 
-def _cast(node: onnx.NodeProto, given: dict[str, Any], opset: int) -> str:  # noqa: ARG001
-    if "to" not in given:
-        return "attr to is required"
-    return "" if given["to"] in CASTABLE else f"unknown data type {given['to']}"
-
-
-def _slice(node: onnx.NodeProto, given: dict[str, Any], opset: int) -> str:
-    if opset >= 10 and len(node.input) < _INPUTS_OF_SLICE:
-        return "starts and ends must be present"
-    if opset < 10 and not {"starts", "ends"} <= set(given):
-        return "starts and ends must be present"
-    return ""
-
-
-def _concat(node: onnx.NodeProto, given: dict[str, Any], opset: int) -> str:  # noqa: ARG001
-    return "" if "axis" in given else "attr axis is required"
-
-
 _CHECKS: dict[str, Callable[[onnx.NodeProto, dict[str, Any], int], str]] = {
     "Conv": _conv,
     "MaxPool": _max_pool,
     "Resize": _resize,
     "Clip": _clip,
-    "Cast": _cast,
-    "Slice": _slice,
-    "Concat": _concat,
 }
 
 
