@@ -78,7 +78,7 @@ def parse(model: onnx.ModelProto, release: Release) -> None:
     Raises:
         AtcError: E16005, E16001, E13009, E16002 (E13010, E19010 in other releases) or E19999.
     """
-    domains = _domains(model, release)
+    domains = _domains(model)
     graph = model.graph
     initialised = {tensor.name for tensor in graph.initializer}
     if not [value for value in graph.input if value.name not in initialised]:
@@ -112,9 +112,9 @@ def input_names(graph: onnx.GraphProto) -> list[str]:
     return [value.name for value in graph.input if value.name not in initialised]
 
 
-def _domains(model: onnx.ModelProto, release: Release) -> dict[str, int]:
+def _domains(model: onnx.ModelProto) -> dict[str, int]:
     named = [(entry.domain or DEFAULT_DOMAIN, entry.version) for entry in model.opset_import]
-    if len(dict(named)) != len(named) or (release.one_domain_only and len(named) != 1):
+    if len(dict(named)) != len(named):
         raise fail("E16005", domain_version_size=len(named))
     domains = dict(named)
     for node in every_node(model.graph):

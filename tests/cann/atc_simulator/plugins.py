@@ -62,16 +62,6 @@ def _conv(node: onnx.NodeProto, given: dict[str, Any], opset: int) -> str:  # no
         return "The value length of pads is odd"
     if len(node.input) not in (2, 3):
         return "the num of inputs is incorrect"
-    rank = max(
-        len(given.get("kernel_shape", ())),
-        len(given.get("strides", ())),
-        len(given.get("dilations", ())),
-        len(given.get("pads", ())) // 2,
-    )
-    if rank > 3:
-        return "just support 4D or 5D input"
-    if rank == 3 and given.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
-        return "The attr of auto_pad is not NOTSET/VALID for 5D"
     return ""
 
 

@@ -53,11 +53,6 @@ class Release:
         """The opsets whose operators have a parser."""
         return range(9, 14) if self.number < (7, 0) else range(11, 19)
 
-    @property
-    def one_domain_only(self) -> bool:
-        """Old parsers refuse any second opset_import where a node names no domain."""
-        return self.number < (7, 0)
-
 
 def release() -> Release:
     """The release that CANNSIM_CANN names."""
