@@ -7,28 +7,14 @@ import logging
 import sys
 from pathlib import Path
 
-import msgspec
-
 from export.atc.precision import DEFAULT_MODE, DEFAULT_OPTION, MODES
-from export.preflight import Finding, as_text, fatal, preflight
+from export.preflight import as_text, fatal, preflight
 from runtime.cli import command_line
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK
 from runtime.files import json_text, shown
 from runtime.machine.npu_smi import chosen_soc
 
 logger = logging.getLogger("starmark")
-
-
-class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The JSON that `--json` prints."""
-
-    model: str
-    soc_version: str | None
-    batches: tuple[int, ...]
-    gears: bool
-    precision: str
-    passed: bool
-    findings: tuple[Finding, ...]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -75,11 +61,11 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def _check(arguments: argparse.Namespace) -> int:
     command_line.log_to_stderr()
-    soc_version = None
-    if arguments.soc_version is None:
+    soc_version = arguments.soc_version
+    if soc_version is None:
         logger.warning("NOTE: no --soc_version: what depends on the chip is not checked")
     else:
-        soc_version = chosen_soc(arguments.soc_version).as_option  # before the work, not after
+        soc_version = chosen_soc(soc_version).as_option
     gears = arguments.dynamic_batch_size is not None
     batches = arguments.dynamic_batch_size or arguments.batch_sizes or (1,)
     precision = _precision(arguments)
@@ -92,15 +78,15 @@ def _check(arguments: argparse.Namespace) -> int:
             precision=precision,
         )
     if arguments.json:
-        listing = Listing(
-            model=shown(arguments.model),
-            soc_version=soc_version,
-            batches=batches,
-            gears=gears,
-            precision=precision,
-            passed=not fatal(findings),
-            findings=findings,
-        )
+        listing = {
+            "model": shown(arguments.model),
+            "soc_version": soc_version,
+            "batches": batches,
+            "gears": gears,
+            "precision": precision,
+            "passed": not fatal(findings),
+            "findings": findings,
+        }
         sys.stdout.write(json_text(listing))
     else:
         print(as_text(shown(arguments.model), findings))

@@ -38,7 +38,6 @@ WRONG: list[tuple[dict[str, object], str]] = [
     ({"precision_mode_v2": "origin", "op_select_implmode": "high_precision"}, "overrides it"),
     ({"passed_on": ("model.onnx",)}, "--name=value"),
     ({"passed_on": ("--log",)}, "a value"),
-    ({"passed_on": ("--model=x",)}, "always the bundle's model.onnx"),
     ({"passed_on": ("--precision-mode=fp16",)}, "before the --"),
     ({"passed_on": ("--fusion_switch_file=x.cfg",)}, "before the --"),
     ({"passed_on": ("--fram", "3")}, "the beginning of framework"),
@@ -124,7 +123,9 @@ def test_what_follows_the_dashes_goes_to_atc_as_it_is() -> None:
 
 
 def test_what_this_project_sets_is_reserved() -> None:
-    """Each with what to do instead."""
+    """Each with what to do instead; found before the export, also where there is no atc."""
+    with pytest.raises(ConfigError, match="always the bundle's model.onnx"):
+        check_atc(AtcTable(passed_on=("--model=x",)), "atc")
     ours = {argument[2:].partition("=")[0] for argument in arguments(dynamic_batch_size="1,2")}
     assert ours - set(AtcTable.__struct_fields__) <= set(RESERVED)
 

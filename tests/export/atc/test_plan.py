@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from cann.plugin import Cann
 
 from export.atc.options import AtcTable
-from export.atc.plan import plan_om
+from export.atc.plan import OmPlan, plan_om
 from runtime.errors import BackendUnavailable, ConfigError
 
 
@@ -76,6 +78,24 @@ def test_what_a_chip_may_lack_is_warned_of() -> None:
     plan = plan_om(AtcTable(soc_version="Ascend910B", precision_mode_v2="origin"), "auto")
     assert any("fp32 convolutions may be missing" in one for one in plan.warnings)
     assert any("the old generation's name" in one for one in plan.warnings)
+
+
+def test_another_cann_or_ops_package_is_another_tool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An .om that another one made is made again; without atc, whatever made it stays."""
+    monkeypatch.delenv("ASCEND_OPP_PATH", raising=False)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "opp").mkdir()
+    atc = tmp_path / "bin" / "atc"
+    plan = OmPlan(table=AtcTable(), soc=None, atc=atc, why_not="")
+    keys = [OmPlan(table=AtcTable(), soc=None, atc=None, why_not="").tool_key()]
+    for changed in (atc, tmp_path / "version.cfg", tmp_path / "opp" / "version.info"):
+        changed.write_text("8.0")
+        monkeypatch.setenv("ASCEND_OPP_PATH", str(tmp_path / "opp"))
+        keys.append(plan.tool_key())
+    assert keys[0] == ""
+    assert len(set(keys)) == len(keys)
 
 
 def test_an_older_atc_is_found_before_the_export(cann: Cann) -> None:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -82,30 +81,16 @@ def test_a_users_own_precision_file_is_not_replaced(tmp_path: Path) -> None:
     }
 
 
-@pytest.fixture
-def small(tmp_path: Path) -> Path:
-    """A graph that converts in a moment."""
-    folder = tmp_path / "graph"
-    folder.mkdir()
-    graphs.save(folder, graphs.conv(dims=(1, 3, 256, 256)))
-    return folder / ONNX_NAME
-
-
-def attempt(cann: Cann, small: Path, tmp_path: Path, **table: Any) -> tuple[Path, Path]:
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    log = tmp_path / "atc.log"
-    file, _ = convert(conversion("Ascend910B3", **table), cann.atc, small, scratch, log)
-    return file, log
-
-
 @pytest.mark.parametrize("cann_version", ["6.0", "8.5.0", "9.0.0"])
-def test_it_converts_under_every_look_of_atc(
-    cann: Cann, small: Path, tmp_path: Path, cann_version: str
-) -> None:
+def test_it_converts_under_every_look_of_atc(cann: Cann, tmp_path: Path, cann_version: str) -> None:
+    """Whatever suffix the file gets."""
     cann.set_version(cann_version)
     cann.set("CANNSIM_SUFFIX", "1")
-    file, log = attempt(cann, small, tmp_path)
+    graphs.save(tmp_path, graphs.conv(dims=(1, 3, 256, 256)))
+    (tmp_path / "scratch").mkdir()
+    log = tmp_path / "atc.log"
+    graph = tmp_path / ONNX_NAME
+    file, _ = convert(conversion(), cann.atc, graph, tmp_path / "scratch", log)
     assert file.name.startswith("model_bs1_Ascend910B3_linux_")
     assert log.read_text().startswith("$ atc --model=model.onnx")
 
@@ -122,17 +107,14 @@ def bundle(tiny: Path, tmp_path: Path) -> tuple[Path, list[str]]:
 def test_auto_without_atc_says_so_and_prints_the_command(
     bundle: tuple[Path, list[str]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The exact one, for this export and this chip."""
+    """The exact one, for this export and this chip; --om require is an error instead."""
     folder, line = bundle
-    assert main([*line, "--soc_version", "Ascend910B3", "--aipp"]) == 0
+    ignored = ["--ignore-preflight", "opset", "--ignore-preflight", "long-name"]
+    assert main([*line, "--soc_version", "Ascend910B3", "--aipp", *ignored]) == 0
     assert "holds no .om: atc, CANN's converter, is not on PATH" in caplog.text
-    assert "--om require --soc_version Ascend910B3" in caplog.text
+    assert f"{' '.join(ignored)} --om require --soc_version Ascend910B3" in caplog.text
     assert "atc --model=model.onnx --framework=5" in caplog.text
     assert read_manifest(folder).om == ()
-
-
-def test_require_without_atc_is_exit_3(bundle: tuple[Path, list[str]]) -> None:
-    folder, line = bundle
     before = (folder / "manifest.json").read_bytes()
     assert main([*line, "--om", "require", "--soc_version", "Ascend910B3"]) == 3
     assert main([*line, "--om", "require"]) == 2
@@ -154,6 +136,7 @@ def test_converted_files_are_kept_until_something_changes(
     bundle: tuple[Path, list[str]],
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Also on a machine without atc; another option converts anew, never drops them."""
     folder, line = bundle
@@ -171,6 +154,8 @@ def test_converted_files_are_kept_until_something_changes(
     assert main([*line, "--max-mean", "0.2"]) == 0
     assert "up to date: om (model_bs1_Ascend910B3.om, model_bs2_Ascend910B3.om)" in caplog.text
     assert {om.batches for om in read_manifest(folder).om} == {(1,), (2,)}
+    assert main([*line, "--om", "never", "--dry-run"]) == 0
+    assert "om: would drop model_bs1_Ascend910B3.om" in capsys.readouterr().out
     # another graph: the files are of the old one
     assert main([*chip, "--batch_sizes", "1,2", "--exporter", "dynamo"]) == 0
     assert read_manifest(folder).om == ()
@@ -195,17 +180,6 @@ def test_a_setting_files_content_counts(bundle: tuple[Path, list[str]], tmp_path
 
 
 @pytest.mark.usefixtures("cann")
-def test_dry_run_says_what_would_be_dropped(
-    bundle: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
-) -> None:
-    _, line = bundle
-    assert main([*line, "--soc_version", "Ascend910B3"]) == 0
-    capsys.readouterr()
-    assert main([*line, "--om", "never", "--dry-run"]) == 0
-    assert "om: would drop model_bs1_Ascend910B3.om: --om never" in capsys.readouterr().out
-
-
-@pytest.mark.usefixtures("cann")
 def test_a_rejected_bundle_is_not_converted(
     bundle: tuple[Path, list[str]], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -217,6 +191,17 @@ def test_a_rejected_bundle_is_not_converted(
     assert "--om require" not in caplog.text
 
 
+def findings(monkeypatch: pytest.MonkeyPatch, *rules: str) -> None:
+    """Let preflight find these."""
+    from export.preflight import Finding
+
+    found = tuple(
+        Finding(severity="refused", rule=rule, node="n", found="f", remedy="r", source="s")
+        for rule in rules
+    )
+    monkeypatch.setattr("export.preflight.preflight", lambda *_, **__: found)
+
+
 def test_preflight_stops_a_conversion_until_its_rule_is_ignored(
     bundle: tuple[Path, list[str]],
     cann: Cann,
@@ -224,19 +209,15 @@ def test_preflight_stops_a_conversion_until_its_rule_is_ignored(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Exit code 1 with the old bundle in place; the line names the flag, and what is left stops."""
-    from export.preflight import Finding
-
-    found = [
-        Finding(severity="refused", rule=rule, node="n", found="f", remedy="r", source="s")
-        for rule in ("opset", "long-name")
-    ]
-    monkeypatch.setattr("export.preflight.preflight", lambda *_, **__: tuple(found))
+    findings(monkeypatch, "opset", "long-name")
     folder, line = bundle
     line += ["--om", "require", "--soc_version", "Ascend910B3"]
     before = (folder / "manifest.json").read_bytes()
     assert main(line) == 1
     said = capfd.readouterr().err
     assert "--ignore-preflight long-name --ignore-preflight opset" in said
+    assert main([*line, "--ignore-preflight", "opsett"]) == 2
+    assert "Did you mean opset" in capfd.readouterr().err
     assert main([*line, "--ignore-preflight", "opset"]) == 1
     assert "1 findings, the first: long-name" in capfd.readouterr().err
     assert (folder / "manifest.json").read_bytes() == before
@@ -245,19 +226,6 @@ def test_preflight_stops_a_conversion_until_its_rule_is_ignored(
     manifest = read_manifest(folder)
     assert len(manifest.om) == 1
     assert [one.split(": ")[1] for one in manifest.preflight] == ["opset", "long-name"]
-
-
-def test_the_printed_command_repeats_what_is_ignored(
-    bundle: tuple[Path, list[str]],
-    caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    _, line = bundle
-    assert main([*line, "--ignore-preflight", "opsett"]) == 2
-    assert "Did you mean opset" in capfd.readouterr().err
-    line += ["--soc_version", "Ascend910B3", "--ignore-preflight", "opset"]
-    assert main([*line, "--ignore-preflight", "long-name"]) == 0
-    assert "--ignore-preflight opset --ignore-preflight long-name" in caplog.text
 
 
 @pytest.mark.usefixtures("cann")
@@ -278,19 +246,14 @@ def test_a_folder_that_atc_does_not_take_is_left_for_another(
     assert [path.name for path in odd.iterdir() if not path.name.startswith(".")] == ["out"]
 
 
-@pytest.mark.parametrize("rule", ["quantized", "byte-input"])
+@pytest.mark.usefixtures("cann")
 def test_a_quantised_graph_is_exit_2(
-    bundle: tuple[Path, list[str]], cann: Cann, monkeypatch: pytest.MonkeyPatch, rule: str
+    bundle: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from export.preflight import Finding
-
-    found = Finding(
-        severity="refused", rule=rule, node="q", found="QuantizeLinear", remedy="r", source="s"
-    )
-    monkeypatch.setattr("export.preflight.preflight", lambda *_, **__: (found,))
     _, line = bundle
-    assert cann.atc.is_file()
-    assert main([*line, "--om", "require", "--soc_version", "Ascend910B3"]) == 2
+    for rule in ("quantized", "byte-input"):
+        findings(monkeypatch, rule)
+        assert main([*line, "--om", "require", "--soc_version", "Ascend910B3"]) == 2
 
 
 def running(process: subprocess.Popen[str], place: Path, count: int) -> list[int]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import onnx
 import pytest
-from builders import ROOT, run_module
+from builders import run_module
+from cann.plugin import Cann
 from planted_graphs import PLANTED, clean, single
 
 from export.preflight import preflight
@@ -135,15 +135,10 @@ def test_json_says_what_was_asked_and_found(
 
 @pytest.mark.parametrize("soc", ["Ascend310P7", "Ascend910B4-1vir05_1c_16g"])
 def test_auto_is_the_chip_of_this_machine(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    soc: str,
+    cann: Cann, tmp_path: Path, capsys: pytest.CaptureFixture[str], soc: str
 ) -> None:
     """As on the export, whole or sliced."""
-    monkeypatch.setenv("PATH", f"{ROOT / 'tests/cann/bin'}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("CANNSIM_SOC", soc)
-    monkeypatch.delenv("CANNSIM_FAULT", raising=False)
+    cann.set_soc(soc)
     path = saved(clean(), tmp_path / "m.onnx")
     assert main([str(path), "--soc_version", "auto", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["soc_version"] == soc

@@ -284,6 +284,9 @@ def test_what_only_looks_like_a_fault_is_none() -> None:
     An attribute of another type counts as absent, as ATC's plugins read it.
     """
     assert "data-shaped" not in rules_of(preflight(single("NonZero"), batches=(1, 2)))
+    mask = {"mask": np.ones(1, np.bool_)}
+    choice = model([node("Where", ["mask", "image", "image"], ["y"])], constants=mask)
+    assert preflight(choice, batches=(1, 2), gears=True) == ()
     large = pool(kernel_shape=[16, 16])
     assert preflight(large, soc_version="Ascend950PR_9599") == ()
     assert rules_of(preflight(large, soc_version="Ascend910B3")) == {"pool-slow"}
