@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import msgspec
 
 from export.config import config_facts
@@ -26,6 +28,8 @@ from runtime.model.stages import tap_shapes
 INT8_PACKAGES = ("nncf", "scipy", "scikit-learn")
 # Of an int8 export, while it is made.
 FLOAT_NAME = "model_fp32.onnx"
+
+logger = logging.getLogger("starmark")
 
 
 class Onnx(Step):
@@ -66,6 +70,8 @@ class Onnx(Step):
         job, target = work.job, work.staging / ONNX_NAME
         opened = open_checkpoint(work.reference)
         checkpoint = opened.checkpoint
+        count = f"{checkpoint.parameters:,}"
+        logger.info("%s: %s parameters, 0 missing, 0 unexpected keys", checkpoint.file, count)
         _check_model(job, checkpoint)
         spec = _spec(job, checkpoint)
         fact = make_float_graph(opened, job.config.onnx, target, taps_out=job.taps)
