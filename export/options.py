@@ -23,6 +23,11 @@ from runtime.cli import command_line
 from runtime.errors import ConfigError
 
 DEFAULT_CONFIG = Path("configs/starter68.toml")
+# ATC's own options of the [atc] table.
+ATC_OPTIONS = (
+    *("soc_version", "dynamic_batch_size", "precision_mode", "precision_mode_v2"),
+    *(*FILE_OPTIONS, "op_select_implmode", "optypelist_for_implmode", "output_type"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +37,7 @@ class ExportOptions:
     Attributes:
         config: with what the command line replaces in it, checked.
         again: the command line itself, but for --om and --soc_version.
-        passed_on: what follows the "--".
+        passed_on: what follows the "--", but for options that stand in the [atc] table, too.
     """
 
     config: ExportConfig
@@ -53,9 +58,10 @@ def parse(given: Sequence[str]) -> ExportOptions:
         ConfigError: as `read_config` and `check_config`; or options that exclude each other.
     """
     cut = given.index("--") if "--" in given else len(given)
-    arguments = _parser().parse_args(given[:cut])
+    ours, passed_on = _apart(given[cut + 1 :])
+    given = (*given[:cut], *ours)
+    arguments = _parser().parse_args(given)
     command_line.log_to_stderr(verbose=arguments.verbose)
-    passed_on = tuple(given[cut + 1 :])
     config = read_config(arguments.config)
     changed = check_config(_override(config, arguments, passed_on), arguments.config)
     return ExportOptions(
@@ -66,7 +72,7 @@ def parse(given: Sequence[str]) -> ExportOptions:
         parity=not arguments.no_parity,
         print_atc=arguments.print_atc,
         dry_run=arguments.dry_run,
-        again=_without(given[:cut], ("--om", "--soc_version")),
+        again=_without(given, ("--om", "--soc_version")),
         passed_on=passed_on,
     )
 
@@ -199,6 +205,21 @@ def _override(
     replace = msgspec.structs.replace
     tables = {name: replace(getattr(config, name), **keys) for name, keys in given.items()}
     return replace(config, precision=precision, weights=str(weights), **tables)
+
+
+def _apart(behind: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+    """ATC's options that the manifest records, wherever they stand, and those that just pass."""
+    ours: list[str] = []
+    passed: list[str] = []
+    left = iter(behind)
+    for token in left:
+        name, equals, value = token.partition("=")
+        name = name.lstrip("-").replace("-", "_")
+        if name in ATC_OPTIONS:
+            ours += [f"--{name}", value if equals else next(left, "")]
+        else:
+            passed.append(token)
+    return ours, tuple(passed)
 
 
 def _rewrites(text: str) -> tuple[Rewrite, ...]:

@@ -256,7 +256,6 @@ def test_bad_input_leaves_nothing_behind(
         ([str(tmp_path / "out"), "--weights", str(ROOT / "README.md")], "README.md"),
         ([str(tmp_path / "out"), "--opset", "19"], "11 to 18"),
         ([str(tmp_path / "out"), "--max-mean", "nan"], "max_mean"),
-        ([str(tmp_path / "out"), "--rewrites", "none,heads"], "each once, of batch_norms, coord"),
         ([str(mine)], "holds thesis.txt, which exporting would delete"),
         ([str(plain)], "a file"),
         ([str(plain / "below")], "expected a bundle's folder or a new one"),

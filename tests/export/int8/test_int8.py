@@ -225,7 +225,6 @@ def test_validation_that_calibration_has_seen_is_refused(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ("--precision fp32 --budget p99=0.5", "an int8 export, which it is about"),
         ("--budget p98=1", "STATISTIC=PX"),
         ("--budget p99=0", "above 0"),
         ("--taps", "without taps"),
