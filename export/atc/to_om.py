@@ -24,7 +24,6 @@ from runtime.model.spec import InputSpec
 logger = logging.getLogger("starmark")
 
 ATC = "atc"
-ONNX_FRAMEWORK = 5
 SUCCESS = "ATC run success"
 AIPP_NAME = "aipp.cfg"
 PRECISION_NAME = "op_precision.ini"
@@ -108,7 +107,7 @@ def atc_arguments(conversion: Conversion) -> list[str]:
     shape = ",".join(map(str, (rows, *spec.shape(1)[1:])))
     arguments = {
         "model": ONNX_NAME,
-        "framework": str(ONNX_FRAMEWORK),
+        "framework": "5",  # ONNX
         "output": conversion.stem,
         "soc_version": conversion.soc.name,
         "input_format": "NCHW",

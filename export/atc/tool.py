@@ -13,17 +13,19 @@ from runtime.machine.process import Finished, run
 
 HELP_TIMEOUT_S = 60.0
 # In every CANN that reads ONNX.
-ALWAYS_KNOWN = (
-    "model",
-    "framework",
-    "output",
-    "soc_version",
-    "input_format",
-    "input_shape",
-    "dynamic_batch_size",
-    "precision_mode",
-    "insert_op_conf",
-    "log",
+ALWAYS_KNOWN = frozenset(
+    [
+        "model",
+        "framework",
+        "output",
+        "soc_version",
+        "input_format",
+        "input_shape",
+        "dynamic_batch_size",
+        "precision_mode",
+        "insert_op_conf",
+        "log",
+    ]
 )
 
 

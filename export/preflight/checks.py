@@ -22,8 +22,6 @@ from runtime.files import shown
 from runtime.machine.npu_smi import chosen_soc
 from runtime.model.manifest import ONNX_NAME
 
-IN_MEMORY = "the model in memory"
-
 
 @rule(
     "invalid-graph",
@@ -89,7 +87,7 @@ def preflight(
     else:
         path, parsed = _read(model)
     if any(isinstance(each, bytes) for each in _texts(parsed)):
-        raise _no_model(shown(path) if path else IN_MEMORY, "names that are not UTF-8")
+        raise _no_model(shown(path) if path else "the model in memory", "names that are not UTF-8")
     graph = Graph(parsed, plan, crops=crops, path=path)
     found = _apply(FIRST_RULES, graph)
     if not any(finding.severity == "refused" for _, _, _, finding in found):

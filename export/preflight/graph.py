@@ -202,26 +202,24 @@ def constant_of(node: onnx.NodeProto) -> onnx.TensorProto | None:
 
 def integers(node: onnx.NodeProto, name: str) -> tuple[int, ...] | None:
     """A list of integers among the node's attributes; None where it is absent or no such list."""
-    for attribute in node.attribute:
-        if attribute.name == name and attribute.type == onnx.AttributeProto.INTS:
-            return tuple(attribute.ints)
-    return None
+    found = _attribute(node, name, onnx.AttributeProto.INTS)
+    return None if found is None else tuple(found.ints)
 
 
-def integer(node: onnx.NodeProto, name: str, default: int = 0) -> int:
-    """An integer among the node's attributes."""
-    for attribute in node.attribute:
-        if attribute.name == name and attribute.type == onnx.AttributeProto.INT:
-            return int(attribute.i)
-    return default
+def integer(node: onnx.NodeProto, name: str) -> int:
+    """An integer among the node's attributes; 0, ONNX's default for all that are read here."""
+    found = _attribute(node, name, onnx.AttributeProto.INT)
+    return 0 if found is None else int(found.i)
 
 
 def text(node: onnx.NodeProto, name: str, default: str) -> str:
     """A text among the node's attributes."""
-    for attribute in node.attribute:
-        if attribute.name == name and attribute.type == onnx.AttributeProto.STRING:
-            return bytes(attribute.s).decode("utf-8", "backslashreplace")
-    return default
+    found = _attribute(node, name, onnx.AttributeProto.STRING)
+    return default if found is None else bytes(found.s).decode("utf-8", "backslashreplace")
+
+
+def _attribute(node: onnx.NodeProto, name: str, kind: int) -> onnx.AttributeProto | None:
+    return next((one for one in node.attribute if (one.name, one.type) == (name, kind)), None)
 
 
 def given(node: onnx.NodeProto, index: int) -> str:
