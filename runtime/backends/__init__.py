@@ -25,7 +25,7 @@ ENGINES: dict[str, tuple[str, str, str]] = {
     "openvino": ("runtime.backends.openvino:OpenVinoBackend", "onnx", "openvino"),
     "om": ("runtime.backends.ascend.backend:OmBackend", "om", ""),
 }
-# Engines that can be told what to compute in.
+# Engines whose arithmetic can be chosen.
 CHOOSES_PRECISION = frozenset({"openvino"})
 
 
@@ -45,7 +45,7 @@ def open_backend(
 
     Raises:
         ConfigError: the source cannot be read, or names an engine for another kind of file.
-        ArtifactError: the file or bundle is not what it says it is.
+        ArtifactError: the file is no model, or the bundle does not match its manifest.
         BackendUnavailable: the engine or the device is missing. Nothing else is tried.
     """
     if not isinstance(source, Source):
@@ -78,7 +78,7 @@ def open_backend(
     check_precision(engine, source, settings)
     chooses = source.device == "auto" and engine == "onnxruntime"
     backend, refusal = None, "the source names its ONNX"
-    # a bundle leaves the choice; whoever names a file or an engine means it
+    # a bundle leaves the choice open; a named file or engine is never replaced
     if chooses and source.engine is None and source.path.is_dir():
         backend, refusal = _on_npu(artifact, settings)
     if backend is None:
@@ -90,9 +90,9 @@ def open_backend(
 
 
 def _on_npu(artifact: Artifact, settings: Settings) -> tuple[Backend | None, str]:
-    """What `auto` takes first where there is one, or why it does not.
+    """Open the NPU, the first choice of `auto`, or return why it cannot be used.
 
-    A model for another chip than this machine's is still an error: nobody carried it here for its
+    A model for another chip than this machine's is still an error: it was not carried here for its
     ONNX.
     """
     manifest = artifact.manifest

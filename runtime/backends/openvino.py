@@ -1,8 +1,8 @@
 """ONNX graphs through OpenVINO: on the CPU by default, on its other devices by name.
 
 OpenVINO takes bf16 or fp16 by itself where a device has them, passes over a hint that a device
-cannot follow, and has devices that choose others. Here it runs in fp32 unless bf16 is
-asked for, and a backend's name says what its convolutions were really compiled to.
+cannot follow, and has devices that choose others. Here it runs in fp32 unless bf16 is chosen, and a
+backend's name holds what its convolutions were really compiled to.
 """
 
 from __future__ import annotations
@@ -174,21 +174,21 @@ def _executed(compiled: Any) -> tuple[str, ...]:
 
 
 def _chosen_precision(device: Device, settings: Settings) -> str:
-    """What is asked for: beside the device, in the settings, or neither, which is fp32.
+    """The precision beside the device or in the settings; fp32 where there is neither.
 
     Raises:
         ConfigError: two that differ, or one that is none.
     """
     index = "" if device.index is None else str(device.index)
-    asked = {one for one in (device.detail, index, settings.precision) if one}
-    if not asked <= set(PRECISIONS) or len(asked) > 1:
+    chosen = {one for one in (device.detail, index, settings.precision) if one}
+    if not chosen <= set(PRECISIONS) or len(chosen) > 1:
         raise ConfigError(
             f"device '{device}'",
             expected=f"one precision: {' or '.join(PRECISIONS)}",
-            got=" and ".join(sorted(asked)),
+            got=" and ".join(sorted(chosen)),
             action="Write @openvino/cpu or @openvino/cpu:bf16",
         )
-    return asked.pop() if asked else PRECISIONS[0]
+    return chosen.pop() if chosen else PRECISIONS[0]
 
 
 def _chosen_device(core: Any, device: Device) -> str:
@@ -229,20 +229,20 @@ def _check_bf16(core: Any, target: str) -> None:
     )
 
 
-def _check_executed(executed: Sequence[str], asked: str, where: str, target: str) -> None:
-    """A hint may be passed over; what was compiled may not differ from what was asked for.
+def _check_executed(executed: Sequence[str], chosen: str, where: str, target: str) -> None:
+    """Refuse a graph that was compiled to another precision: a hint may be passed over.
 
     Raises:
         BackendUnavailable: it does.
     """
     floats = set(executed) - {"int8"}
-    if asked == "bf16" and ("bf16" in floats or not floats) and "fp16" not in floats:
+    if chosen == "bf16" and ("bf16" in floats or not floats) and "fp16" not in floats:
         return
-    if asked == "fp32" and floats <= {"fp32"}:
+    if chosen == "fp32" and floats <= {"fp32"}:
         return
     raise BackendUnavailable(
         where,
-        expected=f"{target} to compute in {asked}",
+        expected=f"{target} to compute in {chosen}",
         got=f"OpenVINO compiled it to {', '.join(executed)}",
         action="Choose another device, or @onnxruntime/cpu",
     )

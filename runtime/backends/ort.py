@@ -76,7 +76,7 @@ class OnnxRuntimeBackend(GraphBackend):
             with self._failing:  # of calls that fail together one is the first
                 lost_to = self.lost_to
                 raise lost_to or self._failure(error) from error
-        # the session copies to and from its device inside run(), where nobody can time it
+        # the session copies to and from its device inside run(), where it cannot be timed
         return Outputs(
             landmarks=np.asarray(landmarks),
             covariance=np.asarray(covariance),
@@ -85,12 +85,12 @@ class OnnxRuntimeBackend(GraphBackend):
         )
 
     def _failure(self, error: Exception) -> BackendError:
-        said = one_line(f"{type(error).__name__}: {error}", 300)
+        text = one_line(f"{type(error).__name__}: {error}", 300)
         code = ort_cann.code_in(str(error))
         kind = BackendUnavailable if code and code.kind == "unavailable" else InferenceError
         failure = kind(
             self.name,
-            got=f"{code.meaning}: {said}" if code else said,
+            got=f"{code.meaning}: {text}" if code else text,
             action=code.remedy
             if code
             else "Run the same source with @cpu to see whether the device is at fault",
@@ -106,8 +106,8 @@ class OnnxRuntimeBackend(GraphBackend):
 def open_graph(where: str, graph: bytes, device: str, threads: int | None = None) -> Any:
     """Open any graph, not only a landmark network's: a slice of one, or one with more outputs.
 
-    It runs as it is written. An optimised graph fuses across the tensors that are looked at, so
-    that what is looked at would change with where one looks.
+    It runs as it is written: an optimised graph fuses across the tensors that are looked at, so
+    that their values would depend on which ones are.
 
     Args:
         where: the file it was made from, for errors.
@@ -160,7 +160,7 @@ def _open(
     settings.intra_op_num_threads = threads  # 0: one for each core
     if not optimised:
         settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        # slices are many, and the threads of each would wait for work by turning in circles
+        # slices are many, and the threads of each would spin while they wait for work
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     on_cpu = provider == PROVIDERS["cpu"]
     if not on_cpu:

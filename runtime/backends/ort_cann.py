@@ -109,26 +109,26 @@ def import_failure(error: ImportError) -> BackendUnavailable | None:
     )
 
 
-def _refusal_of_loader(said: str) -> Refusal:
-    said = one_line(said, 200)
-    if Path(PROVIDER_LIBRARY).name in said and "cannot open" in said:
+def _refusal_of_loader(text: str) -> Refusal:
+    text = one_line(text, 200)
+    if Path(PROVIDER_LIBRARY).name in text and "cannot open" in text:
         reinstall = overwritten() or f"Run pip install --force-reinstall {ORT_CANN}"
-        return Refusal(f"{ORT_CANN}'s own library is missing: {said}", reinstall)
-    if "undefined symbol" in said:
+        return Refusal(f"{ORT_CANN}'s own library is missing: {text}", reinstall)
+    if "undefined symbol" in text:
         return Refusal(
-            f"{ORT_CANN} and CANN are not of one release: {said}",
+            f"{ORT_CANN} and CANN are not of one release: {text}",
             f"Source the CANN that this {ORT_CANN} was built for, and only that",
         )
-    if "libascend_hal" in said or "libdrvdsmi_host" in said:
-        return Refusal(f"the Ascend driver's libraries are not found: {said}", CHECK_DRIVER)
-    return Refusal(f"CANN is missing or not sourced: {said}", SOURCE_CANN)
+    if "libascend_hal" in text or "libdrvdsmi_host" in text:
+        return Refusal(f"the Ascend driver's libraries are not found: {text}", CHECK_DRIVER)
+    return Refusal(f"CANN is missing or not sourced: {text}", SOURCE_CANN)
 
 
 def _cause(text: str) -> str:
     """The end of the first line that has one: before it stand files and functions of C++."""
     first = next(line for line in text.splitlines() if line.strip())
     words = re.search(r"(CANN failure|Invalid device ID|create CANN|aclrtGet\w+)\b.*", first)
-    # the host's name is nobody's business
+    # the host's name stays on the host
     return one_line(re.sub(r"hostname=\S+ ; ", "", words[0] if words else first), 200).rstrip(".; ")
 
 

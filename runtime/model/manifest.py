@@ -34,7 +34,7 @@ class CheckpointFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class GraphCost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a graph takes to run, counted from its operators and shapes.
+    """The cost of running a graph, counted from its operators and shapes.
 
     Attributes:
         nodes: the most kernels that an engine starts; engines fuse some.
@@ -134,7 +134,7 @@ class OmFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         input: what its first tensor holds; uint8 NHWC where AIPP normalises on the chip.
         precision: the mode as ATC was given it, for example "precision_mode_v2=origin".
         options: what else ATC was given, under its own names, without paths of any machine.
-        atc_version: as the file says it, empty where it does not.
+        atc_version: as the file holds it, empty where it holds none.
         aipp: what AIPP's fp16 normalisation moves, in crop px; None without AIPP.
     """
 
@@ -183,11 +183,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def cost_changes(onnx: OnnxFact) -> dict[str, str]:
-    """What the rewrites changed, for people: before and after; one figure where nothing changed."""
+    """The cost before and after the rewrites, for people; one figure where nothing changed."""
 
     def change(form: str, before: float, after: float) -> str:
-        said = [format(number, form) for number in (before, after)]
-        return " -> ".join(dict.fromkeys(said))
+        return " -> ".join(dict.fromkeys(format(number, form) for number in (before, after)))
 
     before, after = onnx.plain, onnx.cost
     return {
@@ -222,7 +221,7 @@ def file_fact(path: Path) -> FileFact:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read a bundle's manifest and check that nobody edited it.
+    """Read a bundle's manifest and check that it was not edited.
 
     Raises:
         ArtifactError: absent, not JSON, another schema, unknown or missing fields, or edited.
@@ -280,10 +279,10 @@ def check_files(folder: Path, manifest: Manifest) -> None:
 
 
 def check_file(folder: Path, manifest: Manifest, name: str) -> Path:
-    """Check one file of a bundle against its manifest, and give its path.
+    """Check one file of a bundle against its manifest, and return its path.
 
     Raises:
-        ArtifactError: not listed, absent, or other bytes than the manifest says.
+        ArtifactError: not listed, absent, or other bytes than the manifest lists.
     """
     path = folder / name
     fact = manifest.files.get(name)

@@ -142,7 +142,7 @@ class OmFile(OmHeader):
             the file has none.
         atc_cmdline: the converter's command line; likewise.
         framework_type: "Onnx" and the like; likewise.
-        memory_size: bytes of memory it works in; None where the file does not give it.
+        memory_size: bytes of memory it works in; None where the file does not hold it.
         weight_size: bytes of weights; likewise.
         stream_num: streams it runs on; likewise.
         event_num: events it waits for; likewise.
@@ -349,7 +349,7 @@ def _read_models(
 def _read_table(
     data: FileBytes, start: int, wide: bool, remarks: list[str], which: str
 ) -> tuple[tuple[Partition, ...], int]:
-    """One model's table; gives its partitions and where the last one ends."""
+    """Read one model's table; returns its partitions and where the last one ends."""
     entry, begin = (ENTRY, start + 8) if wide else (OLD_ENTRY, start + 4)
     (count,) = struct.unpack("<I", data.read(start, 4))
     if not 1 <= count <= MOST_PARTITIONS:

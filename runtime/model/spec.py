@@ -52,7 +52,7 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         crops: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
         out: NDArray[Any] | None = None,
     ) -> NDArray[np.float32] | NDArray[np.uint8]:
-        """Turn crops into the batch this input takes.
+        """Pack crops into a batch for this input.
 
         Args:
             crops: N of uint8 (size, size, 3) BGR.
@@ -83,7 +83,7 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return batch
 
     def of_bytes(self) -> InputSpec:
-        """The same input where the model normalises: it takes the crops' own bytes."""
+        """The same input where the model normalises: the crops' own bytes."""
         return msgspec.structs.replace(self, dtype="uint8", layout="NHWC")
 
     def shape(self, batch: int) -> tuple[int, int, int, int]:
@@ -108,7 +108,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     @property
     def taps(self) -> Mapping[str, TapShape]:
-        """What a debug bundle gives besides the outputs, in its order; empty in any other."""
+        """A debug bundle's further outputs, in its order; empty in any other."""
         return {} if self.debug_taps is UNSET else self.debug_taps
 
     @property
@@ -130,7 +130,7 @@ def spec_of(
         points: number of landmarks.
         size: side of the crop in px.
         taps: of a debug bundle.
-        bytes_in: it takes the crops' own bytes, and normalises them itself.
+        bytes_in: its input is the crops' own bytes, which it normalises itself.
     """
     spec = InputSpec(size=size)
     return ModelSpec(
@@ -141,5 +141,5 @@ def spec_of(
 
 
 def without_taps(spec: ModelSpec) -> ModelSpec:
-    """The same model, seen by somebody who does not keep its taps."""
+    """The same model without its taps."""
     return msgspec.structs.replace(spec, debug_taps=UNSET)

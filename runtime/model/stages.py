@@ -23,7 +23,7 @@ MODULE_INPUT = " input"
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One step of the network: the tensors it reads, and the tensors it gives."""
+    """One step of the network, with the tensors it reads and writes."""
 
     name: str
     inputs: tuple[str, ...]
@@ -47,7 +47,7 @@ def stages_of(stacks: int) -> tuple[Stage, ...]:
     Tensors: `stem` is the first stack's input; `stack<i>.hourglass`, `.features`, `.heatmaps`
     (unfused), `.pointmaps`, `.edgemaps` and `.fused` are a stack's maps; `stack<i>.merged` is the
     next stack's input. The hourglass of a later stack also reads the heatmaps before it, for its
-    boundary channels. The last stage gives both of the network's outputs.
+    boundary channels. The last stage writes both of the network's outputs.
     """
     found = [_stage("stem", INPUT_NAME)]
     entry = "stem"
@@ -94,7 +94,7 @@ def tap_shapes(architecture: Architecture) -> dict[str, TapShape]:
 
 
 def tap_names(architecture: Architecture) -> tuple[str, ...]:
-    """The names alone."""
+    """The names of `tap_shapes`."""
     return tuple(tap_shapes(architecture))
 
 
@@ -102,7 +102,7 @@ def are_taps(shapes: Mapping[str, TapShape], *, points: int, size: int) -> bool:
     """Whether these are all the taps of one network, under their names and in their order.
 
     Args:
-        shapes: as somebody else's file or graph says them.
+        shapes: those of a file or graph from outside.
         points: of the network they are to be of.
         size: of its input, px.
     """

@@ -124,7 +124,7 @@ def check_topology(topology: Topology) -> None:
     """Refuse a mark-up whose contours or eye corners are not among its points.
 
     Raises:
-        ValueError: says which.
+        ValueError: which one.
     """
     last = topology.points - 1
     if topology.points < 1:

@@ -137,7 +137,7 @@ class _Session:
         """Run a batch of any size.
 
         Raises:
-            AclFailure: a call failed; `lost` says whether the session is of any more use.
+            AclFailure: a call failed; `lost` is set where the session is of no more use.
         """
         device = self._device
         if device is None:
@@ -238,7 +238,7 @@ def _check_chip(path: Path, om: OmFact, device: SharedDevice) -> None:
             got=f"one for {inside.soc_version}",
             action="Make the bundle again with python -m export",
         )
-    # newer CANN would load what another chip of the same architecture was given; it was tiled for
+    # newer CANN would load a model for another chip of the same architecture; it was tiled for
     # another number of cores, and older CANN refuses it with 507008
     if device.soc_version != om.soc_version:
         where = f"npu:{device.index}"

@@ -1,8 +1,8 @@
 """ACL in this process: initialised once, its devices shared, released in order when it ends.
 
-ACL is initialised by whoever comes first (torch_npu does so, too), and finalised when the process
-ends, because older CANN cannot start it again. Contexts belong to threads, so whoever calls sets
-the device's context first, and gives the thread its own back.
+ACL is initialised by its first user (torch_npu is one, too), and finalised when the process ends,
+because older CANN cannot start it again. Contexts belong to threads, so each call sets the device's
+context first, and restores the thread's own.
 
 Source of the contract: CANN's pyACL reference; docs/cann.md lists what of it is inferred.
 """
@@ -56,7 +56,7 @@ class SharedDevice:
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        """Make the device's context current in the calling thread, and give its own back.
+        """Make the device's context current in the calling thread, and restore its own.
 
         torch_npu remembers which device a thread has, and would go on in our context.
         """
@@ -191,7 +191,7 @@ def _started() -> Acl:
     code = acl.call("init")
     if code not in (0, REPEAT_INITIALIZE):
         raise AclFailure("init", code, acl.recent_error())
-    # whoever initialised it before us finalises it, too: torch_npu does so at exit
+    # what was initialised before us is not ours to finalise: torch_npu does so at exit
     _process.ours = code == 0 and "torch_npu" not in sys.modules
     _process.acl = acl
     _process.pid = os.getpid()
@@ -208,7 +208,7 @@ def _current_context(acl: Acl) -> int:
 
 
 def _restore_context(acl: Acl, context: int) -> None:
-    # none of ours, which nobody waits for and which may be gone by now
+    # not one of ours, which may be destroyed by now
     if context and context not in _process.contexts:
         acl.call("rt.set_context", context)
 

@@ -130,7 +130,7 @@ class TorchBackend(Backend):
     def use_form(self, form: Form) -> None:
         """Run the same network another way, to measure it: see `runtime.network.forms`.
 
-        What is fast is exported; this says how fast torch itself could be. A form moves the last
+        For measurements of torch itself: production runs an exported model. A form changes the last
         bits of float32 and nothing else.
 
         Raises:
@@ -170,8 +170,8 @@ class TorchBackend(Backend):
         return self._in_turn(lambda: self._timed(batch))
 
     def _in_turn(self, work: Callable[[], Answer]) -> Answer:
-        """Do it on the device while nobody else does, and translate what fails there."""
-        # a setting of the process that each thread takes up on its own: held to at every call
+        """Run work on the device, one caller at a time, and translate its failures."""
+        # torch keeps this setting by thread: set at every call
         threads = self._threads or DEFAULT_THREADS
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
@@ -191,7 +191,7 @@ class TorchBackend(Backend):
             raise
 
     def _check_queue(self, npu: NpuDevice) -> None:
-        """Have the device add 1 to a number that no earlier run had.
+        """Add 1 on the device to a number that no earlier run used.
 
         Where other code in this process made torch_npu's queue stop, and swallowed that error, the
         operators of this run were dropped without one: its outputs are those of an earlier run.
@@ -266,7 +266,7 @@ class _HostStopwatch:
         self._marks: list[float] = []
 
     def mark(self) -> None:
-        if self._device.startswith("cuda"):
+        if Device.of(self._device).kind == "cuda":
             torch.cuda.synchronize(self._device)  # else the clock is read while kernels are queued
         self._marks.append(time.perf_counter())
 

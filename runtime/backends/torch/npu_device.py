@@ -1,7 +1,7 @@
-"""One Ascend device through torch_npu: opened, and held to the precision that was asked for.
+"""One Ascend device through torch_npu: opened, and held to the chosen precision.
 
 How torch_npu computes is a setting of the process, and its current device one of the thread. Both
-are set before every run, by one thread at a time (`NpuDevice.turn`): whoever else uses torch_npu
+are set before every run, by one thread at a time (`NpuDevice.turn`): whatever else uses torch_npu
 in this process, and in whatever order, a run has the precision its Detector was opened with.
 
 A device that is lost stays lost for the process, for every backend on it: torch_npu's queue, once
@@ -83,7 +83,7 @@ class NpuDevice:
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
-        """Have the process's torch_npu to ourselves, set up for this thread and these settings.
+        """Hold the process's torch_npu, set up for this thread and these settings.
 
         All work must have come back when the turn ends: torch_npu launches from a queue of its own,
         which may read the settings later than they were set.
@@ -113,10 +113,10 @@ class NpuDevice:
         """Translate what torch_npu raised while it worked."""
         known = explain(str(error))
         kind = BackendUnavailable if known is not None and known.unavailable else InferenceError
-        said = one_line(error, 300 if known is None else 160)
+        text = one_line(error, 300 if known is None else 160)
         return kind(
             where,
-            got=said if known is None else f"{known.meaning}: {said}",
+            got=text if known is None else f"{known.meaning}: {text}",
             action=SAME_ON_CPU if known is None else known.action,
         )
 
@@ -134,7 +134,7 @@ class NpuDevice:
         return Stopwatch(self._npu)
 
     def unavailable(self, refused: Refusal) -> BackendUnavailable:
-        """The error that says so."""
+        """The error for a device that cannot be used."""
         return BackendUnavailable(
             f"device {self.device!r}",
             expected="an Ascend device that torch_npu can use",
@@ -173,7 +173,7 @@ class NpuDevice:
             raise self.unavailable(refused) from error
 
     def _check_precision(self) -> None:
-        # torch_npu's switches swallow what they do not know
+        # torch_npu's switches ignore unknown names in silence
         if bool(self._npu.conv.allow_hf32) != self._allow_hf32:
             raise self.unavailable(
                 Refusal(

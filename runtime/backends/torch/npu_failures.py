@@ -80,7 +80,7 @@ class Explanation(NamedTuple):
         meaning: what happened.
         action: what to do next, as a sentence without its full stop.
         unavailable: something is missing; otherwise the engine failed at its work.
-        loses_device: nothing that this process asks of the device from now on can be trusted.
+        loses_device: no later result of this process from the device can be trusted.
     """
 
     meaning: str
@@ -275,7 +275,7 @@ DEVICE_FAULTS: dict[str, int] = {
     "UB LINK ERROR": 507056,
     "SUSPECT REMOTE ERROR": 507057,
 }
-# The codes' meanings have one home, acl_codes; what to do differs where no .om is at fault.
+# The codes' meanings are in ascend.codes; what to do differs where no .om is at fault.
 ACTIONS: dict[int, str] = {
     107001: "Name a device that npu-smi info lists",
     107002: "Report this: every run sets its thread's device first",
@@ -292,7 +292,7 @@ MEANINGS = {507008: "the chip's name could not be read"}
 
 # NPU_CHECK_ERROR, OPS_CHECK_ERROR and older macros; the copies; NPU_LOGE
 _CODE = re.compile(r"error code(?: is)?:? ?(\d{6})\b")
-# only where torch_npu gives none: CANN's own words, which name the consequences, too
+# only where torch_npu has none: CANN's own words, which name the consequences, too
 _CANN_CODE = re.compile(r"(?:runtime result|ret(?:Code|code)?|result) ?[=:] ?(\d{6})\b")
 _QUEUE_STOPPED = "The Inner error is reported as above"
 
@@ -359,7 +359,7 @@ def refusal_of(error: BaseException, *, otherwise: str, action: str, printed: st
 
     Args:
         error: what was raised.
-        otherwise: what to say of an unknown one.
+        otherwise: what an unknown one means.
         action: what to do about an unknown one.
         printed: what torch_npu printed before, which may hold the cause.
     """

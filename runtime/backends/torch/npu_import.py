@@ -65,7 +65,7 @@ def refusal(index: int, torch_version: str) -> Refusal | None:
 
 
 def import_torch_npu() -> tuple[Any, Refusal | None]:
-    """Import torch_npu, once for the process; give its `npu` module, or why there is none.
+    """Import torch_npu, once for the process; return its `npu` module, or why there is none.
 
     After a failure a second attempt would fail for another reason: "npu and npu".
     """
@@ -77,9 +77,9 @@ def import_torch_npu() -> tuple[Any, Refusal | None]:
 
 
 def _import() -> tuple[Any, Refusal | None]:
-    before, said = os.environ.get(AUTOLOAD), io.StringIO()
+    before, printed = os.environ.get(AUTOLOAD), io.StringIO()
     try:
-        with _warnings_logged(), contextlib.redirect_stderr(said):
+        with _warnings_logged(), contextlib.redirect_stderr(printed):
             return importlib.import_module("torch_npu").npu, None
     # The loader raises ImportError, the check of CANN's folders plain Exception, and another
     # accelerator RuntimeError; releases for torch 2.1 to 2.4 print what is missing and call
@@ -89,7 +89,7 @@ def _import() -> tuple[Any, Refusal | None]:
             error,
             otherwise="torch_npu does not import",
             action=SOURCE_CANN,
-            printed=said.getvalue(),
+            printed=printed.getvalue(),
         )
     finally:
         # torch_npu sets it while it loads and, where that fails, leaves it behind
@@ -106,7 +106,7 @@ def _unpaired(torch_version: str) -> Refusal | None:
     try:
         version = metadata.version("torch_npu")
     except metadata.PackageNotFoundError:
-        return None  # on the path without an installation: nothing says what it was built for
+        return None  # on the path without an installation: what it was built for is unknown
     if release_of(version) == release_of(torch_version):
         return None
     wanted = ".".join(map(str, release_of(version)))

@@ -253,12 +253,15 @@ def graph(path: Path, inputs: Shapes, outputs: Shapes) -> Path:
     """A graph that names its inputs and outputs as told and passes zeros along."""
     zeros = helper.make_tensor("v", TensorProto.FLOAT, [1, 68, 2], np.zeros(136))
     nodes = [helper.make_node("Constant", [], [name], value=zeros) for name in outputs]
-    tensors = [
+    given, made = (
         [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in side.items()]
         for side in (inputs, outputs)
-    ]
-    made = helper.make_graph(nodes, "g", *tensors)
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    )
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", given, made),
+        opset_imports=[helper.make_opsetid("", 13)],
+        ir_version=8,
+    )
     onnx.save(model, str(path))
     return path
 

@@ -134,7 +134,7 @@ def test_backends_that_share_a_process_do_not_mix(torch_npu: Any, tiny: Path, ot
         second = open_backend(f"{tiny}@npu:0", settings=FAST)
     backends = (first, second)
     wanted = [backend.run(batch()).landmarks for backend in backends]
-    assert np.array_equal(*wanted) == (other == "device")
+    assert np.array_equal(wanted[0], wanted[1]) == (other == "device")
 
     def both(number: int) -> list[tuple[int, F32]]:
         order = (0, 1) if number % 2 else (1, 0)
