@@ -150,7 +150,7 @@ def test_chips_are_listed_by_their_exact_names(machine: Machine) -> None:
     }
     report = machine.examine(3, **environment)
 
-    assert report.about("NPU 0 chip 1")["found"].startswith("Ascend910_9362, health OK, 3369 of")
+    assert report.about("NPU 0 chip 1")["found"].startswith("Ascend910_9362, health OK, ")
     assert [one["soc_version"] for one in report.record["devices"]] == ["Ascend910_9362"] * 2
 
 
