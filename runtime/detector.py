@@ -16,7 +16,7 @@ from runtime.errors import ConfigError, InputError
 from runtime.faces import Face, FaceFinder, find_boxes
 from runtime.image.crop import Crop, crop_as
 from runtime.image.landmarks import Landmarks
-from runtime.image.picture_list import as_lists, naming_picture
+from runtime.image.picture import as_lists, naming_picture
 from runtime.machine.buffers import Scratch
 from runtime.model.source import Source
 from runtime.refine import MOST_PASSES, next_box
@@ -127,7 +127,7 @@ class Detector:
         """Find every face of a picture, and its landmarks; without a finder it is one face whole.
 
         Raises:
-            InputError: the picture cannot be used, or the finder says what are no boxes.
+            InputError: the picture cannot be used, or the finder's result holds no valid boxes.
             InferenceError: the engine or the finder failed.
         """
         return self.detect_faces_batch([image])[0]
@@ -136,8 +136,8 @@ class Detector:
         """As `detect_faces` for several pictures: all faces in as few calls of the engine as go.
 
         Raises:
-            InputError: a picture cannot be used (its index is named), or the finder says what are
-                no boxes.
+            InputError: a picture cannot be used (its index is named), or the finder's result holds
+                no valid boxes.
             InferenceError: the engine or the finder failed.
         """
         pictures, _ = as_lists(images, None)
@@ -259,7 +259,7 @@ class Detector:
     def _finish(self, crops: list[Crop], timings: list[dict[str, float]]) -> list[Trace]:
         shared: dict[str, float] = {}
         spec = self.spec.input
-        # a trace refers to the crop and to what the network said, never to a batch of floats
+        # a trace refers to the crop and to the outputs, never to a batch of floats
         floats = spec.dtype == "float32"
         lent = _BATCH.lent(spec.shape(len(crops)), spec.dtype) if floats else nullcontext()
         with lent as memory:

@@ -1,4 +1,4 @@
-"""Faces in a picture: who finds their boxes, and what is known of each."""
+"""Faces in a picture: the finder of their boxes, and the record of each face."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Face:
         return self.landmarks.spread_px
 
     def record(self) -> dict[str, Any]:
-        """What JSON for machines says of its points: rounded to a thousandth of a px."""
+        """Its points for JSON, rounded to a thousandth of a px."""
         return {
             "points_px": self.points_px.astype(float).round(3).tolist(),
             "spread_px": self.spread_px.astype(float).round(3).tolist(),
@@ -105,7 +105,7 @@ def add_finder_options(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen_finder(arguments: argparse.Namespace) -> YuNetFaces | None:
-    """What `add_finder_options` was given.
+    """Build the finder from the parsed arguments; None without --faces.
 
     Raises:
         ArtifactError, ConfigError: as `YuNetFaces`.
@@ -120,7 +120,7 @@ def chosen_finder(arguments: argparse.Namespace) -> YuNetFaces | None:
 
 
 def find_boxes(finder: FaceFinder, image: Any) -> list[tuple[F64, float | None]]:
-    """Ask a finder, and check what it says.
+    """Run a finder, and check its boxes.
 
     Args:
         finder: see `FaceFinder`.

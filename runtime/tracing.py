@@ -11,7 +11,7 @@ import numpy as np
 
 from runtime.backends import Outputs
 from runtime.image.crop import Crop
-from runtime.image.landmarks import Landmarks, bring_home, spread_of
+from runtime.image.landmarks import Landmarks, spread_of, to_image
 
 # Median spread of the points over the longer side of their bounding box. Measured on faces that
 # fill 90 % to 30 % of the crop: at most 0.059 (starter) and 0.074 (full size). Faces that fill
@@ -24,8 +24,8 @@ class Trace:
     """Everything on the way to one picture's landmarks; references, no copies.
 
     Attributes:
-        crop: what the network saw.
-        outputs: what it said, with a batch axis of 1.
+        crop: the network's input.
+        outputs: its outputs, with a batch axis of 1.
         landmarks: the same in image px.
         timings: seconds by stage: crop, pack, the engine's own (h2d, compute, d2h), home. What a
             batch took together is shared out evenly.
@@ -38,7 +38,7 @@ class Trace:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the caller should know, in words; worked out when asked for."""
+        """Doubts about these points, in words; computed on access."""
         return _warnings(self.outputs)
 
 
@@ -48,11 +48,11 @@ def traces_of(
     timings: Sequence[dict[str, float]],
     shared: Mapping[str, float],
 ) -> list[Trace]:
-    """Take what the network said about a batch home, picture by picture.
+    """Map a batch's outputs back to image coordinates, one Trace per picture.
 
     Args:
-        crops: the batch's.
-        said: about all of them.
+        crops: of the batch.
+        said: the outputs for all of them.
         timings: seconds of each picture's own stages so far; they are added to.
         shared: seconds of the stages that the batch went through together.
     """
@@ -61,7 +61,7 @@ def traces_of(
         timing.update({stage: seconds / len(crops) for stage, seconds in shared.items()})
         outputs = said.of(index)
         with timed(timing, "home"):
-            landmarks = bring_home(outputs.landmarks[0], outputs.covariance[0], crop)
+            landmarks = to_image(outputs.landmarks[0], outputs.covariance[0], crop)
         traces.append(Trace(crop=crop, outputs=outputs, landmarks=landmarks, timings=timing))
     return traces
 

@@ -1,4 +1,4 @@
-"""The way home: from what the network says to points in the picture."""
+"""From the network's outputs to points in the picture."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def spread_of(covariance: F32) -> F32:
     return spread
 
 
-def bring_home(landmarks: F32, covariance: F32, crop: Crop) -> Landmarks:
+def to_image(landmarks: F32, covariance: F32, crop: Crop) -> Landmarks:
     """Map one picture's outputs into the picture.
 
     Args:

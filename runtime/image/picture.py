@@ -1,7 +1,9 @@
-"""Picture files in and out, with damage said instead of decoded."""
+"""Pictures: files in and out, with damage reported instead of decoded, and lists of them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -159,3 +161,37 @@ def _is_truncated_jpeg(encoded: bytes) -> bool:
 def size_text(picture: NDArray[Any]) -> str:
     """Width and height as people write them."""
     return f"{picture.shape[1]}x{picture.shape[0]}"
+
+
+def as_lists(images: Any, boxes: Any) -> tuple[list[Any], list[Any] | None]:
+    """Lists of any iterables; a single picture would be taken for its rows."""
+    if isinstance(images, np.ndarray) and images.ndim != 4:
+        raise InputError(
+            "detect_batch",
+            expected="a list of pictures, or an array (N, H, W, 3)",
+            got=f"an array {images.shape}",
+            action="Use detect() for one picture",
+        )
+    try:
+        return list(images), None if boxes is None else list(boxes)
+    except TypeError as error:
+        raise InputError(
+            "detect_batch",
+            expected="a list of pictures, and a list of boxes or None",
+            got=f"{type(images).__name__} and {type(boxes).__name__}",
+            action="Pass lists",
+        ) from error
+
+
+@contextmanager
+def naming_picture(index: int) -> Iterator[None]:
+    """Name the picture of a batch in its error."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(
+            f"picture {index}: {error.where}",
+            expected=error.expected,
+            got=error.got,
+            action=error.action,
+        ) from error

@@ -19,7 +19,6 @@ from torch.nn import functional
 from runtime.model.spec import INPUT_NAME, OUTPUT_NAMES, Architecture
 from runtime.model.stages import STEM_STRIDE, Stage, stages_of
 from runtime.network.coord_conv import ConstantMapCoordConv, CoordConv
-from runtime.network.edge_to_heatmap import EdgeToHeatmap
 from runtime.network.soft_argmax import soft_argmax
 
 
@@ -82,6 +81,27 @@ class Hourglass(nn.Module):
             x = self.coordconv(x, heat)
         low = self.low3(self.low2(self.low1(functional.max_pool2d(x, 2))))
         return torch.add(self.up1(x), functional.interpolate(low, scale_factor=2.0, mode="nearest"))
+
+
+class EdgeToHeatmap(nn.Module):
+    """Spread each contour's map over the points that lie on it.
+
+    Weight (P, E, 1, 1) holds 1 where point p lies on contour e; bias (P,) is 1 for a point on no
+    contour, so that the product it gates is left as it is. Both are buffers of the checkpoint, not
+    parameters.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, points: int, contours: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.zeros(points, contours, 1, 1))
+        self.register_buffer("bias", torch.ones(points))
+
+    def forward(self, edges: Tensor) -> Tensor:
+        """(N, E, S, S) contour maps in [0, 1] to (N, P, S, S)."""
+        return functional.conv2d(edges, self.weight, self.bias)
 
 
 class StackedHourglass(nn.Module):

@@ -20,8 +20,7 @@ from runtime.backends import Outputs
 from runtime.detector import Detector
 from runtime.errors import InferenceError, InputError, one_line
 from runtime.image.crop import Crop
-from runtime.image.picture import read_picture
-from runtime.image.picture_list import naming_picture
+from runtime.image.picture import naming_picture, read_picture
 from runtime.tracing import timed
 
 logger = logging.getLogger("starmark")
@@ -59,10 +58,10 @@ class Pipeline:
 
     Executors, not bare threads: the interpreter's end stops and joins theirs.
 
-    Packed crops lie in a ring, one slot after the other, so that a batch is a piece of it: copying
-    crops together while a device waits would cost a fifth of its time. A slot is used again once
-    as many others have been: no more than `ahead` jobs are on their way, and of those that were
-    begun earlier at most one for each reader is packed later, so whoever had it has been run.
+    Packed crops fill a fixed ring buffer; a batch is a contiguous slice of it, because copying
+    crops together while a device waits would cost a fifth of its time. A slot is reused only after
+    its crop has run: at most `ahead` jobs are in flight, and of those begun earlier at most one
+    for each reader is packed later.
 
     Args:
         detectors: one for each device, all of one input.

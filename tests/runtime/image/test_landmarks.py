@@ -7,7 +7,7 @@ import oracles
 
 from runtime.backends.base import Outputs
 from runtime.image.crop import Crop
-from runtime.image.landmarks import Landmarks, bring_home, spread_of
+from runtime.image.landmarks import Landmarks, spread_of, to_image
 from runtime.tracing import _warnings
 
 
@@ -26,7 +26,7 @@ def test_points_and_covariance_come_home_like_the_oracle(rng: np.random.Generato
     half = rng.normal(0, 0.05, (7, 2, 2))
     full = half @ half.transpose(0, 2, 1)
     covariance = np.stack([full[:, 0, 0], full[:, 0, 1], full[:, 1, 1]], 1).astype(np.float32)
-    found = bring_home(points, covariance, crop)
+    found = to_image(points, covariance, crop)
 
     for index in range(7):
         point, moments = oracles.home(
