@@ -103,7 +103,10 @@ def _table(report: Report) -> list[str]:
         ("crop px", "distance", report.crop_px.distance),
         ("% of eyes", "distance", percent.distance if percent else None),
     ]
-    lines = [_row("", (column[row] for column in columns), 10) for row in (0, 1)]
+    lines = [
+        _row("", (frame for frame, _, _ in columns), 10),
+        _row("", (kind for _, kind, _ in columns), 10),
+    ]
     for label, field in ROWS:
         cells = (px(getattr(found, field)) if found else "-" for _, _, found in columns)
         lines.append(_row(label, cells, 10))
