@@ -34,7 +34,7 @@ from runtime.model.manifest import (
 )
 
 STEPS: tuple[Step, ...] = (Onnx(), Verify(), Preflight(), Parity(), SelfTest())
-# Of a bundle that was not found wanting.
+# Not for a bundle that failed its judgement.
 LAST_STEP = Om()
 
 logger = logging.getLogger("starmark")
@@ -42,7 +42,7 @@ logger = logging.getLogger("starmark")
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What an export came to.
+    """The result of an export.
 
     Attributes:
         folder: where the bundle is, or the rejected one.

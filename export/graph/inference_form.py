@@ -77,7 +77,7 @@ def _compose_features(form: StackedHourglass) -> None:
 def _use_one_merge(form: StackedHourglass) -> None:
     """Merge the three kinds of maps by one convolution over all their channels.
 
-    The merge of the features stays apart: to join it would be to copy all of them.
+    The merge of the features stays separate: joining it would copy all of them.
     """
     form.merge_maps = nn.ModuleList(_side_by_side(convs) for convs in _per_stack(form.merges))
 

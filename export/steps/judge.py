@@ -43,7 +43,7 @@ class Parity(Step):
         return key_of(*judged(inputs), *asked, versions_of(PAGE_PACKAGES))
 
     def carries_over(self, work: Work) -> bool:
-        """Nothing where nothing is judged: that is told every time."""
+        """A skipped judgement is never carried over: the warning comes every time."""
         return work.job.parity and super().carries_over(work)
 
     def make(self, work: Work) -> None:

@@ -50,7 +50,7 @@ class Om(Step):
     makes_fields = ("om",)
 
     def key(self, inputs: Inputs) -> str:
-        """Graph, options and files, but not the converter itself, which has a key of its own."""
+        """Graph, options and setting files; the converter has a key of its own."""
         plan = inputs.job.om
         if plan.soc is None:
             return NO_OM
@@ -85,7 +85,7 @@ class Om(Step):
         return same and (plan.atc is None or old.steps.get("atc") == plan.tool_key())
 
     def carry_over(self, work: Work, old: Manifest) -> None:
-        """The files, and what they were made by."""
+        """Copy the .om files, their settings and logs, and the keys they were made by."""
         files = [om.file for om in old.om]
         logger.info("up to date: om (%s)", ", ".join(files))
         # with the settings that atc was given, and its logs

@@ -39,7 +39,7 @@ class Preflight(Step):
         return key_of(*judged(inputs), inputs.job.om.facts())
 
     def carries_over(self, work: Work) -> bool:
-        """Only where nothing was found: findings are told, and may stop a conversion."""
+        """Only where nothing was found: findings are logged again, and may stop a conversion."""
         found_nothing = work.old is not None and not work.old.preflight
         return found_nothing and super().carries_over(work)
 

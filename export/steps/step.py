@@ -1,4 +1,4 @@
-"""What a step of an export is: its key, what it makes, and what is carried over instead."""
+"""A step of an export: its key, what it makes, what it carries over from the bundle in place."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _version(package: str) -> str:
 
 @cache
 def own_code() -> str:
-    """Hash of this project's code: what another exporter made is not up to date."""
+    """Hash of this project's code: a changed exporter makes everything again."""
     return code_digest(ROOT)
 
 
