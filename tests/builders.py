@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from runtime.model.spec import Architecture
@@ -137,3 +139,23 @@ def read_pts(path: Path) -> NDArray[np.float64]:
     """Points of a 300W file, which counts pixels from one, as pixel centres at integers."""
     inside = path.read_text().split("{")[1].split("}")[0]
     return np.array([[float(v) for v in line.split()] for line in inside.strip().splitlines()]) - 1
+
+
+class Done(NamedTuple):
+    """What a command line gave in this process: its exit code, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+# A command line in this process, bound to a model by a fixture.
+CommandLine = Callable[..., Done]
+
+
+def done_here(
+    main: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str], *arguments: object
+) -> Done:
+    """Run a command line's `main` in this process."""
+    capsys.readouterr()
+    return Done(main([str(argument) for argument in arguments]), *capsys.readouterr())

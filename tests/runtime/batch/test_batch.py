@@ -163,6 +163,19 @@ def begin(arguments: list[object]) -> subprocess.Popen[bytes]:
     )
 
 
+def run_patched(folder: Path, patch: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command line as a script of its own: workers that are spawned are patched, too."""
+    script = folder / "patched.py"
+    script.write_text(
+        "import os, resource, signal, sys\n"
+        "from runtime.batch import __main__ as batch, workers\n"
+        f"{patch}\n"
+        "if __name__ == '__main__':\n"
+        "    sys.exit(batch.main(sys.argv[1:]))\n"
+    )
+    return run_python(script, *arguments, PYTHONPATH=str(ROOT))
+
+
 def until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 240
     while not condition():
@@ -241,25 +254,22 @@ def test_workers_that_always_die_end_the_job(
     many: Path, starter_bundle: Path, tmp_path: Path
 ) -> None:
     """Three in a row, and it says where; what is done stays."""
-    code = (
-        "import os, signal, sys\n"
-        "from runtime.batch import __main__ as batch, workers\n"
-        "if __name__ == '__main__':\n"
-        "    sys.exit(batch.main(sys.argv[1:]))\n"
+    patch = (
+        "run = workers.Worker.run\n"
         "def die(self, partition):\n"
         "    if partition.index == 1:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return run(self, partition)\n"
-        "run, workers.Worker.run = workers.Worker.run, die\n"
+        "workers.Worker.run = die"
     )
-    script = tmp_path / "poisoned.py"
-    script.write_text(code)
     out = tmp_path / "out"
     options = ("--model", starter_bundle, "--device", "cpu", "--partition", 50)
-    done = run_python(script, many, "--output", out, *options, PYTHONPATH=str(ROOT))
+    done = run_patched(tmp_path, patch, many, "--output", out, *options)
 
     assert done.returncode == 4
-    assert "batch: partition 1: expected a worker to survive it, got 3 killed in a row" in done.stderr
+    assert (
+        "batch: partition 1: expected a worker to survive it, got 3 killed in a row" in done.stderr
+    )
     assert (out / "part-000000.parquet").exists()
     assert not (out / "part-000001.parquet").exists()
 
@@ -454,19 +464,10 @@ def test_a_worker_with_another_model_stops_the_job(
     bundle = tmp_path / "bundle"
     shutil.copytree(starter_bundle, bundle)
     write_all(tmp_path / "p", ["a.jpg"], small)
-    code = (
-        "import sys\n"
-        "from runtime.batch import __main__ as batch\n"
-        "real = batch.digest_of\n"
-        "batch.digest_of = lambda source: real(source)[::-1]\n"
-        "if __name__ == '__main__':\n"
-        "    sys.exit(batch.main(sys.argv[1:]))\n"
-    )
-    script = tmp_path / "other.py"
-    script.write_text(code)
-    options = ("--model", bundle, *of_engine(engine))
+    patch = "real = batch.digest_of\nbatch.digest_of = lambda source: real(source)[::-1]"
     out = tmp_path / "out"
-    done = run_python(script, tmp_path / "p", "--output", out, *options, PYTHONPATH=str(ROOT))
+    options = ("--output", out, "--model", bundle, *of_engine(engine))
+    done = run_patched(tmp_path, patch, tmp_path / "p", *options)
     assert done.returncode == 2, done.stderr
     assert "expected the model of this batch" in done.stderr
     assert "Copy the same bundle to every machine" in done.stderr
@@ -556,18 +557,10 @@ def test_a_full_disk_ends_the_job_and_loses_nothing(
     many: Path, starter_bundle: Path, tmp_path: Path
 ) -> None:
     """One line, no half file; with room the same command goes on."""
-    code = (
-        "import resource, sys\n"
-        "from runtime.batch import __main__ as batch\n"
-        "if __name__ == '__main__':\n"
-        "    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))\n"
-        "    sys.exit(batch.main(sys.argv[1:]))\n"
-    )
-    script = tmp_path / "full.py"
-    script.write_text(code)
+    patch = "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))"
     out = tmp_path / "out"
     given = (many / "0", "--output", out, "--model", starter_bundle, "--device", "cpu")
-    done = run_python(script, *given, "--partition", 50, PYTHONPATH=str(ROOT))
+    done = run_patched(tmp_path, patch, *given, "--partition", 50)
 
     assert done.returncode == 4
     assert "expected to read and write here" in done.stderr.splitlines()[-1]

@@ -18,12 +18,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from builders import ROOT, run_python
+from builders import ROOT, CommandLine, run_python
 from numpy.typing import NDArray
 
 from runtime.errors import InputError
 from runtime.image.picture import read_picture
-from runtime.infer import __main__ as infer
 from runtime.video.file import Video, video_written
 
 pytest.importorskip("av", reason="videos need the extra video")
@@ -32,10 +31,6 @@ PHOTO = ROOT / "assets/test.jpg"
 Picture = NDArray[np.uint8]
 # seconds; now and then a frame is late, as a telephone's camera does in the dark
 TIMES_S = [round(float(t), 3) for t in np.cumsum([0, *[0.04] * 5, 0.12, *[0.04] * 5, 0.2, 0.04])]
-
-
-def run(*arguments: object) -> int:
-    return infer.main([str(argument) for argument in arguments])
 
 
 def rows_in(path: Path) -> list[dict[str, Any]]:
@@ -83,16 +78,16 @@ def clip(photo: Picture, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_video_in_every_format_with_its_times(
-    starter_bundle: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    infer: CommandLine, clip: Path, tmp_path: Path
 ) -> None:
     """Rows and drawn frames have the video's own times, however uneven."""
     pq = pytest.importorskip("pyarrow.parquet")
     formats = [x for name in ("jsonl", "csv", "parquet", "pts") for x in ("--format", name)]
     out = tmp_path / "out"
-    options = ("--model", starter_bundle, "--draw", "--json", *formats)
-    assert run("--input", clip, "--output", out, *options) == 0
+    done = infer(clip, out, "--draw", "--json", *formats)
 
-    summary = json.loads(capsys.readouterr().out)
+    assert done.code == 0
+    summary = json.loads(done.out)
     rows = rows_in(out / "results.jsonl")
     assert [row["frame"] for row in rows] == list(range(len(TIMES_S)))
     assert np.allclose([row["time_s"] for row in rows], TIMES_S, atol=1e-3)
@@ -115,10 +110,10 @@ def test_a_video_in_every_format_with_its_times(
     assert np.allclose(np.diff(middles[:, 0]).mean(), 1.5, atol=0.3)
 
 
-def test_a_drawn_video_alone(starter_bundle: Path, clip: Path, tmp_path: Path) -> None:
+def test_a_drawn_video_alone(infer: CommandLine, clip: Path, tmp_path: Path) -> None:
     """Nothing else appears in its folder; its frames are those of the video, drawn on."""
     out = tmp_path / "out.mp4"
-    assert run("--input", clip, "--output", out, "--model", starter_bundle) == 0
+    assert infer(clip, out).code == 0
 
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
     with Video(clip) as before, Video(out) as after:
@@ -129,23 +124,19 @@ def test_a_drawn_video_alone(starter_bundle: Path, clip: Path, tmp_path: Path) -
 
 
 def test_smoothing_takes_the_tremble_out(
-    starter_bundle: Path, photo: Picture, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    infer: CommandLine, photo: Picture, tmp_path: Path
 ) -> None:
     """Of a face at rest in bad light."""
     frames = panned(photo, 25, 0, noise=30)
     dark = write(tmp_path / "dark.mp4", frames, [0.04 * i for i in range(25)])
-    options = ("--model", starter_bundle, "--output", tmp_path / "out", "--smooth")
-    assert run("--input", dark, *options, "--json") == 0
-    summary = json.loads(capsys.readouterr().out)
+    summary = json.loads(infer(dark, tmp_path / "out", "--smooth", "--json").out)
     assert summary["jitter_px"] < 0.6 * summary["jitter_raw_px"]
-
-    assert run("--input", dark, *options) == 0
-    said = capsys.readouterr().out
-    assert f"Jitter: {summary['jitter_px']:.3f} px smoothed" in said
+    text = infer(dark, tmp_path / "out", "--smooth").out
+    assert f"Jitter: {summary['jitter_px']:.3f} px smoothed" in text
 
 
 def test_two_faces_are_followed_through_a_cut(
-    starter_bundle: Path, shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    infer: CommandLine, shared: Path, tmp_path: Path
 ) -> None:
     """Each keeps its number; behind the cut there is nobody, and then another."""
     files = sorted((shared / "faces").glob("*.jpg"))
@@ -160,10 +151,10 @@ def test_two_faces_are_followed_through_a_cut(
     ]
     clip = write(tmp_path / "two.mkv", frames, [0.04 * i for i in range(len(frames))])
     yunet = shared / "models/face_detection_yunet_n.onnx"
-    options = ("--output", tmp_path / "out", "--faces", yunet, "--model", starter_bundle)
-    assert run("--input", clip, *options, "--draw", "--json") == 0
+    done = infer(clip, tmp_path / "out", "--faces", yunet, "--draw", "--json")
 
-    summary = json.loads(capsys.readouterr().out)
+    assert done.code == 0
+    summary = json.loads(done.out)
     rows = rows_in(tmp_path / "out/results.jsonl")
     tracks = [
         sorted(r["track"] for r in rows if r["frame"] == i and r["faces"] == 2) for i in range(28)
@@ -179,29 +170,25 @@ def test_two_faces_are_followed_through_a_cut(
 
 @pytest.mark.parametrize("suffix", [".mkv", ".avi"])
 def test_a_video_cut_off_gives_what_it_holds(
-    starter_bundle: Path,
-    photo: Picture,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    suffix: str,
+    infer: CommandLine, photo: Picture, tmp_path: Path, suffix: str
 ) -> None:
     """A row says where it ends, and so does the exit code."""
     whole = write(tmp_path / f"whole{suffix}", panned(photo, 60), [0.04 * i for i in range(60)])
     cut = tmp_path / f"cut{suffix}"
     cut.write_bytes(whole.read_bytes()[: int(0.6 * whole.stat().st_size)])
-    options = ("--output", tmp_path / "out", "--model", starter_bundle)
-    assert run("--input", cut, *options) == 1
+    done = infer(cut, tmp_path / "out")
 
+    assert done.code == 1
+    assert "Damaged: " in done.out
     rows = rows_in(tmp_path / "out/results.jsonl")
     assert rows[-1]["status"] == "error"
     assert rows[-1]["frame"] == len(rows) - 1
     assert "the video ends early" in rows[-1]["error"]
     assert 10 < len(rows) < 60
-    assert "Damaged: " in capsys.readouterr().out
 
 
 def test_an_mp4_cut_off_or_no_video_is_refused(
-    starter_bundle: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    infer: CommandLine, clip: Path, tmp_path: Path
 ) -> None:
     """Its index stands at its end; and nothing is written for it."""
     import av
@@ -223,10 +210,9 @@ def test_an_mp4_cut_off_or_no_video_is_refused(
         ("sound", "a file without moving pictures"),
         ("missing", "No such file"),
     ):
-        options = ("--output", out, "--model", starter_bundle, "--draw")
-        assert run("--input", tmp_path / f"{name}.mp4", *options) == 2
-        said = capsys.readouterr().err
-        assert f"{name}.mp4: expected a video with frames, got {got}" in said
+        done = infer(tmp_path / f"{name}.mp4", out, "--draw")
+        assert done.code == 2
+        assert f"{name}.mp4: expected a video with frames, got {got}" in done.err
     assert [path for path in out.rglob("*") if path.is_file()] == []
 
 
@@ -259,47 +245,39 @@ def test_frames_are_turned_as_players_turn_them(photo: Picture, tmp_path: Path) 
     ],
 )
 def test_what_a_video_cannot_have(
-    starter_bundle: Path,
-    clip: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    options: list[str],
-    says: str,
+    infer: CommandLine, clip: Path, tmp_path: Path, options: list[str], says: str
 ) -> None:
-    out = tmp_path / "out"
-    assert run("--input", clip, "--output", out, "--model", starter_bundle, *options) == 2
-    assert says in capsys.readouterr().err
-    assert not out.exists()
+    done = infer(clip, tmp_path / "out", *options)
+    assert done.code == 2
+    assert says in done.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_pictures_and_drawn_videos_cannot_have(
-    starter_bundle: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    infer: CommandLine, clip: Path, tmp_path: Path
 ) -> None:
-    model = ("--model", starter_bundle)
-    assert run("--input", ROOT / "assets", "--output", tmp_path / "o", *model, "--smooth") == 2
-    assert "--smooth: expected a video" in capsys.readouterr().err
-    assert run("--input", PHOTO, "--output", tmp_path / "o.png", *model, "--find-every", 3) == 2
-    assert "--find-every: expected a video" in capsys.readouterr().err
-    assert run("--input", clip, "--output", tmp_path / "o.mp4", *model, "--format", "csv") == 2
-    assert "--format: expected a folder as --output" in capsys.readouterr().err
-    assert run("--input", clip, "--output", clip, *model) == 2
-    capsys.readouterr()
-    assert run("--input", clip, "--output", tmp_path / "o.webm", *model) == 2
-    assert "a name that ends in .mp4, .mov, .mkv, .m4v, which hold H.264" in capsys.readouterr().err
-    assert run("--input", clip, "--output", tmp_path / "o.png", *model) == 2
-    assert "expected a folder" in capsys.readouterr().err
-    assert run("--input", PHOTO, "--output", tmp_path / "o.mp4", *model) == 2
     glob = clip.with_name("*.mp4")
-    assert run("--input", glob, "--output", tmp_path / "o", *model) == 2
-    assert "expected pictures, or the name of one video, got 1 videos" in capsys.readouterr().err
+    for given, output, options, message in (
+        (ROOT / "assets", "o", ["--smooth"], "--smooth: expected a video"),
+        (PHOTO, "o.png", ["--find-every", 3], "--find-every: expected a video"),
+        (clip, "o.mp4", ["--format", "csv"], "--format: expected a folder as --output"),
+        (clip, clip, [], "a file that is read, too"),
+        (clip, "o.webm", [], "a name that ends in .mp4, .mov, .mkv, .m4v, which hold H.264"),
+        (clip, "o.png", [], "expected a folder"),
+        (PHOTO, "o.mp4", [], "ends in .png"),
+        (glob, "o", [], "expected pictures, or the name of one video, got 1 videos"),
+    ):
+        done = infer(given, tmp_path / output, *options)
+        assert done.code == 2
+        assert message in done.err
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_the_package_it_says_how_to_get_it(clip: Path, tmp_path: Path) -> None:
     """Exit code 3."""
     code = (
-        "import sys\nsys.modules['av'] = None\nfrom runtime.infer import __main__ as infer\n"
-        "sys.exit(infer.main(sys.argv[1:]))"
+        "import sys\nsys.modules['av'] = None\nfrom runtime.infer.__main__ import main\n"
+        "sys.exit(main(sys.argv[1:]))"
     )
     model = ROOT / "assets/starter68.safetensors"
     out = ("--output", tmp_path / "out", "--model", model)
@@ -338,29 +316,28 @@ def test_a_video_read_twice_says_what_is_wrong(clip: Path) -> None:
 
 
 def test_a_video_replaces_neither_itself_nor_results_of_pictures(
-    starter_bundle: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    infer: CommandLine, clip: Path, tmp_path: Path
 ) -> None:
     """What was drawn may be run again; a finished run of pictures would be taken for whole."""
     out = tmp_path / "out"
     (out / "drawn").mkdir(parents=True)
     drawn = out / "drawn/a.mp4"
     drawn.write_bytes(clip.read_bytes())
-    options = ("--output", out, "--model", starter_bundle)
-    assert run("--input", drawn, *options, "--draw") == 2
+    assert infer(drawn, out, "--draw").code == 2
     assert drawn.read_bytes() == clip.read_bytes()
 
     (out / "run.json").write_text("{}")
-    assert run("--input", clip, *options) == 2
-    assert "expected a folder without results of pictures, got run.json" in capsys.readouterr().err
+    done = infer(clip, out)
+    assert done.code == 2
+    assert "expected a folder without results of pictures, got run.json" in done.err
 
 
 def test_points_of_an_earlier_video_do_not_stay(
-    starter_bundle: Path, clip: Path, photo: Picture, tmp_path: Path
+    infer: CommandLine, clip: Path, photo: Picture, tmp_path: Path
 ) -> None:
     short = write(tmp_path / "short.mp4", panned(photo, 3), [0, 0.04, 0.08])
-    options = ("--output", tmp_path / "out", "--model", starter_bundle, "--format", "pts")
-    assert run("--input", clip, *options) == 0
-    assert run("--input", short, *options) == 0
+    for video in (clip, short):
+        assert infer(video, tmp_path / "out", "--format", "pts").code == 0
     found = sorted(path.name for path in (tmp_path / "out/pts").iterdir())
     assert found == [f"{index:06d}_0.pts" for index in range(3)]
     assert not list((tmp_path / "out").glob(".*"))

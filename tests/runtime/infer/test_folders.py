@@ -16,30 +16,30 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from builders import ROOT, noise, read_pts, run_python, tiny_checkpoint
+from builders import ROOT, CommandLine, noise, read_pts, run_python, tiny_checkpoint
 
 from runtime.detector import Detector
 from runtime.faces import YuNetFaces
 from runtime.image.picture import read_picture
-from runtime.infer import __main__ as infer
-from runtime.many import inputs as many_inputs
-from runtime.many import tables
+from runtime.infer.__main__ import main
+from runtime.many import inputs, tables
 from runtime.many.folder import JOURNAL_NAME
 from runtime.many.inputs import find_pictures
 
-PHOTO = ROOT / "assets/test.jpg"
-SMALL = cv2.resize(read_picture(PHOTO), (320, 240), interpolation=cv2.INTER_AREA)
+SMALL = cv2.resize(read_picture(ROOT / "assets/test.jpg"), (320, 240), interpolation=cv2.INTER_AREA)
 TABLES = ["--format", "jsonl", "--format", "csv"]
 if importlib.util.find_spec("pyarrow") is not None:
     TABLES += ["--format", "parquet"]
 
 
-def run(*arguments: object) -> int:
-    return infer.main([str(argument) for argument in arguments])
+def rows_in(folder: Path) -> list[dict[str, Any]]:
+    text = (folder / "results.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
 
 
-def rows_in(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
 
 
 @pytest.fixture
@@ -59,24 +59,20 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_a_folder_in_every_format(
-    starter_bundle: Path,
+    infer: CommandLine,
     photos: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    out: Path,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tables, "GROUP", 2)  # three row groups, the last one short
-    out = tmp_path / "out"
-    given = ("--input", photos, "--output", out, "--model", starter_bundle, "--draw")
-    code = run(*given, "--format", "pts", *TABLES)
-    said = capsys.readouterr()
+    done = infer(photos, out, "--draw", "--format", "pts", *TABLES)
 
-    assert code == 1
-    assert "Pictures: 5" in said.out
-    assert "Failed: 1" in said.out
+    assert done.code == 1
+    assert "Pictures: 5" in done.out
+    assert "Failed: 1" in done.out
     assert "failed: broken.jpg: " in caplog.text
-    rows = rows_in(out / "results.jsonl")
+    rows = rows_in(out)
     names = ["a.jpg", "a.png", "broken.jpg", "sixteen.png", "人脸 图片/张 三.jpg"]
     assert [row["picture"] for row in rows] == names
     assert [row["status"] for row in rows] == ["ok", "ok", "error", "ok", "ok"]
@@ -86,7 +82,7 @@ def test_a_folder_in_every_format(
         assert (row["width"], row["height"], row["faces"], row["face"]) == (320, 240, 1, 0)
         # 16 bits are rounded before or after the warp, and JPEG is not PNG
         np.testing.assert_allclose(row["points_px"], good[1]["points_px"], atol=0.6)
-    _check_tables(out, rows)
+    check_tables(out, rows)
     assert not (out / JOURNAL_NAME).exists()
     for row in good:
         assert read_picture(out / "drawn" / row["picture"]).shape == (240, 320, 3)
@@ -95,7 +91,7 @@ def test_a_folder_in_every_format(
         np.testing.assert_allclose(points, row["points_px"], atol=0.001)
 
 
-def _check_tables(out: Path, rows: list[dict[str, Any]]) -> None:
+def check_tables(out: Path, rows: list[dict[str, Any]]) -> None:
     """Every cell is that of the JSON lines."""
     if "parquet" in TABLES:
         import pyarrow.parquet as pq
@@ -117,23 +113,18 @@ def _check_tables(out: Path, rows: list[dict[str, Any]]) -> None:
         assert dict(zip(columns, line, strict=True)) == written
 
 
-def test_folder_and_single_picture_agree(
-    starter_bundle: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    model = ("--model", starter_bundle, "--json")
-    assert run("--input", photos / "a.png", "--output", tmp_path / "one.png", *model) == 0
-    one = json.loads(capsys.readouterr().out)
+def test_folder_and_single_picture_agree(infer: CommandLine, photos: Path, out: Path) -> None:
+    one = json.loads(infer(photos / "a.png", out.with_suffix(".png"), "--json").out)
     for given in (photos / "a.png", photos / "a.p*g"):
-        out = tmp_path / "out"
-        assert run("--input", given, "--output", out, "--format", "jsonl", *model) == 0
-        assert json.loads(capsys.readouterr().out)["pictures"] == 1
-        (row,) = rows_in(out / "results.jsonl")
+        done = infer(given, out, "--format", "jsonl", "--json")
+        assert (done.code, json.loads(done.out)["pictures"]) == (0, 1)
+        (row,) = rows_in(out)
         np.testing.assert_allclose(row["points_px"], one["points_px"], atol=0.002)
         assert row["picture"] == str(photos / "a.png")
 
 
 def test_faces_and_passes_in_a_folder(
-    starter_bundle: Path, shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    infer: CommandLine, starter_bundle: Path, shared: Path, tmp_path: Path, out: Path
 ) -> None:
     """Found, refined, and a picture without a face says so and is no failure."""
     folder = tmp_path / "photos"
@@ -145,13 +136,13 @@ def test_faces_and_passes_in_a_folder(
     cv2.imwrite(str(folder / "two.png"), np.hstack(pair))
     cv2.imwrite(str(folder / "none.png"), np.zeros((100, 120, 3), np.uint8))
     yunet = shared / "models/face_detection_yunet_n.onnx"
-    out = tmp_path / "out"
-    given = ("--input", folder, "--output", out, "--model", starter_bundle, "--faces", yunet)
-    assert run(*given, "--refine", "1", "--batch", "4", "--ellipses", *TABLES) == 0
+    options = ("--faces", yunet, "--refine", "1", "--batch", "4", "--ellipses")
+    done = infer(folder, out, *options, *TABLES)
 
-    rows = rows_in(out / "results.jsonl")
-    _check_tables(out, rows)
-    assert "Without a face: 1" in capsys.readouterr().out
+    assert done.code == 0
+    assert "Without a face: 1" in done.out
+    rows = rows_in(out)
+    check_tables(out, rows)
     by_name: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_name.setdefault(row["picture"], []).append(row)
@@ -173,86 +164,79 @@ def test_faces_and_passes_in_a_folder(
                 np.testing.assert_allclose(row["points_px"], face.points_px, atol=0.01)
 
 
-def test_a_checkpoint_runs_folders_too(photos: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_runs_folders_too(
+    infer: CommandLine, photos: Path, tmp_path: Path, out: Path
+) -> None:
     """A folder as it was downloaded, without a manifest."""
-    model = tmp_path / "model"
-    model.mkdir()
-    tiny_checkpoint(model / "pytorch_model.pkl")
-    given = ("--input", photos, "--output", tmp_path / "out", "--model", model)
-    assert run(*given) == 1
-    assert len(rows_in(tmp_path / "out/results.jsonl")) == 5
+    (tmp_path / "model").mkdir()
+    tiny_checkpoint(tmp_path / "model/pytorch_model.pkl")
+    assert infer(photos, out, "--model", tmp_path / "model").code == 1
+    assert len(rows_in(out)) == 5
 
 
 def test_a_picture_too_large_for_its_format_is_drawn_as_png(
-    starter_bundle: Path, tmp_path: Path
+    infer: CommandLine, tmp_path: Path, out: Path
 ) -> None:
     """WebP ends at 16,383 px; no such picture ends a run."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    cv2.imwrite(str(folder / "wide.png"), np.zeros((20, 17_000, 3), np.uint8))
-    (folder / "wide.png").rename(folder / "wide.webp")  # read by its content
-    out = tmp_path / "out"
-    assert run("--input", folder, "--output", out, "--model", starter_bundle, "--draw") == 0
+    (tmp_path / "photos").mkdir()
+    data = cv2.imencode(".png", np.zeros((20, 17_000, 3), np.uint8))[1].tobytes()
+    (tmp_path / "photos/wide.webp").write_bytes(data)  # read by its content
+    assert infer(tmp_path / "photos", out, "--draw").code == 0
     assert [path.name for path in (out / "drawn").iterdir()] == ["wide.webp.png"]
 
 
 def test_a_turned_picture_has_the_points_of_the_upright_one(
-    starter_bundle: Path, tmp_path: Path
+    infer: CommandLine, tmp_path: Path, out: Path
 ) -> None:
     """EXIF's orientation is honoured: points are those of the picture as people see it."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
     best = [cv2.IMWRITE_JPEG_QUALITY, 100]
-    cv2.imwrite(str(folder / "a.jpg"), SMALL, best)
     lying = cv2.rotate(SMALL, cv2.ROTATE_90_COUNTERCLOCKWISE)
     data = cv2.imencode(".jpg", lying, best)[1].tobytes()
     # one entry: tag 0x112, a short, once, 6: turn it clockwise to see it upright
     entry = bytes.fromhex("01120003000000010006000000000000")
     exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01" + entry
     segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
-    (folder / "b.jpg").write_bytes(data[:2] + segment + data[2:])
+    cv2.imwrite(str(tmp_path / "a.jpg"), SMALL, best)
+    (tmp_path / "b.jpg").write_bytes(data[:2] + segment + data[2:])
 
-    assert run("--input", folder, "--output", tmp_path / "out", "--model", starter_bundle) == 0
-    upright, turned = rows_in(tmp_path / "out/results.jsonl")
+    assert infer(tmp_path / "*.jpg", out).code == 0
+    upright, turned = rows_in(out)
     assert (turned["width"], turned["height"]) == (320, 240)
     np.testing.assert_allclose(turned["points_px"], upright["points_px"], atol=0.5)
 
 
-def test_what_cannot_be_meant_is_refused(
-    starter_bundle: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    model = ("--model", starter_bundle)
-    out = ("--output", tmp_path / "out")
+def test_what_cannot_be_meant_is_refused(infer: CommandLine, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    png = ("--output", tmp_path / "a.png")
-    one = ("--input", photos / "a.png")
     (tmp_path / "file").touch()
-    cases: list[tuple[tuple[object, ...], int, str]] = [
-        (("--input", photos, "--output", tmp_path / "file"), 2, "expected a folder, where"),
-        (("--input", tmp_path / "empty", *out), 2, "a folder without any"),
-        (("--input", tmp_path / "gone*", *out), 2, "no such file, folder or match"),
-        (("--input", photos, "--output", photos / "out"), 2, "outside that of the pictures"),
-        (("--input", photos, *out, "--bbox", "1,2,30,40"), 2, "--bbox: expected one picture"),
-        (("--input", photos, *out, "--cropped"), 2, "--cropped: expected one picture"),
-        (("--input", photos, *out, "--readers", "0"), 2, "readers: expected 1 to 64"),
-        (("--input", photos, *out, "--batch", "99"), 2, "batch: expected 1 to 32"),
-        (("--input", photos, *out, "--refine", "99"), 2, "refine: expected 0 to 10"),
-        (("--input", photos, *out, "--faces", "gone.onnx"), 2, "gone.onnx: expected YuNet"),
-        ((*one, *out, "--faces", "y.onnx", "--faces-side", 4), 2, "expected at least 8, got 4"),
-        ((*one, *out, "--faces", "y.onnx", "--least-score", 2), 2, "least_score: expected 0 to 1"),
-        ((*one, *png, "--format", "csv"), 2, "a.png: expected a folder"),
-        ((*one, *png, "--resume"), 2, "a.png: expected a folder"),
-        ((*one, *png, "--faces", "y.onnx", "--bbox", "1,2,3,4"), 2, "either --bbox or --faces"),
+    cases: list[tuple[str, str, list[object], str]] = [
+        ("photos", "file", [], "expected a folder, where"),
+        ("empty", "out", [], "a folder without any"),
+        ("gone*", "out", [], "no such file, folder or match"),
+        ("photos", "photos/out", [], "outside that of the pictures"),
+        ("photos/*", "photos", [], "outside that of the pictures"),
+        ("photos", "out", ["--bbox", "1,2,30,40"], "--bbox: expected one picture"),
+        ("photos", "out", ["--cropped"], "--cropped: expected one picture"),
+        ("photos", "out", ["--readers", 0], "--readers: expected 1 to 64"),
+        ("photos", "out", ["--batch", 99], "--batch: expected 1 to 32"),
+        ("photos", "out", ["--refine", 99], "--refine: expected 0 to 10"),
+        ("photos", "out", ["--faces", "gone.onnx"], "gone.onnx: expected YuNet"),
+        ("photos", "out", ["--faces", "y", "--faces-side", 4], "expected at least 8, got 4"),
+        ("photos", "out", ["--faces", "y", "--least-score", 2], "least_score: expected 0 to 1"),
+        ("photos/a.png", "a.png", ["--format", "csv"], "a.png: expected a folder"),
+        ("photos/a.png", "a.png", ["--resume"], "a.png: expected a folder"),
+        ("photos/a.png", "a.png", ["--faces", "y", "--bbox", "1,2,3,4"], "either --bbox or"),
     ]
-    for arguments, code, says in cases:
-        assert run(*model, *arguments) == code, arguments
-        assert says in capsys.readouterr().err
+    for given, output, options, message in cases:
+        done = infer(tmp_path / given, tmp_path / output, *options)
+        assert done.code == 2, given
+        assert message in done.err
     assert not (photos / "out").exists()
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("killed_by", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_that_was_stopped_is_continued(
-    starter_bundle: Path, tmp_path: Path, killed_by: signal.Signals
+    infer: CommandLine, starter_bundle: Path, tmp_path: Path, out: Path, killed_by: signal.Signals
 ) -> None:
     """Each picture once, and the same rows as in one go."""
     folder = tmp_path / "photos"
@@ -260,13 +244,11 @@ def test_a_run_that_was_stopped_is_continued(
     rng = np.random.default_rng(0)
     for index in range(150):
         cv2.imwrite(str(folder / f"{index:03}.png"), noise(rng, 60, 50))
-    model = ("--model", starter_bundle, "--format", "jsonl", "--format", "pts")
-    whole = ("--input", folder, "--output", tmp_path / "whole", *model)
-    assert run(*whole) == 0
-    out = tmp_path / "out"
-    command = [sys.executable, "-m", "runtime.infer", "--input", folder, "--output", out, *model]
+    formats = ("--format", "jsonl", "--format", "pts")
+    assert infer(folder, tmp_path / "whole", *formats).code == 0
+    command = ["runtime.infer", "--input", folder, "--output", out, "--model", starter_bundle]
     process = subprocess.Popen(
-        [str(part) for part in command],
+        [sys.executable, "-m", *map(str, command), *formats],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
@@ -281,108 +263,87 @@ def test_a_run_that_was_stopped_is_continued(
     _, error = process.communicate(timeout=60)
     assert process.returncode == (-9 if killed_by == signal.SIGKILL else 130)
     assert killed_by == signal.SIGKILL or "--resume goes on" in error
-    done = journal.read_bytes().count(b"\n") - 1
-    assert done < 150
+    assert journal.read_bytes().count(b"\n") - 1 < 150
     assert not (out / "results.jsonl").exists()
 
     (out / "pts/.0123abcd.part.pts").touch()  # killed in the middle of a file
-    again = ("--input", folder, "--output", out, *model)
-    assert run(*again) == 2  # without --resume nothing is thrown away
-    assert run(*again, "--resume") == 0
-    assert (out / "results.jsonl").read_bytes() == (tmp_path / "whole/results.jsonl").read_bytes()
+    assert infer(folder, out, *formats).code == 2  # without --resume nothing is thrown away
+    assert infer(folder, out, *formats, "--resume").code == 0
+    assert rows_in(out) == rows_in(tmp_path / "whole")
     assert len(list((out / "pts").iterdir())) == 150
-    assert not [path for path in out.rglob("*") if ".part" in path.name]
 
 
-def test_a_finished_run_is_not_run_again(
-    starter_bundle: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_finished_run_is_not_run_again(infer: CommandLine, photos: Path, out: Path) -> None:
     """By --resume; without it, or with another picture, it is."""
-    out = tmp_path / "out"
-    given = ("--input", photos, "--output", out, "--model", starter_bundle)
-    assert run(*given) == 1
+    assert infer(photos, out).code == 1
     results = out / "results.jsonl"
     before = results.stat().st_mtime_ns
-    capsys.readouterr()
-    assert run(*given, "--resume") == 1
-    said = capsys.readouterr().out
-    assert "Pictures: 5 (0 now and 5 before)" in said
-    assert "Failed: 1" in said
+    again = infer(photos, out, "--resume")
+    assert again.code == 1
+    assert "Pictures: 5 (0 now and 5 before)" in again.out
+    assert "Failed: 1" in again.out
     assert results.stat().st_mtime_ns == before
     shutil.copy(photos / "a.png", photos / "b.png")
-    assert run(*given, "--resume") == 1
-    assert len(rows_in(results)) == 6
-    results.unlink()
-    assert run(*given, "--resume") == 1
-    assert len(rows_in(results)) == 6
-
-
-def stop_after(monkeypatch: pytest.MonkeyPatch, pictures: int) -> None:
-    """Let the reading of a picture fail in a way that nobody foresaw."""
-    left = [pictures]
-
-    def reading(path: Path) -> Any:
-        if left[0] == 0:
-            raise RuntimeError("stopped")
-        left[0] -= 1
-        return read_picture(path)
-
-    monkeypatch.setattr(many_inputs, "read_picture", reading)
+    for _ in range(2):
+        assert infer(photos, out, "--resume").code == 1
+        assert len(rows_in(out)) == 6
+        results.unlink()
 
 
 def test_another_run_is_not_continued(
-    starter_bundle: Path,
-    photos: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    infer: CommandLine, photos: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = ("--input", photos, "--output", tmp_path / "out", "--model", starter_bundle)
-    stop_after(monkeypatch, 2)
+    left = [2]
+
+    def reading(path: Path) -> Any:
+        """Fail in a way that nobody foresaw."""
+        left[0] -= 1
+        if left[0] < 0:
+            raise RuntimeError("stopped")
+        return read_picture(path)
+
+    monkeypatch.setattr(inputs, "read_picture", reading)
     with pytest.raises(RuntimeError, match="stopped"):
-        run(*given)
-    monkeypatch.undo()
-    capsys.readouterr()
-    for other, says in (
-        (("--refine", "1"), "got options {"),
-        (("--input", photos / "*.png"), f"got given '{photos}'"),
+        infer(photos, out)
+    for given, options, got in (
+        (photos, ["--refine", "1"], "got options {"),
+        (photos / "*.png", [], f"got given '{photos}'"),
     ):
-        assert run(*given, "--resume", *other) == 2
-        said = capsys.readouterr().err
-        assert "the same model, engine, input and options" in said
-        assert says in said
-    journal = tmp_path / "out" / JOURNAL_NAME
+        done = infer(given, out, "--resume", *options)
+        assert done.code == 2
+        assert "the same model, engine, input and options" in done.err
+        assert got in done.err
+    journal = out / JOURNAL_NAME
     journal.write_bytes(b"no journal\n")
-    assert run(*given, "--resume") == 2
-    assert "the heading of a run to continue" in capsys.readouterr().err
+    assert "the heading of a run to continue" in infer(photos, out, "--resume").err
     assert journal.read_bytes() == b"no journal\n"
 
 
-def test_a_full_disk_loses_nothing(starter_bundle: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_full_disk_loses_nothing(
+    infer: CommandLine, starter_bundle: Path, photos: Path, out: Path
+) -> None:
     """A limit on a file's size breaks a write in its middle, as a full disk does."""
-    out = tmp_path / "out"
-    given = ("--input", photos, "--output", out, "--model", starter_bundle)
     limited = (
-        "import resource, sys; from runtime.infer import __main__ as infer;"
-        " resource.setrlimit(resource.RLIMIT_FSIZE, (7000, 7000));"
-        " sys.exit(infer.main(sys.argv[1:]))"
+        "import resource, sys; from runtime.infer.__main__ import main;"
+        " resource.setrlimit(resource.RLIMIT_FSIZE, (7000, 7000)); sys.exit(main(sys.argv[1:]))"
     )
+    given = ("--input", photos, "--output", out, "--model", starter_bundle)
     done = run_python("-c", limited, *given)
     assert done.returncode == 4
     assert "expected to read and write here" in done.stderr
     assert "--resume goes on" in done.stderr
     assert (out / JOURNAL_NAME).read_bytes().endswith(b"\n")
-    assert run(*given, "--resume") == 1
-    names = [row["picture"] for row in rows_in(out / "results.jsonl")]
+    assert infer(photos, out, "--resume").code == 1
+    names = [row["picture"] for row in rows_in(out)]
     assert len(names) == len(set(names)) == 5
 
 
 @pytest.mark.parametrize("option", ["--input", "--output"])
 def test_an_empty_name_is_not_this_folder(
-    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    option: str, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
-        run("--input", "assets", "--output", tmp_path, option, "")
+        main(["--input", "assets", "--output", str(out), option, ""])
     assert "expected a name, got an empty one" in capsys.readouterr().err
 
 
