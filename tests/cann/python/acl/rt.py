@@ -5,6 +5,8 @@ A stream's work waits until somebody synchronises, so that who does not sees sta
 
 from __future__ import annotations
 
+from typing import Any
+
 from . import _memory
 from ._calls import LOST, api, code_alone, current, touch, with_zero
 from ._objects import Context, Device, Stream
@@ -48,7 +50,7 @@ def reset_device(device: int) -> int:
         return 0
     contexts = [c for c in state.contexts.values() if c.device == device]
     memory = [*state.device_memory.values(), *state.host_memory.values()]
-    left = {
+    left: dict[str, list[Any]] = {
         "models": [m for m in state.models.values() if m.device == device],
         "streams": [s for c in contexts for s in state.streams.values() if s.context == c.handle],
         "contexts": [c for c in contexts if not c.is_default],
