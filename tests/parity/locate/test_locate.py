@@ -380,11 +380,11 @@ def test_the_command_line_judges_by_its_exit_code(
 ) -> None:
     """0 and 1; text and JSON of one report; an unreadable picture is left out and named.
 
-    The operator is looked for on the picture that its stage is worst on, whichever comes last.
+    The operator is looked for on the picture that its stage is worst on, not on the last.
     """
     _, node, stage = HOURGLASS
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
-    pictures = (tmp_path / "broken.jpg", *(sample.path for sample in default_samples()))
+    pictures = (tmp_path / "broken.jpg", *(sample.path for sample in reversed(default_samples())))
     images = ["--images", *map(str, pictures)]
     decoded = count_calls(monkeypatch, "parity.samples.read_picture")
 
@@ -393,7 +393,7 @@ def test_the_command_line_judges_by_its_exit_code(
     read = msgspec.json.decode(capsys.readouterr().out, type=LocateReport)
     assert (place(read), read.pictures) == (
         (stage, f"Conv {node}"),
-        ("test.jpg", "sample.jpg"),
+        ("sample.jpg", "test.jpg"),
     )
     assert [one.name for one in read.unreadable] == ["broken.jpg"]
     worst = next(one.isolated for one in read.stages if one.name == stage)
