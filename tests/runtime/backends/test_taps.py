@@ -194,4 +194,6 @@ def test_an_overflow_inside_is_a_finding_and_not_an_error() -> None:
 def test_a_tap_of_another_shape_is_an_error(shape: tuple[int, ...]) -> None:
     """It is not the tensor that the spec says it is."""
     with pytest.raises(InferenceError, match=r"saying: stem: expected float32 \(1, 8, 64, 64\)"):
-        Saying({"stem": np.zeros(shape, np.float32)}).run(np.zeros((1, 3, 256, 256), np.float32))
+        Saying(changed={"stem": np.zeros(shape, np.float32)}).run(
+            np.zeros((1, 3, 256, 256), np.float32)
+        )
