@@ -21,7 +21,7 @@ from runtime.model.topology import Topology
 
 U8 = NDArray[np.uint8]
 
-# Okabe and Ito's blue and orange, which all kinds of eyes tell apart; the shapes differ, too.
+# Okabe and Ito's blue and orange, distinct for colour-blind readers; the shapes differ, too.
 REFERENCE_BGR = (233, 180, 86)
 CANDIDATE_BGR = (0, 159, 230)
 OUTLINE_BGR = (20, 20, 20)

@@ -86,7 +86,7 @@ def _run_as_a_whole(
     if not runs_graph or (in_bundle and wants_om(source)):
         return open_detector(source, settings), None
     if source.device == "auto":
-        # not the bundle's .om, which `auto` takes where there is an NPU: its stages cannot be cut
+        # not the bundle's .om, which `auto` opens where there is an NPU: its stages cannot be cut
         source = replace(source, engine="onnxruntime", device="cpu")
     return open_detector(source, settings), path.read_bytes()
 

@@ -146,7 +146,7 @@ class OnnxStages(StagedSource):
             ) from error
 
     def _fed(self, inputs: Mapping[str, F32]) -> dict[str, NDArray[Any]]:
-        """As the graph takes them: the picture is bytes again where the graph normalises it."""
+        """The inputs in the graph's types: the picture as bytes where the graph normalises it."""
         fed: dict[str, NDArray[Any]] = dict(inputs)
         if self._takes_bytes and INPUT_NAME in fed:
             spec = InputSpec()

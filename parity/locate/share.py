@@ -11,7 +11,7 @@ import numpy as np
 # hf32, fp16_cube and fp16: 2.8, 2.7 and 1.8; a tiny network of random weights: 11, 10 and 4.
 TIMES_MEDIAN = 20.0
 # No rounding does this within one stage, even in fp16 (starter: 0.0008 at most); where most stages
-# are worse, the median says nothing and this does.
+# are worse, the median is no measure and this is.
 CEILING = 0.05
 # What float32 itself leaves open: two engines add up in different orders, and an instance norm of a
 # nearly flat map magnifies it. Torch against onnxruntime: 1e-6 at most in the starter model, 7e-6

@@ -81,8 +81,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The whole comparison. All statistics are those that were judged.
 
     `judged_on` is "same crops", "shared crops" (one side was run again on the other's), or
-    "end to end" (the crops differ and nobody carries them). `accuracy` is None where no picture is
-    annotated; `accuracy_missing` says why there is none although pictures are.
+    "end to end" (the crops differ and neither recording has them). `accuracy` is None where no
+    picture is annotated; `accuracy_missing` is the reason where some are.
     """
 
     verdict: Verdict

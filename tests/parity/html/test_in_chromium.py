@@ -32,7 +32,7 @@ from runtime.image.picture import read_picture
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Dialog, Page
 
-# set where a browser must be there, so that nobody takes skipped for passed
+# set where a browser must be there, so that these tests cannot be skipped
 DEMANDED = "STARMARK_NEEDS_CHROMIUM"
 OPTIONS = (
     "--no-sandbox",
@@ -272,5 +272,5 @@ def test_a_script_that_is_not_ours_does_not_run(browser: Browser, tmp_path: Path
 
 
 def test_the_scripts_of_ci_demand_the_browser() -> None:
-    """Where nobody looks, skipped must not pass for passed."""
+    """In CI a missing browser fails."""
     assert f"{DEMANDED}=1" in (ROOT / ".ci/run").read_text()

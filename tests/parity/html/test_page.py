@@ -278,7 +278,7 @@ def test_other_mark_ups_have_a_page(rng: np.random.Generator, points: int) -> No
 def test_times_are_left_out_where_the_page_must_not_depend_on_a_clock(
     rng: np.random.Generator,
 ) -> None:
-    """And stages that an engine does not tell have no figure."""
+    """And stages that an engine does not measure have no figure."""
     here = recording_of(rng)
     here.timings[:, STAGES.index("h2d")] = np.nan
     found = comparison_of(here, moved(here, 0.1))

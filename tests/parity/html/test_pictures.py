@@ -56,7 +56,7 @@ def centre_of(picture: Pixels) -> NDArray[np.float64]:
     ("shown_px", "sigma"), [(20.0, 1.5), (64.0, 3.0), (300.0, 12.0), (1000.0, 40.0)]
 )
 def test_a_cut_shows_what_its_matrix_says(shown_px: float, sigma: float, enlarging: int) -> None:
-    """Enlarged, as it is and shrunk: a spot lies where the matrix takes its centre."""
+    """Enlarged, as it is and shrunk: a spot lies where the matrix maps its centre."""
     at = np.array([711.3, 602.8])
     view = View(pixels=spot(1300, 1500, at, sigma), view_from_image=np.eye(3))
     window = cut(view, at + shown_px * 0.06, shown_px, 256, enlarging)
@@ -132,7 +132,7 @@ def with_crops(rng: np.random.Generator, path: Path, pictures: int = 3) -> Recor
 
 
 def test_recordings_show_the_crops_they_carry(rng: np.random.Generator, tmp_path: Path) -> None:
-    """No picture file is needed; without crops the page says why nothing is shown."""
+    """No picture file is needed; without crops the page has the reason why nothing is shown."""
     here = with_crops(rng, tmp_path / "a.npz")
     bare = replace(with_header(moved(here, 0.1), with_crops=False), path=None)
     found = dict(views({0, 2}, (bare, here), ()))
@@ -151,7 +151,7 @@ def test_recordings_show_the_crops_they_carry(rng: np.random.Generator, tmp_path
 def test_a_picture_that_changed_since_is_not_shown(
     rng: np.random.Generator, tmp_path: Path
 ) -> None:
-    """Points on another face would say something false."""
+    """Points on another face would mislead."""
     samples = [Sample(name=f"{n}.jpg", path=tmp_path / f"{n}.png") for n in range(3)]
     pictures = [noise(rng, 60, 80) for _ in samples]
     for sample, picture in zip(samples, pictures, strict=True):
