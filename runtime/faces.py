@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import threading
 from dataclasses import dataclass
@@ -81,42 +80,6 @@ class Face:
             "warnings": list(self.trace.warnings),
             "timings_ms": {stage: round(1e3 * s, 3) for stage, s in self.trace.timings.items()},
         }
-
-
-def add_finder_options(parser: argparse.ArgumentParser) -> None:
-    """The options that become a `YuNetFaces`; see `chosen_finder`."""
-    add = parser.add_argument
-    add("--faces", metavar="YUNET", help="YuNet's ONNX file: finds every face of a picture")
-    add(
-        "--least-score",
-        type=float,
-        default=LEAST_SCORE,
-        metavar="S",
-        help=f"with --faces, boxes below it are no faces (default {LEAST_SCORE})",
-    )
-    add(
-        "--faces-side",
-        type=int,
-        default=LONGEST_SIDE_PX,
-        metavar="PX",
-        help="with --faces, larger pictures are made smaller to this side for the search (default"
-        f" {LONGEST_SIDE_PX}); half of it takes a quarter of the time and misses small faces",
-    )
-
-
-def chosen_finder(arguments: argparse.Namespace) -> YuNetFaces | None:
-    """Build the finder from the parsed arguments; None without --faces.
-
-    Raises:
-        ArtifactError, ConfigError: as `YuNetFaces`.
-    """
-    if arguments.faces is None:
-        return None
-    return YuNetFaces(
-        arguments.faces,
-        least_score=arguments.least_score,
-        longest_side_px=arguments.faces_side,
-    )
 
 
 def find_boxes(finder: FaceFinder, image: Any) -> list[tuple[F64, float | None]]:
