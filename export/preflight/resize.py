@@ -166,8 +166,6 @@ def _axes(graph: Graph, node: onnx.NodeProto) -> list[tuple[tuple[int, int], Fra
     before = graph.shape(given(node, 0)) or (None,) * IMAGE_RANK
     if numbers is None or not numbers.size == len(before) == IMAGE_RANK:
         return []
-    if integers(node, "axes") is not None:
-        return []
     found: list[tuple[tuple[int, int], Fraction]] = []
     for side, number in zip(before, numbers.reshape(-1).tolist(), strict=True):
         if not math.isfinite(number) or number <= 0:

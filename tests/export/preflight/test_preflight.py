@@ -159,6 +159,8 @@ def test_a_tensor_is_judged_by_its_largest_number() -> None:
     for constant in (np.zeros((3, 16, 16), np.float32), mixed):
         assert preflight(single("Add", {"constant": constant})) == ()
     assert preflight(single("Slice", {n: np.array([0]) for n in ("start", "end", "axis")})) == ()
+    broken = single("Add", {"constant": np.array([np.nan], np.float32)})
+    assert "fp16-weight-overflow" in rules_of(preflight(broken))
 
 
 def test_fp16_is_judged_only_where_it_reaches() -> None:
@@ -217,7 +219,8 @@ def test_shapes_computed_from_shapes_are_no_int64_arithmetic() -> None:
         [
             node("Shape", ["image"], ["shape"]),
             node("Mul", ["shape", "one"], ["same"]),
-            node("Reshape", ["image", "same"], ["y"]),
+            node("Mul", ["same", "one"], ["again"]),
+            node("Reshape", ["image", "again"], ["y"]),
         ],
         constants={"one": np.array([1])},
     )
