@@ -99,7 +99,7 @@ def set_batch(handle: int, dataset: int, index: int, batch: int) -> None:
     found = state.find(state.datasets, dataset, "dataset")
     if batch <= 0:
         raise Refused(100000, f"a batch of {batch}")
-    buffers = found.buffers[index : index + 1] if index >= 0 else []
+    buffers = found[index : index + 1] if index >= 0 else []
     buffer = state.buffers.get(buffers[0]) if buffers else None
     if buffer is None or not buffer.address:
         raise Refused(100000, f"input {index} of the dataset has no memory")
@@ -136,7 +136,7 @@ def _views(
     side: str,
     allocations: list[Allocation],
 ) -> list[U8]:
-    buffers = state.find(state.datasets, dataset, "dataset").buffers
+    buffers = state.find(state.datasets, dataset, "dataset")
     if len(buffers) != len(tensors):
         text = f"E13025: the model has {len(tensors)} {side}s, the dataset {len(buffers)}"
         raise Refused(145000, text)

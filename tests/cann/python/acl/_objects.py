@@ -120,22 +120,8 @@ class Model:
 
 
 @dataclass
-class Description:
-    """A model description; empty until get_desc fills it."""
-
-    artifact: Artifact | None = None
-
-
-@dataclass
 class DataBuffer:
     """Address and size, owned by neither."""
 
     address: int
     size: int
-
-
-@dataclass
-class Dataset:
-    """Handles of data buffers, in order."""
-
-    buffers: list[int] = field(default_factory=list)

@@ -18,10 +18,9 @@ from typing import Any, TypeVar
 from ._faults import Faults
 from ._objects import (
     Allocation,
+    Artifact,
     Context,
     DataBuffer,
-    Dataset,
-    Description,
     Device,
     Model,
     Stream,
@@ -87,8 +86,8 @@ class State:
         self.device_memory: dict[int, Allocation] = {}  # by address, freed ones too
         self.host_memory: dict[int, Allocation] = {}
         self.buffers: dict[int, DataBuffer] = {}
-        self.datasets: dict[int, Dataset] = {}
-        self.descriptions: dict[int, Description] = {}
+        self.datasets: dict[int, list[int]] = {}  # handles of data buffers, in order
+        self.descriptions: dict[int, Artifact | None] = {}  # empty until get_desc
         self.models: dict[int, Model] = {}
         self.excused: set[int] = set()  # their release was ordered to fail
         self.violations: list[str] = []

@@ -6,7 +6,7 @@ from typing import Any
 
 from . import _artifact, _models
 from ._calls import api, code_alone, nothing, with_zero
-from ._objects import Artifact, Dataset, Description, Tensor
+from ._objects import Artifact, Tensor
 from ._state import Refused, state
 from .rt import find_stream
 
@@ -39,15 +39,15 @@ def unload(model: int) -> int:
 
 @api("mdl.create_desc", nothing, context=False)
 def create_desc() -> int:
-    return state.add(state.descriptions, Description())
+    return state.add(state.descriptions, None)
 
 
 @api("mdl.get_desc", code_alone, context=False)
 def get_desc(desc: int, model: int) -> int:
     if model not in state.models:
         raise Refused(145003, f"no model {model}")
-    found = state.find(state.descriptions, desc, "model description")
-    found.artifact = state.models[model].artifact
+    state.find(state.descriptions, desc, "model description")
+    state.descriptions[desc] = state.models[model].artifact
     return 0
 
 
@@ -138,14 +138,14 @@ def set_dynamic_batch_size(model: int, dataset: int, index: int, batch: int) -> 
 
 @api("mdl.create_dataset", nothing, context=False)
 def create_dataset() -> int:
-    return state.add(state.datasets, Dataset())
+    return state.add(state.datasets, [])
 
 
 @api("mdl.destroy_dataset", code_alone, context=False, release=True)
 def destroy_dataset(dataset: int) -> int:
     """Give a dataset back; its data buffers are the caller's, and should be gone."""
     found = state.find(state.datasets, dataset, "dataset")
-    left = [b for b in found.buffers if b in state.buffers and b not in state.excused]
+    left = [b for b in found if b in state.buffers and b not in state.excused]
     if left:
         state.violate(f"mdl.destroy_dataset with {len(left)} data buffers left in it")
     del state.datasets[dataset]
@@ -156,7 +156,7 @@ def destroy_dataset(dataset: int) -> int:
 def add_dataset_buffer(dataset: int, buffer: int) -> tuple[int, int]:
     found = state.find(state.datasets, dataset, "dataset")
     state.find(state.buffers, buffer, "data buffer")
-    found.buffers.append(buffer)
+    found.append(buffer)
     return dataset, 0
 
 
@@ -167,7 +167,7 @@ def execute_async(model: int, inputs: int, outputs: int, stream: int) -> int:
 
 
 def _filled(desc: int) -> Artifact:
-    found = state.find(state.descriptions, desc, "model description").artifact
+    found = state.find(state.descriptions, desc, "model description")
     if found is None:
         raise Refused(100000, f"the model description {desc:#x} is empty; call get_desc")
     return found
