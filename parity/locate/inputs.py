@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -80,7 +81,8 @@ def _run_as_a_whole(
         check_precision("onnxruntime", source, settings)
         artifact, arithmetic, kept = rehearsed_source(source, keep_fp32)
         return Detector(rounded_backend(artifact, arithmetic, kept, settings)), artifact.graph
-    in_bundle = (source.path / MANIFEST_NAME).exists()
+    # unlike Path.is_file, this does not raise where the name is too long; opening then does
+    in_bundle = os.path.isfile(source.path / MANIFEST_NAME)  # noqa: PTH113  # see above
     path = source.path / ONNX_NAME if in_bundle else source.path
     runs_graph = path.suffix.lower() == ".onnx" and source.engine in (None, "onnxruntime")
     if not runs_graph or (in_bundle and wants_om(source)):
