@@ -355,7 +355,7 @@ def test_what_is_not_a_number_is_named(graph: Make, faulty: Make) -> None:
 def test_networks_that_cannot_be_compared_are_refused(
     graph: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Another architecture, a graph without the stages' names, one source twice."""
+    """Another architecture, a graph without the stages' names, one source twice, a long name."""
     foreign = onnx.load(graph())
     for node in foreign.graph.node:
         for names in (node.input, node.output):
@@ -366,6 +366,7 @@ def test_networks_that_cannot_be_compared_are_refused(
         (STARTER, "one architecture"),
         (tmp_path / "foreign.onnx", "none called stack0.features"),
         (graph(), "two different sources"),
+        ("a" * 300, "no such file or folder"),
     ):
         assert main([str(reference), str(graph())]) == 2
         assert words in capsys.readouterr().err
