@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -111,10 +111,7 @@ def plan_precision(
         table = error_table(plain, replace(plain, landmarks=np.array(found, np.float32)))
         return statistics(table.px_in(budget.unit))
 
-    def watch(blocks: Sequence[tuple[str, ...]], doing: str) -> Iterable[tuple[str, ...]]:
-        return command_line.progress(blocks, doing, len(blocks))
-
-    search = Search(nodes=graph.operators, measure=measure, budget=budget, watch=watch)
+    search = Search(nodes=graph.operators, measure=measure, budget=budget)
     with command_line.step("precision plan", turning=False):
         kept = search.run()
     if kept is None:

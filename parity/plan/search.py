@@ -7,17 +7,17 @@ operators, until none can be given back alone. The list is the shortest found, n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from parity.judging.differences import Statistics
+from runtime.cli.command_line import progress
 
 MOST_IN_BLOCK = 16
 
 Kept = frozenset[str]
-Watch = Callable[[Sequence[tuple[str, ...]], str], Iterable[tuple[str, ...]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,14 +54,12 @@ class Search:
 
     Attributes:
         measure: the errors with some of the nodes in fp32 and the rest in fp16.
-        watch: passes blocks through, showing progress under a description.
         steps: those made so far.
     """
 
     nodes: tuple[str, ...]
     measure: Callable[[Kept], Statistics]
     budget: Budget
-    watch: Watch
     steps: list[PlanStep] = field(default_factory=list)
     _known: dict[Kept, Statistics] = field(default_factory=dict)
 
@@ -80,7 +78,7 @@ class Search:
         damage = self._damage(blocks_of(self.nodes))
         chosen, kept = self._keep_the_worst(sorted(damage, key=lambda block: -damage[block]))
         least_first = sorted(chosen, key=lambda block: damage[block])
-        for block in self.watch(least_first, "Giving blocks back"):
+        for block in progress(least_first, "Giving blocks back", len(least_first)):
             left = self._give_back(kept, block)
             self._note_given_back(kept, left, block)
             kept = left
@@ -92,7 +90,7 @@ class Search:
         everything = frozenset(self.nodes)
         return {
             block: self.budget.excess(self._measured(everything.difference(block)))
-            for block in self.watch(blocks, "Measuring blocks in fp16")
+            for block in progress(blocks, "Measuring blocks in fp16", len(blocks))
         }
 
     def _keep_the_worst(
@@ -124,7 +122,7 @@ class Search:
         before: Kept | None = None
         while kept != before:
             before = kept
-            for block in self.watch(blocks, "Giving operators back"):
+            for block in progress(blocks, "Giving operators back", len(blocks)):
                 for node in block:
                     if node in kept and self._holds(kept - {node}):
                         kept -= {node}

@@ -147,7 +147,13 @@ def make_report(
         doubt=uncertainty_of(table),
         accuracy=measured.report,
         accuracy_missing=measured.missing,
-        end_to_end=_end_to_end(ends, differing) if differing else None,
+        end_to_end=EndToEnd(
+            crops_that_differ=differing,
+            photo_px=frame_statistics(ends.photo_px),
+            crop_px=frame_statistics(ends.crop_px),
+        )
+        if differing
+        else None,
         first_points=_first_points(table),
         pictures=_pictures(reference, table, measured, differing),
         regions=_regions(reference, table),
@@ -156,14 +162,6 @@ def make_report(
         different_checkpoints=_different_checkpoints(reference, candidate),
         reference=_source(reference),
         candidate=_source(candidate),
-    )
-
-
-def _end_to_end(ends: ErrorTable, differing: tuple[str, ...]) -> EndToEnd:
-    return EndToEnd(
-        crops_that_differ=differing,
-        photo_px=frame_statistics(ends.photo_px),
-        crop_px=frame_statistics(ends.crop_px),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
@@ -17,10 +17,6 @@ from parity.plan.search import MOST_IN_BLOCK, Budget, Kept, Search, blocks_of
 BUDGET = Budget(limits_px={"max": 1.0}, unit="photo")
 
 
-def unwatched(blocks: Sequence[tuple[str, ...]], _: str) -> Iterable[tuple[str, ...]]:
-    return blocks
-
-
 def off_by(px: float) -> Statistics:
     return statistics(np.array([px]))
 
@@ -31,7 +27,7 @@ def search(
     def measure(kept: Kept) -> Statistics:
         return off_by(error_of(kept))
 
-    return Search(nodes=tuple(nodes), measure=measure, budget=budget, watch=unwatched)
+    return Search(nodes=tuple(nodes), measure=measure, budget=budget)
 
 
 def independent(damage: dict[str, float]) -> Callable[[Kept], float]:
