@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -60,8 +59,13 @@ class ProcessProxy:
         # spawned, never forked: engines' threads do not survive a fork
         context = multiprocessing.get_context("spawn")
         self._pool = futures.ProcessPoolExecutor(1, context, initializer=_begin)
-        with _interrupts_held_back():
+        # the coordinator alone answers Ctrl-C, which a terminal sends to the whole group: what is
+        # blocked when a process begins stays blocked in it, from its first instruction on
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
             started = self._pool.submit(os.getpid)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         try:
             self._pid = int(self._result(started, "starting", timeout_s))
             opened = self._pool.submit(_make, make, arguments)
@@ -153,23 +157,6 @@ def _portable_errors() -> Iterator[None]:
         ) from None
 
 
-@contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """Let the coordinator alone handle Ctrl-C: a process begun here never receives it.
-
-    A terminal sends it to every process of the group; what is blocked when a process begins stays
-    blocked in it, from its first instruction on.
-    """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 class RowProcesses:
     """The rows of one model that are running, and by the row's key why the others are not."""
 
@@ -181,12 +168,7 @@ class RowProcesses:
     def __enter__(self) -> RowProcesses:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         for proxy in self._running.values():
             if error is None:
                 proxy.close()
