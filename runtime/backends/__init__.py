@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 
 from runtime.backends.base import DEFAULT_SETTINGS, Backend, Outputs, Settings
-from runtime.errors import ArtifactError, BackendUnavailable, ConfigError, one_line
+from runtime.errors import BackendUnavailable, ConfigError, one_line
 from runtime.model.device import Device
 from runtime.model.source import Artifact, Source, find_artifact, parse_source
 
@@ -66,8 +66,9 @@ def open_backend(
         )
     artifact = find_artifact(source)
     _say_unproven(source, artifact)
-    engine = source.engine or _engine_for(artifact)
-    target, kind, extra = ENGINES[engine]
+    by_kind = (name for name, (_, kind, _) in ENGINES.items() if kind == artifact.kind)
+    engine = source.engine or next(by_kind)
+    _, kind, _ = ENGINES[engine]
     if kind != artifact.kind:
         raise ConfigError(
             f"source {source.text!r}",
@@ -82,7 +83,7 @@ def open_backend(
     if chooses and source.engine is None and source.path.is_dir():
         backend, refusal = _on_npu(artifact, settings)
     if backend is None:
-        backend = _load(engine, target, extra)(artifact, Device.of(source.device), settings)
+        backend = _load(engine)(artifact, Device.of(source.device), settings)
         if chooses:
             cpu = "cpu: onnxruntime runs on the CPU unless a device is named"
             backend.reasons = (f"npu: {refusal}", cpu)
@@ -108,7 +109,7 @@ def _on_npu(artifact: Artifact, settings: Settings) -> tuple[Backend | None, str
         oms=manifest.om,
     )
     try:
-        backend = _load("om", *ENGINES["om"][::2])(converted, Device("npu", 0), settings)
+        backend = _load("om")(converted, Device("npu", 0), settings)
     except BackendUnavailable as error:
         return None, str(error)
     backend.reasons = (f"npu: {backend.device} is there, and the bundle's .om is for it",)
@@ -138,19 +139,8 @@ def _say_unproven(source: Source, artifact: Artifact) -> None:
         logger.warning("WARNING: %s %s: see parity in its manifest", source, found)
 
 
-def _engine_for(artifact: Artifact) -> str:
-    for engine, (_, kind, _) in ENGINES.items():
-        if kind == artifact.kind:
-            return engine
-    raise ArtifactError(
-        str(artifact.path),
-        expected="a file that an engine opens",
-        got=f"kind {artifact.kind}",
-        action="Name a checkpoint, an .onnx or a bundle",
-    )
-
-
-def _load(engine: str, target: str, extra: str) -> Callable[[Artifact, Device, Settings], Backend]:
+def _load(engine: str) -> Callable[[Artifact, Device, Settings], Backend]:
+    target, _, extra = ENGINES[engine]
     module, _, name = target.partition(":")
     try:
         opener: Callable[[Artifact, Device, Settings], Backend]

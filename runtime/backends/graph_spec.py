@@ -40,11 +40,6 @@ class GraphBackend(Backend):
     ) -> None:
         """Read the spec off the graph, and hold it to the manifest where there is one.
 
-        Args:
-            artifact: the graph's.
-            inputs: by name; dtypes as numpy names them.
-            outputs: likewise.
-
         Raises:
             ArtifactError: not a graph as this project exports them, or not the manifest's.
         """

@@ -174,11 +174,7 @@ def _executed(compiled: Any) -> tuple[str, ...]:
 
 
 def _chosen_precision(device: Device, settings: Settings) -> str:
-    """The precision beside the device or in the settings; fp32 where there is neither.
-
-    Raises:
-        ConfigError: two that differ, or one that is none.
-    """
+    """The precision beside the device or in the settings; fp32 where there is neither."""
     index = "" if device.index is None else str(device.index)
     chosen = {one for one in (device.detail, index, settings.precision) if one}
     if not chosen <= set(PRECISIONS) or len(chosen) > 1:
@@ -192,11 +188,7 @@ def _chosen_precision(device: Device, settings: Settings) -> str:
 
 
 def _chosen_device(core: Any, device: Device) -> str:
-    """OpenVINO's own name of a device, and none of those that choose for themselves.
-
-    Raises:
-        BackendUnavailable: it has no such device.
-    """
+    """OpenVINO's own name of a device, and none of those that choose for themselves."""
     named = device.kind
     available = {name.lower(): name for name in core.available_devices}
     wanted = CPU.lower() if named == "auto" else named.lower()
@@ -214,9 +206,6 @@ def _check_bf16(core: Any, target: str) -> None:
     """Refuse bf16 where OpenVINO would run fp32 in its place, or imitate bf16.
 
     It counts AVX-512 without bf16 as capable: it rounds there, and is slower than in fp32.
-
-    Raises:
-        BackendUnavailable: the device has no bf16.
     """
     capable = "BF16" in core.get_property(target, "OPTIMIZATION_CAPABILITIES")
     if capable and (target != CPU or processor.has_bf16() is not False):
@@ -230,11 +219,7 @@ def _check_bf16(core: Any, target: str) -> None:
 
 
 def _check_executed(executed: Sequence[str], chosen: str, where: str, target: str) -> None:
-    """Refuse a graph that was compiled to another precision: a hint may be passed over.
-
-    Raises:
-        BackendUnavailable: it does.
-    """
+    """Refuse a graph that was compiled to another precision: a hint may be passed over."""
     floats = set(executed) - {"int8"}
     if chosen == "bf16" and ("bf16" in floats or not floats) and "fp16" not in floats:
         return

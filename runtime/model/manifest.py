@@ -57,8 +57,6 @@ class OnnxFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     Attributes:
         exporter: torchscript or dynamo.
         opset: of the default domain.
-        simplifier: with its version.
-        nodes: how many.
         operators: how many nodes of each type.
         rewrites: of the network before it was exported; none where it is the published form.
         cost: of this graph; where it is quantised, of the float graph it was made from.
@@ -212,11 +210,7 @@ def save_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def file_fact(path: Path) -> FileFact:
-    """Hash and measure a file.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+    """Hash and measure a file."""
     return FileFact(sha256=sha256_file(path), bytes=path.stat().st_size)
 
 
@@ -269,11 +263,7 @@ class _SchemaOnly(msgspec.Struct):
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:
-    """Check every file of a bundle, and that it holds a model.
-
-    Raises:
-        ArtifactError: as `check_file`.
-    """
+    """Check every file of a bundle, and that it holds a model."""
     for name in sorted({ONNX_NAME, *manifest.files, *(om.file for om in manifest.om)}):
         check_file(folder, manifest, name)
 

@@ -109,12 +109,7 @@ class OmHeader:
     """The first 256 bytes.
 
     Attributes:
-        age: of the file's layout.
-        name: of the graph.
-        kind: see `MODEL_TYPES`.
         model_num: models in the file, as its header counts them.
-        ir_version: of the graph's form.
-        platform_version: of the chip's description.
         is_dynamic: whether its shapes are only known when it runs.
         is_encrypted: whether its header is marked so. GE's loader does not look at the mark [V].
     """
@@ -134,18 +129,14 @@ class OmFile(OmHeader):
     """The facts in an .om file. Where it holds several models, they are the first one's.
 
     Attributes:
-        path: where it lies.
-        bytes: size of the file.
         soc_version: the chip it was converted for; empty where the file names none, as those of
             CANN before 8.0 do.
         atc_version: of the converter: CANN's internal number, since 8.5 its release; empty where
             the file has none.
         atc_cmdline: the converter's command line; likewise.
         framework_type: "Onnx" and the like; likewise.
-        memory_size: bytes of memory it works in; None where the file does not hold it.
-        weight_size: bytes of weights; likewise.
-        stream_num: streams it runs on; likewise.
-        event_num: events it waits for; likewise.
+        memory_size: bytes of memory it works in; None, as for the next three, where the file does
+            not hold it.
         tensors: inputs, outputs and gears; empty where the file does not describe them.
         models: each model that could be read, the first included.
         unread: what could not be read, a sentence each.
@@ -208,11 +199,7 @@ def read_om(path: Path) -> OmFile:
 
 
 def read_om_from(path: Path, file: BinaryIO, size: int) -> OmFile:
-    """As `read_om`, from a file that is open.
-
-    Raises:
-        ArtifactError: as `read_om`.
-    """
+    """As `read_om`, from a file that is open."""
     data = FileBytes(file, size)
     unread: list[str] = []
     remarks: list[str] = []

@@ -124,14 +124,7 @@ def spec_of(
     taps: Mapping[str, TapShape] | None = None,
     bytes_in: bool = False,
 ) -> ModelSpec:
-    """Spec of a model as this project exports it.
-
-    Args:
-        points: number of landmarks.
-        size: side of the crop in px.
-        taps: of a debug bundle.
-        bytes_in: its input is the crops' own bytes, which it normalises itself.
-    """
+    """Spec of a model as this project exports it; with `bytes_in` it normalises crops itself."""
     spec = InputSpec(size=size)
     return ModelSpec(
         topology=topology_of(points),

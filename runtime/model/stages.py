@@ -74,11 +74,7 @@ def stages_of(stacks: int) -> tuple[Stage, ...]:
 
 
 def tap_shapes(architecture: Architecture) -> dict[str, TapShape]:
-    """Every tensor that can be tapped between the picture and the outputs, in order.
-
-    Returns:
-        Channels, rows and columns of one picture's share, by name.
-    """
+    """Every tensor that can be tapped between the picture and the outputs, in order."""
     a = architecture
     side = a.size // STEM_STRIDE
     channels = {
@@ -99,13 +95,7 @@ def tap_names(architecture: Architecture) -> tuple[str, ...]:
 
 
 def are_taps(shapes: Mapping[str, TapShape], *, points: int, size: int) -> bool:
-    """Whether these are all the taps of one network, under their names and in their order.
-
-    Args:
-        shapes: those of a file or graph from outside.
-        points: of the network they are to be of.
-        size: of its input, px.
-    """
+    """Whether these are all the taps of one network, under their names and in their order."""
     stacks = sum(name.endswith(".hourglass") for name in shapes)
     if not shapes or next(iter(shapes)) != "stem" or not 1 <= stacks <= MOST_STACKS:
         return False

@@ -212,12 +212,7 @@ class _Session:
 
 
 def plan(pictures: int, sizes: list[int]) -> list[int]:
-    """Split a call: the largest batch repeated, then the smallest that holds the rest.
-
-    Args:
-        pictures: 1 or more.
-        sizes: the batches there are, ascending.
-    """
+    """Split a call: the largest of the ascending sizes repeated, then one that holds the rest."""
     whole, rest = divmod(pictures, sizes[-1])
     chosen = [sizes[-1]] * whole
     if rest:

@@ -25,13 +25,7 @@ logger = logging.getLogger("starmark")
 
 
 class SharedDevice:
-    """One device with one context, shared by everything this process opens on it.
-
-    Attributes:
-        users: how many share it.
-        soc_version: its exact chip, as ACL names it.
-        context: its handle.
-    """
+    """One device with one context, shared by everything this process opens on it."""
 
     def __init__(self, acl: Acl, index: int) -> None:
         self.acl, self.index = acl, index

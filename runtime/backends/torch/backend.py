@@ -143,11 +143,7 @@ class TorchBackend(Backend):
         self.name += f" {form}"
 
     def probe(self) -> ModuleProbe:
-        """Look into the stages, module by module.
-
-        Raises:
-            InferenceError: closed.
-        """
+        """Look into the stages, module by module."""
         self._check_open()
         return ModuleProbe(self._network, self.device, self._in_turn)
 

@@ -16,10 +16,9 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from runtime.backends.ascend.codes import CODES, acl_code
-from runtime.backends.torch.aclnn_codes import AclnnCode, Fault, aclnn_code
 from runtime.errors import one_line
 from runtime.machine import visible_devices
 from runtime.machine.npu_packages import (
@@ -248,7 +247,43 @@ TEXTS: tuple[tuple[str, Explanation], ...] = (
     ),
 )
 
-# By where an operator's own code puts the fault. [V: see aclnn_codes]
+Fault = Literal["argument", "runtime", "environment", "operators", "inside"]
+# The codes of CANN's operator functions (aclnn...), which are none of ACL's, by Huawei's name and
+# where the fault lies.
+# Source: hicann/ops-nn, docs/zh/context/aclnn_return_code.md, the same in ops-cv and ops-math and
+# in Huawei's reference of CANN 8.0 to 9.1 [V]; what users met: 561103 where the ops package was not
+# that of the chip or of this CANN, 161002 with EZ1001 where a type is unknown to the chip
+# (vllm-project/vllm-ascend 4859, 5695, 6636, 10640; Ascend/pytorch 90).
+OPERATOR_CODES: dict[int, tuple[str, Fault]] = {
+    161001: ("ACLNN_ERR_PARAM_NULLPTR", "argument"),
+    161002: ("ACLNN_ERR_PARAM_INVALID", "argument"),
+    361001: ("ACLNN_ERR_RUNTIME_ERROR", "runtime"),
+    561000: ("ACLNN_ERR_INNER", "inside"),
+    561001: ("ACLNN_ERR_INNER_INFERSHAPE_ERROR", "inside"),
+    561002: ("ACLNN_ERR_INNER_TILING_ERROR", "inside"),
+    561003: ("ACLNN_ERR_INNER_FIND_KERNEL_ERROR", "operators"),
+    561101: ("ACLNN_ERR_INNER_CREATE_EXECUTOR", "inside"),
+    561102: ("ACLNN_ERR_INNER_NOT_TRANS_EXECUTOR", "inside"),
+    561103: ("ACLNN_ERR_INNER_NULLPTR", "inside"),
+    561104: ("ACLNN_ERR_INNER_WRONG_ATTR_INFO_SIZE", "inside"),
+    561105: ("ACLNN_ERR_INNER_KEY_CONFLICT", "inside"),
+    561106: ("ACLNN_ERR_INNER_INVALID_IMPL_MODE", "inside"),
+    561107: ("ACLNN_ERR_INNER_OPP_PATH_NOT_FOUND", "environment"),
+    561108: ("ACLNN_ERR_INNER_LOAD_JSON_FAILED", "operators"),
+    561109: ("ACLNN_ERR_INNER_JSON_VALUE_NOT_FOUND", "operators"),
+    561110: ("ACLNN_ERR_INNER_JSON_FORMAT_INVALID", "operators"),
+    561111: ("ACLNN_ERR_INNER_JSON_DTYPE_INVALID", "operators"),
+    561112: ("ACLNN_ERR_INNER_OPP_KERNEL_PKG_NOT_FOUND", "operators"),
+    561113: ("ACLNN_ERR_INNER_OP_FILE_INVALID", "operators"),
+    561114: ("ACLNN_ERR_INNER_ATTR_NUM_OUT_OF_BOUND", "operators"),
+    561115: ("ACLNN_ERR_INNER_ATTR_LEN_NOT_ENOUGH", "operators"),
+    561116: ("ACLNN_ERR_INNER_INPUT_NUM_IN_JSON_TOO_LARGE", "operators"),
+    561117: ("ACLNN_ERR_INNER_INPUT_JSON_IS_NULL", "operators"),
+    561118: ("ACLNN_ERR_INNER_STATIC_WORKSPACE_INVALID", "operators"),
+    561119: ("ACLNN_ERR_INNER_STATIC_BLOCK_DIM_INVALID", "operators"),
+}
+# The first three digits of those that are none of the caller's making.
+_INSIDE = 561
 _OPERATORS: dict[Fault, Explanation] = {
     "argument": WRONG_ARGUMENT,
     "runtime": Explanation("an operator failed in CANN's runtime", READ_PLOG),
@@ -298,11 +333,7 @@ _QUEUE_STOPPED = "The Inner error is reported as above"
 
 
 def explain(text: str) -> Explanation | None:
-    """Find what a text of torch_npu's means; None where it is not known.
-
-    Args:
-        text: of the exception, with everything behind its first line.
-    """
+    """Find what an exception's whole text means; None where it is not known."""
     by_code = _by_code(text)
     known = next((known for pattern, known in TEXTS if re.search(pattern, text)), by_code)
     # whatever words were found: they may stand in the trace of a code that loses the device
@@ -327,18 +358,20 @@ def _by_code(text: str) -> Explanation | None:
     if found is None:
         return None
     number = int(found[1])
-    operators = aclnn_code(number)
-    return _of_code(number) if operators is None else _of_operator(operators, text)
+    newer: tuple[str, Fault] = ("ACLNN_ERR_INNER_XXX", "inside")
+    if number in OPERATOR_CODES or number // 1000 == _INSIDE:
+        return _of_operator(*OPERATOR_CODES.get(number, newer), text)
+    return _of_code(number)
 
 
-def _of_operator(code: AclnnCode, text: str) -> Explanation:
+def _of_operator(name: str, fault: Fault, text: str) -> Explanation:
     """An operator's code covers what failed beneath it, which may have lost the device."""
     beneath = _CANN_CODE.search(text)
     found = _of_code(int(beneath[1])) if beneath else None
-    if found is not None and (found.loses_device or code.fault == "runtime"):
+    if found is not None and (found.loses_device or fault == "runtime"):
         return found
-    known = _OPERATORS[code.fault]
-    return known._replace(meaning=f"{known.meaning} ({code.name})")
+    known = _OPERATORS[fault]
+    return known._replace(meaning=f"{known.meaning} ({name})")
 
 
 def _of_code(number: int) -> Explanation | None:

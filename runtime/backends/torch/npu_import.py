@@ -37,12 +37,7 @@ _outcome: tuple[Any, Refusal | None] | None = None
 
 
 def refusal(index: int, torch_version: str) -> Refusal | None:
-    """Find out why npu:index cannot be used; None where it can.
-
-    Args:
-        index: of the device.
-        torch_version: of the torch that is loaded.
-    """
+    """Find out why npu:index cannot be used beside the loaded torch; None where it can."""
     if importlib.util.find_spec("torch_npu") is None:
         return Refusal("torch_npu is not installed", INSTALL)
     unpaired = _unpaired(torch_version)
