@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -226,19 +225,10 @@ def test_an_om_runs_on_an_npu_alone(tiny_om: Path, device: str) -> None:
 
 
 @pytest.mark.usefixtures("npu")
-def test_a_device_that_is_not_there(tiny_om: Path) -> None:
-    with pytest.raises(BackendUnavailable, match=r"rt\.set_device.*107001.*npu-smi info -l"):
-        open_backend(tiny_om, "npu:7")
-
-
-@pytest.mark.usefixtures("npu")
-def test_a_bare_om_needs_its_manifest(tiny_om: Path, tmp_path: Path) -> None:
+def test_a_bare_om_brings_its_manifest(tiny_om: Path) -> None:
     om = next(tiny_om.glob("*.om"))
     with open_backend(f"{om}@npu:0") as backend:
         assert backend.manifest is not None
-    shutil.copy(om, tmp_path)
-    with pytest.raises(ArtifactError, match=r"manifest\.json beside it"):
-        open_backend(tmp_path / om.name, "npu:0")
 
 
 @pytest.mark.usefixtures("npu")

@@ -26,10 +26,6 @@ NO_COMPILER = (
     "at_npu::native::AclSetCompileopt(aclCompileOpt::ACL_PRECISION_MODE, precision_mode), error"
     " code is 500001\n[ERROR] 2025-04-16-13:15:44 (PID:96) ERR00100 PTA call acl api failed"
 )
-NO_NUMPY_1 = (
-    f"{NO_COMPILER}\nEC0010: 2025-04-16-13:15:44 Failed to import Python module [AttributeError:"
-    " `np.float_` was removed in the NumPy 2.0 release. Use `np.float64` instead..]."
-)
 
 
 def batch(count: int = 1, seed: int = 0) -> F32:
@@ -283,7 +279,7 @@ def test_device_that_does_not_open_tells_why(
             "no context is set",
         ),
         ("NPU out of memory. Tried to allocate 5.03 GiB (NPU 0)", InferenceError, "smaller batch"),
-        (NO_NUMPY_1, BackendUnavailable, "NumPy is too new for.*(numpy<2|before 3.13)"),
+        (NO_COMPILER, BackendUnavailable, "compiler does not start.*absl-py"),
         ("something new", InferenceError, "something new.*with @cpu"),
     ],
 )
@@ -298,10 +294,8 @@ def test_failed_call_says_what_it_means(
 
 
 def codes_that_lose_the_device() -> list[int]:
-    """Of today's table, from which no code may fall out unnoticed."""
+    """Of today's table; `ascend/test_codes.py` pins which these are."""
     lost = [number for number, code in CODES.items() if code.loses_device and number != 545601]
-    # the reference's list: after these nothing more runs, whoever called
-    assert {507010, 507014, 507015, 507035, 507048, 507053, 507057, 507899, 507901} <= set(lost)
     return [*lost, 507777]  # and one of its kind that no table has
 
 
