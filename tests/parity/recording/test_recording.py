@@ -19,7 +19,15 @@ import numpy as np
 import pytest
 from builders import ROOT, STARTER, run_python
 from numpy.typing import NDArray
-from recordings import array_bytes, members, recording_of, with_members
+from recordings import (
+    array_bytes,
+    members,
+    recording_of,
+    shifted,
+    with_header,
+    with_members,
+    with_pictures,
+)
 
 from parity.compare import __main__ as compare
 from parity.judging.differences import check_comparable
@@ -27,7 +35,7 @@ from parity.record import __main__ as record
 from parity.recording.recorder import Recorder
 from parity.recording.recorder import record as record_pictures
 from parity.recording.recording import Recording, load_recording, save_recording, sha256_pixels
-from parity.samples import decoded, find_samples
+from parity.samples import find_samples
 from runtime.backends.base import Backend, Outputs
 from runtime.detector import Detector
 from runtime.errors import InferenceError, InputError
@@ -164,15 +172,7 @@ def test_recordings_made_with_onnxruntime_alone_are_compared_with_numpy_alone(
 def planted(recording: Recording, crops: Sequence[NDArray[np.uint8]] = ()) -> Recording:
     """The same recording as another OpenCV would have made it: other crops, points moved."""
     hashes = [sha256_pixels(crop) for crop in crops] or ["0" * 64] * len(recording.landmarks)
-    pictures = tuple(
-        replace(picture, sha256_crop=digest)
-        for picture, digest in zip(recording.header.pictures, hashes, strict=True)
-    )
-    return dataclasses.replace(
-        recording,
-        header=replace(recording.header, pictures=pictures),
-        landmarks=recording.landmarks + np.float32(0.02),
-    )
+    return shifted(with_pictures(recording, sha256_crop=hashes), 0.02)
 
 
 def test_difference_of_the_crops_is_not_blamed_on_the_backend(
@@ -232,12 +232,11 @@ PICTURE_CHANGES: dict[str, Callable[..., Any]] = {
 @pytest.mark.parametrize("change", [*PICTURE_CHANGES, "points", "size", "place"])
 def test_recordings_of_other_things_are_refused(rng: np.random.Generator, change: str) -> None:
     here = recording_of(rng, pictures=3)
-    header = here.header
+    there = here
     if change in PICTURE_CHANGES:
-        header = replace(header, pictures=PICTURE_CHANGES[change](*header.pictures))
+        there = with_header(here, pictures=PICTURE_CHANGES[change](*here.header.pictures))
     if change == "size":
-        header = replace(header, spec=spec_of(points=68, size=128))
-    there = dataclasses.replace(here, header=header)
+        there = with_header(here, spec=spec_of(points=68, size=128))
     if change == "points":
         there = recording_of(rng, pictures=3, points=98)
     if change == "place":
@@ -374,35 +373,18 @@ def test_carried_crops_are_the_recorded_ones(carried: Path, tmp_path: Path) -> N
         with_members(path, {"crops.npy": changed})
         with pytest.raises(InputError, match=says):
             list(load_recording(path).crops())
-    whole = load_recording(carried)
-    header = replace(whole.header, with_crops=False)
-    save_recording(path, dataclasses.replace(whole, header=header))
+    save_recording(path, with_header(load_recording(carried), with_crops=False))
     with pytest.raises(InputError, match="Record it again with --with-crops"):
         next(load_recording(path).crops())
-
-
-def test_recording_is_not_written_over_itself(
-    starter_bundle: Path, carried: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Replaying a recording's crops into the same file would lose them."""
-    path = carried
-    before = path.read_bytes()
-    assert run_record(starter_bundle, "--images", path, "--output", path) == 2
-    assert run_compare(f"{STARTER}@cpu", path, "--record", path) == 2
-
-    assert path.read_bytes() == before
-    assert "a file that is read, too" in capsys.readouterr().err
 
 
 def test_names_in_a_recording_cannot_speak_to_the_terminal(
     tmp_path: Path, rng: np.random.Generator, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Control characters and line breaks are printed as what they are."""
-    made = recording_of(rng)
-    evil = replace(made.header.pictures[0], name="a\x1b]0;x\x07\nPASSED: all")
-    header = replace(made.header, pictures=(evil, made.header.pictures[1]))
+    made = with_pictures(recording_of(rng), name=("a\x1b]0;x\x07\nPASSED: all", "b.jpg"))
     for name in ("1.npz", "2.npz"):
-        save_recording(tmp_path / name, dataclasses.replace(made, header=header))
+        save_recording(tmp_path / name, made)
     assert run_compare(tmp_path / "1.npz", tmp_path / "2.npz") == 0
     text = capsys.readouterr().out
 
@@ -457,16 +439,6 @@ def test_no_picture_at_all_is_an_error() -> None:
     recorder = Recorder("a", Detector(Overflowing()))
     with pytest.raises(InputError, match="at least one that can be read, got none"):
         record_pictures([recorder], [])
-
-
-def test_decoding_keeps_the_order_and_gives_errors_in_their_place(pictures: Path) -> None:
-    samples = find_samples([str(pictures)], "whole")
-    found = list(decoded(samples, 2))
-
-    assert [sample for sample, _, _ in found] == samples
-    for sample, picture, seconds in found:
-        assert isinstance(picture, InputError) == (sample.name == "broken.jpg")
-        assert seconds >= 0
 
 
 def test_crops_of_another_mark_up_are_replayed_without_its_annotations(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import itertools
 import json
@@ -15,11 +14,11 @@ import msgspec
 import numpy as np
 import pytest
 from builders import ROOT, TINY
-from recordings import array_bytes, members, recording_of, with_members
+from recordings import array_bytes, members, recording_of, with_header, with_members
 
 from parity.compare import __main__ as compare
 from parity.record import __main__ as record
-from parity.recording.recording import Recording, load_recording, save_recording, tap_numbers
+from parity.recording.recording import load_recording, save_recording, tap_numbers
 from runtime.backends import open_backend
 from runtime.errors import InputError
 from runtime.model.spec import spec_of
@@ -32,19 +31,16 @@ def run_record(*arguments: object) -> int:
     return record.main([str(argument) for argument in arguments])
 
 
-def with_spec(made: Recording) -> Recording:
-    """The same recording, of a debug bundle."""
-    spec = spec_of(points=68, taps=tap_shapes(TINY))
-    return dataclasses.replace(made, header=msgspec.structs.replace(made.header, spec=spec))
-
-
 def planted(path: Path, rng: np.random.Generator, *, pictures: int = 2) -> bytes:
     """Write a recording with random taps, and give their bytes."""
     numbers = rng.standard_normal((pictures, NUMBERS)).astype("<f4")
     numbers[0, :3] = np.nan, np.inf, -np.inf
     content = numbers.tobytes()
+    spec = spec_of(points=68, taps=tap_shapes(TINY))
     with io.BytesIO(content) as taps:
-        save_recording(path, with_spec(recording_of(rng, pictures=pictures)), taps=taps)
+        save_recording(
+            path, with_header(recording_of(rng, pictures=pictures), spec=spec), taps=taps
+        )
     return content
 
 
@@ -178,7 +174,6 @@ def test_a_header_that_names_no_networks_taps_is_refused(
     """Before any of them is read; an empty list of taps is none."""
     made = recording_of(rng)
     spec = msgspec.structs.replace(made.header.spec, debug_taps=shapes)
-    header = msgspec.structs.replace(made.header, spec=spec)
-    save_recording(tmp_path / "r.npz", dataclasses.replace(made, header=header))
+    save_recording(tmp_path / "r.npz", with_header(made, spec=spec))
     with pytest.raises(InputError, match="taps that are not those of one network|without"):
         next(load_recording(tmp_path / "r.npz").taps())
