@@ -13,9 +13,10 @@ import pytest
 from builders import ROOT
 from numpy.typing import NDArray
 
+from parity.boxes import Box
 from parity.samples import Sample
 from parity.stability import __main__ as stability
-from parity.stability.measure import elongation_of, stability_of
+from parity.stability.measure import Stability, elongation_of, stability_of
 from parity.stability.report import StabilityReport
 from runtime.backends.base import Backend, Outputs
 from runtime.detector import Detector
@@ -33,9 +34,9 @@ class Dots(Backend):
         stuck: says the same place whatever it sees.
     """
 
-    def __init__(self, points: int = 68, lean: float = 0.0, moves: str = "moves") -> None:
+    def __init__(self, points: int = 68, lean: float = 0.0, *, stuck: bool = False) -> None:
         self.name, self.device, self.spec = "dots", "cpu", spec_of(points=points)
-        self.lean, self.stuck = lean, moves == "stuck"
+        self.lean, self.stuck = lean, stuck
 
     def _run(self, batch: NDArray[Any]) -> Outputs:
         bright = batch[:, 1].reshape(len(batch), -1).argmax(axis=1)
@@ -59,18 +60,24 @@ def dot(x: int, y: int, size: int = 256) -> U8:
     return picture
 
 
+def asked(
+    backend: Backend, picture: U8, box_xyxy: Box | None = None, mode: str = "crop"
+) -> Stability:
+    """The answers on one picture, which is a crop, shown as a whole, or in a box."""
+    sample = Sample(name="dot", path=PLACE, box_xyxy=box_xyxy, cropped=mode == "crop")
+    with Detector(backend) as detector:
+        return stability_of(detector, sample, picture)
+
+
 @pytest.mark.parametrize("mode", ["crop", "whole", "box"])
 def test_source_that_follows_the_picture_is_stable(mode: str) -> None:
     """The mirrored dot is found mirrored, and the moved dot moved: nothing is left."""
-    sample = Sample(name="dot", path=PLACE, cropped=mode == "crop")
     picture = dot(100, 60)
     if mode == "whole":
-        picture = np.repeat(np.repeat(dot(100, 60), 4, axis=0), 3, axis=1)
-    if mode == "box":
-        # a crop whose pixels are the picture's own: 230.4 px of box are 256 px of crop
-        sample = Sample(name="dot", path=PLACE, box_xyxy=(12.3, 12.3, 242.7, 242.7))
-    with Detector(Dots()) as detector:
-        found = stability_of(detector, sample, picture)
+        picture = np.repeat(np.repeat(picture, 4, axis=0), 3, axis=1)
+    # a crop whose pixels are the picture's own: 230.4 px of box are 256 px of crop
+    box = (12.3, 12.3, 242.7, 242.7) if mode == "box" else None
+    found = asked(Dots(), picture, box, mode)
 
     assert found.flip_px is not None
     np.testing.assert_allclose(found.flip_px, 0, atol=1e-4)
@@ -81,11 +88,8 @@ def test_source_that_follows_the_picture_is_stable(mode: str) -> None:
 
 def test_source_that_leans_contradicts_its_mirror_image() -> None:
     """3 px to the right here are 3 px to the left there: 6 apart; a shift does not see it."""
-    sample = Sample(name="dot", path=PLACE, cropped=True)
-    with Detector(Dots(68, 3.0)) as detector:
-        found = stability_of(detector, sample, dot(100, 60))
-    with Detector(Dots(5)) as detector:  # an unknown mark-up has no mirror
-        unknown = stability_of(detector, sample, dot(100, 60))
+    found = asked(Dots(lean=3.0), dot(100, 60))
+    unknown = asked(Dots(points=5), dot(100, 60))  # an unknown mark-up has no mirror
 
     assert found.flip_px is not None
     np.testing.assert_allclose(found.flip_px, 6, atol=1e-4)
@@ -96,9 +100,7 @@ def test_source_that_leans_contradicts_its_mirror_image() -> None:
 
 def test_source_that_does_not_look_moves_with_the_crop() -> None:
     """Always the same crop px: mapped back, exactly the pixel that the crop moved."""
-    sample = Sample(name="dot", path=PLACE, box_xyxy=(20.0, 20.0, 120.0, 120.0))
-    with Detector(Dots(68, 0.0, "stuck")) as detector:
-        found = stability_of(detector, sample, dot(100, 60))
+    found = asked(Dots(stuck=True), dot(100, 60), (20.0, 20.0, 120.0, 120.0), "box")
 
     np.testing.assert_allclose(found.shift_px, 1, atol=1e-6)
 
