@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from builders import ROOT
+from builders import ROOT, distribution
 
 from runtime.doctor.findings import Finding
 from runtime.machine.npu_smi import NpuDevice
@@ -76,9 +77,7 @@ class Machine:
         (self.folder / "site").mkdir(exist_ok=True)
         (self.folder / "site" / f"{name}.py").write_text(source)
         if version:
-            note = self.folder / "site" / f"{name}-{version}.dist-info"
-            note.mkdir()
-            (note / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
+            distribution(self.folder / "site", name, version)
 
     def cpu_packages(self) -> None:
         """What every engine needs, and onnxruntime."""
@@ -190,6 +189,14 @@ def chip(soc_version: str = "Ascend910B3", health: str = "OK") -> NpuDevice:
         memory_used_mb=None,
         memory_total_mb=None,
     )
+
+
+def recording(path: Path, digest: str | None, *pictures: dict[str, Any], **more: str) -> None:
+    """An archive in a recording's form: header, picture names included, and crops."""
+    manifest = {"digest": digest} if digest else None
+    header = {"schema": 2, "pictures": pictures, "unreadable": [], "manifest": manifest, **more}
+    crops = np.frombuffer(b"CROPPIXELS" * 500, np.uint8)
+    np.savez(path, header=np.frombuffer(json.dumps(header).encode(), np.uint8), crops=crops)
 
 
 def of(findings: Iterable[Finding], about: str) -> Finding:

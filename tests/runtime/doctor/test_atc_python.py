@@ -138,13 +138,6 @@ def test_a_python_that_has_no_numpy_1_is_not_mended_by_pip(
     assert "which -a python3.11" in found.mend
 
 
-def test_one_command_mends_missing_modules_and_a_numpy_that_is_too_new(python3: Python3) -> None:
-    """Not one fault after the other."""
-    python3.answers("@ lacks psutil", numpy="2.1.3")
-
-    assert atc_python.examine("8.0.0").mend == f"{python3.path} -m pip install psutil 'numpy<2'"
-
-
 @pytest.mark.parametrize(
     ("line", "level", "says", "mend"),
     [

@@ -51,18 +51,13 @@ def test_the_end_of_a_long_log_is_kept(tmp_path: Path) -> None:
 
 
 def test_what_is_no_plain_text_is_refused(tmp_path: Path) -> None:
-    """A pipe is not waited for, a folder not opened, a picture not taken for a text."""
+    """A pipe is not waited for, a picture not taken for a text."""
     os.mkfifo(tmp_path / "pipe.log")
     (tmp_path / "picture.log").write_bytes(b"\xff\xd8\xff\x00\x10JFIF")
 
-    for path, error in (
-        (tmp_path / "pipe.log", OSError),
-        (tmp_path / "picture.log", ValueError),
-        (tmp_path, OSError),
-        (tmp_path / "none", OSError),
-    ):
+    for name, error in (("pipe.log", OSError), ("picture.log", ValueError)):
         with pytest.raises(error):
-            read_tail(path)
+            read_tail(tmp_path / name)
 
 
 def test_a_part_too_deep_for_its_names_to_be_replaced_is_left_out() -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from cann.plugin import Cann as Simulated
 from doctor_machines import installation, of, sourced, tool
 
 from runtime.doctor import cann
@@ -248,14 +247,6 @@ def test_an_atc_that_starts_without_help_is_only_doubted(
     assert says in found.found
 
 
-@pytest.mark.parametrize("release", ["6.0", "9.1.0"])
-def test_the_simulators_help_proves_it_as_well(cann: Simulated, release: str) -> None:
-    """With the exit status of the release."""
-    cann.set("CANNSIM_CANN", release)
-
-    assert about("atc", Path("/nowhere")).level == "ok"
-
-
 def test_atc_off_the_path_is_a_matter_of_the_script(path: Path) -> None:
     """Installed, and not found: set_env.sh was not sourced."""
     root = installation(path)
@@ -267,10 +258,10 @@ def test_atc_off_the_path_is_a_matter_of_the_script(path: Path) -> None:
     assert found.mend == f"source {root}/set_env.sh"
 
 
-def test_an_installation_with_a_closed_folder_is_examined(
+def test_a_closed_folder_of_an_installation_and_a_closed_installation(
     path: Path, lock: Callable[[Path], None]
 ) -> None:
-    """The script and atc may be in it: they are not found."""
+    """The script and atc may be in it: they are not found; a variable may name root's home."""
     root = installation(path)
     (root / "set_env.sh").unlink()
     (root / "bin/atc").touch()
@@ -279,13 +270,5 @@ def test_an_installation_with_a_closed_folder_is_examined(
 
     assert (found_in(path).set_env, found_in(path).converts) == (None, False)
     assert (atc.level, atc.found) == ("warning", "not on PATH")
-
-
-def test_a_closed_prefix_holds_no_installation(
-    tmp_path: Path, lock: Callable[[Path], None]
-) -> None:
-    """Such as root's home, which a variable may name."""
-    root = installation(tmp_path)
-    lock(tmp_path / "Ascend")
-
+    lock(path / "Ascend")
     assert cann.find([], {"ASCEND_HOME_PATH": str(root)}) is None

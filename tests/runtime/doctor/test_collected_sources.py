@@ -11,10 +11,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from cann.ge_format import MESSAGES, Header, HeaderOf2021, table
 from cann.plugin import Cann
+from doctor_machines import recording
 
 from runtime.doctor.box import LONGEST_TEXT_BYTES, Box
 from runtime.doctor.collected_sources import HEAD_BYTES, source
@@ -137,12 +137,6 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "manifest.json").write_text(json.dumps({"name": "star", "digest": DIGEST}))
     recording(folder / "selftest.npz", DIGEST, *PICTURES, {"name": "mirrored 奶奶 1.jpg"})
     return folder
-
-
-def recording(path: Path, digest: str | None, *pictures: dict[str, Any]) -> None:
-    header = {"schema": 2, "pictures": list(pictures), "unreadable": [], "manifest": None}
-    header |= {"manifest": {"digest": digest}} if digest else {}
-    np.savez(path, header=np.frombuffer(json.dumps(header).encode(), np.uint8))
 
 
 def collected(*sources: Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 
+import npu_smi_tables
 import pytest
 from builders import run_module
 from doctor_machines import (
@@ -22,14 +23,6 @@ from doctor_machines import (
 from runtime.doctor import devices
 from runtime.doctor.__main__ import examine
 from runtime.machine import npu_packages
-
-# Form of npu-smi 24.1.rc3's table on a virtual machine with a slice, as posted publicly.
-SLICE = """
-| NPU   Name                | Health        | Power(W)    Temp(C)             |
-| Chip                      | Bus-Id        | AICore(%)   HBM-Usage(MB)       |
-| 3     910B3vir05_1c_16g   | OK            | 88.1        37                  |
-| 0                         | 0000:41:00.3  | 0           511 / 16384         |
-"""
 
 
 @real_ascend
@@ -97,13 +90,13 @@ def test_a_slice_is_told_with_what_a_model_for_it_needs(machine: Machine) -> Non
     """The chip is the whole one's, for npu-smi's list as for ACL."""
     machine.cpu_packages()
     machine.acl()
-    tool(machine.folder, "npu-smi", f"cat <<'END'{SLICE}END")
+    tool(machine.folder, "npu-smi", f"cat <<'END'\n{npu_smi_tables.HBM}END")
     report = machine.examine(0, PATH=f"{machine.folder}/bin:/usr/bin:/bin")
-    (listed,) = report.record["devices"]
+    _, listed = report.record["devices"]
 
-    assert "Ascend910B3, slice 910B3vir05_1c_16g" in report.about("NPU 3 chip 0")["found"]
+    assert "Ascend910B3, slice 910B3vir10_3c_32g" in report.about("NPU 3 chip 0")["found"]
     assert "--virtual_type=1" in report.about("NPU 3 chip 0")["found"]
-    assert (listed["soc_version"], listed["slice"]) == ("Ascend910B3", "910B3vir05_1c_16g")
+    assert (listed["soc_version"], listed["slice"]) == ("Ascend910B3", "910B3vir10_3c_32g")
     assert report.about("ACL")["level"] == "ok"
 
 

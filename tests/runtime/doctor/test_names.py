@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runtime.doctor import names
-from runtime.doctor.names import home_pattern, identity, is_common, is_short, patterns, spelled
+from runtime.doctor.names import identity, spelled
 from runtime.doctor.redaction import Redactor
 
 
@@ -52,36 +52,6 @@ def test_a_pipe_in_the_place_of_the_hosts_name_is_not_waited_for(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("name", "common", "short"),
-    [
-        *((name, True, False) for name in ("root", "Admin", "管理员")),
-        *((name, False, True) for name in ("pi", "li", "1000", "20231107", "李")),
-        *((name, False, False) for name in ("wei", "张伟", "李x", "김철")),
-    ],
-)
-def test_which_class_a_name_is_of(name: str, *, common: bool, short: bool) -> None:
-    """A character of Chinese weighs as much as two letters."""
-    assert (is_common(name), is_short(name)) == (common, short)
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "there"),
-    [
-        ("李", "user=李", True),
-        ("李", "行李和桃李满", False),
-        ("20231107", "user: 20231107", True),
-        ("20231107", "timestamp=20231107_030405", False),
-        ("wei", "weit hawei", False),
-        ("wei", "用户wei的", True),
-        ("root", "user=root", False),
-        ("root", "/data/root/x", True),
-    ],
-)
-def test_where_a_name_is_found(name: str, text: str, *, there: bool) -> None:
-    assert any(pattern.search(text) for pattern in patterns(name)) is there
-
-
-@pytest.mark.parametrize(
     ("name", "text"),
     [
         ("José", r"Jos\u00e9"),
@@ -95,11 +65,3 @@ def test_how_json_and_urls_spell_a_name(name: str, text: str) -> None:
     """The forms are written by hand."""
     assert re.fullmatch(spelled(name), text, re.IGNORECASE)
     assert re.fullmatch(spelled(name), name)
-
-
-def test_a_home_is_one_whole_path() -> None:
-    home = home_pattern("/home/wei")
-
-    assert home.sub("~", "/home/wei/x %2Fhome%2Fwei%2Fx") == "~/x ~%2Fx"
-    others = "/home/wei2 /backup/home/wei /home/wei.bak"
-    assert home.sub("~", others) == others

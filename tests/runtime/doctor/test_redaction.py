@@ -43,6 +43,9 @@ CASES: dict[str, tuple[Identity, list[str | tuple[str, str]]]] = {
             ("Saved in /home/liwenqiang.", "Saved in ~."),
             ("/backup/home/liwenqiang/x", "/backup/home/<user>/x"),
             ("/home/liwenqiang2/x", "/home/<user>/x"),
+            ("/home/liwenqiang.bak/x", "/home/<user>/x"),
+            ("x=%2Fhome%2Fliwenqiang%2Fx", "x=~%2Fx"),
+            ("用户liwenqiang的", "用户<user>的"),
             ("/data/liwenqiang-models/a_liwenqiang.om", "/data/<user>-models/a_<user>.om"),
             ("owner LiWenQiang, uid 7", "owner <user>, uid 7"),
             ("liwenqiangs inspur-7fa", "liwenqiangs inspur-7fa"),
@@ -62,6 +65,7 @@ CASES: dict[str, tuple[Identity, list[str | tuple[str, str]]]] = {
             ("/srv/root/ascend/log/x", "~/<host>/log/x"),
             ("/data/root/x /srv/roots/y", "/data/<user>/x /srv/roots/y"),
             "LD=/usr/local/Ascend/lib64",
+            "user=root",
             "hicann ascend 910B",
             ("/nfs/ascend", "/nfs/<host>"),
         ],
@@ -101,6 +105,19 @@ CASES: dict[str, tuple[Identity, list[str | tuple[str, str]]]] = {
             ("用户li在主机bj上", "用户<user>在主机<host>上"),
             ("lib list blink bjorn li bj", "lib list blink bjorn li bj"),
             ("superuser linear, ghost bjx", "superuser linear, ghost bjx"),
+        ],
+    ),
+    # As one character of Chinese is, or a number; three letters, or two characters, are a name.
+    "numbers_and_single_characters_are_short_names": (
+        Identity(hosts=("20231107", "1000"), users=("Admin", "管理员", "wei", "김철", "李x", "李")),
+        [
+            ("user=李, owner: 李", "user=<user>, owner: <user>"),
+            "行李和桃李满",
+            ("host: 20231107 at 1000:/x", "host: <host> at <host>:/x"),
+            "timestamp=20231107_030405 of 1000",
+            ("wei, 김철 and 李x ran", "<user>, <user> and <user> ran"),
+            "weit hawei",
+            ("ask Admin 管理员 in /data/Admin/x", "ask Admin 管理员 in /data/<user>/x"),
         ],
     ),
     # And, once one is known, wherever it stands.

@@ -10,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from builders import ROOT, run_python
 
 from runtime.errors import BackendUnavailable
 from runtime.machine import process
@@ -90,15 +89,6 @@ def test_bytes_that_are_no_text_are_replaced() -> None:
     assert seen == ["中\ufffd", "x\ufffd"]
 
 
-def test_a_hanging_program_is_ended() -> None:
-    """It is dead, its words until then are kept, and its status is the signal's."""
-    done = process.run(python(HANG), timeout_s=3)
-
-    assert done.timed_out
-    assert done.returncode < 0
-    assert [alive(pid) for pid in numbers(done.output)] in ([False], [])
-
-
 def test_a_program_deaf_to_sigterm_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The request to end is not waited for beyond its grace."""
     monkeypatch.setattr(process, "GRACE_S", 0.2)
@@ -152,27 +142,6 @@ def test_an_error_in_the_reader_ends_the_program() -> None:
         process.run(python(HANG), timeout_s=LONG_S, on_line=on_line)
 
     assert gone(seen[0])
-
-
-def test_an_interrupt_ends_the_program(tmp_path: Path) -> None:
-    """A command line that gets SIGTERM takes its tool with it, and says 130."""
-    note = tmp_path / "pids"
-    code = f"""
-import os, signal, sys, threading
-from runtime.cli import command_line
-from runtime.machine import process
-
-def on_line(line):
-    open({str(note)!r}, "a").write(line + "\\n")
-    threading.Timer(0, os.kill, (os.getpid(), signal.SIGTERM)).start()
-
-body = lambda: process.run([sys.executable, "-c", {HANG!r}], timeout_s=300, on_line=on_line)
-sys.exit(command_line.run(body))
-"""
-    done = run_python("-c", code, PYTHONPATH=str(ROOT))
-
-    assert done.returncode == 130, done.stderr
-    assert gone(int(note.read_text()))
 
 
 def children() -> set[str]:
