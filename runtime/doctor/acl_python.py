@@ -38,12 +38,7 @@ def main(
 
 
 def in_order(pythons: Iterable[str], release: str) -> list[str]:
-    """Sort Pythons such as "3.11": those listed for a release, newest first, then newer ones.
-
-    Args:
-        pythons: to choose from.
-        release: of CANN; empty where it is unknown.
-    """
+    """Sort Pythons such as "3.11": those listed for CANN's release, newest first, then newer."""
     listed = list_for(release)
     newest = listed.newest_python[:2] if listed else FOR_UNKNOWN
     numbers = {python: tuple(map(int, python.split("."))) for python in pythons}

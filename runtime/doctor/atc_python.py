@@ -82,11 +82,7 @@ class _Answer:
 
 
 def examine(release: str) -> Finding:
-    """Examine the `python3` on PATH, which need not be this Python.
-
-    Args:
-        release: of CANN; empty where it is unknown.
-    """
+    """Examine the `python3` on PATH, which need not be this Python, for a release of CANN."""
     path = shutil.which("python3") or shutil.which("python")
     if path is None:
         return _problem("neither python3 nor python is on PATH", "install Python 3", ABOUT)

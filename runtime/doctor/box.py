@@ -27,11 +27,10 @@ LONGEST_NAME = 80
 
 @dataclass
 class Box:
-    """What was gathered so far, still with every name in it, and what could not be.
+    """What was gathered so far, still with every name in it, and (what, reason) of what was not.
 
     Attributes:
         parts: name in the archive -> text, bytes of a model's head, or a JSON value.
-        failed: (what, reason) of each part that is missing.
         pictures: names of pictures that reports list, which no text may hold.
     """
 

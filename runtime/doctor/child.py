@@ -22,12 +22,7 @@ DEEPEST_CHAIN = 5
 
 
 def main(name: str, library: str = "") -> None:
-    """Import a package, and print the facts about it as JSON.
-
-    Args:
-        name: of the package.
-        library: a path in its folder, to be loaded as well.
-    """
+    """Import a package, load a library in its folder, and print the facts about both as JSON."""
     # a file's own folder stands first on the path; whoever runs `python -m` has the current one
     if Path(sys.path[0]) == Path(__file__).parent:
         sys.path[0] = str(Path.cwd())

@@ -34,13 +34,7 @@ CONTENTS = "collected.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Collected:
-    """What the archive will hold.
-
-    Attributes:
-        files: bytes by name.
-        contents: of its collected.json.
-        created_s: when, in seconds since 1970.
-    """
+    """What the archive will hold; `contents` are those of its collected.json."""
 
     files: dict[str, bytes]
     contents: dict[str, Any]

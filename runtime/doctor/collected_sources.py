@@ -44,14 +44,7 @@ SELFTEST_TIMEOUT_S = 1800.0
 
 
 def source(box: Box, index: int, path: Path, *, selftest: bool) -> None:
-    """One bundle, .om, recording or log that was named.
-
-    Args:
-        box: where to.
-        index: of it among the sources, which keeps names apart.
-        path: of it.
-        selftest: whether a bundle is to run its self-test now.
-    """
+    """One bundle, .om, recording or log that was named; its index keeps names apart."""
     folder = f"models/{index}-{path.resolve().name}"
     # an export that failed leaves its log, and no bundle
     log = path.with_name(f"{path.name}.atc.log")
@@ -183,11 +176,7 @@ def _is_made_with(file: Path, digest: str | None) -> bool:
 
 
 def _outcome(box: Box, name: str, file: Path) -> None:
-    """One recording, report or log.
-
-    Raises:
-        OSError, ValueError, zipfile.BadZipFile, KeyError: it cannot be read.
-    """
+    """One recording, report or log."""
     if file.suffix.lower() == ".npz":
         box.parts[f"{name}.json"] = counted(recording_header(file), box.pictures)
         return

@@ -61,11 +61,7 @@ def driver(
 
 
 def chips(*, driver_there: bool) -> tuple[tuple[NpuDevice, ...], tuple[Finding, ...]]:
-    """Ask npu-smi for the chips, and report on each of them.
-
-    Args:
-        driver_there: whether a failure is a problem, and not just a machine without an NPU.
-    """
+    """Ask npu-smi for the chips, and report on each; beside a driver, a failure is a problem."""
     try:
         devices = list_devices()
     except StarmarkError as error:
@@ -110,13 +106,7 @@ def acl(
     devices: Iterable[NpuDevice] = (),
     environment: Mapping[str, str] = os.environ,
 ) -> Finding:
-    """Open ACL in a child Python, step by step.
-
-    Args:
-        cann: the installation it should come from.
-        devices: what npu-smi lists; ACL must name the same chip.
-        environment: of this process.
-    """
+    """Open ACL in a child Python, step by step; it must name a chip that npu-smi lists."""
     source = cann.source_command if cann else "install CANN (see above) and source its set_env.sh"
     if not installed("acl"):
         found = "the Python module acl is not importable"

@@ -63,13 +63,7 @@ _BEHIND_A_NAME = r"(?=@[\w\[<]|:/)"
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """Whose machine this is; the longest of each first, for one may hold another.
-
-    Attributes:
-        hosts: names of the machine.
-        users: names of the account.
-        homes: names of its home folder.
-    """
+    """Whose machine this is; the longest of each first, for one may hold another."""
 
     hosts: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
@@ -129,11 +123,7 @@ def is_short(name: str) -> bool:
 
 @lru_cache(maxsize=256)
 def patterns(name: str) -> tuple[re.Pattern[str], ...]:
-    """The patterns to replace a name by; what their group "label" holds stays.
-
-    Args:
-        name: of a machine or an account.
-    """
+    """The patterns that find a machine's or an account's name; their group "label" stays."""
     written = spelled(name)
     in_path = rf"(?P<label>(?<=/)){written}{_END_OF_PART}"
     if is_common(name):

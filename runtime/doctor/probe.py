@@ -27,12 +27,7 @@ CHILD = Path(__file__).with_name("child.py")
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """The outcome of importing a package.
-
-    Attributes:
-        facts: by name; empty where it failed.
-        errors: what went wrong, outermost first; empty where nothing did.
-    """
+    """The outcome of importing a package: facts by name, or errors, the outermost first."""
 
     facts: Mapping[str, Any] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
@@ -57,12 +52,9 @@ def installed(module: str) -> bool:
 
 
 def ask(module: str, library: str = "", **environment: str) -> Answer:
-    """Import a package in a child Python.
+    """Import a package in a child Python, whose environment is changed by what is given.
 
-    Args:
-        module: its name.
-        library: a path in its folder, to be loaded as well; `loader_error` is among the facts then.
-        environment: what to change in the child's environment.
+    A library, a path in the package's folder, is loaded as well: `loader_error` is among the facts.
     """
     logger.info("trying %s", module)
     command = [sys.executable, str(CHILD), module, library]

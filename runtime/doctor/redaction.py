@@ -104,11 +104,6 @@ class Redactor:
 
     A serial number is recognised by its label alone, and the blanks in a picture's name by a report
     that lists it: `learn` from everything first, so that both are replaced elsewhere, too.
-
-    Attributes:
-        who: the names of machine and account.
-        serials: serial numbers.
-        pictures: names of pictures.
     """
 
     who: Identity
@@ -185,12 +180,7 @@ class Redactor:
 
 
 def counted(value: Any, names: set[str]) -> Any:
-    """A report with the number of its pictures in the place of their lists.
-
-    Args:
-        value: of JSON.
-        names: the pictures' names are added to it.
-    """
+    """A report with the number of its pictures in place of their lists; `names` learns theirs."""
     if isinstance(value, list):
         return [counted(one, names) for one in value]
     if not isinstance(value, dict):

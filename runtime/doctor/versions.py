@@ -39,12 +39,9 @@ LONGEST_FILE_BYTES = 64 << 10
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """What is installed.
+    """What is installed; either number is empty where no file holds it.
 
-    Attributes:
-        release: as people name it; empty where no file holds it.
-        internal: number of the packages; empty where no file holds it.
-        others: packages of another version than these two, each with its own.
+    `others` are the packages of another version than these two, each with its own.
     """
 
     release: str = ""

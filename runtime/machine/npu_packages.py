@@ -72,13 +72,7 @@ _HOST_SYMBOL = "Provider_GetHost"
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """What Huawei lists for a span of releases.
-
-    Attributes:
-        since: first release of the span, as `_order` puts it.
-        newest_python: that the list names.
-        numpy_2: whether it allows NumPy 2; in 8.5 the Python decides.
-    """
+    """What Huawei lists for a span of releases; `since` is the first, as `_order` puts it."""
 
     since: tuple[int, int, int]
     newest_python: tuple[int, ...]
@@ -119,24 +113,14 @@ def pinned(python: tuple[int, ...] | None, release: str = "") -> str:
 
 
 def install_command(python: tuple[int, ...] | None, release: str = "", *more: str) -> str:
-    """The command that installs all modules of the compiler, and more.
-
-    Args:
-        python: as in `pinned`.
-        release: likewise.
-        more: further packages, as `pip_name` gives them.
-    """
+    """The command that installs all modules of the compiler, and more, named as by `pip_name`."""
     others = dict.fromkeys([*(PIP[one] for one in MODULES), *more])
     others.pop("numpy")
     return " ".join(["pip install", pinned(python, release), *others])
 
 
 def pip_name(module: str) -> str | None:
-    """What pip calls the package that holds a module; None where it is not known.
-
-    Args:
-        module: as an import names it, submodules included.
-    """
+    """What pip calls the package that holds a module or submodule; None where it is not known."""
     if module == "google":
         module = "google.protobuf"  # of that name the first part is missed first
     parts = module.split(".")
@@ -160,11 +144,7 @@ def release_of(version: str) -> tuple[int, int, int]:
 
 
 def install_pair(torch_npu: str) -> str:
-    """The commands that install this release of torch_npu with its torch, for this processor.
-
-    Args:
-        torch_npu: for example "2.9.0.post2"; what follows a "+" is left out.
-    """
+    """The commands that install a torch_npu, less its "+...", with its torch, on this processor."""
     public = torch_npu.partition("+")[0]
     torch = ".".join(map(str, release_of(public)))
     # named without +cpu, a CUDA build of the same release that is there already would satisfy pip

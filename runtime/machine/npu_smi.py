@@ -56,11 +56,9 @@ class NpuDevice:
 
     Attributes:
         npu_id: number of its card, as npu-smi counts (not the N of npu:N).
-        chip_id: number of the chip on that card.
         soc_version: exact name of the whole chip, as ATC spells it.
         health: as printed, "OK" where all is well.
-        memory_used_mb: of the device's memory, in MB; None where it is not printed.
-        memory_total_mb: likewise.
+        memory_used_mb: None where it is not printed, as is the total.
         slice: the slice's own name, for example "910B3vir05_1c_16g"; empty for a whole chip.
     """
 

@@ -35,15 +35,9 @@ _CONTROLLERS = ("mcu", "3559")
 
 @dataclass(frozen=True, kw_only=True)
 class ChipRow:
-    """One chip of the table.
+    """One chip as it is printed: its name is empty where the driver could not tell.
 
-    Attributes:
-        npu_id: number of its card.
-        chip_id: number of the chip on that card.
-        name: as printed; empty where the driver could not tell.
-        health: as printed.
-        memory_used_mb: of the memory that models live in; None where it is not printed.
-        memory_total_mb: likewise.
+    The memory is the one that models live in, None where it is not printed.
     """
 
     npu_id: int
@@ -56,13 +50,7 @@ class ChipRow:
 
 @dataclass(frozen=True, kw_only=True)
 class BadLine:
-    """A line of the table that could not be read.
-
-    Attributes:
-        number: from 1.
-        text: the line.
-        expected: what should stand there.
-    """
+    """A line of the table that could not be read, by its number from 1."""
 
     number: int
     text: str
@@ -78,14 +66,7 @@ class Table:
 
 
 def read_table(text: str) -> Table | None:
-    """Read what `npu-smi info` prints.
-
-    Args:
-        text: all of it, with what others printed in between.
-
-    Returns:
-        None where it holds no table of chips.
-    """
+    """Read all that `npu-smi info` and others in between print; None without a table of chips."""
     reader = _TableReader()
     found = False
     in_chips = False
