@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from export import bundle
-from export.bundle import beside, check_output, replace_folder, staged
+from export.bundle import check_output, replace_folder, staged
 from runtime.errors import ConfigError, ExportError
 
 
@@ -76,20 +76,6 @@ def test_file_that_came_while_the_export_ran_is_kept(tmp_path: Path) -> None:
 
     assert (target / "notes.txt").read_text() == "mine"
     assert (target / "model.onnx").read_text() == "old"
-
-
-def test_folder_that_stepped_aside_comes_back(tmp_path: Path) -> None:
-    """Killed between the two renames of the slow way: the next export finds the old bundle.
-
-    Killed after both, it is not put back over the new one.
-    """
-    target = tmp_path / "bundle"
-    for text in ("old", "older"):
-        fill(beside(target, "previous"), text)
-        fill(beside(target, "staging"), "half")
-        with staged(target) as staging:
-            assert (target / "model.onnx").read_text() == "old"
-            assert list(staging.iterdir()) == []
 
 
 def test_one_export_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

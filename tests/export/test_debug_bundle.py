@@ -83,31 +83,28 @@ def test_a_debug_bundle_is_another_artifact(
 
 @pytest.mark.usefixtures("npu")
 @pytest.mark.parametrize("device", ["cpu", "npu:0"])
-def test_taps_that_the_model_does_not_give_are_refused(
-    tiny_om: Path, tmp_path: Path, device: str
+@pytest.mark.parametrize(
+    ("fixture", "taps", "says"),
+    [
+        # a manifest that promises more than its files hold
+        ("tiny_om", tap_shapes(TINY), r"14 taps|outputs .*'stem': \(8, 64, 64\)"),
+        # and one that knows less: its model would be slow, and nobody would know why
+        ("tiny_debug", None, r"14 taps|expected .*outputs .*got inputs"),
+    ],
+)
+def test_taps_that_manifest_and_model_do_not_share_are_refused(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    device: str,
+    fixture: str,
+    taps: dict[str, tuple[int, int, int]] | None,
+    says: str,
 ) -> None:
-    """A manifest that promises more than its files hold, and one that knows less."""
-    bundle = tmp_path / "b"
-    shutil.copytree(tiny_om, bundle)
+    bundle = Path(shutil.copytree(request.getfixturevalue(fixture), tmp_path / "b"))
     manifest = read_manifest(bundle)
-    promised = spec_of(points=68, taps=tap_shapes(TINY))
-    save_manifest(bundle, msgspec.structs.replace(manifest, spec=promised))
-    with pytest.raises(ArtifactError, match=r"14 taps|outputs .*'stem': \(8, 64, 64\)"):
-        open_backend(bundle, device)
-
-
-@pytest.mark.usefixtures("npu")
-@pytest.mark.parametrize("device", ["cpu", "npu:0"])
-def test_taps_that_the_manifest_does_not_know_are_refused(
-    tiny_debug: Path, tmp_path: Path, device: str
-) -> None:
-    """A debug model under a deployed one's manifest would be slow, and nobody would know why."""
-    bundle = tmp_path / "b"
-    shutil.copytree(tiny_debug, bundle)
-    manifest = read_manifest(bundle)
-    silent = msgspec.structs.replace(manifest, spec=without_taps(manifest.spec))
-    save_manifest(bundle, silent)
-    with pytest.raises(ArtifactError, match=r"14 taps|expected .*outputs .*got inputs"):
+    changed = msgspec.structs.replace(manifest, spec=spec_of(points=68, taps=taps))
+    save_manifest(bundle, changed)
+    with pytest.raises(ArtifactError, match=says):
         open_backend(bundle, device)
 
 

@@ -16,7 +16,6 @@ from builders import ROOT, STARTER, run_module, run_python, tiny_checkpoint, tin
 
 from export import __main__ as export_main
 from export.bundle import beside, staged
-from export.steps import judge
 from export.steps.step import CODE_ROOMS, code_digest
 from runtime.model.manifest import ONNX_NAME, Manifest, check_file, read_manifest
 
@@ -312,22 +311,6 @@ def test_full_disk_keeps_the_old_bundle(
     assert export(config, out, "--exporter", "dynamo") == 4
 
     assert "No space left on device" in capsys.readouterr().err.splitlines()[-1]
-    assert content(out) == before
-    assert not beside(out, "staging").exists()
-
-
-def test_interrupt_keeps_the_old_bundle(
-    config: Path, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Ctrl-C in the middle of judging: exit 130, the old bundle whole, no staging folder."""
-    before = content(out)
-
-    def interrupt(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(judge, "judged_comparison", interrupt)
-    assert export(config, out, "--max-mean", "0.3") == 130
-
     assert content(out) == before
     assert not beside(out, "staging").exists()
 
