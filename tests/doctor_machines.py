@@ -85,19 +85,10 @@ class Machine:
             self.package(name, f"__version__ = {version!r}")
         self.package("onnxruntime", ORT)
 
-    def acl(
-        self,
-        end: str = "",
-        *,
-        init: int = 0,
-        count: int = 2,
-        count_code: int = 0,
-        set_device: int = 0,
-        soc: str = "Ascend910B3",
-    ) -> None:
+    def acl(self, end: str = "", **values: int | str) -> None:
         """A pyACL, whole but for what is given."""
-        values = {"init": init, "count": count, "count_code": count_code, "set_device": set_device}
-        self.package("acl", ACL.format(**values, soc=soc) + end)
+        whole = {"init": 0, "count": 2, "count_code": 0, "set_device": 0, "soc": "Ascend910B3"}
+        self.package("acl", ACL.format(**{**whole, **values}) + end)
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the doctor there; nothing of this machine's environment reaches it."""
@@ -193,8 +184,8 @@ def chip(soc_version: str = "Ascend910B3", health: str = "OK") -> NpuDevice:
 
 def recording(path: Path, digest: str | None, *pictures: dict[str, Any], **more: str) -> None:
     """An archive in a recording's form: header, picture names included, and crops."""
-    manifest = {"digest": digest} if digest else None
-    header = {"schema": 2, "pictures": pictures, "unreadable": [], "manifest": manifest, **more}
+    header: dict[str, Any] = {"schema": 2, "pictures": pictures, "unreadable": []}
+    header |= {"manifest": {"digest": digest} if digest else None, **more}
     crops = np.frombuffer(b"CROPPIXELS" * 500, np.uint8)
     np.savez(path, header=np.frombuffer(json.dumps(header).encode(), np.uint8), crops=crops)
 
