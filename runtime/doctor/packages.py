@@ -50,16 +50,14 @@ def needed(module: str) -> Finding:
 def safetensors() -> Finding:
     """The package that reads `.safetensors`; other checkpoints need none."""
     if not installed("safetensors"):
-        return _absent("safetensors", "no .safetensors checkpoint can be read")
+        return _absent("safetensors", ": no .safetensors checkpoint can be read")
     return _judge("safetensors", ask("safetensors"))
 
 
 def openvino() -> Finding:
     """The other engine for graphs, its devices, and whether bf16 pays on this processor."""
     if not installed("openvino"):
-        return replace(
-            _absent("openvino", ""), found="not installed; onnxruntime runs the same graphs"
-        )
+        return _absent("openvino", "; onnxruntime runs the same graphs")
     answer = ask("openvino")
     version = answer.version.partition("-")[0]  # it reports a commit behind it
     answer = replace(answer, facts={**answer.facts, "version": version})
@@ -74,7 +72,7 @@ def openvino() -> Finding:
 def onnxruntime(cann: Cann | None) -> tuple[Finding, Finding]:
     """The engine, which several packages install as one module, and its provider for the NPU."""
     if not installed("onnxruntime"):
-        return _absent("onnxruntime", "no .onnx file can run"), _no_provider()
+        return _absent("onnxruntime", ": no .onnx file can run"), _no_provider()
     answer = ask("onnxruntime", PROVIDER_LIBRARY)
     shown = f"{answer.version} ({', '.join(answer.facts.get('providers', ()))})"
     names = sorted(set(metadata.packages_distributions().get("onnxruntime", ())))
@@ -134,7 +132,7 @@ def _no_provider() -> Finding:
 
 def _absent(module: str, lost: str) -> Finding:
     about, pip, lowest = OPTIONAL[module]
-    return warning(about, f"not installed: {lost}", f"pip install '{pip}>={lowest}'")
+    return warning(about, f"not installed{lost}", f"pip install '{pip}>={lowest}'")
 
 
 def _judge(module: str, answer: Answer, shown: str = "") -> Finding:
