@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -209,11 +208,3 @@ def test_a_program_that_cannot_be_executed_is_named(
     program.chmod(mode)
     with pytest.raises(BackendUnavailable, match=told):
         process.run([program], timeout_s=5)
-
-
-def test_it_runs_in_any_thread() -> None:
-    """No signal handler is set, so a worker thread may run a tool."""
-    with ThreadPoolExecutor() as threads:
-        done = threads.submit(process.run, ["true"], timeout_s=LONG_S).result()
-
-    assert done.returncode == 0
