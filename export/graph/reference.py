@@ -32,21 +32,13 @@ class Reference:
 
     @property
     def backend(self) -> Backend:
-        """The one backend, which stays this object's own.
-
-        Raises:
-            ArtifactError, BackendUnavailable: as `open_backend`.
-        """
+        """The one backend, which stays this object's own; raises as `open_backend`."""
         if self._opened is None:
             self._opened = open_backend(self.source)
         return self._opened
 
     def open(self) -> Backend:
-        """A backend that is the caller's to close.
-
-        Raises:
-            ArtifactError, BackendUnavailable: as `open_backend`.
-        """
+        """A backend that is the caller's to close; raises as `open_backend`."""
         return _CachedBackend(self.backend, self._answers)
 
     def __enter__(self) -> Reference:

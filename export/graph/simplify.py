@@ -65,11 +65,8 @@ def check_graph(
 ) -> None:
     """Check a simplified graph: its input, outputs, taps by name and shape, and operators.
 
-    Args:
-        graph: simplified.
-        architecture: whose taps must be in it.
-        taps_out: all of them must be outputs; else those that the network's own outputs need are
-            inside.
+    With `taps_out` all taps must be outputs; else those that the network's own outputs need are
+    inside.
 
     Raises:
         ExportError: names what is wrong.

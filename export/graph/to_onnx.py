@@ -83,9 +83,7 @@ def open_checkpoint(reference: Reference) -> OpenNetwork:
 def export_network(opened: OpenNetwork, settings: OnnxTable) -> ExportedGraph:
     """Export a network, which stays as it is.
 
-    Args:
-        opened: as `open_checkpoint` gives it.
-        settings: exporter, opset and rewrites; "auto" takes TorchScript where this torch has it.
+    The exporter "auto" is TorchScript where this torch has it.
 
     Returns:
         Input `image` float32 (N, 3, S, S), outputs `landmarks` (N, P, 2), `covariance`

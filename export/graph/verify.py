@@ -33,11 +33,6 @@ RANDOM_CROPS = 2
 def verify(reference: Reference, graph: Path, samples: Sequence[Sample]) -> dict[str, ErrorFact]:
     """Run torch and onnxruntime on real and random crops, and compare every output.
 
-    Args:
-        reference: the checkpoint in torch on the CPU, in the published form.
-        graph: opened by onnxruntime on the CPU.
-        samples: real pictures.
-
     Returns:
         For each kind of crop and output, the errors in crop px: |dx| and |dy| of the landmarks,
         and differences of the spread (root of the covariance's larger eigenvalue).

@@ -36,12 +36,6 @@ Packed = NDArray[Any]
 class Damage:
     """Runs graphs on the validation crops, in onnxruntime on the CPU.
 
-    Args:
-        graph: the float graph.
-        crops: uint8 (N, S, S, 3).
-        spec: of the graph's input.
-        budget: what is to hold.
-
     Attributes:
         items: the packed crops, one a batch.
         evaluations: how many times a graph was run on all of them.

@@ -52,14 +52,7 @@ def kept_facts(
     left: Mapping[str, str],
     at_first: frozenset[str],
 ) -> list[KeptFact]:
-    """Every operator that computes in fp32 after all, by reason.
-
-    Args:
-        graph: the float graph.
-        quantised: what was made of it.
-        left: see `left_in_fp32`.
-        at_first: convolutions in int8 before anything was restored.
-    """
+    """Every operator that computes in fp32 after all, by reason; see `Quantised`."""
     int8 = quantised_convolutions(quantised)
     found: dict[str, list[str]] = {}
     for node in graph.graph.node:

@@ -58,7 +58,7 @@ class Int8Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         names = {"mean": "mean", "max": "error", "p95": "p95", "p99": "p99"}
         return {f"max_{key}_px": budget.limits_px.get(name) for name, key in names.items()}
 
-    def check(self, where: str) -> Int8Table:
+    def check(self, where: str) -> None:
         """Refuse a budget that nothing can meet, or pictures that cannot be meant.
 
         Raises:
@@ -79,7 +79,6 @@ class Int8Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 got="none",
                 action="Name pictures for --calibration, too",
             )
-        return self
 
 
 def quantiser() -> str:

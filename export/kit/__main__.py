@@ -156,13 +156,7 @@ def warnings_of(manifest: Manifest) -> list[str]:
 
 
 def write_kit(path: Path, top: str, files: Mapping[str, Content]) -> None:
-    """Write an archive with one top folder; equal files give equal bytes.
-
-    Args:
-        path: of the archive.
-        top: name of the folder that everything lies in.
-        files: content, or the file that holds it, by name below `top`. Their checksums are added.
-    """
+    """Write files and their checksums into one top folder; equal files give equal bytes."""
     sums = "".join(f"{_sha256(files[name])}  {name}\n" for name in sorted(files))
     everything = {**files, SUMS_NAME: sums.encode()}
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:

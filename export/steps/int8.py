@@ -34,14 +34,6 @@ def quantise_graph(
 ) -> dict[str, object]:
     """Quantise one file into another within the job's budget.
 
-    Args:
-        float_graph: the simplified graph.
-        target: where the quantised one goes.
-        job: with the pictures and the budget.
-        fact: about the float graph.
-        spec: of the graph's input.
-        checkpoint: that both graphs were made from.
-
     Returns:
         `quantisation` and `onnx` of the manifest.
     """
