@@ -26,7 +26,7 @@ from runtime.files import shown
 from runtime.files.kind import HEAD_BYTES, no_file, seems_to_be
 from runtime.files.wire_format import FileBytes, WireError
 from runtime.model.model_def import ModelDef, Scalar, read_model_def
-from runtime.model.om_tensors import OmTensor, OmTensors, read_graph, read_inout_info
+from runtime.model.om_tensors import OmTensors, read_graph, read_inout_info
 
 MAGIC = b"IMOD"
 HEADER_BYTES = 256
@@ -137,7 +137,7 @@ class OmFile(OmHeader):
         framework_type: "Onnx" and the like; likewise.
         memory_size: bytes of memory it works in; None, as for the next three, where the file does
             not hold it.
-        tensors: inputs, outputs and gears; empty where the file does not describe them.
+        tensors: inputs (of gears a hidden one, too), outputs and gears; empty where undescribed.
         models: each model that could be read, the first included.
         unread: what could not be read, a sentence each.
         remarks: what is unusual and changes nothing: the loader passes over it, or it only informs.
@@ -167,16 +167,6 @@ class OmFile(OmHeader):
     def attributes(self) -> dict[str, Scalar]:
         """Of the first model."""
         return self.models[0].attributes if self.models else {}
-
-    @property
-    def inputs(self) -> tuple[OmTensor, ...]:
-        """Of the model, a hidden gear input included."""
-        return self.tensors.inputs
-
-    @property
-    def outputs(self) -> tuple[OmTensor, ...]:
-        """Of the model."""
-        return self.tensors.outputs
 
 
 def read_om(path: Path) -> OmFile:

@@ -144,13 +144,13 @@ def test_reader_reads_inputs_and_outputs_of_their_partition() -> None:
     )
     om = read(om_file(table([(8, info), (0, model_def(**REAL)), (1, b"w")]), model_num=1))
 
-    assert om.inputs == (
+    assert om.tensors.inputs == (
         OmTensor(
             name="图像", dtype="uint8", dims=(-1, 256, 256, 3), format="NHWC", bytes=1_572_864
         ),
         OmTensor(name="ascend_mbatch_shape_data", dtype="int32", dims=(1,), format="ND", bytes=4),
     )
-    assert om.outputs == (
+    assert om.tensors.outputs == (
         OmTensor(
             name="Add_9:1:landmarks", dtype="float16", dims=(8, 68, 2), format="ND", bytes=2176
         ),
@@ -213,7 +213,7 @@ def test_reader_names_outputs_as_files_without_names_have_it() -> None:
     end.input_desc.append(tensor("a", 1, [2, 2], "NCHW"))
     om = read(om_file(table([(0, model_def(graph=graph)), (1, b"w")]), model_num=1))
 
-    assert [one.name for one in om.outputs] == ["output_0_known_op_3"]
+    assert [one.name for one in om.tensors.outputs] == ["output_0_known_op_3"]
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_simulated_atc_writes_the_attributes_that_atc_writes(
             assert kinds[key] == ("s" if isinstance(value, str) else "i"), key
     assert {"soc_version", "arch_type", "atc_version", "atc_cmdline", "framework_type"} < set(kinds)
     assert (om.soc_version, om.framework_type) == ("Ascend310B4", "Onnx")
-    assert om.inputs[0].dims == (1, 3, 8, 8)
+    assert om.tensors.inputs[0].dims == (1, 3, 8, 8)
     assert om.unread == ()
 
 
@@ -302,9 +302,9 @@ def test_reader_reads_what_the_simulator_writes(tmp_path: Path) -> None:
     """The two of them agree through the definition, and on what it does not cover, too."""
     om = read_om(write_small(tmp_path / "m.om", gears=(1, 4)))
 
-    assert [one.name for one in om.inputs] == ["image", "ascend_mbatch_shape_data"]
-    assert [one.name for one in om.outputs] == ["conv:0:maps", "pool:0:mean"]
+    assert [one.name for one in om.tensors.inputs] == ["image", "ascend_mbatch_shape_data"]
+    assert [one.name for one in om.tensors.outputs] == ["conv:0:maps", "pool:0:mean"]
     assert om.tensors.gears == (1, 4)
     assert om.unread == ()
     write_om(tmp_path / "bare.om", name="m", attributes={}, partitions={1: b"w"})
-    assert read_om(tmp_path / "bare.om").inputs == ()
+    assert read_om(tmp_path / "bare.om").tensors.inputs == ()
