@@ -102,10 +102,8 @@ class Backend(ABC):
     Attributes:
         name: engine and version, for example "onnxruntime 1.32.0 CPUExecutionProvider".
         device: where it runs, as it was resolved ("cpu", "npu:0", ...).
-        spec: the model's input and outputs.
         parameters: number of the model's parameters, None where unknown.
         checkpoint_sha256: of the weights the model was made from; empty where unknown.
-        manifest: of the bundle it came from, if it came from one.
         batches: the batches it was made for, ascending; others are split or padded to them. Empty
             where it takes any.
         reasons: why `auto` took this device, and why each better one was refused.

@@ -109,12 +109,6 @@ def open_graph(where: str, graph: bytes, device: str, threads: int | None = None
     It runs as it is written: an optimised graph fuses across the tensors that are looked at, so
     that their values would depend on which ones are.
 
-    Args:
-        where: the file it was made from, for errors.
-        graph: an ONNX file's bytes.
-        device: as a source names it.
-        threads: as in `Settings`.
-
     Raises:
         ArtifactError: onnxruntime refuses the graph.
         BackendUnavailable: the device's provider is missing, or cannot run all of the graph.

@@ -56,8 +56,6 @@ class OnnxFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     Attributes:
         exporter: torchscript or dynamo.
-        opset: of the default domain.
-        operators: how many nodes of each type.
         rewrites: of the network before it was exported; none where it is the published form.
         cost: of this graph; where it is quantised, of the float graph it was made from.
         plain: of the float graph that the same checkpoint gives without rewrites.
@@ -84,18 +82,14 @@ class QuantisationFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """How an int8 graph was made.
 
     Attributes:
-        tool: name and version.
         float_sha256: of the float graph it was made from, as `export --precision fp32` makes it.
         budget_px: the limits, by statistic, crop px over |dx| and |dy|.
         found_px: mean, p95, p99 and max against the float graph on the validation pictures, in
             onnxruntime.
-        calibration_pictures, validation_pictures: how many.
         pictures_sha256: one hash of both sets: files, boxes and which is in which.
         embedded: both were cuts of the project's own portrait.
         equalised: maps whose channels were scaled to like ranges first.
         evaluations: how many candidates were run.
-        convolutions, int8_convolutions: how many there are, and how many compute in int8.
-        kept: what stayed in fp32, and why.
     """
 
     tool: str
@@ -125,8 +119,6 @@ class OmFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A graph converted for one chip.
 
     Attributes:
-        file: its name in the bundle.
-        soc_version: the exact chip it was converted for.
         batches: the batch it was converted for, or its gears, ascending.
         gears: whether one file serves several batches.
         input: what its first tensor holds; uint8 NHWC where AIPP normalises on the chip.

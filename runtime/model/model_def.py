@@ -30,7 +30,6 @@ class ModelDef:
     """The content of a partition MODEL_DEF.
 
     Attributes:
-        name: of the graph.
         values: the attributes that are one text or number, or a list of texts or whole numbers.
         others: names of those that are tensors, other lists, or very long.
         graph: where the main graph lies in the file; None where there is none.

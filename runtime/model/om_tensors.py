@@ -73,7 +73,6 @@ class OmTensor:
         name: as ACL gives it: of an output "node:index:name".
         dtype: numpy's name for it, or the number of one that is not known here.
         dims: -1 where only the run decides.
-        format: "NCHW" and the like.
         bytes: of its buffer; None where the file does not hold it.
     """
 

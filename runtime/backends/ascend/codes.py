@@ -17,9 +17,6 @@ class AclCode:
     """One return code.
 
     Attributes:
-        symbol: its name in CANN's headers.
-        meaning: in a few words.
-        remedy: the next action.
         kind: unavailable (device, driver or CANN), artifact (the .om file), or failed.
         loses_device: its context is not used any more. After some codes the runtime refuses every
             call until the device is reset; after the others the device failed in the middle of its

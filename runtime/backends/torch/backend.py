@@ -82,14 +82,8 @@ class TorchBackend(Backend):
     def taps(self, batch: NDArray[Any]) -> dict[str, F32]:
         """Every tensor between picture and outputs, by the names of `runtime.model.stages`.
 
-        Args:
-            batch: as for `run`.
-
         Returns:
             float32 (N, C, S / 4, S / 4) each, as the device left them: what overflowed, too.
-
-        Raises:
-            InputError, InferenceError: as `run`.
         """
         self._check_call(batch)
         names = tap_names(self._architecture)
@@ -102,12 +96,8 @@ class TorchBackend(Backend):
             name: of one of `runtime.model.stages.stages_of`.
             inputs: at least the tensors that the stage reads, float32 (N, C, H, W) by their names.
 
-        Returns:
-            The stage's outputs, float32, by their names.
-
         Raises:
             InputError: no such stage, or a tensor missing or of another shape or dtype.
-            InferenceError: closed, or the engine failed.
         """
         self._check_open()
         stages = {stage.name: stage for stage in stages_of(self._architecture.stacks)}
@@ -135,7 +125,6 @@ class TorchBackend(Backend):
 
         Raises:
             BackendUnavailable: torch.compile cannot work here.
-            InferenceError: closed, or the engine failed.
         """
         self._check_open()
         first = np.zeros(self.spec.input.shape(1), np.float32)

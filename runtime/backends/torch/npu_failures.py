@@ -76,7 +76,6 @@ class Explanation(NamedTuple):
     """A failure in words.
 
     Attributes:
-        meaning: what happened.
         action: what to do next, as a sentence without its full stop.
         unavailable: something is missing; otherwise the engine failed at its work.
         loses_device: no later result of this process from the device can be trusted.
@@ -390,11 +389,7 @@ def _of_code(number: int) -> Explanation | None:
 def refusal_of(error: BaseException, *, otherwise: str, action: str, printed: str = "") -> Refusal:
     """Turn an error of torch_npu's into a refusal, in words where it is known.
 
-    Args:
-        error: what was raised.
-        otherwise: what an unknown one means.
-        action: what to do about an unknown one.
-        printed: what torch_npu printed before, which may hold the cause.
+    `otherwise` and `action` are for an unknown one; what was `printed` before may hold the cause.
     """
     if isinstance(error, SystemExit):
         text = (printed.strip().splitlines() or ["it ended the process"])[-1]
