@@ -18,7 +18,7 @@ import pytest
 import torch
 from builders import STARTER
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from planted_graphs import model, node, value
 
 from runtime.backends import ENGINES, Backend, Settings, open_backend
 from runtime.errors import (
@@ -251,18 +251,10 @@ def test_engine_for_another_kind_of_file_is_refused(starter_bundle: Path) -> Non
 
 def graph(path: Path, inputs: Shapes, outputs: Shapes) -> Path:
     """A graph that names its inputs and outputs as told and passes zeros along."""
-    zeros = helper.make_tensor("v", TensorProto.FLOAT, [1, 68, 2], np.zeros(136))
-    nodes = [helper.make_node("Constant", [], [name], value=zeros) for name in outputs]
-    given, made = (
-        [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in side.items()]
-        for side in (inputs, outputs)
-    )
-    model = helper.make_model(
-        helper.make_graph(nodes, "g", given, made),
-        opset_imports=[helper.make_opsetid("", 13)],
-        ir_version=8,
-    )
-    onnx.save(model, str(path))
+    nodes = [node("Identity", ["zeros"], [name]) for name in outputs]
+    given, made = ([value(*one) for one in side.items()] for side in (inputs, outputs))
+    zeros = {"zeros": np.zeros((1, 68, 2), np.float32)}
+    onnx.save(model(nodes, constants=zeros, inputs=given, outputs=made), str(path))
     return path
 
 

@@ -179,16 +179,6 @@ def test_rehearsal_refuses_a_precision(graph: Path, capsys: pytest.CaptureFixtur
     assert "@openvino/cpu:fp32" in capsys.readouterr().err
 
 
-def test_comparison_with_onnxruntime_passes(
-    graph: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """On the command line, and the report names both engines."""
-    assert compare.main([f"{graph}@cpu", f"{graph}@openvino/cpu"]) == 0
-    said = capsys.readouterr().out
-    assert "onnxruntime" in said
-    assert " CPU fp32]" in said
-
-
 def test_threads_share_one_backend(graph: Path) -> None:
     """Each gets its own answers, of batches of different sizes."""
     with open_backend(f"{graph}@openvino/cpu") as backend, ThreadPoolExecutor(4) as pool:

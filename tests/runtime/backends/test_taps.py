@@ -149,6 +149,8 @@ def test_a_closed_checkpoint_gives_nothing(tiny: Path, batch: NDArray[np.float32
         backend.taps(batch[:1])
     with pytest.raises(InferenceError, match="a closed one"):
         backend.run_stage("stem", {"image": batch[:1]})
+    with pytest.raises(InferenceError, match="a closed one"):
+        backend.use_form("channels-last")
 
 
 class Saying(Backend):

@@ -84,13 +84,6 @@ def test_damaged_manifest_is_refused(bundle: Path, content: bytes) -> None:
         Detector(bundle)
 
 
-def test_absent_manifest_is_refused(bundle: Path) -> None:
-    """A folder with a model and no manifest is not a bundle."""
-    (bundle / MANIFEST_NAME).unlink()
-    with pytest.raises(ArtifactError, match="expected a bundle"):
-        Detector(bundle)
-
-
 def test_model_of_another_bundle_is_refused(bundle: Path) -> None:
     """One byte of another model, and a model that is gone."""
     model = bundle / ONNX_NAME

@@ -81,8 +81,9 @@ def test_modelscope_folder_is_its_weights(tmp_path: Path) -> None:
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
-    """Nothing there, a folder without a model, a suffix nobody opens, a pipe that may never end."""
+    """Nothing there, a graph without its manifest, a suffix nobody opens, a pipe without an end."""
     (tmp_path / "notes.txt").touch()
+    (tmp_path / "model.onnx").touch()
     os.mkfifo(tmp_path / "weights.pkl")
     for name, says in (
         *(("gone", "no such file"), (".", "with neither"), ("notes.txt", "'.txt'")),

@@ -23,7 +23,6 @@ from runtime.detector import Detector
 from runtime.errors import (
     DEVICE_LOST,
     BackendError,
-    BackendUnavailable,
     InferenceError,
     StarmarkError,
 )
@@ -246,17 +245,6 @@ def test_whoever_waited_while_it_was_closed_is_told_that(
     assert running.said() == ""
     assert closing.said() == ""
     assert "an open backend, got a closed one" in waiting.said()
-
-
-def test_a_missing_driver_is_a_missing_device_also_while_running(
-    npu: Control, tiny_om: Path, crop: NDArray[np.uint8]
-) -> None:
-    """The kind of error is kept, too."""
-    backend = opened(tiny_om)
-    npu.inject("mdl.execute_async", 507899)
-    for _ in range(2):
-        with pytest.raises(BackendUnavailable, match="507899 ACL_ERROR_RT_DRV_INTERNAL_ERROR"):
-            backend.run(backend.spec.input.pack([crop]))
 
 
 def test_a_lost_backend_keeps_no_batch(

@@ -15,12 +15,6 @@ from runtime.backends.ascend import process
 from runtime.errors import BackendError, BackendUnavailable
 
 
-def run_once(bundle: Path) -> None:
-    """Load, run, close."""
-    with open_backend(bundle, "npu:0") as backend:
-        backend.run(np.zeros(backend.spec.input.shape(1), np.float32))
-
-
 def test_acl_is_initialised_once_and_finalised_by_us(npu: Control, tiny_om: Path) -> None:
     for _ in range(2):
         open_backend(tiny_om, "npu:0").close()
@@ -42,7 +36,8 @@ def test_acl_that_does_not_start(npu: Control, tiny_om: Path, code: int) -> None
 def test_beside_torch_npu_nothing_of_its_is_touched(npu: Control, tiny_om: Path) -> None:
     """It has initialised ACL (100002): no finalize, no reset of the device."""
     npu.torch_npu_has_initialised()
-    run_once(tiny_om)
+    with open_backend(tiny_om, "npu:0") as backend:
+        backend.run(np.zeros(backend.spec.input.shape(1), np.float32))
     process.shut_down()
     assert [call.code for call in npu.calls("init")] == [100002]
     assert npu.calls("finalize") == npu.calls("rt.reset_device") == []
@@ -91,16 +86,12 @@ def test_what_is_open_at_the_end_is_released(npu: Control, tiny_om: Path) -> Non
     assert len(npu.calls()) == calls
 
 
-@pytest.mark.parametrize(("visible", "device"), [("3,1", 0), ("2,3", 2), ("", 0)])
 def test_a_device_that_a_variable_hides_is_explained(
-    npu: Control, cann: Cann, tiny_om: Path, visible: str, device: int
+    npu: Control, cann: Cann, tiny_om: Path
 ) -> None:
-    """By name and value, with the two rules that are easily broken."""
     cann.set_soc("Ascend910B3", devices=4)
-    cann.set("ASCEND_RT_VISIBLE_DEVICES", visible)
+    cann.set("ASCEND_RT_VISIBLE_DEVICES", "2,3")
     npu.reset()
     with pytest.raises(BackendUnavailable, match="107001") as told:
-        open_backend(tiny_om, f"npu:{device}")
-    assert f"ASCEND_RT_VISIBLE_DEVICES is {visible!r}" in told.value.action
-    assert "npu:0 is the first" in told.value.action
-    assert "ascend" in told.value.action
+        open_backend(tiny_om, "npu:2")
+    assert "ASCEND_RT_VISIBLE_DEVICES is '2,3'" in told.value.action

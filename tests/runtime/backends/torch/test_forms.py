@@ -11,7 +11,7 @@ import torch
 
 from runtime.backends.torch.backend import TorchBackend
 from runtime.detector import Detector
-from runtime.errors import BackendUnavailable, InferenceError
+from runtime.errors import BackendUnavailable
 
 
 def crops(count: int) -> Any:
@@ -69,11 +69,3 @@ def test_compiler_that_fails_is_named_and_eager_goes_on(
         backend.use_form("compiled")
     assert backend.run(crops(1)).landmarks.shape == (1, 68, 2)
     assert "compiled" not in backend.name
-
-
-def test_closed_backend_takes_no_form(tiny: Path) -> None:
-    """As for every other call."""
-    backend = opened(tiny)
-    backend.close()
-    with pytest.raises(InferenceError, match="a closed one"):
-        backend.use_form("channels-last")

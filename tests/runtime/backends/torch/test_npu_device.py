@@ -293,13 +293,11 @@ def test_failed_call_says_what_it_means(
     assert on_npu.run(batch()).landmarks.shape == (1, 68, 2)
 
 
-def codes_that_lose_the_device() -> list[int]:
-    """Of today's table; `ascend/test_codes.py` pins which these are."""
-    lost = [number for number, code in CODES.items() if code.loses_device and number != 545601]
-    return [*lost, 507777]  # and one of its kind that no table has
+# of today's table, which `ascend/test_codes.py` pins, and one of its kind that no table has
+LOST = [number for number, code in CODES.items() if code.loses_device and number != 545601]
 
 
-@pytest.mark.parametrize("code", codes_that_lose_the_device())
+@pytest.mark.parametrize("code", [*LOST, 507777])
 def test_device_lost_in_a_run_is_found_where_it_is_waited_for(
     torch_npu: Any, on_npu: Backend, code: int
 ) -> None:
