@@ -67,7 +67,7 @@ def bundle(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny network in int8, as the command line makes it of pictures that somebody names."""
     folder = tmp_path_factory.mktemp("int8")
     given = pictures(folder / "photos", 6, 1)
-    arguments = ("--precision", "int8", "--budget", LOOSE, "--calibration", str(given))
+    arguments = ("--budget", LOOSE, "--calibration", str(given))
     assert export(tiny_config(folder, tiny), folder / "bundle", *arguments) == 0
     return folder / "bundle"
 
@@ -79,7 +79,8 @@ def tiny_graph(tiny: Path) -> onnx.ModelProto:
 
 
 def export(config: Path, output: Path, *arguments: str) -> int:
-    return export_main.main(["--config", str(config), "--output", str(output), *arguments])
+    line = ["--config", str(config), "--output", str(output), "--precision", "int8", *arguments]
+    return export_main.main(line)
 
 
 def test_bundle_is_an_ordinary_one_that_explains_itself(bundle: Path, tiny: Path) -> None:
@@ -134,7 +135,7 @@ def test_same_pictures_give_the_same_bytes(bundle: Path, tiny: Path, tmp_path: P
     before = {path.name: path.read_bytes() for path in bundle.iterdir()}
     given = ("--calibration", str(bundle.parent / "photos"), "--budget", LOOSE)
     for output in (bundle, tmp_path / "b"):
-        assert export(tiny_config(tmp_path, tiny), output, "--precision", "int8", *given) == 0
+        assert export(tiny_config(tmp_path, tiny), output, *given) == 0
     assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
     assert (tmp_path / "b/model.onnx").read_bytes() == before["model.onnx"]
 
@@ -143,7 +144,7 @@ def test_budget_that_nothing_meets_is_kept_aside(
     bundle: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = ("--calibration", str(bundle.parent / "photos"), "--budget", "max=0.0000001")
-    assert export(tiny_config(tmp_path, tiny), tmp_path / "b", "--precision", "int8", *given) == 1
+    assert export(tiny_config(tmp_path, tiny), tmp_path / "b", *given) == 1
 
     assert not (tmp_path / "b").exists()
     fact = read_manifest(tmp_path / "b.rejected").quantisation
@@ -186,8 +187,7 @@ def test_decoder_and_gates_stay_in_fp32_from_the_outset(tiny_graph: onnx.ModelPr
 
 def test_uint8_graphs_are_quantised_too(bundle: Path, tiny: Path, tmp_path: Path) -> None:
     given = ("--calibration", str(bundle.parent / "photos"), "--budget", LOOSE)
-    arguments = ("--precision", "int8", "--input", "uint8")
-    assert export(tiny_config(tmp_path, tiny), tmp_path / "b", *arguments, *given) == 0
+    assert export(tiny_config(tmp_path, tiny), tmp_path / "b", "--input", "uint8", *given) == 0
     crops = noise(np.random.default_rng(0), 256, 256)[None]
     with open_backend(tmp_path / "b") as backend:
         assert backend.spec.input.dtype == "uint8"
@@ -239,7 +239,7 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_made(
     tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str], arguments: str, says: str
 ) -> None:
     config = tiny_config(tmp_path, tiny)
-    assert export(config, tmp_path / "b", "--precision", "int8", *arguments.split()) == 2
+    assert export(config, tmp_path / "b", *arguments.split()) == 2
     assert says in capsys.readouterr().err
     assert not (tmp_path / "b").exists()
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kits import HERE_ARCH, install, installs, kit_for, real_ascend, unpack
 
 from export.kit.wheelhouse import PYTHONS
+
+pytestmark = [installs, real_ascend]
+Installed = Callable[..., tuple[Path, subprocess.CompletedProcess[str]]]
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +47,20 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("template") / "venv"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=300)
     return folder
+
+
+@pytest.fixture
+def installed(packed_for_all: Path, template: Path, tmp_path: Path) -> Installed:
+    """Unpack the kit on a box as `box_with` makes it, with more settings, and install it there."""
+
+    def run(
+        *pythons: str, settings: Mapping[str, str] | None = None, **box: Any
+    ) -> tuple[Path, subprocess.CompletedProcess[str]]:
+        folder = unpack(packed_for_all, tmp_path)
+        environment = box_with(tmp_path, template, *pythons, **box) | dict(settings or {})
+        return folder, install(folder, **environment)
+
+    return run
 
 
 def box_with(
@@ -91,8 +109,6 @@ def box_with(
     return {"PATH": f"{folder}/bin:/usr/bin:/bin", "HOME": str(folder)}
 
 
-@installs
-@real_ascend
 @pytest.mark.parametrize(
     ("pythons", "release", "works", "order", "taken"),
     [
@@ -105,8 +121,7 @@ def box_with(
     ],
 )
 def test_newest_listed_python_that_imports_pyacl_is_taken(
-    packed_for_all: Path,
-    template: Path,
+    installed: Installed,
     tmp_path: Path,
     pythons: str,
     release: str,
@@ -115,9 +130,7 @@ def test_newest_listed_python_that_imports_pyacl_is_taken(
     taken: str,
 ) -> None:
     """With CANN's settings, which stay in there; each that fails is told with its reason."""
-    folder = unpack(packed_for_all, tmp_path)
-    environment = box_with(tmp_path, template, *pythons.split(), release=release, works=works)
-    done = install(folder, **environment)
+    folder, done = installed(*pythons.split(), release=release, works=works)
 
     assert done.returncode == 0, done.stderr
     assert f"CANN {release} in {tmp_path}/Ascend/cann. " in done.stdout
@@ -132,14 +145,9 @@ def test_newest_listed_python_that_imports_pyacl_is_taken(
     assert f"  source {tmp_path}/Ascend/cann/set_env.sh\n" in done.stdout
 
 
-@installs
-@real_ascend
-def test_box_whose_pythons_all_fail_is_installed_with_a_warning(
-    packed_for_all: Path, template: Path, tmp_path: Path
-) -> None:
+def test_box_whose_pythons_all_fail_is_installed_with_a_warning(installed: Installed) -> None:
     """Everything but the NPU works; the first in the order stays."""
-    folder = unpack(packed_for_all, tmp_path)
-    done = install(folder, **box_with(tmp_path, template, "3.10", "3.13", release="8.5.0"))
+    folder, done = installed("3.10", "3.13", release="8.5.0")
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("import acl fails") == 2
@@ -165,8 +173,6 @@ esac
 """
 
 
-@installs
-@real_ascend
 @pytest.mark.parametrize(
     ("spoiled", "works", "code", "taken"),
     [
@@ -177,9 +183,8 @@ esac
     ],
 )
 def test_python_for_which_pip_fails_is_passed_over(
-    packed_for_all: Path,
+    installed: Installed,
     template: Path,
-    tmp_path: Path,
     spoiled: str,
     works: str,
     code: int,
@@ -187,11 +192,7 @@ def test_python_for_which_pip_fails_is_passed_over(
 ) -> None:
     """With its reason and pip's own words; where it fails for all, no half-made environment."""
     scripts = dict.fromkeys(spoiled.split(), NO_WHEELS.format(template=template))
-    environment = box_with(
-        tmp_path, template, "3.10", "3.13", release="8.5.0", works=works, spoiled=scripts
-    )
-    folder = unpack(packed_for_all, tmp_path)
-    done = install(folder, **environment)
+    folder, done = installed("3.10", "3.13", release="8.5.0", works=works, spoiled=scripts)
 
     assert done.returncode == code, done.stderr
     for version in scripts:
@@ -206,16 +207,12 @@ def test_python_for_which_pip_fails_is_passed_over(
         assert not (folder / "venv").exists()
 
 
-@installs
-@real_ascend
 def test_python_that_cannot_be_installed_again_ends_with_a_reason(
-    packed_for_all: Path, template: Path, tmp_path: Path
+    installed: Installed, tmp_path: Path
 ) -> None:
     """The first of the order is made again where none imports acl."""
     spoiled = {"3.13": ONLY_ONCE.format(folder=tmp_path)}
-    environment = box_with(tmp_path, template, "3.10", "3.13", release="8.5.0", spoiled=spoiled)
-    folder = unpack(packed_for_all, tmp_path)
-    done = install(folder, **environment)
+    folder, done = installed("3.10", "3.13", release="8.5.0", spoiled=spoiled)
 
     assert done.returncode == 4
     assert done.stdout.count("import acl fails") == 2
@@ -223,14 +220,9 @@ def test_python_that_cannot_be_installed_again_ends_with_a_reason(
     assert not (folder / "venv").exists()
 
 
-@installs
-@real_ascend
-def test_box_without_cann_gets_the_python_that_most_cann_list(
-    packed_for_all: Path, template: Path, tmp_path: Path
-) -> None:
+def test_box_without_cann_gets_the_python_that_most_cann_list(installed: Installed) -> None:
     """CANN may come after the kit."""
-    folder = unpack(packed_for_all, tmp_path)
-    done = install(folder, **box_with(tmp_path, template, "3.10", "3.12", "3.11", "3.13"))
+    _, done = installed("3.10", "3.12", "3.11", "3.13")
 
     assert done.returncode == 0, done.stderr
     assert "No CANN found. " in done.stdout
@@ -238,23 +230,17 @@ def test_box_without_cann_gets_the_python_that_most_cann_list(
     assert "Python 3.11 (python3.11): taken; without CANN pyACL cannot be tried" in done.stdout
 
 
-@installs
-@real_ascend
-def test_python_that_is_named_is_the_only_one(
-    packed_for_all: Path, template: Path, tmp_path: Path
-) -> None:
+def test_python_that_is_named_is_the_only_one(installed: Installed, tmp_path: Path) -> None:
     """It is tried, too; and settings of CANN that are there already are not sourced again."""
-    folder = unpack(packed_for_all, tmp_path)
-    environment = box_with(tmp_path, template, "3.10", "3.13", release="8.5.0", works="3.13")
     root = tmp_path / "Ascend/cann"
-    environment |= {
+    settings = {
         "PYTHON": f"{tmp_path}/bin/python3.10",
         "ASCEND_HOME_PATH": str(root),
         "ASCEND_OPP_PATH": f"{root}/opp",
         "LD_LIBRARY_PATH": f"{root}/lib64",
         "PYTHONPATH": f"{root}/python/site-packages",
     }
-    done = install(folder, **environment)
+    _, done = installed("3.10", "3.13", release="8.5.0", works="3.13", settings=settings)
 
     assert done.returncode == 0, done.stderr
     assert "in the order to try: 3.10\n" in done.stdout
