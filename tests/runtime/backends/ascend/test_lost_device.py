@@ -6,7 +6,8 @@ import copy
 import gc
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,26 +33,15 @@ UNLISTED = 507013
 LONGEST_WAIT_S = 20.0
 
 
-class Outcome(threading.Thread):
-    """What a call comes to in a thread of its own."""
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(3) as pool:
+        yield pool
 
-    def __init__(self, call: Callable[[], object]) -> None:
-        super().__init__()
-        self._call = call
-        self.error: BaseException | None = None
-        self.start()
 
-    def run(self) -> None:
-        try:
-            self._call()
-        except StarmarkError as error:
-            self.error = error
-
-    def said(self) -> str:
-        """Its error's text; empty where there is none."""
-        self.join(LONGEST_WAIT_S)
-        assert not self.is_alive()
-        return str(self.error or "")
+def said(call: Future[Any]) -> str:
+    """A call's error; empty where there is none."""
+    return str(call.exception(LONGEST_WAIT_S) or "")
 
 
 def opened(bundle: Path) -> OmBackend:
@@ -182,47 +172,51 @@ def test_a_device_lost_while_opening_is_opened_anew(npu: Control, tiny_om: Path)
 
 
 def test_whoever_waited_for_a_turn_gets_the_first_cause(
-    npu: Control, tiny_om: Path, crop: NDArray[np.uint8]
+    npu: Control, tiny_om: Path, crop: NDArray[np.uint8], threads: ThreadPoolExecutor
 ) -> None:
     """One call is at the device, another waits behind it, and the device is lost."""
     with Detector(opened(tiny_om)) as detector:
         turns = watched(detector.backend)  # type: ignore[arg-type]
         npu.inject_hang("rt.synchronize_stream")  # ends with 507000
-        first = Outcome(lambda: detector.detect_from_cropped(crop))
+        first = threads.submit(detector.detect_from_cropped, crop)
         assert turns.has_one.wait(LONGEST_WAIT_S)
-        second = Outcome(lambda: detector.detect_from_cropped(crop))
+        second = threads.submit(detector.detect_from_cropped, crop)
         assert turns.has_two.wait(LONGEST_WAIT_S)
         npu.end_hangs()
 
-        assert ": 507000 ACL_ERROR_RT_INTERNAL_ERROR" in first.said()
-        assert second.said() == first.said()
+        assert ": 507000 ACL_ERROR_RT_INTERNAL_ERROR" in said(first)
+        assert said(second) == said(first)
         with pytest.raises(InferenceError) as later:
             detector.detect_from_cropped(crop)
-        assert str(later.value) == first.said()
+        assert str(later.value) == said(first)
 
 
 def test_closing_in_between_does_not_hide_the_first_cause(
-    npu: Control, tiny_om: Path, crop: NDArray[np.uint8]
+    npu: Control, tiny_om: Path, crop: NDArray[np.uint8], threads: ThreadPoolExecutor
 ) -> None:
     """`close` is called while a call is at the device, which is lost after that."""
     detector = Detector(opened(tiny_om))
     turns = watched(detector.backend)  # type: ignore[arg-type]
     npu.inject_hang("rt.synchronize_stream")
-    running = Outcome(lambda: detector.detect_from_cropped(crop))
+    running = threads.submit(detector.detect_from_cropped, crop)
     assert turns.has_one.wait(LONGEST_WAIT_S)
-    closing = Outcome(detector.close)
+    closing = threads.submit(detector.close)
     assert turns.has_two.wait(LONGEST_WAIT_S)
     npu.end_hangs()
 
-    assert ": 507000" in running.said()
-    assert closing.said() == ""
+    assert ": 507000" in said(running)
+    assert said(closing) == ""
     with pytest.raises(InferenceError) as later:
         detector.detect_from_cropped(crop)
-    assert str(later.value) == running.said()
+    assert str(later.value) == said(running)
 
 
 def test_whoever_waited_while_it_was_closed_is_told_that(
-    npu: Control, tiny_om: Path, crop: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+    npu: Control,
+    tiny_om: Path,
+    crop: NDArray[np.uint8],
+    threads: ThreadPoolExecutor,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Nothing was lost: a call that is at the device ends well, and the one behind it is late."""
     detector = Detector(opened(tiny_om))
@@ -234,17 +228,17 @@ def test_whoever_waited_while_it_was_closed_is_told_that(
         return synchronize(stream)
 
     monkeypatch.setattr(npu.acl.rt, "synchronize_stream", wait_first)
-    running = Outcome(lambda: detector.detect_from_cropped(crop))
+    running = threads.submit(detector.detect_from_cropped, crop)
     assert turns.has_one.wait(LONGEST_WAIT_S)
-    waiting = Outcome(lambda: detector.detect_from_cropped(crop))
+    waiting = threads.submit(detector.detect_from_cropped, crop)
     assert turns.has_two.wait(LONGEST_WAIT_S)
-    closing = Outcome(detector.close)
+    closing = threads.submit(detector.close)
     assert turns.has_three.wait(LONGEST_WAIT_S)
     gate.set()
 
-    assert running.said() == ""
-    assert closing.said() == ""
-    assert "an open backend, got a closed one" in waiting.said()
+    assert said(running) == ""
+    assert said(closing) == ""
+    assert "an open backend, got a closed one" in said(waiting)
 
 
 def test_a_lost_backend_keeps_no_batch(
