@@ -306,23 +306,6 @@ def test_damaged_annotations_do_not_end_an_agreement(
     assert "--max-nme-increase: the annotation of b.jpg: expected 68 points" in error
 
 
-def test_damaged_points_that_give_the_box_are_an_error(
-    starter_bundle: Path, faces: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Without them nobody knows what to show."""
-    (faces / "b.pts").write_text("no points\n")
-
-    assert run(f"{STARTER}@cpu", starter_bundle, "--images", faces) == 2
-    assert "b.pts: expected a .pts file" in capsys.readouterr().err
-
-
-def tsv(folder: Path, names: tuple[str, ...], points: list[str]) -> Path:
-    path = folder / "published.tsv"
-    rows = [f"{n}\t1,2\t{p}\t1.777\t500\t422" for n, p in zip(names, points, strict=True)]
-    path.write_text("\n".join(["image\tfive\tall\tscale\tcenter_w\tcenter_h", *rows]) + "\n")
-    return path
-
-
 def test_published_annotations_count(
     starter_bundle: Path, faces: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -330,7 +313,10 @@ def test_published_annotations_count(
     pts = (ROOT / "assets/test.pts").read_text().split("{")[1].split("}")[0].split()
     cell = ",".join(str(float(number) - 1) for number in pts)
     (faces / "a.pts").write_text("no points\n")
-    boxes = tsv(tmp_path, FEW, [cell, cell, "1,2,3"])
+    boxes = tmp_path / "published.tsv"
+    points = zip(FEW, (cell, cell, "1,2,3"), strict=True)
+    rows = [f"{name}\t1,2\t{numbers}\t1.777\t500\t422" for name, numbers in points]
+    boxes.write_text("\n".join(["image\tfive\tall\tscale\tcenter_w\tcenter_h", *rows]))
     record = tmp_path / "1.npz", tmp_path / "2.npz"
     options = ("--images", faces, "--boxes", boxes, "--record", *record)
     assert run(f"{STARTER}@cpu", starter_bundle, *options) == 0
