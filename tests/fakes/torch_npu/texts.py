@@ -1,6 +1,7 @@
 """What the real package's errors read like, in each of its forms.
 
-Times, process and line numbers are of no importance.
+Held, with the product's reader, against lines built by hand: tests/runtime/backends/
+test_npu_texts.py. Times, process and line numbers are of no importance.
 
 Source: Ascend/pytorch, torch_npu/csrc (the files are named beside each form).
 """

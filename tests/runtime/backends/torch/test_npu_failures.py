@@ -1,4 +1,4 @@
-"""A referee for torch_npu's texts: lines of its forms, the fake's own among them, are read.
+"""A referee for torch_npu's texts: lines built by hand, against our reader and the fake's writer.
 
 The lines have the form of the format strings in Ascend/pytorch, torch_npu/csrc, at the tags
 v2.1.0-5.0.0 to v2.9.0-7.3.0 and in August 2026; the file and line beside each are of the latter
@@ -22,9 +22,27 @@ from runtime.backends.torch.npu_failures import NEW_PROCESS, explain
 from runtime.machine import visible_devices
 from runtime.machine.npu_packages import MODULES
 
-# the fake's own writer, without its package, which would give this process an NPU
-WRITE = SimpleNamespace(**runpy.run_path(str(FAKES / "torch_npu/texts.py")))
-ACL_API = WRITE.called_acl(5)
+# core/npu/NPUException.cpp:88, formatErrorCode; Device is -1 where none is set
+ACL_API = (
+    "\n[ERROR] 2026-02-03-04:05:06 (PID:31337, Device:5, RankID:-1) ERR00100 PTA call acl api"
+    " failed"
+)
+# core/npu/NPUQueue.cpp:319-330 and 592-603, behind "... inner error, and <what>.\n"
+ASYNCHRONOUS = (
+    "Since the operator is called asynchronously, the stacktrace may be inaccurate. If you want to"
+    " get the accurate stacktrace, please set the environment variable ASCEND_LAUNCH_BLOCKING=1.\n"
+    "Note: ASCEND_LAUNCH_BLOCKING=1 will force ops to run in synchronous mode, resulting in"
+    " performance degradation. Please unset ASCEND_LAUNCH_BLOCKING in time after debugging."
+)
+QUEUE = (
+    "The Inner error is reported as above. The process exits for this inner error, and the current"
+    f" working operator name is {{operator}}.\n{ASYNCHRONOUS}{ACL_API}.\n{{said}}"
+)
+COPY = "ACL stream synchronize failed, error code:{code}"
+FUNCTION = (
+    "{call}:build/CMakeFiles/torch_npu.dir/compiler_depend.ts:{line} NPU function error: {call}"
+)
+AICORE = "\n[Error]: The aicore execution is abnormal."
 
 
 class Text(NamedTuple):
@@ -38,23 +56,26 @@ class Text(NamedTuple):
 READ: dict[str, Text] = {
     # aten/ops/op_api/CopyKernelOpApi.cpp:98, aten/common/CopyKernel.cpp:157 (v2.1.0-7.0.0: :62 and
     # :119; v2.9.0-7.3.0: :64 and :121; v2.1.0-5.0.0: :57 and :121): AT_ERROR
-    "copy": Text("ACL stream synchronize failed, error code:507035", 507035),
+    "copy": Text(COPY.format(code=507035), 507035),
     # the same with TORCH_SHOW_CPP_STACKTRACES=1
     "copy, with its frames": Text(
-        WRITE.copy_failed(507014) + "\nException raised from copy_between_host_and_device_opapi at"
+        COPY.format(code=507014) + "\nException raised from copy_between_host_and_device_opapi at"
         " build/CMakeFiles/torch_npu.dir/compiler_depend.ts:98 (most recent call first):\n"
         "frame #0: c10::Error::Error(c10::SourceLocation, std::string) + 0x68 (0xffffb0f1f3c8)",
         507014,
     ),
     # core/npu/NPUException.h:184-196, NPU_CHECK_ERROR, of a code that is in its table
     "check": Text(
-        WRITE.function_failed("AclrtSynchronizeDeviceWithTimeout", 507015)
-        + "EZ9999: Inner Error!\n        synchronize stream failed,"
+        f"{FUNCTION.format(call='AclrtSynchronizeDeviceWithTimeout', line=457)}, error code is"
+        f" 507015{ACL_API}{AICORE}\nEZ9999: Inner Error!\n        synchronize stream failed,"
         " runtime result = 507018[FUNC:ReportCallError]",
         507015,
     ),
     # the same of one that is not: a full stop
-    "check, code without a sentence": Text(WRITE.function_failed("aclrtMemcpy", 507057), 507057),
+    "check, code without a sentence": Text(
+        f"{FUNCTION.format(call='aclrtMemcpy', line=60)}, error code is 507057{ACL_API}.\n",
+        507057,
+    ),
     # core/npu/NPUException.h:117-131, CHECK_AND_THROW_ERROR_WITH_SPECIFIC_MESSAGE
     "specific message": Text(
         f"copy_between_host_and_device_opapi:x.ts:93 NPU function error: HCCS LINK ERROR, error"
@@ -90,14 +111,14 @@ READ: dict[str, Text] = {
     "log": Text("Copy:CopyKernel.cpp:88 NPU error,NPU error code is:507901\n", 507901),
     # core/npu/NPUQueue.cpp:592: what CANN said stands last, and may name the code
     "queue, with CANN's code": Text(
-        WRITE.queue_stopped(
-            "aclnnConvolution",
-            "EZ9999: [PID: 31337] 2026-02-03-04:05:06.007.008 synchronize stream failed,"
+        QUEUE.format(
+            operator="aclnnConvolution",
+            said="EZ9999: [PID: 31337] 2026-02-03-04:05:06.007.008 synchronize stream failed,"
             " runtime result = 507016[FUNC:ReportCallError][FILE:log_inner.cpp][LINE:161]",
         ),
         507016,
     ),
-    "queue, without a code": Text(WRITE.queue_stopped("aclnnAdd", ""), None),
+    "queue, without a code": Text(QUEUE.format(operator="aclnnAdd", said=""), None),
     # v2.1.0-6.0.rc1 core/npu/NPUQueue.cpp:227: no operator, "pleace", and a line break before it
     "queue, oldest": Text(
         "The Inner error is reported as above.\n Since the operator is called asynchronously, the"
@@ -122,8 +143,8 @@ READ: dict[str, Text] = {
     ),
     # core/npu/NPUException.cpp:425, isCannOOM: thrown as an OutOfMemoryError of torch
     "memory, CANN's": Text(
-        WRITE.function_failed("aclnnConvolution", 207001)
-        + "EL0004: [PID: 31337] Failed to allocate x",
+        f"{FUNCTION.format(call='aclnnConvolution', line=9)}, error code is 207001{ACL_API}.\n"
+        "EL0004: [PID: 31337] Failed to allocate memory.",
         None,
         lost=False,
     ),
@@ -257,21 +278,22 @@ EXPLAINED: dict[str, Meant] = {
         "decorator .*absl-py",
     ),
     "compiler that does not start, in the queue": Meant(
-        WRITE.queue_stopped("Identity", "EH9999: build op model failed, result = 500001"),
+        QUEUE.format(operator="Identity", said="EH9999: build op model failed, result = 500001"),
         "compiler does not start",
         "absl-py.*start a new process",
         lost=True,
     ),
     # words that are a cause of their own elsewhere, in the frames or in CANN's trace behind a code
     "loader's words in the frames": Meant(
-        WRITE.copy_failed(507046) + "\nException raised from copy_between_host_and_device_opapi at"
+        COPY.format(code=507046) + "\nException raised from copy_between_host_and_device_opapi at"
         " x.ts:98:\nframe #0: /opt/y/libtorch_npu.so: undefined symbol: _ZN3c10",
         "not of one release",
         "start a new process$",
         lost=True,
     ),
     "want of memory in the trace": Meant(
-        WRITE.function_failed("aclrtMemcpy", 507018) + "EL0004: [PID: 31337] Failed to allocate x",
+        f"{FUNCTION.format(call='aclrtMemcpy', line=9)}, error code is 507018{ACL_API}.\n"
+        "EL0004: [PID: 31337] Failed to allocate memory.",
         "memory is used up",
         "start a new process$",
         unavailable=False,
@@ -287,7 +309,7 @@ EXPLAINED: dict[str, Meant] = {
     ),
     # smaller batches in this process would be dropped like all others
     "want of memory that stops the queue": Meant(
-        WRITE.queue_stopped("aclnnConvolution", "EL0004: [PID: 31337] Failed to allocate"),
+        QUEUE.format(operator="aclnnConvolution", said="EL0004: [PID: 31337] Failed to allocate"),
         "memory is used up",
         "smaller batches.*start a new process$",
         unavailable=False,
@@ -308,7 +330,6 @@ EXPLAINED: dict[str, Meant] = {
     ),
     # atc 8.0.0 and torch_npu on 8.2: what NumPy 2 says
     "NumPy 2": Meant(
-        "AclSetCompileopt(x), error code is 500001\n"
         "EC0010: [PID: 7] 2026-02-03-04:05:06.7 Failed to import Python module [AttributeError:"
         " `np.float_` was removed in the NumPy 2.0 release. Use `np.float64` instead..].",
         "^NumPy is too new",
@@ -353,7 +374,7 @@ def test_device_that_a_variable_hides_is_told_with_it(
     monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     """In place of what is done where nothing hides it."""
-    said = WRITE.function_failed("aclrtSetDevice", code)
+    said = f"{FUNCTION.format(call='aclrtSetDevice', line=3)}, error code is {code}{ACL_API}.\n"
     monkeypatch.delenv(visible_devices.NAME, raising=False)
     plain = explain(said)
     monkeypatch.setenv(visible_devices.NAME, "3,0")
@@ -363,3 +384,24 @@ def test_device_that_a_variable_hides_is_told_with_it(
     assert hidden is not None
     assert "npu-smi info" in plain.action
     assert hidden == plain._replace(action=visible_devices.advice())
+
+
+def test_fake_writes_what_the_real_one_writes() -> None:
+    """Each form, but for names, numbers and times."""
+    # without its package, which would give this process an NPU
+    write = SimpleNamespace(**runpy.run_path(str(FAKES / "torch_npu/texts.py")))
+
+    def shape(text: str) -> str:
+        return re.sub(r"\d+", "0", text)
+
+    assert shape(write.copy_failed(507014)) == shape(COPY.format(code=507035))
+    assert shape(write.queue_stopped("aclnnAdd", "EZ9999: x")) == shape(
+        QUEUE.format(operator="aclnnAdd", said="EZ9999: x")
+    )
+    function = FUNCTION.format(call="aclrtMemcpy", line=1)
+    assert shape(write.function_failed("aclrtMemcpy", 507015)) == shape(
+        f"{function}, error code is 507015{ACL_API}{AICORE}\n"
+    )
+    assert shape(write.function_failed("aclrtMemcpy", 507057)) == shape(
+        f"{function}, error code is 507057{ACL_API}.\n"
+    )
