@@ -80,9 +80,7 @@ def test_same_inputs_give_the_same_bytes_from_two_checkouts(
     for room in ("runtime", "parity", "export", "configs", "assets"):
         shutil.copytree(ROOT / room, checkout / room, ignore=shutil.ignore_patterns("__pycache__"))
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "export", "--output", "made"]
-        if sys.version_info >= (3, 11)
-        else [sys.executable, "-m", "export", "--output", "made"],
+        [sys.executable, "-m", "export", "--output", "made"],
         cwd=checkout,
         env={**os.environ, "PYTHONPATH": str(checkout)},
         capture_output=True,

@@ -71,15 +71,9 @@ def box_with(
     works: str = "",
     spoiled: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Pythons on PATH, and CANN of this release whose pyACL works in some; the environment.
+    """Pythons on PATH, and CANN of this release, if any, whose pyACL works in some of them.
 
-    Args:
-        folder: an empty one, for all of it.
-        template: an environment to copy.
-        pythons: the versions that are there.
-        release: of CANN; without one there is none.
-        works: the versions that can import acl.
-        spoiled: what goes wrong in a version, as a line of its shell script.
+    What goes wrong in a `spoiled` version is a line of its shell script.
     """
     (folder / "bin").mkdir()
     for name in ("python3", "python", *(f"python{version}" for version in PYTHONS)):
