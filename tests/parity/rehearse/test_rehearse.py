@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import onnx
 import pytest
-from builders import cann_environment, run_python, tiny_config
+from builders import CommandLine, Done, cann_environment, done_here, run_python, tiny_config
 
 from parity.benchmark import __main__ as benchmark
 from parity.boxes import read_pts
@@ -23,19 +23,16 @@ from parity.record import __main__ as recording_of_one
 from parity.recording.recording import load_recording
 from parity.rehearse import __main__ as rehearse
 from parity.rehearse.report import RehearsalReport
+from parity.report import Report
 from parity.samples import Sample, default_samples, find_samples
 from runtime.errors import ConfigError
 from runtime.model.source import parse_source
 
-Run = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object, by: Any = rehearse) -> tuple[int, str, str]:
-        code = by.main([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        return code, said.out, said.err
+def run(capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    def call(*arguments: object, by: Any = rehearse) -> Done:
+        return done_here(by.main, capsys, *arguments)
 
     return call
 
@@ -56,7 +53,12 @@ def report_of(text: str) -> RehearsalReport:
     return msgspec.json.decode(text, type=RehearsalReport)
 
 
-def test_fp16_and_hf32_stand_side_by_side(starter_bundle: Path, run: Run) -> None:
+def compared(bundle: Path, arithmetic: str, samples: Sequence[Sample]) -> Report:
+    sources = parse_source(f"{bundle}@cpu"), parse_source(f"{bundle}@rehearse/{arithmetic}")
+    return judged_comparison(sources, samples, Limits()).report
+
+
+def test_fp16_and_hf32_stand_side_by_side(starter_bundle: Path, run: CommandLine) -> None:
     """The reference's figures, over all coordinates, for crop and photo, as compare has them."""
     code, text, _ = run(starter_bundle, "--json")
     report = report_of(text)
@@ -76,22 +78,17 @@ def test_fp16_and_hf32_stand_side_by_side(starter_bundle: Path, run: Run) -> Non
         assert 0 < getattr(hf32.rows[0].statistics, name) < getattr(fp16.rows[0].statistics, name)
     assert shown.splitlines()[0].startswith("hf32: PASSED: mean 0.00")
     assert f"{fp16.rows[0].statistics.mean:.4f}" in shown
-    sources = (
-        parse_source(f"{starter_bundle}@cpu"),
-        parse_source(f"{starter_bundle}@rehearse/fp16"),
-    )
-    compared = judged_comparison(sources, default_samples(), Limits()).report
-    assert compared.photo_px == fp16.report.photo_px
+    assert compared(starter_bundle, "fp16", default_samples()).photo_px == fp16.report.photo_px
 
 
-def test_fp32_is_the_plain_run_to_the_bit(starter_bundle: Path, run: Run) -> None:
+def test_fp32_is_the_plain_run_to_the_bit(starter_bundle: Path, run: CommandLine) -> None:
     code, text, _ = run(starter_bundle, "--as", "fp32", "--max-error", 0, "--max-mean", 0, "--json")
 
     assert code == 0
     assert report_of(text).rehearsals[0].report.photo_px.axis.max == 0
 
 
-def test_beyond_a_limit_is_found_wanting(tiny_bundle: Path, run: Run) -> None:
+def test_beyond_a_limit_is_found_wanting(tiny_bundle: Path, run: CommandLine) -> None:
     limits = ("--max-mean", 0.05, "--max-error", 1)
     code, text, _ = run(tiny_bundle, "--as", "hf32", "--as", "fp16", *limits)
 
@@ -115,7 +112,7 @@ def planned(
 
 
 def test_a_plan_holds_its_budget_and_its_file_gives_the_same_figures(
-    planned: tuple[Path, RehearsalReport], starter_bundle: Path, run: Run
+    planned: tuple[Path, RehearsalReport], starter_bundle: Path, run: CommandLine
 ) -> None:
     path, report = planned
     assert report.plan is not None
@@ -136,7 +133,7 @@ def test_a_plan_holds_its_budget_and_its_file_gives_the_same_figures(
 
 
 def test_no_operator_of_a_plan_can_be_left_out(
-    planned: tuple[Path, RehearsalReport], starter_bundle: Path, tmp_path: Path, run: Run
+    planned: tuple[Path, RehearsalReport], starter_bundle: Path, tmp_path: Path, run: CommandLine
 ) -> None:
     names = planned[0].read_text().splitlines()
     for left_out in (names[0], names[-1]):
@@ -163,7 +160,7 @@ def test_the_export_takes_a_plan_as_keep_dtype(
 
 
 def test_a_budget_that_fp16_holds_needs_nothing(
-    tiny_bundle: Path, tmp_path: Path, run: Run
+    tiny_bundle: Path, tmp_path: Path, run: CommandLine
 ) -> None:
     path = tmp_path / "keep.txt"
     path.write_text("of an older plan\n")
@@ -177,7 +174,7 @@ def test_a_budget_that_fp16_holds_needs_nothing(
 
 
 def test_a_network_that_overflows_in_fp16_is_planned(
-    tiny_bundle: Path, tmp_path: Path, run: Run
+    tiny_bundle: Path, tmp_path: Path, run: CommandLine
 ) -> None:
     """Beyond 65504 there is no number: that is the largest damage, and no failure of the search."""
     model = onnx.load(tiny_bundle / "model.onnx")
@@ -203,7 +200,7 @@ def test_a_network_that_overflows_in_fp16_is_planned(
 
 
 def test_interrupted_it_leaves_no_plan(
-    tiny_bundle: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    tiny_bundle: Path, tmp_path: Path, run: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -220,7 +217,7 @@ def test_a_wrong_budget_is_refused(text: str) -> None:
 
 
 def test_other_command_lines_take_the_list_for_their_rehearsals(
-    planned: tuple[Path, RehearsalReport], starter_bundle: Path, tmp_path: Path, run: Run
+    planned: tuple[Path, RehearsalReport], starter_bundle: Path, tmp_path: Path, run: CommandLine
 ) -> None:
     """Compare, record and benchmark give the plan's figures."""
     keep, report = planned
@@ -266,11 +263,7 @@ def test_figures_agree_with_those_found_in_torch(
     the face.
     """
     samples = [wider(sample, 1.4) for sample in find_samples([str(shared / "faces")])[:16]]
-    sources = (
-        parse_source(f"{starter_bundle}@cpu"),
-        parse_source(f"{starter_bundle}@rehearse/{arithmetic}"),
-    )
-    found = judged_comparison(sources, samples, Limits()).report.crop_px.axis
+    found = compared(starter_bundle, arithmetic, samples).crop_px.axis
 
     assert found.count == 16 * 68 * 2
     assert found.mean == pytest.approx(mean_px, rel=0.3)
