@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -66,11 +67,17 @@ class ManyWorker:
                 late = sizes[-1]
         ratios = tuple(loop / folder for loop, folder in zip(loops, folders, strict=True))
         count = each * TURNS
-        folder = self._run(FOLDER, count, sum(folders), LOOP, ratios)
-        return [
-            self._run(LOOP, count, sum(loops)),
-            msgspec.structs.replace(folder, early_rss_bytes=early, late_rss_bytes=late),
-        ]
+        folder = self._run(
+            FOLDER,
+            count,
+            sum(folders),
+            over=LOOP,
+            ratios=ratios,
+            ratio=float(np.median(ratios)),
+            early_rss_bytes=early,
+            late_rss_bytes=late,
+        )
+        return [self._run(LOOP, count, sum(loops)), folder]
 
     def engine(self, name: str) -> ManyRun:
         """`python -m runtime.batch`, from its first partition's end on.
@@ -107,23 +114,14 @@ class ManyWorker:
                 (Path(folder) / f"{index:06d}{file.suffix}").symlink_to(file)
             yield Path(folder)
 
-    def _run(
-        self,
-        name: str,
-        pictures: int,
-        seconds: float,
-        over: str = "",
-        ratios: tuple[float, ...] = (),
-    ) -> ManyRun:
+    def _run(self, name: str, pictures: int, seconds: float, **compared: Any) -> ManyRun:
         return ManyRun(
             name=name,
             pictures=pictures,
             distinct=len(self._files),
             seconds=seconds,
             pictures_per_second=pictures / seconds,
-            over=over,
-            ratios=ratios,
-            ratio=float(np.median(ratios)) if ratios else None,
+            **compared,
         )
 
 
