@@ -47,6 +47,7 @@ def bash(
     )
 
 
+@pytest.mark.slow
 def test_export_script_does_the_main_job_and_then_nothing(tmp_path: Path) -> None:
     """From another folder, in the active environment; the second run makes no pip call."""
     here = checkout(tmp_path)

@@ -83,6 +83,7 @@ def test_object_that_cannot_be_made_leaves_no_process() -> None:
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.slow
 def test_death_and_silence_are_errors_and_no_hang() -> None:
     one, other = proxy(), proxy()
     for _ in range(2):
@@ -97,6 +98,7 @@ def test_death_and_silence_are_errors_and_no_hang() -> None:
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.slow
 def test_process_ends_with_a_parent_that_is_killed() -> None:
     program = (
         "import os\n"
@@ -110,6 +112,7 @@ def test_process_ends_with_a_parent_that_is_killed() -> None:
     assert ended(one.pid, 60)
 
 
+@pytest.mark.slow
 def test_a_row_whose_process_dies_leaves_the_others_measured(tmp_path: Path) -> None:
     """Its failure is kept, its rounds are dropped, nobody waits for it."""
     weights = tiny_checkpoint(tmp_path / "tiny.pkl")
@@ -131,6 +134,7 @@ def test_a_row_whose_process_dies_leaves_the_others_measured(tmp_path: Path) -> 
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.slow
 def test_order_is_another_one_each_round_and_the_same_each_time() -> None:
     """By the seed, so that no row always follows the same other."""
 
@@ -149,6 +153,7 @@ def test_order_is_another_one_each_round_and_the_same_each_time() -> None:
     assert order(7) == found != order(8)
 
 
+@pytest.mark.slow
 def test_interrupt_ends_all_processes_and_writes_nothing(tmp_path: Path) -> None:
     """As a terminal sends it: to the whole group, in the middle of the rounds."""
     weights = tiny_checkpoint(tmp_path / "tiny.pkl")

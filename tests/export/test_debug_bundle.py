@@ -61,6 +61,7 @@ def test_a_bundle_without_taps_does_not_mention_them(
     assert without_taps(spec_of(points=68, taps=tap_shapes(TINY))) == spec_of(points=68)
 
 
+@pytest.mark.slow
 def test_a_debug_bundle_is_another_artifact(
     tiny: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -149,6 +149,7 @@ def test_second_run_does_nothing_and_imports_no_torch(starter_bundle: Path) -> N
     assert content(starter_bundle) == before
 
 
+@pytest.mark.slow
 def test_changed_limits_judge_again_and_export_nothing(
     config: Path, out: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -292,6 +293,7 @@ def test_current_folder_is_not_exchanged_away(
     assert list(Path().iterdir()) == []
 
 
+@pytest.mark.slow
 def test_full_disk_keeps_the_old_bundle(
     config: Path, out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,6 +315,7 @@ def test_full_disk_keeps_the_old_bundle(
     assert not beside(out, "staging").exists()
 
 
+@pytest.mark.slow
 def test_two_exports_at_once_give_one_whole_bundle(config: Path, tmp_path: Path) -> None:
     """The second waits, says so, and finds everything up to date or makes it again."""
     out = tmp_path / "out"
@@ -386,6 +389,7 @@ FOUND_AFTER = {
 }
 
 
+@pytest.mark.slow
 def test_a_killed_export_leaves_the_old_bundle_or_the_new_one(
     exported: Path, tmp_path: Path
 ) -> None:
@@ -407,6 +411,7 @@ def test_a_killed_export_leaves_the_old_bundle_or_the_new_one(
     assert found == FOUND_AFTER
 
 
+@pytest.mark.slow
 def test_terminated_export_cleans_up(config: Path, tmp_path: Path) -> None:
     """SIGTERM unwinds like Ctrl-C: exit 130 and no staging folder."""
     out = tmp_path / "out"
@@ -425,6 +430,7 @@ def test_terminated_export_cleans_up(config: Path, tmp_path: Path) -> None:
     assert not beside(out, "staging").exists()
 
 
+@pytest.mark.slow
 def test_rewrites_are_chosen_on_the_command_line(config: Path, tmp_path: Path) -> None:
     """Any order, the same bytes; the manifest says which, and what they changed."""
     made = {}

@@ -163,6 +163,7 @@ def test_absent_or_small_face_is_warned_of(
     assert "face_bbox" in warning
 
 
+@pytest.mark.slow
 def test_reference_api_takes_weights_alone(photo: U8) -> None:
     """`FaceLandmarkDetector(weights, device=...)`; the architecture comes from the file."""
     detector = FaceLandmarkDetector(STARTER, device="cpu")

@@ -142,6 +142,7 @@ def converted(conversion: Conversion) -> Run:
     return run(*atc_arguments(conversion))
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tables())
 def test_options_that_pass_here_pass_there(
@@ -195,6 +196,7 @@ def runs(graph: bytes, x: np.ndarray[Any, Any]) -> Any:
     return session.run(None, {"image": x})[0]
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     scale=st.sampled_from([2.0, 1.5, 0.5, 3.0]),

@@ -146,6 +146,7 @@ def test_a_reduction_keeps_its_name_where_its_axes_are_an_input(
     assert ("sum" in expanded_nodes(reduction(opset))) is expands
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
 def test_of_our_own_graphs_the_resizes_are_expanded(exporter: Any) -> None:
     made = simplify(export_graph(STARTER, OnnxTable(exporter=exporter)))

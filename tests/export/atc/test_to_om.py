@@ -131,6 +131,7 @@ def test_print_atc_prints_the_command_alone(cann: Cann, capsys: pytest.CaptureFi
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cann")
 def test_converted_files_are_kept_until_something_changes(
     bundle: tuple[Path, list[str]],
@@ -179,6 +180,7 @@ def test_a_setting_files_content_counts(bundle: tuple[Path, list[str]], tmp_path
     assert made[0] != made[1]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cann")
 def test_a_rejected_bundle_is_not_converted(
     bundle: tuple[Path, list[str]], caplog: pytest.LogCaptureFixture

@@ -163,6 +163,7 @@ def test_an_atc_without_help_is_used_with_a_warning(atc: Atc, body: str, why: st
     assert "--precision_mode_v2, --output_type" in warning
 
 
+@pytest.mark.slow
 def test_a_help_that_was_cut_off_refuses_nothing(atc: Atc, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a slow box: what is missing may have come after the limit."""
     monkeypatch.setattr(atc_tool, "HELP_TIMEOUT_S", 2.0)

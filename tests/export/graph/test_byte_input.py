@@ -72,6 +72,7 @@ def test_normalisation_gives_the_hosts_own_bits(float_graph: Path) -> None:
     np.testing.assert_array_equal(found, InputSpec().pack(crops()))
 
 
+@pytest.mark.slow
 def test_answers_are_those_of_the_float_graph(float_graph: Path, byte_graph: Path) -> None:
     """In onnxruntime bit by bit; the host hands over the crops themselves."""
     with open_backend(float_graph, "cpu") as exact, open_backend(byte_graph, "cpu") as bytes_in:
@@ -82,6 +83,7 @@ def test_answers_are_those_of_the_float_graph(float_graph: Path, byte_graph: Pat
         np.testing.assert_array_equal(answers(bytes_in), answers(exact))
 
 
+@pytest.mark.slow
 def test_openvino_agrees_within_rounding(float_graph: Path, byte_graph: Path) -> None:
     """Its arithmetic of the normalisation need not be the host's, bit by bit."""
     pytest.importorskip("runtime.backends.openvino", reason="openvino is not installed")
@@ -93,6 +95,7 @@ def test_openvino_agrees_within_rounding(float_graph: Path, byte_graph: Path) ->
     assert moved.max() < 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arithmetic", ["hf32", "fp16_cube"])
 def test_rehearsals_round_what_they_round_in_the_float_graph(
     float_graph: Path, byte_graph: Path, arithmetic: Arithmetic
@@ -107,6 +110,7 @@ def test_rehearsals_round_what_they_round_in_the_float_graph(
     np.testing.assert_array_equal(found[1], found[0])
 
 
+@pytest.mark.slow
 def test_rehearsal_of_fp16_rounds_the_normalisation_too(
     byte_graph: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,6 +137,7 @@ def test_bytes_are_refused_by_float_graphs_and_the_other_way_round(
         )
 
 
+@pytest.mark.slow
 def test_export_makes_a_judged_bundle(tiny: Path, tmp_path: Path) -> None:
     """By the configuration's key; the option replaces it, and makes another graph in its place."""
     config = tiny_config(tmp_path, tiny, extra='onnx = { input = "uint8" }')
@@ -195,6 +200,7 @@ def test_conversion_of_bytes_is_refused(
     assert export_main.main([*line, "--om", "never", "--dry-run"]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
 def test_changed_graph_is_held_to_the_same_promises(tmp_path: Path, exporter: str) -> None:
     """By both exporters: checked, named, and the given graph untouched."""

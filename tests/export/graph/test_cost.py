@@ -45,6 +45,7 @@ def test_a_small_graph_is_counted_by_hand() -> None:
     assert found.activation_bytes == 4 * ((192 + 256) + 3 * 256 + (256 + 160))
 
 
+@pytest.mark.slow
 def test_the_full_model_has_the_known_arithmetic(shared: Path, tmp_path: Path) -> None:
     """33.8 GFLOP within 2 %; the rewrites take nodes, parameters and bytes away."""
     state = runpy.run_path(str(shared / "golden/make_checkpoint.py"))["state_dict"]()

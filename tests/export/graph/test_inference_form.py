@@ -118,6 +118,7 @@ def test_the_boundary_gate_switches_where_it_did(half_open: float) -> None:
     np.testing.assert_allclose(there.numpy(), here.numpy(), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
 def test_what_is_composed_names_the_checkpoints_modules(exporter: str, tiny: Path) -> None:
     """By the names that both exporters leave; every key is one of the checkpoint's."""
@@ -137,6 +138,7 @@ def test_what_is_composed_names_the_checkpoints_modules(exporter: str, tiny: Pat
     assert {"hgs.0.coordconv.conv", "hgs.1.coordconv.conv"} <= named
 
 
+@pytest.mark.slow
 def test_the_starter_moves_by_rounding_on_real_faces(shared: Path, tmp_path: Path) -> None:
     """The default graph against the published form in onnxruntime: below 0.001 crop px."""
     pictures = sorted((shared / "faces").glob("*.jpg"))

@@ -13,6 +13,7 @@ from runtime.detector import Detector
 from runtime.errors import InferenceError
 
 
+@pytest.mark.slow
 def test_it_is_opened_once_and_asked_once_about_a_crop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever batch a crop comes in, it gets the answer that it gets alone."""
     opened: list[object] = []

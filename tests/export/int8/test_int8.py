@@ -130,6 +130,7 @@ def test_detector_opens_it_like_any_other(bundle: Path, device: str) -> None:
     assert ("int8" in detector.backend.name) == device.startswith("openvino")
 
 
+@pytest.mark.slow
 def test_same_pictures_give_the_same_bytes(bundle: Path, tiny: Path, tmp_path: Path) -> None:
     """In place, nothing is done; elsewhere, the graph is made again."""
     before = {path.name: path.read_bytes() for path in bundle.iterdir()}
@@ -140,6 +141,7 @@ def test_same_pictures_give_the_same_bytes(bundle: Path, tiny: Path, tmp_path: P
     assert (tmp_path / "b/model.onnx").read_bytes() == before["model.onnx"]
 
 
+@pytest.mark.slow
 def test_budget_that_nothing_meets_is_kept_aside(
     bundle: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,6 +155,7 @@ def test_budget_that_nothing_meets_is_kept_aside(
     assert "rejected: " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_accuracy_control_gives_back_what_the_budget_needs(tiny_graph: onnx.ModelProto) -> None:
     rng = np.random.default_rng(0)
     crops = rng.integers(0, 256, (4, 256, 256, 3), dtype=np.uint8)
@@ -185,6 +188,7 @@ def test_decoder_and_gates_stay_in_fp32_from_the_outset(tiny_graph: onnx.ModelPr
     assert RESTORED not in reasons.values()
 
 
+@pytest.mark.slow
 def test_uint8_graphs_are_quantised_too(bundle: Path, tiny: Path, tmp_path: Path) -> None:
     given = ("--calibration", str(bundle.parent / "photos"), "--budget", LOOSE)
     assert export(tiny_config(tmp_path, tiny), tmp_path / "b", "--input", "uint8", *given) == 0

@@ -96,6 +96,7 @@ def test_the_note_lists_the_codes_after_which_a_detector_is_closed(packed: Path)
             assert set(range(int(first), int(last or first) + 1)) <= lost, first
 
 
+@pytest.mark.slow
 @installs
 def test_the_kit_installs_without_network_and_says_what_comes_next(unpacked: Path) -> None:
     """From any folder, into one of its own; a second time, too."""
@@ -110,6 +111,7 @@ def test_the_kit_installs_without_network_and_says_what_comes_next(unpacked: Pat
     assert Path(seen.stdout.strip()).is_relative_to(unpacked / "venv")
 
 
+@pytest.mark.slow
 @installs
 @pytest.mark.parametrize("own_pip", [True, False])
 def test_a_python_without_ensurepip_installs_with_its_own_pip(
@@ -160,6 +162,7 @@ def test_a_damaged_kit_installs_nothing(unpacked: Path) -> None:
     assert not (unpacked / "venv").exists()
 
 
+@pytest.mark.slow
 @installs
 def test_a_folder_in_pythonpath_that_hides_a_package_is_named(
     unpacked: Path, tmp_path: Path

@@ -139,6 +139,7 @@ def test_a_bundle_that_will_disappoint_is_warned_about(
         assert note in member.read().decode()
 
 
+@pytest.mark.slow
 def test_without_a_box_the_kit_serves_every_box(
     tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -103,6 +103,7 @@ def box_with(
     return {"PATH": f"{folder}/bin:/usr/bin:/bin", "HOME": str(folder)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pythons", "release", "works", "order", "taken"),
     [
@@ -139,6 +140,7 @@ def test_newest_listed_python_that_imports_pyacl_is_taken(
     assert f"  source {tmp_path}/Ascend/cann/set_env.sh\n" in done.stdout
 
 
+@pytest.mark.slow
 def test_box_whose_pythons_all_fail_is_installed_with_a_warning(installed: Installed) -> None:
     """Everything but the NPU works; the first in the order stays."""
     folder, done = installed("3.10", "3.13", release="8.5.0")
@@ -201,6 +203,7 @@ def test_python_for_which_pip_fails_is_passed_over(
         assert not (folder / "venv").exists()
 
 
+@pytest.mark.slow
 def test_python_that_cannot_be_installed_again_ends_with_a_reason(
     installed: Installed, tmp_path: Path
 ) -> None:
@@ -214,6 +217,7 @@ def test_python_that_cannot_be_installed_again_ends_with_a_reason(
     assert not (folder / "venv").exists()
 
 
+@pytest.mark.slow
 def test_box_without_cann_gets_the_python_that_most_cann_list(installed: Installed) -> None:
     """CANN may come after the kit."""
     _, done = installed("3.10", "3.12", "3.11", "3.13")
@@ -224,6 +228,7 @@ def test_box_without_cann_gets_the_python_that_most_cann_list(installed: Install
     assert "Python 3.11 (python3.11): taken; without CANN pyACL cannot be tried" in done.stdout
 
 
+@pytest.mark.slow
 def test_python_that_is_named_is_the_only_one(installed: Installed, tmp_path: Path) -> None:
     """It is tried, too; and settings of CANN that are there already are not sourced again."""
     root = tmp_path / "Ascend/cann"

@@ -86,6 +86,7 @@ def test_nothing_is_found_in_a_graph_without_faults(opset: int) -> None:
             assert preflight(clean(opset), soc_version="Ascend910B3", precision=precision) == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
 def test_nothing_is_found_in_the_starter_export(exporter: str) -> None:
     """Single batches and gears, fp16 in every reach, on each generation of chips."""
@@ -100,6 +101,7 @@ def test_nothing_is_found_in_the_starter_export(exporter: str) -> None:
             assert found == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
 def test_nothing_is_found_in_the_full_size_export(
     exporter: str, shared: Path, tmp_path: Path
@@ -250,6 +252,7 @@ def test_wrong_plan_is_one_line() -> None:
             preflight(clean(), **plan)
 
 
+@pytest.mark.slow
 def test_onnx_own_operator_tests_raise_nothing() -> None:
     """Every tenth of the graphs that the ONNX project tests its operators with."""
     with warnings.catch_warnings():

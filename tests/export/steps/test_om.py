@@ -46,6 +46,7 @@ def converted(tiny: Path, folder: Path, soc: str, *passed_on: str) -> None:
     assert main([*line, "--", *passed_on]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "logged"),
     [
@@ -79,6 +80,7 @@ def test_why_no_chip_is_known_is_logged(
     assert read_manifest(tmp_path / "out").om[0].soc_version == "Ascend310P3"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("passed_on", "virtual"), [((), True), (("--virtual_type=0",), False)])
 def test_a_slice_is_converted_as_it_is_logged(
     atc: Path,

@@ -218,6 +218,7 @@ def test_ink_follows_the_readers_scheme(show: Show) -> None:
     assert sum(int(v) for v in colours["dark"][4:-1].split(",")) > 600
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_all_of_it_prints(show: Show, language: str, tmp_path: Path) -> None:
     """Every section on A4, within the paper's width, folded lists unfolded."""
@@ -238,6 +239,7 @@ def test_all_of_it_prints(show: Show, language: str, tmp_path: Path) -> None:
     assert not page.locator(".tall").evaluate(clipped)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_hostile_names_do_nothing(show: Show, language: str) -> None:
     """No alert, no request, no element; names are shown as they are."""

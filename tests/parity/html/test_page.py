@@ -168,6 +168,7 @@ def test_the_same_comparison_gives_the_same_bytes(tmp_path: Path, starter_bundle
     assert (tmp_path / "a").read_text().count("data:image/jpeg") == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_hostile_names_are_text(rng: np.random.Generator, language: str) -> None:
     """In pictures, sources, versions, regions, unreadable files and the title."""
@@ -229,6 +230,7 @@ def test_no_style_or_script_but_the_pages_own(rng: np.random.Generator) -> None:
     assert {link for _, link in links if link.startswith("#")} <= named
 
 
+@pytest.mark.slow
 def test_a_thousand_pictures_stay_small(rng: np.random.Generator, tmp_path: Path) -> None:
     """Below 15 MB: the worst 50 are shown, of pictures that compress as badly as any."""
     picture = noise(rng, 768, 1024)
@@ -265,6 +267,7 @@ def test_equal_sides_have_nothing_to_draw(rng: np.random.Generator) -> None:
     assert 'aria-label="Mean error of every landmark"' in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("points", [1, 2, 7, 98])
 def test_other_mark_ups_have_a_page(rng: np.random.Generator, points: int) -> None:
     """One point alone, and mark-ups without contours or eyes."""

@@ -105,6 +105,7 @@ def faulty(graph: Make, tmp_path: Path) -> Make:
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("module", "node", "stage", "fault"), CASES)
 def test_a_weight_is_found_between_two_graphs(
     graph: Make, faulty: Make, module: str, node: str, stage: str, fault: planted.Fault
@@ -118,6 +119,7 @@ def test_a_weight_is_found_between_two_graphs(
     assert any("values differ" in weight for weight in found.operator.weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("module", "node", "stage", "fault"), CASES)
 def test_a_weight_is_found_between_two_checkpoints(
     tiny: Path, tmp_path: Path, module: str, node: str, stage: str, fault: planted.Fault
@@ -133,6 +135,7 @@ def test_a_weight_is_found_between_two_checkpoints(
     assert "values differ" in weight
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("exporter", "module", "node", "stage", "fault"),
     [("torchscript", *CASES[0]), ("torchscript", *CASES[5]), ("dynamo", *CASES[6])],
@@ -176,6 +179,7 @@ def test_a_composed_weight_names_what_it_was_composed_of(
         assert "composed at export of the checkpoint's merge_heatmaps.0.conv" in as_text(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("module", "node", "stage"), [PLACES[0], HOURGLASS, PLACES[4]])
 def test_a_weight_is_found_in_a_graph_without_rewrites(
     graph: Make, faulty: Make, tiny: Path, module: str, node: str, stage: str
@@ -406,6 +410,7 @@ def test_the_command_line_judges_by_its_exit_code(
     assert capsys.readouterr().out.startswith("NOTHING STANDS OUT")
 
 
+@pytest.mark.slow
 def test_two_trainings_differ_from_the_first_stage_on(tiny: Path, tmp_path: Path) -> None:
     """Where every stage is another one, none stands out against the median, and all are over."""
     found = locate(tiny, tiny_checkpoint(tmp_path / "other.pkl", seed=1))

@@ -99,6 +99,7 @@ def test_more_pictures_than_a_file_can_carry_are_refused(
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_taps_are_read_as_they_were_written(tmp_path: Path, rng: np.random.Generator) -> None:
     """To the bit, with what had overflowed; by name and shape."""
     content = planted(tmp_path / "r.npz", rng)
@@ -113,6 +114,7 @@ def test_taps_are_read_as_they_were_written(tmp_path: Path, rng: np.random.Gener
     assert np.isposinf(first["stem"][0, 0, 1])
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_pictures(tmp_path: Path, rng: np.random.Generator) -> None:
     """Of six pictures, reading holds the one that is shown and the one that comes next."""
     planted(tmp_path / "r.npz", rng, pictures=6)
@@ -127,6 +129,7 @@ def test_memory_does_not_grow_with_the_pictures(tmp_path: Path, rng: np.random.G
     assert peak < 3 * NUMBERS * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "says"),
     [

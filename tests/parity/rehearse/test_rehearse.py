@@ -143,6 +143,7 @@ def test_no_operator_of_a_plan_can_be_left_out(
         assert run(starter_bundle, *options)[0] == 1
 
 
+@pytest.mark.slow
 def test_the_export_takes_a_plan_as_keep_dtype(
     planned: tuple[Path, RehearsalReport], tmp_path: Path
 ) -> None:

@@ -68,6 +68,7 @@ def test_is_never_chosen_silently(starter_bundle: Path, graph: Path) -> None:
             assert backend.name.startswith("onnxruntime ")
 
 
+@pytest.mark.slow
 def test_name_says_engine_device_and_precision(graph: Path) -> None:
     """What was compiled, and not what was asked for."""
     with open_backend(f"{graph}@openvino/cpu") as backend:
@@ -78,6 +79,7 @@ def test_name_says_engine_device_and_precision(graph: Path) -> None:
         assert backend.device == "cpu"
 
 
+@pytest.mark.slow
 def test_quantised_graph_is_said_to_run_in_int8(graph: Path, tmp_path: Path) -> None:
     """A hint of fp32 does not undo what the graph says."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static

@@ -100,6 +100,7 @@ def test_a_trace_keeps_the_taps_and_a_batch_does_not(
     np.testing.assert_allclose(one.landmarks.points_px, both[0].landmarks.points_px, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_each_stage_runs_alone_on_what_it_is_given(
     checkpoint: TorchBackend, batch: NDArray[np.float32]
 ) -> None:

@@ -364,6 +364,7 @@ def test_faces_are_entries_of_their_pictures_row(
         assert run_here(folder, "out", *options, *other) == 2
 
 
+@pytest.mark.slow
 def test_a_job_goes_on_only_as_it_was_begun(
     run_here: Run, tmp_path: Path, small: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -406,6 +407,7 @@ def test_a_job_goes_on_only_as_it_was_begun(
     assert "expected a folder without results" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_addresses_of_pyarrow_and_of_fsspec(
     run_here: Run, tmp_path: Path, small: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:

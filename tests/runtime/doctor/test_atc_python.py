@@ -162,6 +162,7 @@ def test_a_python_without_its_libraries(
     assert mend in found.mend
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "says"),
     [

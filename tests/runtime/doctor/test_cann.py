@@ -231,6 +231,7 @@ def test_the_help_proves_an_atc_whatever_its_exit_status(path: Path, status: int
     assert about("atc", path).level == "ok"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "says"),
     [("exit 3", "exit 3"), ("echo 'usage: something else'", "exit 0"), ("sleep 600", "no end")],

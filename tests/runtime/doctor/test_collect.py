@@ -218,6 +218,7 @@ def test_a_machine_with_nothing_gives_a_box_all_the_same(machine: Machine, tmp_p
     assert any(what.startswith("atc --mode=6") for what in box.failed)
 
 
+@pytest.mark.slow
 def test_the_contents_are_listed_before_they_are_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -245,6 +246,7 @@ def test_the_contents_are_listed_before_they_are_written(
     )
 
 
+@pytest.mark.slow
 def test_json_is_the_list_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

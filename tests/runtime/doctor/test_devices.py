@@ -149,6 +149,7 @@ def test_chips_are_listed_by_their_exact_names(machine: Machine) -> None:
     assert [one["soc_version"] for one in report.record["devices"]] == ["Ascend910_9362"] * 2
 
 
+@pytest.mark.slow
 def test_a_silent_npu_smi_is_a_problem_where_a_driver_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -64,6 +64,7 @@ def test_a_machine_without_an_npu_has_no_problem(machine: Machine) -> None:
     assert len(columns) == 1
 
 
+@pytest.mark.slow
 def test_a_whole_machine_lacks_nothing(machine: Machine) -> None:
     """Every part in place: all engines but onnxruntime's own run, and the NPU path is whole."""
     root = installation(machine.folder)
@@ -100,6 +101,7 @@ def test_a_slice_is_told_with_what_a_model_for_it_needs(machine: Machine) -> Non
     assert report.about("ACL")["level"] == "ok"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Ascend777Q9", "Ascend310P", "no name at all"])
 def test_a_chip_that_is_not_known_here_ends_nothing(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, name: str
@@ -116,6 +118,7 @@ def test_a_chip_that_is_not_known_here_ends_nothing(
     assert of(found.findings, "CANN operators").level == "ok"
 
 
+@pytest.mark.slow
 def test_this_very_machine() -> None:
     """Where these tests run, graphs run on the CPU; the log goes to stderr."""
     done = run_module("runtime.doctor")
@@ -125,6 +128,7 @@ def test_this_very_machine() -> None:
     assert "trying numpy" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_examination_leaves_no_packages_behind() -> None:
     """They are tried in children, not in the process that asks."""
     before = set(sys.modules)

@@ -273,6 +273,7 @@ def test_a_run_that_was_stopped_is_continued(
     assert len(list((out / "pts").iterdir())) == 150
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_run_again(infer: CommandLine, photos: Path, out: Path) -> None:
     """By --resume; without it, or with another picture, it is."""
     assert infer(photos, out).code == 1

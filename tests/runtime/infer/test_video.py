@@ -77,6 +77,7 @@ def clip(photo: Picture, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(path, panned(photo, len(TIMES_S)), TIMES_S)
 
 
+@pytest.mark.slow
 def test_a_video_in_every_format_with_its_times(
     infer: CommandLine, clip: Path, tmp_path: Path
 ) -> None:
@@ -110,6 +111,7 @@ def test_a_video_in_every_format_with_its_times(
     assert np.allclose(np.diff(middles[:, 0]).mean(), 1.5, atol=0.3)
 
 
+@pytest.mark.slow
 def test_a_drawn_video_alone(infer: CommandLine, clip: Path, tmp_path: Path) -> None:
     """Nothing else appears in its folder; its frames are those of the video, drawn on."""
     out = tmp_path / "out.mp4"
@@ -123,6 +125,7 @@ def test_a_drawn_video_alone(infer: CommandLine, clip: Path, tmp_path: Path) -> 
             assert 0.001 < changed.mean() < 0.2
 
 
+@pytest.mark.slow
 def test_smoothing_takes_the_tremble_out(
     infer: CommandLine, photo: Picture, tmp_path: Path
 ) -> None:
@@ -135,6 +138,7 @@ def test_smoothing_takes_the_tremble_out(
     assert f"Jitter: {summary['jitter_px']:.3f} px smoothed" in text
 
 
+@pytest.mark.slow
 def test_two_faces_are_followed_through_a_cut(
     infer: CommandLine, shared: Path, tmp_path: Path
 ) -> None:
@@ -168,6 +172,7 @@ def test_two_faces_are_followed_through_a_cut(
     assert summary["without_face"] >= 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".mkv", ".avi"])
 def test_a_video_cut_off_gives_what_it_holds(
     infer: CommandLine, photo: Picture, tmp_path: Path, suffix: str
@@ -273,6 +278,7 @@ def test_what_pictures_and_drawn_videos_cannot_have(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_without_the_package_it_says_how_to_get_it(clip: Path, tmp_path: Path) -> None:
     """Exit code 3."""
     code = (
@@ -332,6 +338,7 @@ def test_a_video_replaces_neither_itself_nor_results_of_pictures(
     assert "expected a folder without results of pictures, got run.json" in done.err
 
 
+@pytest.mark.slow
 def test_points_of_an_earlier_video_do_not_stay(
     infer: CommandLine, clip: Path, photo: Picture, tmp_path: Path
 ) -> None:

@@ -118,6 +118,7 @@ def test_what_is_no_onnx_is_refused(tmp_path: Path, content: bytes, says: str) -
     assert says in str(caught.value)
 
 
+@pytest.mark.slow
 def test_mutated_file_is_read_or_refused(saved: Path) -> None:
     """Cuts, flips and false lengths: nothing but facts or one line."""
     rng = random.Random(20)  # noqa: S311  # reproducible, not secret

@@ -325,6 +325,7 @@ def test_the_tool_is_looked_for_where_drivers_put_it(
     assert raised.value.exit_code == 3
 
 
+@pytest.mark.slow
 def test_a_hanging_tool_is_ended(simulator: pytest.MonkeyPatch) -> None:
     """After its time, with what to look at."""
     simulator.setenv("CANNSIM_FAULT", "npu-smi:hang")
@@ -333,6 +334,7 @@ def test_a_hanging_tool_is_ended(simulator: pytest.MonkeyPatch) -> None:
         list_devices(timeout_s=2)
 
 
+@pytest.mark.slow
 def test_a_tool_that_hangs_over_boards_is_asked_once_for_each_chip(
     tool: Tool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,6 +88,7 @@ def test_bytes_that_are_no_text_are_replaced() -> None:
     assert seen == ["中\ufffd", "x\ufffd"]
 
 
+@pytest.mark.slow
 def test_a_program_deaf_to_sigterm_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The request to end is not waited for beyond its grace."""
     monkeypatch.setattr(process, "GRACE_S", 0.2)
@@ -97,6 +98,7 @@ def test_a_program_deaf_to_sigterm_is_killed(monkeypatch: pytest.MonkeyPatch) ->
     assert done.returncode == -9
 
 
+@pytest.mark.slow
 def test_a_program_may_tidy_up_when_asked_to_end() -> None:
     """SIGTERM comes first, and its last words are heard."""
     code = f"trap 'echo tidied; exit 3' TERM; {FOR_EVER}"
@@ -107,6 +109,7 @@ def test_a_program_may_tidy_up_when_asked_to_end() -> None:
     assert done.output.endswith("tidied\n")
 
 
+@pytest.mark.slow
 def test_children_of_a_hanging_program_are_ended_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole group, and also the child that ignores SIGTERM."""
     monkeypatch.setattr(process, "GRACE_S", 0.2)

@@ -10,6 +10,7 @@ from parity.samples import find_samples
 from runtime.many.inputs import find_pictures
 
 
+@pytest.mark.slow
 def test_fifty_thousand_files_are_listed(tmp_path: Path) -> None:
     for folder in range(50):
         (tmp_path / str(folder)).mkdir()

@@ -63,6 +63,7 @@ def test_fp16_storage_becomes_float32(tmp_path: Path) -> None:
             )
 
 
+@pytest.mark.slow
 def test_full_size_stand_in_opens(shared: Path) -> None:
     """Weights stored partly in fp16, architecture in the metadata."""
     checkpoint = load_checkpoint(shared / "starter/star68_standin.safetensors")
@@ -255,6 +256,7 @@ def test_absurd_shapes_allocate_nothing(tmp_path: Path) -> None:
             load_checkpoint(save(tmp_path, OrderedDict(state(), **{key: tensor})))
 
 
+@pytest.mark.slow
 def test_torch_opens_where_torch_npu_is_broken(tmp_path: Path) -> None:
     """An installed torch_npu without CANN breaks `import torch`; the CPU must not care."""
     package = tmp_path / "torch_npu"

@@ -43,6 +43,7 @@ def test_full_model_has_the_published_keys_and_parameters(shared: Path) -> None:
     assert {key: list(t.shape) for key, t in network.state_dict().items()} == published
 
 
+@pytest.mark.slow
 def test_full_model_reproduces_the_published_answers_at_every_stack(
     shared: Path, full_checkpoint: Checkpoint
 ) -> None:
@@ -68,6 +69,7 @@ def test_full_model_reproduces_the_published_answers_at_every_stack(
         np.testing.assert_allclose(maps.numpy(), golden[name], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_starter_reproduces_its_answers_in_float64(shared: Path, starter_torch: Backend) -> None:
     """Landmarks to a thousandth of a crop px, covariance to 0.1 %."""
     golden = np.load(shared / "golden/starter_golden.npz")
@@ -94,6 +96,7 @@ def test_decoder_agrees_with_the_oracle(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(covariance[0, 1], [1, 0, 1])
 
 
+@pytest.mark.slow
 def test_float32_decode_of_real_maps_agrees_with_the_oracle() -> None:
     """From the network's own heatmaps, points and spread to a thousandth of a crop px."""
     network = build_network(load_checkpoint(STARTER))
@@ -120,6 +123,7 @@ def test_coordinate_planes_are_transposed_as_published() -> None:
     np.testing.assert_allclose([rr[0, 0], rr[2, 2], rr[4, 4]], [1, 0, 1])
 
 
+@pytest.mark.slow
 def test_constant_maps_change_nothing_but_the_shape_of_the_graph() -> None:
     """Same function, also where the boundary gate is half open."""
     image = torch.rand(3, 3, 256, 256, generator=torch.Generator().manual_seed(1)) * 2 - 1
@@ -135,6 +139,7 @@ def test_constant_maps_change_nothing_but_the_shape_of_the_graph() -> None:
         assert (here - there).abs().max() * CROP_PX < 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "architecture",
     [
@@ -156,6 +161,7 @@ def test_architecture_is_inferred_from_keys_and_shapes(
     assert said.landmarks.shape == (2, architecture.points, 2)
 
 
+@pytest.mark.slow
 def test_each_stage_alone_gives_what_the_whole_network_gives() -> None:
     """Fed with the whole run's tensors, every stage answers bit for bit the same."""
     image = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(2)) * 2 - 1

@@ -206,6 +206,7 @@ def test_the_first_of_two_losses_is_kept() -> None:
         Detector(backend).detect(picture(0))
 
 
+@pytest.mark.slow
 def test_what_a_backend_keeps_of_a_loss_holds_no_batch() -> None:
     """It may stay open for long, with whoever has not noticed."""
     backend = Fragile()

@@ -324,6 +324,7 @@ def test_ctrl_c_while_waiting_ends_everything() -> None:
     assert next(stream, None) is None
 
 
+@pytest.mark.slow
 def test_an_interpreter_ends_with_a_stream_half_read() -> None:
     """No thread keeps the process alive, and none complains."""
     code = (

@@ -24,6 +24,7 @@ def opened(tiny: Path) -> TorchBackend:
     return backend
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3])
 def test_channels_last_says_what_eager_says(tiny: Path, count: int) -> None:
     """To rounding, at any batch; the name says what runs."""
@@ -38,6 +39,7 @@ def test_channels_last_says_what_eager_says(tiny: Path, count: int) -> None:
     assert all(np.abs(taps[n] - expected_taps[n]).max() < 1e-3 for n in expected_taps)
 
 
+@pytest.mark.slow
 def test_compiled_is_what_torch_compile_makes(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own compiler is not run here, which takes a minute: its eager backend stands in."""
     compile_really = torch.compile

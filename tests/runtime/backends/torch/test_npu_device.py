@@ -78,6 +78,7 @@ def test_only_the_named_device_is_ever_touched(torch_npu: Any, tiny: Path) -> No
     assert (backend.device, backend.name.split()[-1]) == ("npu:1", "npu:1")
 
 
+@pytest.mark.slow
 def test_eight_threads_share_a_backend(torch_npu: Any, on_npu: Backend, expected: F32) -> None:
     """Ten runs each: every thread sets its device before anything else, and answers are right."""
 
@@ -153,6 +154,7 @@ def test_other_code_may_switch_hf32_on(torch_npu: Any, on_npu: Backend, expected
     np.testing.assert_array_equal(on_npu.run(batch()).landmarks, expected)
 
 
+@pytest.mark.slow
 def test_new_shape_is_run_once_before_it_is_timed(
     torch_npu: Any, on_npu: Backend, caplog: pytest.LogCaptureFixture
 ) -> None:

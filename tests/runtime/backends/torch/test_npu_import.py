@@ -178,6 +178,7 @@ def test_owner_that_differs_is_only_a_warning(
     assert "Permission mismatch" in caplog.text
 
 
+@pytest.mark.slow
 def test_autoload_that_fails_does_not_reach_us(package: Path, tmp_path: Path) -> None:
     """`import torch` alone fails; our command lines run on the CPU, and explain the NPU."""
     package.write_text(raising("ImportError", NO_CANN))
@@ -201,6 +202,7 @@ def test_autoload_that_fails_does_not_reach_us(package: Path, tmp_path: Path) ->
     assert (ended.returncode, ended.stderr.count("\n")) == (3, 1)
 
 
+@pytest.mark.slow
 def test_npu_runs_from_the_command_line(tmp_path: Path) -> None:
     """With a torch_npu that torch has loaded by itself, and with one that we load."""
     site = distribution(tmp_path / "site", "torch_npu", torch_release(), ENTRY_POINT)
