@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 fast=()
 if [ "${1:-}" = --fast ]; then
-    fast=(-m "not slow")
+    fast=(-m "not slow and not browser and not ray")
     shift
 fi
 prepare_environment export,dev

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +29,26 @@ from runtime.backends import Backend, open_backend
 from runtime.detector import Detector
 
 pytest_plugins = ["cann.plugin"]
+
+# What a test that uses one of these fixtures is; `scripts/test.sh --fast` leaves out `slow`.
+MARKS = {
+    "slow": {"starter_bundle", "tiny_om", "tiny_debug", "tiny_bundle", "builds", "template"},
+    "torch": {"starter_torch", "tiny"},
+    "npu": {"npu", "torch_npu", "cann"},
+    "browser": {"browser"},
+}
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by what they use, so that nobody has to remember."""
+    for item in items:
+        used = set(getattr(item, "fixturenames", ()))
+        for mark, fixtures in MARKS.items():
+            if used & fixtures:
+                item.add_marker(mark)
+        if "ray" in re.split(r"[\W_]", item.name):
+            item.add_marker("ray")
 
 
 @pytest.fixture(autouse=True)

@@ -104,6 +104,7 @@ def bundle(tiny: Path, tmp_path: Path) -> tuple[Path, list[str]]:
     return tmp_path / "out", line
 
 
+@pytest.mark.slow
 def test_auto_without_atc_says_so_and_prints_the_command(
     bundle: tuple[Path, list[str]], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -162,6 +163,7 @@ def test_converted_files_are_kept_until_something_changes(
     assert read_manifest(folder).om == ()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cann")
 def test_a_setting_files_content_counts(bundle: tuple[Path, list[str]], tmp_path: Path) -> None:
     """The same name with other words converts anew; the manifest holds no path of this machine."""
@@ -204,6 +206,7 @@ def findings(monkeypatch: pytest.MonkeyPatch, *rules: str) -> None:
     monkeypatch.setattr("export.preflight.preflight", lambda *_, **__: found)
 
 
+@pytest.mark.slow
 def test_preflight_stops_a_conversion_until_its_rule_is_ignored(
     bundle: tuple[Path, list[str]],
     cann: Cann,
@@ -230,6 +233,7 @@ def test_preflight_stops_a_conversion_until_its_rule_is_ignored(
     assert [one.split(": ")[1] for one in manifest.preflight] == ["opset", "long-name"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cann")
 def test_a_folder_that_atc_does_not_take_is_left_for_another(
     bundle: tuple[Path, list[str]], tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -248,6 +252,7 @@ def test_a_folder_that_atc_does_not_take_is_left_for_another(
     assert [path.name for path in odd.iterdir() if not path.name.startswith(".")] == ["out"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cann")
 def test_a_quantised_graph_is_exit_2(
     bundle: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch
@@ -275,6 +280,7 @@ def alive(pids: list[int]) -> list[str]:
     return [line for line in listed.splitlines() if not line.startswith("Z")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_atc_too_and_leaves_the_old_bundle(
     bundle: tuple[Path, list[str]], cann: Cann, number: signal.Signals
@@ -304,6 +310,7 @@ def test_an_interrupt_ends_atc_too_and_leaves_the_old_bundle(
     assert sorted(p.name for p in folder.parent.iterdir()) == [".out.lock", "out", "tiny.toml"]
 
 
+@pytest.mark.slow
 def test_the_float_graph_is_what_atc_gets(
     bundle: tuple[Path, list[str]], cann: Cann, rng: np.random.Generator
 ) -> None:

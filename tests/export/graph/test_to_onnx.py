@@ -27,6 +27,8 @@ from runtime.errors import ExportError
 from runtime.model.spec import CHECKPOINT_KEY
 from runtime.model.stages import inner_tap_names, tap_names
 
+pytestmark = pytest.mark.slow
+
 EXPORTERS = {"torchscript": 13, "dynamo": 18}
 CROP_PX = 128
 
@@ -109,7 +111,6 @@ def test_answers_are_the_golden_ones(
     assert np.abs((said.covariance - golden["covariance_f64"]) / scale).max() < 1e-3
 
 
-@pytest.mark.slow
 def test_full_size_answers_are_the_golden_ones(shared: Path, tmp_path: Path) -> None:
     """The published code's landmarks from the exported full-size graph."""
     golden = np.load(shared / "golden/network_golden.npz")
@@ -126,7 +127,6 @@ def test_full_size_answers_are_the_golden_ones(shared: Path, tmp_path: Path) -> 
     assert np.abs(said.landmarks - golden["landmarks_f64"]).max() * CROP_PX < 1e-3
 
 
-@pytest.mark.slow
 def test_wrong_graph_does_not_pass_verification(tmp_path: Path) -> None:
     """Weights of another seed under the same name."""
     for seed in (1, 2):
@@ -177,7 +177,6 @@ def test_graph_with_a_fault_is_refused(
         check_graph(made, TINY)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("exporter", list(EXPORTERS))
 def test_taps_are_tensors_of_the_graph_that_is_shipped(exporter: Exporter, tiny: Path) -> None:
     """Made outputs again by their names, they are the checkpoint's own; no node more is there."""
@@ -219,7 +218,6 @@ def _all_outputs(graph: onnx.ModelProto, batch: NDArray[np.float32]) -> dict[str
     return dict(zip(names, session.run(names, {"image": batch}), strict=True))
 
 
-@pytest.mark.slow
 def test_dynamo_is_taken_where_torch_has_no_other(
     monkeypatch: pytest.MonkeyPatch, tiny: Path
 ) -> None:

@@ -45,6 +45,8 @@ from runtime.machine.telemetry import TELEMETRY
 from runtime.model.manifest import read_manifest
 from runtime.model.spec import INPUT_NAME, InputSpec
 
+pytestmark = pytest.mark.slow
+
 # looked for and not imported: that would bring its telemetry in, which changes logging, too
 if importlib.util.find_spec("nncf") is None:
     pytest.skip("the package nncf is not installed", allow_module_level=True)
@@ -130,7 +132,6 @@ def test_detector_opens_it_like_any_other(bundle: Path, device: str) -> None:
     assert ("int8" in detector.backend.name) == device.startswith("openvino")
 
 
-@pytest.mark.slow
 def test_same_pictures_give_the_same_bytes(bundle: Path, tiny: Path, tmp_path: Path) -> None:
     """In place, nothing is done; elsewhere, the graph is made again."""
     before = {path.name: path.read_bytes() for path in bundle.iterdir()}
@@ -141,7 +142,6 @@ def test_same_pictures_give_the_same_bytes(bundle: Path, tiny: Path, tmp_path: P
     assert (tmp_path / "b/model.onnx").read_bytes() == before["model.onnx"]
 
 
-@pytest.mark.slow
 def test_budget_that_nothing_meets_is_kept_aside(
     bundle: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -155,7 +155,6 @@ def test_budget_that_nothing_meets_is_kept_aside(
     assert "rejected: " in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_accuracy_control_gives_back_what_the_budget_needs(tiny_graph: onnx.ModelProto) -> None:
     rng = np.random.default_rng(0)
     crops = rng.integers(0, 256, (4, 256, 256, 3), dtype=np.uint8)
@@ -188,7 +187,6 @@ def test_decoder_and_gates_stay_in_fp32_from_the_outset(tiny_graph: onnx.ModelPr
     assert RESTORED not in reasons.values()
 
 
-@pytest.mark.slow
 def test_uint8_graphs_are_quantised_too(bundle: Path, tiny: Path, tmp_path: Path) -> None:
     given = ("--calibration", str(bundle.parent / "photos"), "--budget", LOOSE)
     assert export(tiny_config(tmp_path, tiny), tmp_path / "b", "--input", "uint8", *given) == 0

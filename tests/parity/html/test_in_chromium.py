@@ -29,6 +29,8 @@ from parity.recording.recording import Unreadable, sha256_pixels
 from parity.samples import default_samples
 from runtime.image.picture import read_picture
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Dialog, Page
 
@@ -218,7 +220,6 @@ def test_ink_follows_the_readers_scheme(show: Show) -> None:
     assert sum(int(v) for v in colours["dark"][4:-1].split(",")) > 600
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_all_of_it_prints(show: Show, language: str, tmp_path: Path) -> None:
     """Every section on A4, within the paper's width, folded lists unfolded."""
@@ -239,7 +240,6 @@ def test_all_of_it_prints(show: Show, language: str, tmp_path: Path) -> None:
     assert not page.locator(".tall").evaluate(clipped)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_hostile_names_do_nothing(show: Show, language: str) -> None:
     """No alert, no request, no element; names are shown as they are."""

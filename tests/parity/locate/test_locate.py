@@ -230,6 +230,7 @@ def test_a_fault_in_the_decoder_is_found(graph: Make, tmp_path: Path) -> None:
     assert operator.startswith("Clip ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
 def test_nothing_is_found_where_nothing_is_wrong(graph: Make, tiny: Path, exporter: str) -> None:
     """Another engine, another exporter: rounding, and no stage."""

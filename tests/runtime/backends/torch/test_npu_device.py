@@ -121,6 +121,7 @@ def test_hf32_is_a_choice_that_the_name_tells(torch_npu: Any, tiny: Path, expect
     assert 0 < np.abs(answer - expected).max() < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", ["device", "settings"])
 def test_backends_that_share_a_process_do_not_mix(torch_npu: Any, tiny: Path, other: str) -> None:
     """Two devices or two settings, from threads that use both in turn: each run has its own."""
