@@ -2,15 +2,15 @@
 # Sets everything up and runs all checks: formatting, lint, types, import contracts and tests.
 #
 #   bash scripts/test.sh                    everything
-#   bash scripts/test.sh --fast             without the tests marked slow
+#   bash scripts/test.sh --fast             without the tests marked slow, browser or ray
 #   bash scripts/test.sh tests/runtime -k crop      these tests only
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/environment.sh
 
-fast=()
+options=()
 if [ "${1:-}" = --fast ]; then
-    fast=(-m "not slow and not browser and not ray")
+    options=(-m "not slow and not browser and not ray")
     shift
 fi
 prepare_environment export,dev
@@ -18,5 +18,7 @@ if [ $# -eq 0 ]; then
     "$PYTHON" -m ruff format --check .
     "$PYTHON" -m ruff check .
     "$PYTHON" -m mypy
+    # a file's tests stay together: they share what they export
+    options+=(-n auto --maxprocesses 4 --dist loadfile)
 fi
-exec "$PYTHON" -m pytest ${fast[@]+"${fast[@]}"} "$@"
+exec "$PYTHON" -m pytest ${options[@]+"${options[@]}"} "$@"
