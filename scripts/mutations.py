@@ -56,6 +56,8 @@ MODULES = {
 }
 # Unions of types, which nothing evaluates.
 NOT_A_FAULT = "core/ReplaceBinaryOperator_BitOr_"
+# How a record is made: frozen or not changes no answer.
+RECORD = "frozen=True"
 TIMEOUT_S = 300.0
 
 
@@ -79,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
         if (ROOT.parent / "shared").exists():
             (tree.parent / "shared").symlink_to(ROOT.parent / "shared")
         sessions = {name: _session(name, tree, Path(scratch)) for name in arguments.only}
-        _draw(sessions, arguments.sample, random.Random(arguments.seed))  # noqa: S311  # a sample
+        _draw(sessions, tree, arguments.sample, random.Random(arguments.seed))  # noqa: S311  # a sample
         outcomes = {name: _run(name, *session, tree) for name, session in sessions.items()}
     return _report(outcomes, arguments)
 
@@ -103,7 +105,9 @@ def _cosmic_ray(verb: str, config: Path, session: Path, tree: Path) -> None:
     subprocess.run(command, cwd=tree, check=True)  # noqa: S603  # our own command line
 
 
-def _draw(sessions: dict[str, tuple[Path, Path]], count: int, chance: random.Random) -> None:
+def _draw(
+    sessions: dict[str, tuple[Path, Path]], tree: Path, count: int, chance: random.Random
+) -> None:
     """Leave a sample in the sessions: places first, so that a `+` with 12 operators counts once."""
     by_place = defaultdict(list)
     for name, (_, session) in sessions.items():
@@ -112,8 +116,9 @@ def _draw(sessions: dict[str, tuple[Path, Path]], count: int, chance: random.Ran
                 "SELECT start_pos_row, start_pos_col, operator_name, job_id FROM mutation_specs"
                 " ORDER BY start_pos_row, start_pos_col, operator_name, occurrence"
             )
+            lines = (tree / name).read_text().splitlines()
             for row, column, operator, job in rows:
-                if not operator.startswith(NOT_A_FAULT):
+                if not operator.startswith(NOT_A_FAULT) and RECORD not in lines[row - 1]:
                     by_place[name, row, column].append(job)
     places = chance.sample(sorted(by_place), min(count, len(by_place)))
     chosen = {chance.choice(by_place[place]) for place in places}

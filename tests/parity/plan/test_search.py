@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parity.judging.differences import Statistics, statistics
-from parity.plan.search import MOST_IN_BLOCK, Budget, Kept, Search, blocks_of
+from parity.plan.search import MOST_IN_BLOCK, Budget, Kept, Search, block_name, blocks_of
 
 BUDGET = Budget(limits_px={"max": 1.0}, unit="photo")
 
@@ -50,7 +50,20 @@ def test_the_culprits_are_found_among_many() -> None:
     names = [f"/stage.{n // 10}/node{n}" for n in range(100)]
     damage = dict.fromkeys(names, 0.01) | {names[33]: 3.0, names[77]: 2.0}
 
-    assert search(names, independent(damage)).run() == (names[33], names[77])
+    made = search(names, independent(damage))
+
+    assert made.run() == (names[33], names[77])
+    given_back = [step for step in made.steps if step.done.startswith("gave back ")]
+    kept = [step.kept for step in made.steps]
+    assert given_back
+    for step in given_back:
+        before = kept[made.steps.index(step) - 1]
+        assert int(step.done.split()[2]) == before - step.kept > 0
+
+
+def test_a_block_is_named_by_its_ends() -> None:
+    assert block_name(("a",)) == "a"
+    assert block_name(("a", "b", "c")) == "a to c (3)"
 
 
 def test_a_run_that_must_be_kept_as_a_whole_is_found() -> None:
