@@ -5,14 +5,17 @@ Neither wrote the table they are held to: see `acl_contract`.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from builders import ROOT
 from cann import om_writer
 from cann.acl_contract import CALLS, CONSTANTS, Kind, Published
 from cann.control import Control
@@ -234,6 +237,134 @@ def test_the_simulated_acl_has_no_other_calls(npu: Control) -> None:
         if hasattr(function, "__wrapped__")
     }
     assert names == CALLS.keys()
+
+
+@dataclass(frozen=True)
+class Use:
+    """One place where the product calls acl.
+
+    Attributes:
+        how: what it takes the result for: "ret", "value" or "value, ret" in that order, "handle"
+            with or without a code; "alone" is whatever is no tuple.
+    """
+
+    name: str
+    count: int
+    how: str
+    where: str
+
+
+WRAPPED = {"do": "ret", "get": "value, ret", "make": "handle", "call": "", "owe": "ret"}
+CODE_NAMES = {"code", "ret"}
+
+
+def names_in(node: ast.expr, where: str) -> list[str]:
+    """The calls that a text names; an f-string's {kind} is input and output."""
+    texts: list[str] = []
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        texts = [node.value]
+    if isinstance(node, ast.JoinedStr):
+        texts = [
+            "".join(str(p.value) if isinstance(p, ast.Constant) else kind for p in node.values)
+            for kind in ("input", "output")
+        ]
+    # whoever else has a `get` names other things
+    about_acl = where.startswith(("runtime/backends/ascend/", "line"))
+    return [text for text in texts if about_acl or text.startswith(("rt.", "mdl.", "util."))]
+
+
+def taken_as(parent: ast.AST) -> str:
+    """What a raw result is taken for, by what it is bound to."""
+    targets = parent.targets if isinstance(parent, ast.Assign) else []
+    if isinstance(parent, ast.AnnAssign):
+        targets = [parent.target]
+    for target in targets:
+        if isinstance(target, ast.Tuple):
+            codes = [ast.unparse(one) in CODE_NAMES for one in target.elts]
+            return ", ".join("ret" if code else "value" for code in codes)
+        return "ret" if ast.unparse(target) in CODE_NAMES else "value"
+    return "alone"
+
+
+def uses_in(source: str, where: str) -> Iterator[Use]:
+    """Every call of acl in a module's text."""
+    tree = ast.parse(source)
+    parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        place = f"{where}:{node.lineno}"
+        called = ast.unparse(node.func)
+        verb = called.rpartition(".")[2]
+        if called.startswith("acl.") and verb not in {*WRAPPED, "recent_error"}:
+            yield Use(called.removeprefix("acl."), len(node.args), taken_as(parents[node]), place)
+        if called == "getattr" and len(node.args) > 1:
+            found = names_in(node.args[1], where)
+            yield from (Use(name, 0, "alone", place) for name in found if name in CALLS)
+        if verb not in WRAPPED or not node.args:
+            continue
+        texts = [names_in(argument, where) for argument in node.args]
+        arguments, how = node.args[1:], WRAPPED[verb] or taken_as(parents[node])
+        if verb == "make" and len(texts) > 1 and texts[1]:  # an owner's: what releases it is first
+            yield from (Use(name, 1, "ret", place) for name in texts[0])
+            texts, arguments = texts[1:], node.args[2:]
+        for name in texts[0]:
+            starred = any(isinstance(one, ast.Starred) for one in arguments)
+            assert not starred, f"{place}: cannot be counted"
+            yield Use(name, len(arguments), how, place)
+
+
+def uses() -> list[Use]:
+    return [
+        use
+        for path in sorted((ROOT / "runtime").rglob("*.py"))
+        for use in uses_in(path.read_text(), path.relative_to(ROOT).as_posix())
+    ]
+
+
+def fits(use: Use, published: Published) -> bool:
+    """Whether the product calls as the table has it."""
+    shape = ", ".join("ret" if kind == "ret" else "value" for kind in published.returns)
+    taken = {
+        "handle": shape in ("value", "value, ret"),
+        "alone": "," not in shape,
+    }.get(use.how, use.how == shape)
+    return taken and published.fewest <= use.count <= len(published.arguments)
+
+
+def test_the_product_calls_what_the_table_has() -> None:
+    """Each of its calls stands there, and nothing stands there that it does not call."""
+    assert {use.name for use in uses()} == CALLS.keys()
+
+
+def test_the_product_calls_as_the_table_has_it() -> None:
+    """The number of arguments, and what it takes the result for."""
+    wrong = [use for use in uses() if not fits(use, CALLS[use.name])]
+    assert wrong == []
+    assert len(uses()) > 50
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "acl.do('rt.memcpy', a, b, c, d)",
+        "acl.get('rt.synchronize_stream', stream)",
+        "acl.do('rt.create_stream')",
+        "code, context = acl.call('rt.get_context')",
+        "context = acl.call('rt.get_context')",
+        "code = acl.call('mdl.get_num_inputs', desc)",
+        "self._owner.make('rt.free', 'rt.malloc', size)",
+        "make('mdl.get_desc', 'mdl.create_desc')",
+        "code, devices = acl.rt.get_device_count()",
+        "if acl.rt.get_device_count(): pass",
+        "facts = call(f'mdl.get_{kind}_dims', desc, index)",
+    ],
+)
+def test_a_wrong_call_would_be_seen(line: str) -> None:
+    """The walk over the sources is worth what it finds."""
+    found = list(uses_in(line, "line"))
+    assert found
+    assert not all(fits(use, CALLS[use.name]) for use in found)
 
 
 def published_module(given: Callable[[Published], tuple[Any, ...]]) -> Any:
