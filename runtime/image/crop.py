@@ -119,7 +119,7 @@ def crop_face(image: Any, face_bbox: Any, size: int) -> Crop:
         )
     matrix = image_from_crop[:2].copy()
     matrix[:, 2] -= (x0, y0)
-    pixels = _warped(_plain(picture[y0:y1, x0:x1]), matrix, size)
+    pixels = _warped(picture[y0:y1, x0:x1], matrix, size)
     return Crop(pixels=pixels, image_from_crop=image_from_crop)
 
 
@@ -140,7 +140,7 @@ def crop_whole(image: Any, size: int) -> Crop:
             got=f"{width}x{height} px",
             action="Pass a face box",
         )
-    pixels = cv2.resize(_plain(picture), (size, size), interpolation=cv2.INTER_LINEAR)
+    pixels = cv2.resize(picture, (size, size), interpolation=cv2.INTER_LINEAR)
     return Crop(
         pixels=to_bgr8(pixels),
         image_from_crop=geometry.image_from_crop_of_whole((width, height), size),
@@ -162,7 +162,7 @@ def crop_straight(image: Any, size: int) -> Crop:
             got=f"{width}x{height} px",
             action="Use detect() with a face box, or without one for the whole picture",
         )
-    return Crop(pixels=to_bgr8(_plain(picture)), image_from_crop=np.eye(3))
+    return Crop(pixels=to_bgr8(picture), image_from_crop=np.eye(3))
 
 
 def _span(first: float, last: float, length: int) -> tuple[int, int]:
@@ -199,16 +199,6 @@ def _warped(cut: NDArray[Any], matrix: F64, size: int) -> NDArray[np.uint8]:
     ):
         # what leaves this function is new: crops are kept in traces
         return to_bgr8(warp(cv2.cvtColor(cut, cv2.COLOR_BGR2BGRA, dst=wide), square))
-
-
-def _plain(picture: NDArray[Any]) -> NDArray[Any]:
-    """Views with turned or skipping axes (image[..., ::-1]) are copied; OpenCV refuses them."""
-    pixel_bytes = picture.itemsize * (picture.shape[2] if picture.ndim == 3 else 1)
-    inner = picture.ndim == 2 or picture.strides[2] == picture.itemsize
-    row_bytes = pixel_bytes * picture.shape[1]
-    if inner and picture.strides[1] == pixel_bytes and picture.strides[0] >= row_bytes:
-        return picture
-    return np.ascontiguousarray(picture)
 
 
 def to_bgr8(pixels: NDArray[Any]) -> NDArray[np.uint8]:

@@ -127,6 +127,8 @@ def convert(picture: NDArray[np.uint8], kind: str) -> NDArray[Any]:
         away = np.resize([-128, 128, 0, 5], picture.shape)
         deep: NDArray[Any] = np.clip(picture.astype(int) * 257 + away, 0, 65535).astype(np.uint16)
         return deep
+    if kind == "columns skipped":
+        return np.repeat(picture, 2, axis=1)[:, ::2]
     axis = ["rows turned", "columns turned", "channels turned"].index(kind)
     turned: NDArray[Any] = np.ascontiguousarray(np.flip(picture, axis))
     return np.flip(turned, axis)  # a negative stride
@@ -136,7 +138,7 @@ def convert(picture: NDArray[np.uint8], kind: str) -> NDArray[Any]:
     "kind",
     [
         *("grey", "grey with an axis", "alpha", "16-bit"),
-        *("rows turned", "columns turned", "channels turned"),
+        *("rows turned", "columns turned", "channels turned", "columns skipped"),
     ],
 )
 @pytest.mark.parametrize("mode", ["face", "whole", "straight"])
