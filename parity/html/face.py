@@ -141,7 +141,7 @@ def face_map(
 
 def _contours(axes: Axes, places: F64, topology: Topology) -> None:
     for contour in topology.contours:
-        line = places[contour.first : contour.last + 1]
+        line = places[[*contour.indices]]
         closed = np.vstack([line, line[:1]]) if contour.closed else line
         axes.plot(*closed.T, color="white", linewidth=3, alpha=0.6, zorder=2)
         axes.plot(*closed.T, color="#555555", linewidth=1, alpha=0.8, zorder=3)

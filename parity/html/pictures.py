@@ -149,7 +149,7 @@ def draw_faces(window: Window, sides_px: F64, topology: Topology) -> U8:
     canvas = window.pixels.copy()
     here, there = (fixed(geometry.apply(window.window_from_image, side)) for side in sides_px)
     for contour in topology.contours:
-        line = here[contour.first : contour.last + 1]
+        line = here[[*contour.indices]]
         cv2.polylines(canvas, [line], contour.closed, LINE_BGR, 1, cv2.LINE_AA, SHIFT)
     unit = len(canvas) / 264 * 2**SHIFT
     for radius, colour, side in (

@@ -120,7 +120,7 @@ def columns(report: Report) -> list[Column]:
 def region_of(point: int, topology: Topology) -> str:
     """The contour that a point lies on, as the report names it."""
     for contour in topology.contours:
-        if contour.first <= point <= contour.last:
+        if point in contour.indices:
             return contour.name
     return REST_OF_THE_FACE
 

@@ -202,7 +202,7 @@ def _regions(reference: Recording, table: ErrorTable) -> dict[str, Part]:
     rest = set(range(table.photo_px.shape[1]))
     found: dict[str, Part] = {}
     for contour in reference.header.spec.topology.contours:
-        points = list(range(contour.first, contour.last + 1))
+        points = [*contour.indices]
         rest -= set(points)
         found[contour.name] = _part(table.of(points=points))
     if rest:

@@ -57,7 +57,7 @@ def draw_landmarks_with_contours(
         _draw_ellipses(canvas, landmarks, points_px, unit)
     if contours:
         for contour in topology_of(len(points_px)).contours:
-            line = fixed(points_px[contour.first : contour.last + 1])
+            line = fixed(points_px[[*contour.indices]])
             cv2.polylines(
                 canvas, [line], contour.closed, CONTOUR_BGR, unit, cv2.LINE_AA, shift=SHIFT
             )

@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
+from msgspec import UNSET, UnsetType
 
 
 class Contour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A run of consecutive points, `first` to `last` inclusive, counted from 0."""
+    """Points joined in order, counted from 0: `first` to `last` inclusive, or those of `order`."""
 
     name: str
     first: int
     last: int
     closed: bool = False
+    # left out where the points are consecutive: what was written before keeps its bytes
+    order: tuple[int, ...] | UnsetType = UNSET
+
+    @property
+    def indices(self) -> Sequence[int]:
+        """Its points, in the order in which they are joined."""
+        return range(self.first, self.last + 1) if self.order is UNSET else self.order
 
 
 class Topology(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Number of points, their contours, and the outer eye corners that NME is normalised by."""
+    """Number of points, their contours, and the pair whose distance NME is normalised by."""
 
     name: str
     points: int
     contours: tuple[Contour, ...] = ()
     outer_eye_corners: tuple[int, int] | None = None
+    # left out of files where the field does not normalise by them
+    pupils: tuple[int, int] | UnsetType = UNSET
+
+    @property
+    def normaliser(self) -> tuple[str, tuple[int, int]] | None:
+        """The pair of points that NME of this mark-up is normalised by, and what they are."""
+        if self.pupils is not UNSET:
+            return "pupils", self.pupils
+        corners = self.outer_eye_corners
+        return None if corners is None else ("outer eye corners", corners)
 
 
 def _contour(name: str, first: int, last: int, closed: bool = False) -> Contour:
@@ -63,9 +83,29 @@ FACE_98 = Topology(
     outer_eye_corners=(60, 72),
 )
 
-# Source: COFW's 29-point mark-up, http://www.vision.caltech.edu/xpburgos/ICCV13/; its contours are
-# no runs of consecutive points, so none is listed.
-FACE_29 = Topology(name="COFW-29", points=29, outer_eye_corners=(8, 9))
+
+def _ring(name: str, *order: int) -> Contour:
+    return Contour(name=name, first=min(order), last=max(order), closed=True, order=order)
+
+
+# Source: COFW's 29-point mark-up, http://www.vision.caltech.edu/xpburgos/ICCV13/, with the contours
+# and the normaliser of STAR's conf/alignment.py. The left eye is open there, by a slip: its mirror
+# is closed.
+FACE_29 = Topology(
+    name="COFW-29",
+    points=29,
+    contours=(
+        _ring("right brow", 0, 4, 2, 5),
+        _ring("left brow", 1, 6, 3, 7),
+        _ring("right eye", 8, 12, 10, 13),
+        _ring("left eye", 9, 14, 11, 15),
+        _ring("nose", 18, 20, 19, 21),
+        _ring("lower lip", 22, 26, 23, 27),
+        _ring("upper lip", 22, 24, 23, 25),
+    ),
+    outer_eye_corners=(8, 9),
+    pupils=(16, 17),
+)
 
 # Runs of points, and the runs they become in a mirror; a point in neither becomes itself.
 MIRRORED_RUNS: dict[str, tuple[tuple[range, range], ...]] = {
@@ -130,13 +170,16 @@ def check_topology(topology: Topology) -> None:
     if topology.points < 1:
         raise ValueError(f"{topology.points} points")
     for contour in topology.contours:
-        if not 0 <= contour.first <= contour.last <= last:
+        ends = (contour.first, contour.last)
+        inside = contour.order is UNSET or ends == (min(contour.order), max(contour.order))
+        if not 0 <= contour.first <= contour.last <= last or not inside:
             raise ValueError(f"contour {contour.name!r} from {contour.first} to {contour.last}")
     if len({contour.name for contour in topology.contours}) < len(topology.contours):
         raise ValueError("two contours of one name")
-    corners = topology.outer_eye_corners or (0, 0)
-    if not all(0 <= corner <= last for corner in corners):
-        raise ValueError(f"eye corners {corners}")
+    pupils = (0, 0) if topology.pupils is UNSET else topology.pupils
+    eyes = (*(topology.outer_eye_corners or (0, 0)), *pupils)
+    if not all(0 <= point <= last for point in eyes):
+        raise ValueError(f"eye corners and pupils {eyes}")
 
 
 def topology_of(points: int) -> Topology:

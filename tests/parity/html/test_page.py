@@ -36,7 +36,7 @@ from parity.recording.recording import STAGES, Unreadable, sha256_pixels
 from parity.report.record import REST_OF_THE_FACE
 from parity.samples import Sample
 from runtime.files import json_text
-from runtime.model.topology import FACE_68, FACE_98
+from runtime.model.topology import FACE_29, FACE_68, FACE_98
 
 HTML = ROOT / "parity/html"
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -339,7 +339,7 @@ def test_no_sentence_is_untranslated_and_no_translation_is_stale() -> None:
     written = set().union(*(literals(p) for p in HTML.iterdir() if p.suffix in {".py", ".j2"}))
     heads = {*tables.LIMIT_NAMES.values(), tables.INCREASE_NAME, *tables.FRAMES, "distance"}
     heads |= {name for name, _ in tables.STATISTICS} | {"percentage points"}
-    regions = {c.name for mark_up in (FACE_68, FACE_98) for c in mark_up.contours}
+    regions = {c.name for mark_up in (FACE_29, FACE_68, FACE_98) for c in mark_up.contours}
     names = regions | {REST_OF_THE_FACE, *STAGES, "box", "whole", "crop"}
     chinese = catalogue("zh")
 

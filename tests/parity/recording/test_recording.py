@@ -266,6 +266,8 @@ TOPOLOGY_CHANGES: dict[str, dict[str, Any]] = {
     "points": {"points": 0},
     "eyes": {"outer_eye_corners": [36, 450]},
     "contour": {"contours": [{"name": "jaw", "first": 0, "last": 670, "closed": False}]},
+    "order": {"contours": [{"name": "jaw", "first": 0, "last": 16, "order": [0, 99, 16]}]},
+    "pupils": {"pupils": [0, 68]},
 }
 HEADER_CHANGES: dict[str, dict[str, Any]] = {
     "schema": {"schema": 99},
@@ -298,6 +300,8 @@ LANDMARKS: dict[str, Callable[[bytes], bytes]] = {
         ("no pictures", "no pictures"),
         ("points", "0 points"),
         ("eyes", "eye corners"),
+        ("order", "contour 'jaw' from 0 to 16"),
+        ("pupils", "eye corners and pupils"),
         ("contour", "contour 'jaw' from 0 to 670"),
         ("size", "crops of 1025 px"),
         ("header dtype", "a header of float64"),

@@ -50,6 +50,22 @@ def test_contours_join_neighbours_and_a_closed_ones_ends(
     assert drawn[y, x].any() == joined
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "joined"), [(0, 4, True), (5, 0, True), (11, 15, True), (0, 1, False)]
+)
+def test_contours_of_29_points_join_them_in_their_order(
+    one: int, other: int, *, joined: bool
+) -> None:
+    """COFW's are no runs: a brow is 0, 4, 2, 5 and closed."""
+    angle = np.linspace(0, 2 * np.pi, 29, endpoint=False)
+    points = 128 + 90 * np.stack([np.cos(angle), np.sin(angle)], 1)
+    points[4:] += (3, 7)  # no chord lies on another's middle
+    drawn = draw_landmarks_with_contours(CANVAS, points)
+    x, y = np.rint(points[[one, other]].mean(axis=0)).astype(int)
+
+    assert drawn[y, x].any() == joined
+
+
 def test_an_ellipse_lies_along_its_points_own_axes() -> None:
     """Two sigmas out: four px down to the right, two px across."""
     one = Landmarks(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations, pairwise
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from builders import read_pts
@@ -14,7 +15,7 @@ from runtime.model.topology import FACE_29, FACE_68, FACE_98, Contour, Topology,
 
 
 def neighbours(contour: Contour) -> set[frozenset[int]]:
-    points = list(range(contour.first, contour.last + 1))
+    points = [*contour.indices]
     pairs = set(map(frozenset, pairwise(points)))
     return pairs | {frozenset((points[0], points[-1]))} if contour.closed else pairs
 
@@ -35,6 +36,27 @@ def test_mirror_of_a_mirror_is_the_face_itself(topology: Topology) -> None:
     assert topology.outer_eye_corners is not None
     right, left = topology.outer_eye_corners
     assert mirror[right] == left
+
+
+def test_contours_and_normaliser_of_cofw_are_the_fields() -> None:
+    """The table of STAR's conf/alignment.py; its left eye is open by a slip."""
+    published = [
+        *((0, 4, 2, 5), (1, 6, 3, 7), (8, 12, 10, 13), (9, 14, 11, 15)),
+        *((18, 20, 19, 21), (22, 26, 23, 27), (22, 24, 23, 25)),
+    ]
+    assert [contour.indices for contour in FACE_29.contours] == published
+    assert all(contour.closed for contour in FACE_29.contours)
+    assert FACE_29.normaliser == ("pupils", (16, 17))
+    assert FACE_68.normaliser == ("outer eye corners", (36, 45))
+
+
+def test_what_is_written_of_the_68_points_keeps_its_bytes() -> None:
+    """Manifests and recordings made before have neither an order nor pupils."""
+    written = msgspec.json.encode(FACE_68)
+
+    assert b"order" not in written
+    assert b"pupils" not in written
+    assert msgspec.json.decode(msgspec.json.encode(FACE_29), type=Topology) == FACE_29
 
 
 def test_pairs_lie_across_from_each_other_on_real_faces(shared: Path) -> None:
