@@ -85,11 +85,12 @@ def rehearsed_source(
             got=repr(source.device),
             action=f"Write {source.path}@{REHEARSAL}/fp16, for example",
         )
-    from parity.rehearsal.graph import rehearsed_graph, types_by_node  # onnx: only for rehearsals
+    from parity.onnx_weights import whole_graph  # onnx: only for rehearsals
+    from parity.rehearsal.graph import rehearsed_graph, types_by_node
 
     arithmetic: Arithmetic = source.device  # type: ignore[assignment]  # checked above
     artifact = graph_of(source)
-    graph = artifact.path.read_bytes()
+    graph = whole_graph(artifact.path)
     kept = keep_fp32.nodes_in(types_by_node(graph)) if keep_fp32.lines else frozenset[str]()
     rounded = rehearsed_graph(graph, arithmetic, kept)
     return replace(artifact, graph=rounded), arithmetic, kept

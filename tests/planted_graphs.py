@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 SIDE_PX = 16
 IMAGE = ("N", 3, SIDE_PX, SIDE_PX)
 CHANNELS = 4
+INT64 = TensorProto.INT64
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -109,6 +111,33 @@ def edited(change: Callable[[onnx.ModelProto], object]) -> onnx.ModelProto:
     return made
 
 
+def half_scales() -> onnx.ModelProto:
+    """A Resize whose scales are of fp16, which ONNX does not have."""
+    made = resize()
+    (scales,) = made.graph.initializer
+    halves = numpy_helper.to_array(scales).astype(np.float16)
+    scales.CopyFrom(numpy_helper.from_array(halves, scales.name))
+    return made
+
+
+def linked_cache(made: onnx.ModelProto, folder: Path, size_threshold: int = 0) -> Path:
+    """A model and its weights in a folder of links to files of other names, as hubs keep them."""
+    blobs, names = folder / "blobs", folder / "snapshots/r"
+    blobs.mkdir(parents=True)
+    names.mkdir(parents=True)
+    onnx.save(
+        made,
+        blobs / "model.onnx",
+        save_as_external_data=True,
+        location="model.onnx_data",
+        size_threshold=size_threshold,
+    )
+    for name, blob in (("model.onnx", "x"), ("model.onnx_data", "y")):
+        (blobs / name).rename(blobs / blob)
+        (names / name).symlink_to(f"../../blobs/{blob}")
+    return names / "model.onnx"
+
+
 def if_model() -> onnx.ModelProto:
     """If with a constant condition: both branches make an image."""
     branches = {
@@ -167,6 +196,26 @@ def _training() -> onnx.ModelProto:
     outputs = ["y", "mean2", "variance2"]
     norm = node("BatchNormalization", ["image", *weights], outputs, training_mode=1)
     return model([norm], constants={name: np.ones(3, np.float32) for name in weights}, opset=15)
+
+
+def _dropout(switch: Arrays) -> onnx.ModelProto:
+    """In training, by a constant or by what the graph computes."""
+    computed = [
+        node("ReduceMax", ["image"], ["top"], keepdims=0),
+        node("Cast", ["top"], ["train"], to=TensorProto.BOOL),
+    ]
+    return model(
+        [*([] if switch else computed), node("Dropout", ["image", "ratio", "train"], ["y"])],
+        constants={"ratio": np.array(0.5, np.float32), **switch},
+    )
+
+
+def _convolution(kind: str, **attributes: Any) -> Any:
+    return node(kind, ["image", "weight"], ["y"], **attributes)
+
+
+def _weight(channels: int, *sides: int) -> dict[str, NDArray[Any]]:
+    return {"weight": np.full((channels, 3, *sides), 0.1, np.float32)}
 
 
 def _f32(*numbers: float) -> NDArray[np.float32]:
@@ -229,10 +278,14 @@ def _of_graphs() -> dict[str, list[Planted]]:
             )
         ],
         "invalid-graph": [model([node("Relu", ["nowhere"], ["y"])])],
+        "dynamic-output": [
+            model([node("NonZero", ["image"], ["y"])], outputs=[value("y", (4, "k"), INT64)])
+        ],
         "unmeasured": [model([relu], inputs=[value("image", ["N", 1, 8, 8])])],
     }
     planted = {name: [Planted(model=one) for one in some] for name, some in models.items()}
     planted["dynamic-dimension"].append(Planted(model=clean(), plan={"batches": ()}))
+    planted["invalid-graph"].append(Planted(model=half_scales(), beside=frozenset({"fp16-graph"})))
     return planted | {
         "no-fp32-on-chip": [chip("Ascend310P3", "origin")],
         "mode-without-chip": [
@@ -264,7 +317,21 @@ def _of_operators() -> dict[str, list[Planted]]:
             ),
             model([to_double, node("Cast", ["wide"], ["y"], to=TensorProto.FLOAT)]),
         ],
-        "batch-norm-training": [_training()],
+        "training-mode": [_training(), _dropout({"train": np.ones((), np.bool_)}), _dropout({})],
+        "random": [
+            model([node(kind, ["image"], ["noise"]), node("Add", ["image", "noise"], ["y"])])
+            for kind in ("RandomNormalLike", "RandomUniformLike")
+        ],
+        "conv-limits": [
+            *(
+                model([_convolution(kind, **{name: [1, size]})], constants=_weight(3, 3, 1))
+                for kind in ("Conv", "ConvTranspose")
+                for name, size in (("strides", 64), ("dilations", 256))
+            ),
+            model([_convolution("Conv", pads=[0, 256, 0, 0])], constants=_weight(3, 3, 3)),
+            model([_convolution("Conv", pads=[0, 255, 0, 255])], constants=_weight(3, 1, 512)),
+            model([_convolution("ConvTranspose")], constants=_weight(3, 1, 256)),
+        ],
         "pool-dilation": [pool(dilations=[2, 2])],
         "pool-slow": [pool(kernel_shape=[16, 16]), pool(strides=[64, 1])],
         "clip-bounds": [single("Clip"), model([node("Clip", ["image", "", ""], ["y"])])],
@@ -291,8 +358,21 @@ def _of_operators() -> dict[str, list[Planted]]:
     return planted | {
         # what is inside the branches is not measured
         "branch": [Planted(model=if_model(), beside=frozenset({"unmeasured"}))],
-        "data-shaped": [Planted(model=single(kind), plan=gears) for kind in ("NonZero", "Where")],
+        "data-shaped": [Planted(model=single(kind), plan=gears) for kind in ("NonZero",)],
     }
+
+
+def guarded(kind: str, bound: float = 1e-10) -> onnx.ModelProto:
+    """Division by a sum that is kept above a bound."""
+    return model(
+        [
+            node("ReduceSum", ["image"], ["sum"], keepdims=0),
+            node(kind, ["sum", "bound"], ["kept"]),
+            node("Unsqueeze", ["kept", "axis"], ["one"]),
+            node("Div", ["image", "one"], ["y"]),
+        ],
+        constants={"bound": np.array(bound, np.float32), "axis": np.array([0])},
+    )
 
 
 def _of_magnitudes() -> dict[str, list[Planted]]:
@@ -316,7 +396,8 @@ def _of_magnitudes() -> dict[str, list[Planted]]:
         "fp16-activation-overflow": chain(("Add", "Add", "Div"), 60000),
         "fp16-activation-underflow": chain(("Mul", "Mul"), 1e-3),
     }
-    return {name: [Planted(model=one)] for name, one in models.items()}
+    planted = {name: [Planted(model=one)] for name, one in models.items()}
+    return planted | {"fp16-guard": [Planted(model=guarded("Max")), Planted(model=guarded("Clip"))]}
 
 
 PLANTED = {**_of_graphs(), **_of_operators(), **_of_magnitudes()}

@@ -6,6 +6,7 @@ import math
 
 import onnx
 
+from parity.onnx_weights import without_weights
 from runtime.model.manifest import GraphCost
 
 # Operator -> places of its weights. What else is constant is read as a map is.
@@ -17,8 +18,6 @@ WEIGHTS = {
     "InstanceNormalization": (1, 2),
 }
 BYTES = 4  # float32, of masks and indices, too
-# Shape inference reads the values of axes, sizes and scales, and never those of weights.
-LARGEST_READ = 64
 
 
 def graph_cost(graph: onnx.ModelProto) -> GraphCost:
@@ -62,23 +61,7 @@ def _multiply_adds(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> 
 
 def _shapes(graph: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     """Of every tensor; a symbolic size counts as 1, one picture."""
-    bare = onnx.ModelProto()
-    bare.ir_version = graph.ir_version
-    bare.opset_import.extend(graph.opset_import)
-    bare.functions.extend(graph.functions)
-    bare.graph.name = graph.graph.name
-    bare.graph.node.extend(graph.graph.node)
-    bare.graph.input.extend(graph.graph.input)
-    bare.graph.output.extend(graph.graph.output)
-    # tens of megabytes of weights would be copied into the inference and back
-    for tensor in graph.graph.initializer:
-        if math.prod(tensor.dims) <= LARGEST_READ:
-            bare.graph.initializer.append(tensor)
-        else:
-            bare.graph.input.append(
-                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
-            )
-    found = onnx.shape_inference.infer_shapes(bare).graph
+    found = onnx.shape_inference.infer_shapes(without_weights(graph)).graph
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.graph.initializer}
     for value in (*found.input, *found.value_info, *found.output):
         sizes = value.type.tensor_type.shape.dim

@@ -103,6 +103,12 @@ def node_rule(
     return made
 
 
+def operator_rule(name: str, severity: Severity, *types: str, source: str, remedy: str) -> Rule:
+    """Make a rule that finds every node of some types."""
+    found = node_rule(name, severity, *types, source=source, remedy=remedy)
+    return found(lambda _, node: f"operator {node.op_type}")
+
+
 def fatal(findings: Iterable[Finding]) -> bool:
     """Whether a conversion would fail or give other numbers; risks alone let it pass."""
     return any(finding.severity != "risk" for finding in findings)
@@ -116,5 +122,7 @@ def as_text(model: str, findings: tuple[Finding, ...]) -> str:
         place = f"{finding.severity}: {finding.rule}: {finding.node}: {finding.found}"
         lines += [one_line(place), f"  {finding.remedy}.", f"  {finding.source}", ""]
     counts = Counter(finding.severity for finding in findings)
-    summary = ", ".join(f"{counts[one]} {one}" for one in SEVERITIES if counts[one])
-    return "\n".join([*lines, f"{model}: {summary or 'nothing found'}"])
+    summary = [f"{counts[one]} {one}" for one in SEVERITIES if counts[one]]
+    if not fatal(findings):
+        summary.append("ATC has no reason to refuse this graph")
+    return "\n".join([*lines, f"{model}: {', '.join(summary)}"])

@@ -18,12 +18,15 @@ import onnx
 from numpy.typing import NDArray
 
 from export.atc.precision import PrecisionMode
+from parity.onnx_weights import taken_in, without_weights
 from runtime.machine.soc import Soc
 
 Shape = tuple[int | None, ...]
 DEFAULT_DOMAINS = ("", "ai.onnx")
 # Their outputs depend on shapes alone: the host computes them before the chip runs.
 SHAPE_READERS = ("Shape", "Size")
+# Their outputs' shapes depend on numbers.
+DATA_SHAPED = ("Compress", "NonMaxSuppression", "NonZero", "Unique")
 # Attributes of a Constant node beside its tensor: the field that holds the value, and its type.
 CONSTANT_FIELDS = {
     "value_float": ("f", np.float32),
@@ -127,12 +130,24 @@ class Graph:
         return fixed
 
     @cached_property
+    def folder(self) -> Path | None:
+        """Where external data lies; None for a model in memory."""
+        return None if self.path is None else self.path.parent
+
+    @cached_property
     def _inferred(self) -> dict[str, onnx.TypeProto.Tensor]:
+        bare = without_weights(self.model, self.folder)
+        bare.graph.value_info.extend(self.model.graph.value_info)
+        for value in bare.graph.input:
+            dims = value.type.tensor_type.shape.dim
+            batch = self.plan.batches and self.inputs and value.name == self.inputs[0].name
+            if batch and dims and not dims[0].HasField("dim_value"):
+                dims[0].dim_value = self.plan.batches[0]
         try:
-            graph = onnx.shape_inference.infer_shapes(self.model).graph
+            graph = onnx.shape_inference.infer_shapes(bare).graph
         # a C++ library over what a stranger wrote; without shapes the rules find less
         except Exception:  # noqa: BLE001
-            graph = self.model.graph
+            graph = bare.graph
         values = (*graph.input, *graph.output, *graph.value_info)
         return {value.name: value.type.tensor_type for value in values}
 
@@ -157,9 +172,8 @@ class Graph:
 
     def decoded(self, tensor: onnx.TensorProto) -> NDArray[Any] | None:
         """A tensor's numbers, from its file where they are external."""
-        folder = "" if self.path is None else str(self.path.parent)
         try:
-            return onnx.numpy_helper.to_array(tensor, folder)
+            return onnx.numpy_helper.to_array(taken_in(tensor, self.folder))
         # onnx raises whatever its parts raise: wrong sizes, unknown types, files that are not there
         except Exception:  # noqa: BLE001
             return None

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 
 import onnx
 
 from export.atc.options import FIRST_OPSET, LAST_OPSET
 from export.preflight.finding import GRAPH, Hit, rule
-from export.preflight.graph import Graph, dims_of, label, type_name
+from export.preflight.graph import DATA_SHAPED, Graph, dims_of, label, type_name
+from parity.onnx_weights import external_file, is_external
 from parity.rehearsal.arithmetic import CUBE_OPERATORS
+from runtime.errors import ArtifactError
 from runtime.machine.soc import is_old_generation
 
 # acl keeps 128 bytes for a tensor's name, its end included, and replaces one that does not fit by
@@ -125,28 +127,51 @@ def unusable_name(graph: Graph) -> Iterator[Hit]:
 @rule(
     "external-data",
     "refused",
-    source="Resolved in the model's folder: [V: ge docs, --model]",
-    remedy="Put the file beside the model, or save the model again",
+    source="looked for beside the model's real path: [V: ge docs, --model;"
+    " parser/onnx/onnx_parser.cc, SetExternalPath]",
+    remedy="Put both files into one folder, links followed (cp -L), or save the model again",
 )
 def external_data(graph: Graph) -> Iterator[Hit]:
-    """Weights whose file is absent, elsewhere or too short."""
-    for tensor in graph.constants.values():
-        if tensor.data_location != onnx.TensorProto.EXTERNAL:
-            continue
-        entries = {entry.key: entry.value for entry in tensor.external_data}
-        location = entries.get("location", "")
-        inside = PurePosixPath(location)
-        if graph.path is None:
-            found = f"weights in {location!r}, but a model in memory has no folder"
-        elif not location or inside.is_absolute() or ".." in inside.parts:
-            found = f"weights in {location!r}, which is not inside the model's folder"
-        elif "\0" in location or not (graph.path.parent / location).is_file():
-            found = f"weights in {location!r}, which is not there"
-        elif graph.decoded(tensor) is None:
-            found = f"weights in {location!r} that do not have the shape and type in the model"
-        else:
-            continue
-        yield Hit(-1, tensor.name, found)
+    """Weights whose file is absent, elsewhere or too short; one finding for each fault."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for tensor in filter(is_external, graph.constants.values()):
+        found[_external_fault(graph, tensor)].append(tensor.name)
+    found.pop("", None)
+    for fault, names in found.items():
+        yield Hit(-1, names[0], fault + (f" ({len(names)} tensors)" if len(names) > 1 else ""))
+
+
+def _external_fault(graph: Graph, tensor: onnx.TensorProto) -> str:
+    try:
+        file = external_file(tensor, graph.folder)
+    except ArtifactError as error:
+        return error.got
+    if graph.decoded(tensor) is None:
+        return f"weights in {file.name!r} that do not have the shape and type in the model"
+    if graph.path and not (graph.path.resolve().parent / file.relative_to(file.parent)).exists():
+        return f"weights in {file.name!r}, beside the model's link and not where that leads"
+    return ""
+
+
+@rule(
+    "dynamic-output",
+    "risk",
+    source="[I] shapes that depend on numbers are computed on the host, call by call",
+    remedy="Keep what selects by value outside the graph",
+)
+def dynamic_output(graph: Graph) -> Iterator[Hit]:
+    """Outputs whose shape depends on numbers, though the inputs' is fixed."""
+    moving: dict[str, str] = {}
+    for position, node in enumerate(graph.nodes):
+        shaped = label(node, position) if node.op_type in DATA_SHAPED else ""
+        source = shaped or next((moving[name] for name in node.input if name in moving), "")
+        for name in node.output if source else ():
+            shape = graph.shape(name)
+            if shape is None or None in shape:
+                moving[name] = source
+    for name in (value.name for value in graph.model.graph.output):
+        if name in moving and not graph.plan.gears:
+            yield Hit(-1, name, f"an output whose shape depends on the numbers at {moving[name]}")
 
 
 @rule(
@@ -215,6 +240,7 @@ GRAPH_RULES = (
     long_name,
     unusable_name,
     external_data,
+    dynamic_output,
     fp16_graph,
     no_fp32_cube,
     mode_without_chip,

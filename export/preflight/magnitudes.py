@@ -22,8 +22,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from export.preflight.finding import GRAPH, Hit, rule
-from export.preflight.graph import Graph, dims_of
+from export.preflight.finding import GRAPH, Hit, node_rule, rule
+from export.preflight.graph import Graph, dims_of, given
+from parity.onnx_weights import take_in
 from parity.rehearsal.arithmetic import CUBE_OPERATORS
 from parity.samples import default_samples
 from runtime.errors import one_line
@@ -35,6 +36,8 @@ LARGEST_FP16 = 65504.0
 SMALLEST_NORMAL_FP16 = 6.1e-5
 # operator -> its inputs that bound others
 BOUNDS = {"Clip": (1, 2), "Max": None, "Min": None}
+# What comes out is 0 where what goes in is.
+ZERO_STAYS = {"Cast", "Expand", "Flatten", "Identity", "Reshape", "Sqrt", "Squeeze", "Unsqueeze"}
 LOOPS = ("Loop", "Scan")
 IMAGE_RANK = 4
 COLOURS = 3
@@ -109,6 +112,41 @@ def activation_underflow(graph: Graph) -> Iterator[Hit]:
             yield Hit(one.position, one.tensor, f"nothing above {one.largest:.4g} on any sample")
 
 
+@node_rule(
+    "fp16-guard",
+    "risk",
+    "Max",
+    "Clip",
+    source="[I] fp16 holds nothing between 0 and 3e-8, so the guard against 0 is 0",
+    remedy="Guard with 1e-6 or more, or keep that node in fp32 with --keep_dtype",
+)
+def guard(graph: Graph, node: onnx.NodeProto) -> str:
+    """Lower bounds of divisors that fp16 rounds to 0."""
+    places = range(len(node.input)) if node.op_type == "Max" else (1,)
+    for name in (given(node, place) for place in places):
+        bound = graph.value(name) if graph.dtype(name) == onnx.TensorProto.FLOAT else None
+        if bound is None or not (bound > 0).any() or not _reached(graph, name):
+            continue
+        with np.errstate(over="ignore"):
+            kept = bound.astype(np.float16).any()
+        divided = "" if kept else _divided_by(graph, list(node.output))
+        if divided:
+            return f"the bound {float(bound.max()):.3g} of what {divided} divides by, 0 in fp16"
+    return ""
+
+
+def _divided_by(graph: Graph, names: list[str]) -> str:
+    """The node that divides by one of them, as it is or in another shape; empty where none does."""
+    waiting = list(filter(None, names))
+    for tensor in waiting:
+        for node, index in graph.users.get(tensor, ()):
+            if node.op_type == "Reciprocal" or (node.op_type == "Div" and index == 1):
+                return node.name or node.op_type
+            if node.op_type in ZERO_STAYS and index == 0:
+                waiting += [made for made in node.output if made and made not in waiting]
+    return ""
+
+
 @rule(
     "unmeasured",
     "risk",
@@ -121,7 +159,13 @@ def unmeasured(graph: Graph) -> Iterator[Hit]:
         yield Hit(-1, GRAPH, f"activations not measured: {activations(graph).reason}")
 
 
-MAGNITUDE_RULES = (weight_overflow, weight_underflow, activation_overflow, activation_underflow)
+MAGNITUDE_RULES = (
+    weight_overflow,
+    weight_underflow,
+    activation_overflow,
+    activation_underflow,
+    guard,
+)
 
 
 @lru_cache(maxsize=1)
@@ -257,8 +301,7 @@ def _reducing(graph: Graph, wanted: list[str]) -> onnx.ModelProto:
     """The same graph with the largest and the smallest number of each tensor as its outputs."""
     model = onnx.ModelProto()
     model.CopyFrom(graph.model)
-    if graph.path is not None:
-        onnx.external_data_helper.load_external_data_for_model(model, str(graph.path.parent))
+    take_in(model, graph.folder)
     del model.graph.output[:]
     for index, name in enumerate(wanted):
         for operator in ("ReduceMax", "ReduceMin"):

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 import onnx
 
-from export.preflight.finding import Hit, node_rule, rule
+from export.preflight.finding import Hit, node_rule, operator_rule, rule
 from export.preflight.graph import (
+    DATA_SHAPED,
     DEFAULT_DOMAINS,
     Graph,
     given,
@@ -58,6 +59,9 @@ ASCEND_OWN = _names(
     DeformableConv2D DynSeqOuter EmbeddingBag LSTMP MovingSumWithSigmoid RoiExtractor
     """
 )
+RANDOM = _names(
+    "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike"
+)
 QUANTIZED = _names(
     """
     QuantizeLinear DequantizeLinear DynamicQuantizeLinear QLinearConv QLinearMatMul ConvInteger
@@ -75,6 +79,8 @@ ARITHMETIC = _names(
 )
 # The chip has no arithmetic for them.
 WIDE_TYPES = {onnx.TensorProto.INT64, onnx.TensorProto.UINT64, onnx.TensorProto.DOUBLE}
+# Operators of convolution, and the largest side of their kernels.
+LARGEST_KERNEL_PX = {"Conv": 511, "ConvTranspose": 255}
 # MaxPoolV3's limits; larger windows go to an operator on the AI CPU. Ascend950 has no such limits.
 LARGEST_POOL_AREA_PX2 = 255
 LARGEST_POOL_STRIDE_PX = 63
@@ -112,58 +118,48 @@ def unsupported(graph: Graph) -> Iterator[Hit]:
             yield Hit(position, label(node, position), f"operator {node.op_type}")
 
 
-@node_rule(
+# Operators that only newer CANN has a parser for.
+newer = operator_rule(
     "newer-operator",
     "risk",
     *NEWER,
     source=f"not in CANN 8.0: {LISTED}; in its successors: {PLUGINS}",
     remedy="Convert with a newer CANN, or write it with other operators",
 )
-def newer(_: Graph, node: onnx.NodeProto) -> str:
-    """Operators that only newer CANN has a parser for."""
-    return f"operator {node.op_type}"
-
-
-@node_rule(
+quantized = operator_rule(
     "quantized",
     "refused",
     *QUANTIZED,
     source=f"not on the list: {LISTED}",
     remedy="Convert the float graph, with AIPP for uint8 input; AMCT quantises for Ascend",
 )
-def quantized(_: Graph, node: onnx.NodeProto) -> str:
-    """Graphs quantised for other engines."""
-    return f"operator {node.op_type} of a quantised graph"
-
-
-@node_rule(
+# Control flow, which ATC converts with limits.
+branch = operator_rule(
     "branch",
     "risk",
     "If",
     source="control flow is limited: [V: ge docs, --framework]",
     remedy="Fold the branch with onnxsim, or export the one that is taken",
 )
-def branch(_: Graph, node: onnx.NodeProto) -> str:
-    """Control flow, which ATC converts with limits."""
-    return f"operator {node.op_type}"
+random_numbers = operator_rule(
+    "random",
+    "risk",
+    *RANDOM,
+    source="another answer in each run: [V: ONNX specification]",
+    remedy="Export the model in eval mode, or give the numbers as an input",
+)
 
 
 @node_rule(
     "data-shaped",
     "refused",
-    "NonZero",
-    "NonMaxSuppression",
-    "Compress",
-    "Where",
+    *DATA_SHAPED,
     source="[V: ge docs, --dynamic_batch_size]",
     remedy="Convert for single batches instead of gears",
 )
 def data_shaped(graph: Graph, node: onnx.NodeProto) -> str:
     """Shapes that depend on numbers, where gears need all shapes beforehand."""
-    of_numbers = node.op_type != "Where" or len(node.input) == 1
-    if not graph.plan.gears or not of_numbers:
-        return ""
-    return f"{node.op_type}, whose output's shape depends on numbers"
+    return f"{node.op_type}, whose output's shape depends on numbers" if graph.plan.gears else ""
 
 
 @node_rule(
@@ -185,15 +181,48 @@ def wide_arithmetic(graph: Graph, node: onnx.NodeProto) -> str:
 
 
 @node_rule(
-    "batch-norm-training",
+    "training-mode",
     "risk",
     "BatchNormalization",
-    source="today's plugin passes it on: [V: ops-nn batch_normalization_onnx_plugin.cpp]",
+    "Dropout",
+    source="normalisation's is passed on: [V: ops-nn batch_normalization_onnx_plugin.cpp];"
+    " [I] Dropout's, too",
     remedy="Export the model in eval mode",
 )
-def batch_norm_training(_: Graph, node: onnx.NodeProto) -> str:
-    """Normalisation by the batch's own statistics: a face's points depend on its neighbours."""
-    return "training_mode 1" if integer(node, "training_mode") else ""
+def training_mode(graph: Graph, node: onnx.NodeProto) -> str:
+    """Answers that depend on the batch's other faces (its statistics), or on chance."""
+    if node.op_type == "BatchNormalization":
+        return "training_mode 1" if integer(node, "training_mode") else ""
+    switch = graph.value(given(node, 2))
+    if switch is None:
+        return "training_mode that is computed" if given(node, 2) else ""
+    return "training_mode true" if switch.any() else ""
+
+
+@node_rule(
+    "conv-limits",
+    "changed",
+    *LARGEST_KERNEL_PX,
+    source="correct results are not guaranteed beyond them: [V: CANN op_proto nn_calculation_ops.h,"
+    " Conv2D and Conv2DTranspose]",
+    remedy="Convolve or stride in two steps, or pad by an operator of its own",
+)
+def conv_limits(graph: Graph, node: onnx.NodeProto) -> str:
+    """Kernels, strides, paddings and dilations beyond what the operator is specified for."""
+    kernel = (graph.shape(given(node, 1)) or ())[2:] or integers(node, "kernel_shape") or ()
+    pads = integers(node, "pads") or ()
+    half = len(pads) // 2
+    asked = {
+        "kernel": (kernel[-2:], 1, LARGEST_KERNEL_PX[node.op_type]),
+        "pads": ((*pads[:half][-2:], *pads[half:][-2:]), 0, 255),
+        "strides": ((integers(node, "strides") or ())[-2:], 1, 63),
+        "dilations": ((integers(node, "dilations") or ())[-2:], 1, 255),
+    }
+    return ", ".join(
+        f"{name} {list(sizes)} beyond {low} to {high}"
+        for name, (sizes, low, high) in asked.items()
+        if any(size is not None and not low <= size <= high for size in sizes)
+    )
 
 
 @node_rule(
@@ -260,9 +289,11 @@ OPERATOR_RULES = (
     newer,
     quantized,
     branch,
+    random_numbers,
     data_shaped,
     wide_arithmetic,
-    batch_norm_training,
+    training_mode,
+    conv_limits,
     pool_dilation,
     pool_slow,
     clip_bounds,

@@ -90,7 +90,9 @@ def _run_as_a_whole(
     if source.device == "auto":
         # not the bundle's .om, which `auto` opens where there is an NPU: its stages cannot be cut
         source = replace(source, engine="onnxruntime", device="cpu")
-    return open_detector(source, settings), path.read_bytes()
+    from parity.onnx_weights import whole_graph  # onnx: as above
+
+    return open_detector(source, settings), whole_graph(path)
 
 
 def pictures_for(

@@ -86,10 +86,11 @@ def plan_precision(
         ConfigError: the budget does not hold with everything in fp32.
         StarmarkError: as `graph_of`, or the engine failed.
     """
-    from parity.rehearsal.graph import RoundableGraph  # onnx: only where a graph is changed
+    from parity.onnx_weights import whole_graph  # onnx: only where a graph is changed
+    from parity.rehearsal.graph import RoundableGraph
 
     artifact = graph_of(source)
-    graph = RoundableGraph(artifact.path.read_bytes())
+    graph = RoundableGraph(whole_graph(artifact.path))
     fed = plain.header.spec.input
     # they stay in memory for the whole search
     batches = [

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from parity.onnx_weights import without_weights
 from parity.rehearsal.arithmetic import (
     CUBE_OPERATORS,
     HF32_DROPPED_BITS,
@@ -27,8 +28,6 @@ PASSING_OPERATORS = frozenset(
 CONSTANT = "Constant"
 # Veltkamp's constant: x * c - (x * c - x) keeps the upper 24 - 12 bits of x, rounded to nearest.
 SPLITTER = float(2**HF32_DROPPED_BITS + 1)
-# Shape inference reads the values of small tensors (axes, sizes) and only the types of large ones.
-MOST_VALUES_TO_INFER_WITH = 64
 
 
 class RoundableGraph:
@@ -172,25 +171,8 @@ def _passes(node: Any) -> bool:
 def _float_tensors(model: Any) -> set[str]:
     """Names of float32 tensors; one that shape inference cannot type counts as another type."""
     found = {t.name for t in model.graph.initializer if t.data_type == TensorProto.FLOAT}
-    inferred = onnx.shape_inference.infer_shapes(_without_weights(model)).graph
+    inferred = onnx.shape_inference.infer_shapes(without_weights(model)).graph
     for value in (*inferred.input, *inferred.value_info, *inferred.output):
         if value.type.tensor_type.elem_type == TensorProto.FLOAT:
             found.add(value.name)
     return found
-
-
-def _without_weights(model: Any) -> Any:
-    """The same graph with its large initializers as inputs: inference copies a model twice."""
-    graph = onnx.GraphProto()
-    graph.name = model.graph.name
-    graph.input.extend(model.graph.input)
-    graph.output.extend(model.graph.output)
-    graph.node.extend(model.graph.node)
-    named = {value.name for value in model.graph.input}
-    for tensor in model.graph.initializer:
-        if np.prod(tensor.dims) <= MOST_VALUES_TO_INFER_WITH:
-            graph.initializer.append(tensor)
-        elif tensor.name not in named:
-            value = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
-            graph.input.append(value)
-    return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)

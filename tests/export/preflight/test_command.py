@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from builders import run_module
 from cann.plugin import Cann
-from planted_graphs import PLANTED, clean, single
+from planted_graphs import PLANTED, clean, linked_cache, single
 
+from export.atc.precision import DEFAULT_MODE, DEFAULT_OPTION, MODES
 from export.preflight import preflight
 from export.preflight.__main__ import main
+from export.preflight.checks import invalid_graph
+from export.preflight.graph import Graph, Plan
 from runtime.errors import ArtifactError
 
 CHIP = ("--soc_version", "Ascend910B3")
@@ -71,8 +75,50 @@ def test_external_data_that_is_not_there_is_found(tmp_path: Path) -> None:
     ]
 
     for findings in (short, absent, *outside, preflight(in_memory)):
-        assert [each.rule for each in findings] == ["external-data"] * 2
-        assert {each.node for each in findings} == {"weight", "bias"}
+        assert [each.rule for each in findings] == ["external-data"]
+        assert findings[0].node == "weight"
+        assert findings[0].found.endswith("(2 tensors)")
+
+
+def test_linked_weights_are_read_and_one_finding(tmp_path: Path) -> None:
+    """A hub's cache: the graph is judged; ATC would look beside the file the link leads to."""
+    cached = linked_cache(clean(), tmp_path)
+    (found,) = preflight(cached)
+    assert (found.rule, found.severity) == ("external-data", "refused")
+    assert "beside the model's link" in found.found
+
+    (cached.parent.parent.parent / "blobs/model.onnx_data").symlink_to("y")
+    assert preflight(cached) == ()
+    linked_data = with_external_data(tmp_path)
+    linked_data[1].rename(tmp_path / "elsewhere")
+    linked_data[1].symlink_to("elsewhere")
+    assert preflight(linked_data[0]) == ()
+
+
+def test_file_beyond_2_gb_is_one_line(tmp_path: Path) -> None:
+    """Protobuf reads no more, and ATC says E13015."""
+    path = tmp_path / "m.onnx"
+    with path.open("wb") as stream:
+        stream.truncate(2**31)
+    with pytest.raises(ArtifactError, match=r"2147483647 bytes.*save_as_external_data"):
+        preflight(path)
+
+
+def test_weights_beyond_2_gb_are_checked(tmp_path: Path) -> None:
+    """The full check and the shapes need none of them; measuring does, and says so."""
+    made = single("MatMul", {"wide": np.zeros((16, 16), np.float32)})
+    (wide,) = made.graph.initializer
+    wide.ClearField("raw_data")
+    wide.dims[:] = [16, 2**25]
+    wide.data_location = onnx.TensorProto.EXTERNAL
+    wide.external_data.add(key="location", value="m.data")
+    with (tmp_path / "m.data").open("wb") as stream:
+        stream.truncate(2**31)
+    mode = MODES[DEFAULT_OPTION][DEFAULT_MODE]
+    plan = Plan(soc=None, batches=(1,), gears=False, precision=DEFAULT_MODE, mode=mode)
+    graph = Graph(made, plan, crops=None, path=saved(made, tmp_path / "m.onnx"))
+    assert list(invalid_graph.search(graph)) == []
+    assert graph.shape("y") == (1, 3, 16, 2**25)
 
 
 def test_bundle_is_checked_by_its_graph(
@@ -80,7 +126,7 @@ def test_bundle_is_checked_by_its_graph(
 ) -> None:
     """The folder stands for the model.onnx in it, and nothing is found in ours."""
     assert main([str(starter_bundle), *CHIP]) == 0
-    assert capsys.readouterr().out == f"{starter_bundle}: nothing found\n"
+    assert capsys.readouterr().out == f"{starter_bundle}: ATC has no reason to refuse this graph\n"
 
 
 def test_findings_are_paragraphs_and_exit_code_1(
@@ -172,7 +218,7 @@ def test_chip_that_is_not_named_is_said(
     """Nobody may think it was checked."""
     assert main([str(saved(clean(), tmp_path / "m.onnx"))]) == 0
     assert "what depends on the chip is not checked" in caplog.text
-    assert capsys.readouterr().out.endswith("nothing found\n")
+    assert capsys.readouterr().out.endswith("ATC has no reason to refuse this graph\n")
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,44 @@ def test_constant_that_only_bounds_is_no_weight() -> None:
     assert "fp16-weight-underflow" in rules_of(preflight(twice))
 
 
+@pytest.mark.parametrize(
+    ("bound", "becomes_0"), [(1e-6, False), (2.99e-8, False), (2.98e-8, True), (-1e-10, False)]
+)
+def test_guard_is_judged_by_what_fp16_makes_of_it(bound: float, becomes_0: bool) -> None:
+    """Up to 2**-25 fp16 rounds to 0; what nobody divides by guards nothing."""
+    found = rules_of(preflight(planted_graphs.guarded("Max", bound)))
+    assert found == ({"fp16-guard"} if becomes_0 else set())
+    plain = preflight(planted_graphs.guarded("Max", bound), precision="precision_mode_v2=origin")
+    assert plain == ()
+    assert preflight(single("Max", {"bound": np.array([bound], np.float32)})) == ()
+
+
+def test_convolution_at_its_limits_is_converted() -> None:
+    """And a depth of any size: CANN bounds height and width."""
+    image = planted_graphs.value("image", ("N", 3, 512, 1024))
+    edge = {"strides": [63, 63], "pads": [255] * 4, "dilations": [255, 1]}
+    weight = {"weight": np.full((1, 3, 1, 511), 0.01, np.float32)}
+    at_limit = model(
+        [node("Conv", ["image", "weight"], ["y"], **edge)], constants=weight, inputs=[image]
+    )
+    assert "conv-limits" not in rules_of(preflight(at_limit))
+    line = model(
+        [node("Conv", ["image", "weight"], ["y"], strides=[63])],
+        constants={"weight": np.ones((600, 600, 3), np.float32)},
+        inputs=[planted_graphs.value("image", ("N", 600, 64))],
+    )
+    assert "conv-limits" not in rules_of(preflight(line))
+
+
+def test_size_that_an_edit_left_on_an_output_is_no_fault() -> None:
+    """ATC and onnxruntime compute it anew; another type is a fault."""
+    made = clean()
+    made.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 7
+    assert preflight(made) == ()
+    made.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    assert rules_of(preflight(made)) == {"invalid-graph"}
+
+
 def test_a_tensor_is_judged_by_its_largest_number() -> None:
     """0 is exact in fp16, small numbers beside large ones are lost, an empty tensor has none."""
     mixed = np.full((3, 1, 1), 1e-7, np.float32)
@@ -233,7 +271,7 @@ def test_shapes_computed_from_shapes_are_no_int64_arithmetic() -> None:
 def test_graph_that_would_not_end_is_not_run() -> None:
     """A loop is refused at once, however often it says it runs; so is a tensor of any size."""
     assert rules_of(preflight(planted_graphs.loop_model(2**62))) == {"unsupported-operator"}
-    sizes = {"shape": np.array([1 << 16, 1 << 16, 16, 16])}
+    sizes = {"shape": np.array([1 << 20, 3, 16, 16])}
     huge = single("Expand", sizes)
 
     assert rules_of(preflight(huge)) == {"unmeasured"}
@@ -290,6 +328,14 @@ def test_what_only_looks_like_a_fault_is_none() -> None:
     An attribute of another type counts as absent, as ATC's plugins read it.
     """
     assert "data-shaped" not in rules_of(preflight(single("NonZero"), batches=(1, 2)))
+    counted = model(
+        [
+            node("NonZero", ["image"], ["where"]),
+            node("ReduceMax", ["where"], ["y"], axes=[1], keepdims=0),
+        ],
+        outputs=[planted_graphs.value("y", (4,), onnx.TensorProto.INT64)],
+    )
+    assert "dynamic-output" not in rules_of(preflight(counted))
     mask = {"mask": np.ones(1, np.bool_)}
     choice = model([node("Where", ["mask", "image", "image"], ["y"])], constants=mask)
     assert preflight(choice, batches=(1, 2), gears=True) == ()

@@ -12,6 +12,7 @@ import msgspec
 import onnx
 import pytest
 from builders import CommandLine, Done, cann_environment, done_here, run_python, tiny_config
+from planted_graphs import linked_cache
 
 from parity.benchmark import __main__ as benchmark
 from parity.boxes import read_pts
@@ -198,6 +199,20 @@ def test_a_network_that_overflows_in_fp16_is_planned(
     assert code == 0, said
     assert json.loads(text)["plan"]["steps"][0]["left_px"] == {"max": None}
     assert {"up", "down"} <= set(path.read_text().split())
+
+
+def test_a_model_behind_links_is_rehearsed(
+    tiny_bundle: Path, tmp_path: Path, run: CommandLine
+) -> None:
+    """A hub's cache, weights beside the graph: the same figures as of the whole file."""
+    # onnxruntime wants axes and sizes in the graph itself
+    cached = linked_cache(onnx.load(tiny_bundle / "model.onnx"), tmp_path, size_threshold=1024)
+    verdicts = []
+    for source in (cached, tiny_bundle / "model.onnx"):
+        code, text, said = run(source, "--as", "fp16", "--json")
+        assert code in (0, 1), said
+        verdicts.append(json.loads(text)["rehearsals"][0]["report"]["verdict"])
+    assert verdicts[0] == verdicts[1]
 
 
 def test_interrupted_it_leaves_no_plan(
