@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from itertools import takewhile
+from itertools import groupby, takewhile
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from parity.diff.consequences import (
+    ANOTHER_NETWORK,
     ANSWERS,
     BUNDLE_RULES,
     KINDS,
+    NONE,
     RECORDING_RULES,
     ROUNDING,
     Kind,
@@ -129,12 +132,12 @@ def _differences(
 ) -> tuple[Difference, ...]:
     found: list[Difference] = []
     left, right = _folded(here, there), _folded(there, here)
-    for field in sorted({*left, *right}):
-        one, other = left.get(field, ABSENT), right.get(field, ABSENT)
-        if one != other:
-            kind, consequence = consequence_of(field, rules)
-            a, b = _shortened(one, other)
-            found.append(Difference(field=field, kind=kind, a=a, b=b, consequence=consequence))
+    fields = [field for field in sorted({*left, *right}) if left.get(field) != right.get(field)]
+    another_network = any(consequence_of(field, rules)[1] == ANOTHER_NETWORK for field in fields)
+    for field in fields:
+        kind, consequence = consequence_of(field, rules, another_network=another_network)
+        a, b = _shortened(left.get(field, ABSENT), right.get(field, ABSENT))
+        found.append(Difference(field=field, kind=kind, a=a, b=b, consequence=consequence))
     return tuple(sorted(found, key=lambda difference: KINDS.index(difference.kind)))
 
 
@@ -176,8 +179,8 @@ def _cut(value: str, start: int) -> str:
     return f"{'…' if start else ''}{part}{'…' if start + LONGEST_VALUE < len(value) else ''}"
 
 
-def as_text(report: DiffReport) -> str:
-    """Grouped by what a difference changes, the gravest first."""
+def as_text(report: DiffReport, *, everything: bool = False) -> str:
+    """Grouped by what a difference changes, the gravest first; without effect only if asked for."""
     verdict = (
         "the same answers are expected"
         if report.same_answers
@@ -186,11 +189,12 @@ def as_text(report: DiffReport) -> str:
     lines = [verdict, f"A: {report.a}", f"B: {report.b}"]
     for kind in KINDS:
         inside = [difference for difference in report.differences if difference.kind == kind]
+        hidden = kind == NONE and not everything
         if inside:
-            lines += ["", f"{kind} ({len(inside)})"]
-        for one in inside:
-            lines.append(f"  {one.field}: {one.a} -> {one.b}")
-            lines.append(f"      {one.consequence}")
+            lines += ["", f"{kind} ({len(inside)}{', listed by --all' if hidden else ''})"]
+        for consequence, rows in groupby([] if hidden else inside, attrgetter("consequence")):
+            lines += [f"  {one.field}: {one.a} -> {one.b}" for one in rows]
+            lines.append(f"      {consequence}")
     if not report.differences:
         lines += ["", "nothing differs"]
     return "".join(f"{printable(line)}\n" for line in lines)
@@ -214,6 +218,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("a", type=Path, metavar="A", help="a bundle's folder, or a recording")
     parser.add_argument("b", type=Path, metavar="B", help="another one of the same kind")
+    parser.add_argument("--all", action="store_true", help="list what has no effect, too")
     parser.add_argument("--json", action="store_true", help="print the differences as JSON")
     return parser.parse_args(argv)
 
@@ -221,7 +226,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 def _diff(arguments: argparse.Namespace) -> int:
     command_line.log_to_stderr()
     report = diff(arguments.a, arguments.b)
-    print(json_text(report) if arguments.json else as_text(report), end="")
+    text = json_text(report) if arguments.json else as_text(report, everything=arguments.all)
+    print(text, end="")
     return EXIT_OK if report.same_answers else EXIT_FOUND_WANTING
 
 

@@ -24,6 +24,9 @@ class Rule(NamedTuple):
 
 
 ASKED = "a request; its results are fields of their own"
+ANOTHER_NETWORK = "another network"
+ANOTHER_GRAPH = "another graph for the same network"
+ANOTHER_FILE = "another graph, or the same with other weights: see above"
 
 # The first pattern that fits is taken; * crosses dots, as `fnmatch` has it.
 MODEL_RULES: tuple[Rule, ...] = (
@@ -41,14 +44,15 @@ MODEL_RULES: tuple[Rule, ...] = (
     Rule("spec.*", ANSWERS, "the network is read in another way"),
     Rule("checkpoint.file", NONE, "the weights' file name; their hash is a field of its own"),
     Rule("checkpoint.sha256", ANSWERS, "other weights"),
-    Rule("checkpoint.*", ANSWERS, "another network"),
+    Rule("checkpoint.*", ANSWERS, ANOTHER_NETWORK),
 )
 BUNDLE_RULES: tuple[Rule, ...] = (
     *MODEL_RULES,
     Rule("onnx.exporter", ROUNDING, "another exporter writes the same sums in another order"),
     Rule("onnx.opset", ROUNDING, "operators of another version, whose kernels may round elsewhere"),
     Rule("onnx.simplifier", ROUNDING, "other operators are folded or fused"),
-    Rule("onnx.*", ROUNDING, "another graph for the same network"),
+    Rule("onnx.rewrites", ROUNDING, "the same network in another form"),
+    Rule("onnx.*", ROUNDING, ANOTHER_GRAPH),
     Rule("quantisation", ANSWERS, "one side alone computes in int8: points move, up to its budget"),
     Rule("quantisation.found_px.*", NONE, "a measurement, which moves no point"),
     Rule("quantisation.evaluations", NONE, "how long it was searched"),
@@ -74,7 +78,7 @@ BUNDLE_RULES: tuple[Rule, ...] = (
     Rule("files.*.om", WHERE, "a converted model's file that one side alone has"),
     Rule("files.*.onnx", WHERE, "a graph that one side alone has"),
     Rule("files.*.om.*", ROUNDING, "another conversion of the graph"),
-    Rule("files.*.onnx.*", ROUNDING, "another graph, or the same with other weights: see above"),
+    Rule("files.*.onnx.*", ROUNDING, ANOTHER_FILE),
     Rule("files.*", NONE, "a report, log or self-test: no engine reads it to answer"),
     Rule("parity.max_*", NONE, "what was allowed to pass, not what is answered"),
     Rule("parity.*", NONE, "a verdict, which moves no point"),
@@ -109,9 +113,19 @@ RECORDING_RULES: tuple[Rule, ...] = (
 )
 
 
-def consequence_of(field: str, rules: tuple[Rule, ...]) -> tuple[Kind, str]:
-    """Look a field up by its dotted name; one without a rule is assumed to change answers."""
+def consequence_of(
+    field: str, rules: tuple[Rule, ...], *, another_network: bool = False
+) -> tuple[Kind, str]:
+    """Look a field up by its dotted name; one without a rule is assumed to change answers.
+
+    Args:
+        field: of a manifest or a header.
+        rules: its kind's.
+        another_network: whether the checkpoints are of two; their graphs then differ by that.
+    """
     for rule in rules:
         if fnmatchcase(field, rule.pattern):
+            if another_network and rule.consequence in (ANOTHER_GRAPH, ANOTHER_FILE):
+                return ANSWERS, ANOTHER_NETWORK
             return rule.kind, rule.consequence
     return ANSWERS, "nothing is known about this field: the worst is assumed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,7 @@ def with_field(record: Any, field: str, value: object) -> Any:
         ("onnx.opset", ROUNDING, 17),
         ("onnx.exporter", ROUNDING, "x"),
         ("onnx.simplifier", ROUNDING, "x"),
+        ("onnx.cost.parameters", ROUNDING, 14_457_457),
         ("parity.passed", NONE, None),
         ("parity.max_mean_px", NONE, 1.5),
         ("versions.onnxruntime", NONE, "0"),
@@ -117,10 +119,47 @@ def test_planted_field_has_its_consequence(
     assert found(diff(*pair)) == {field: kind}
     code = 1 if kind in (ANSWERS, ROUNDING) else 0
 
-    assert product.main([str(path) for path in pair]) == code
+    assert product.main([*map(str, pair), "--all"]) == code
     text = capsys.readouterr().out
     assert f"{kind} (" in text
     assert f"  {field}: " in text
+
+
+def test_graph_of_another_network_is_no_matter_of_rounding(pair: tuple[Path, Path]) -> None:
+    """Its counts and its file follow from the checkpoint's; its exporter does not."""
+    graph = pair[1] / "model.onnx"
+    graph.write_bytes(graph.read_bytes() + b"\0")
+    fields = {
+        "checkpoint.architecture.stacks": 4,
+        "checkpoint.parameters": 17_069_572,
+        "onnx.cost.parameters": 14_457_457,
+        "onnx.exporter": "x",
+    }
+    for field, value in fields.items():
+        edit(pair[1], partial(with_field, field=field, value=value))
+    edit(pair[1], lambda m: replace(m, files={**m.files, "model.onnx": file_fact(graph)}))
+
+    kinds = found(diff(*pair))
+    assert kinds.pop("onnx.exporter") == ROUNDING
+    assert kinds == dict.fromkeys(
+        ["files.model.onnx.bytes", "files.model.onnx.sha256", *list(fields)[:-1]], ANSWERS
+    )
+
+
+def test_what_has_no_effect_is_counted_and_listed_if_asked_for(
+    pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two timestamps must not bury a weight; JSON holds all."""
+    edit(pair[1], lambda m: replace(m, name="other", created_utc="never"))
+    paths = [str(path) for path in pair]
+    assert product.main(paths) == 0
+    short = capsys.readouterr().out
+    assert "no effect (3, listed by --all)" in short
+    assert "other" not in short
+    assert product.main([*paths, "--all"]) == 0
+    assert '-> "other"' in capsys.readouterr().out
+    assert product.main([*paths, "--json"]) == 0
+    assert "other" in capsys.readouterr().out
 
 
 def test_other_graph_is_found_by_its_hash(pair: tuple[Path, Path]) -> None:
