@@ -120,8 +120,9 @@ def test_the_references_benchmark_command(
         *("--device_npu", "npu:0", "--device_cpu", "cpu", "--runs", "100"),
         *("--model", bundle, "--output", output),
     )
-    assert done.returncode == 0, done.stderr
     report = json.loads(output.read_text())
+    broken = any(promise["holds"] is False for promise in report["promises"])  # on a CPU's speed
+    assert done.returncode == (4 if report["invalid"] else int(broken)), done.stderr
     schema = json.loads((ROOT / "docs/benchmark_report.schema.json").read_text())
     jsonschema.validate(report, schema)
     cpu, npu = report["sources"]

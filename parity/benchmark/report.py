@@ -8,10 +8,13 @@ from typing import Any
 
 import msgspec
 
+from parity.judging.numbers import px
 from parity.machine import GemmProbe
 from parity.report.record import Report
+from parity.report.text import MOST_PICTURES, first_points
 from parity.sources import is_rehearsal
 from parity.timing import Latency, Stopwatch, Throughput, latency
+from runtime.files import printable
 
 SCHEMA = 1
 
@@ -90,7 +93,8 @@ def as_text(report: BenchmarkReport) -> str:
     heads = ("min", "mean", "median", "P90", "P95", "P99", "FPS")
     lines += ["", f"{'latency, batch 1, ms':<38}" + "".join(f"{head:>10}" for head in heads)]
     for timing in report.sources:
-        lines.append(f"{timing.source} [{timing.engine}]")
+        size = "" if timing.parameters is None else f", {timing.parameters:,} parameters"
+        lines.append(f"{timing.source} [{timing.engine}, {timing.device}{size}]")
         if is_rehearsal(timing.device):
             lines.append("  a rehearsal: the time this CPU takes with the rounding, no NPU's")
         lines.append(_row("  network only", timing.network))
@@ -108,25 +112,32 @@ def as_text(report: BenchmarkReport) -> str:
         f"machine: {report.machine}",
         f"versions: {', '.join(f'{name} {v}' for name, v in report.versions.items())}",
     ]
-    return "\n".join(lines) + "\n"
+    # names come from files: a control character must not reach the terminal
+    return "".join(f"{printable(line)}\n" for line in lines)
 
 
 def _promise(promise: Promise) -> str:
-    measured = "-" if promise.measured is None else f"{promise.measured:.4g}"
+    measured = "-" if promise.measured is None else px(promise.measured)
     holds = {None: "not measured", True: "yes", False: "NO"}[promise.holds]
     return f"{promise.promise:<30}{measured:>10}  {holds}"
 
 
 def _accuracy(report: Report) -> list[str]:
+    """All coordinates, then each picture, then the first points of each, photo px."""
     found = report.photo_px.axis
-    names = f"{report.candidate.source} against {report.reference.source}"
-    share = f"{found.share_under['0.5']:.2%} < 0.5 px"
     figures = ("mean", "max", "std", "p95", "p99")
-    values = ", ".join(f"{name} {getattr(found, name):.4f}" for name in figures)
-    return [
-        f"accuracy: {names}, photo px",
-        f"  {values}, {share} over {found.count} coordinates",
+    values = ", ".join(f"{name} {px(getattr(found, name))}" for name in figures)
+    shares = ", ".join(f"{share:.2%} < {limit}" for limit, share in found.share_under.items())
+    lines = [
+        f"accuracy: {report.candidate.source} against {report.reference.source}, photo px",
+        f"  {values} over {found.count} coordinates: {shares}",
+        f"{'  picture':<48}{'mean':>10}{'max':>10}",
     ]
+    for picture in report.pictures:
+        shown = f"{picture.name} ({'x'.join(map(str, picture.size_wh))}, {picture.mode})"
+        axis = picture.photo_px.axis
+        lines.append(f"  {shown:<46}{px(axis.mean):>10}{px(axis.max):>10}")
+    return lines + [line for one in report.pictures[:MOST_PICTURES] for line in first_points(one)]
 
 
 def _row(label: str, found: Latency) -> str:

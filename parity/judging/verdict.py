@@ -10,6 +10,7 @@ import numpy as np
 
 from parity.judging.accuracy import AccuracyReport, not_annotated
 from parity.judging.differences import ErrorTable, Statistics, statistics
+from parity.judging.numbers import signed, told_apart
 from runtime.errors import ConfigError
 
 Unit = Literal["photo", "crop"]
@@ -120,18 +121,9 @@ def _exceeded_nme(limit: float | None, accuracy: AccuracyReport | None) -> tuple
     around = ""
     if accuracy.interval_points is not None:
         low, high = accuracy.interval_points
-        around = f", {accuracy.confidence:.0%} between {low:+.4g} and {high:+.4g}"
+        around = f", {accuracy.confidence:.0%} between {signed(low)} and {signed(high)}"
     change = told_apart(accuracy.change_points, limit)
     return (f"NME +{change} points > {limit!r} points{around}",)
-
-
-def told_apart(value: float, limit: float) -> str:
-    """Four digits, or as many as it takes to stay on the same side of the limit."""
-    for digits in range(4, 18):
-        text = f"{value:.{digits}g}"
-        if (float(text) <= limit) == (value <= limit):
-            return text
-    return repr(value)
 
 
 def _smallest(found: Statistics, limits: Limits, accuracy: AccuracyReport | None) -> Limits:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+from parity.judging.numbers import px
 from parity.locate.figures import Figures, MovedFigures
 from parity.locate.operators import Operator
 from parity.recording.recording import Unreadable
-from parity.report.text import px
 from runtime.files import printable
 
 MOST_OPERATORS = 6

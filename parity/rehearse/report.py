@@ -8,11 +8,12 @@ import msgspec
 import numpy as np
 
 from parity.judging.differences import Statistics, error_table, statistics
-from parity.judging.verdict import Limits, Unit, told_apart
+from parity.judging.numbers import px, told_apart
+from parity.judging.verdict import Limits, Unit
 from parity.plan.precision_plan import PrecisionPlan
 from parity.recording.recording import Recording
 from parity.report.record import Report, make_report
-from parity.report.text import px, verdict_line
+from parity.report.text import verdict_line
 from runtime.files import printable
 
 SCHEMA = 1
@@ -143,5 +144,5 @@ def _plan(plan: PrecisionPlan) -> list[str]:
 
 def _worst(one: Rehearsal) -> str:
     worst = one.report.verdict.worst
-    error = f"{worst.error_px:.4g} {one.report.verdict.limits.unit} px"
+    error = f"{px(worst.error_px)} {one.report.verdict.limits.unit} px"
     return f"worst in {one.arithmetic}: {worst.picture}, point {worst.point}, {worst.axis}: {error}"

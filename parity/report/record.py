@@ -37,6 +37,14 @@ class SourceReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     versions: dict[str, str]
 
 
+class FirstPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of a picture's first points on both sides, photo px."""
+
+    point: int
+    reference_xy_px: tuple[float, float]
+    candidate_xy_px: tuple[float, float]
+
+
 class PictureReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One picture's errors. `nme_percent` is the reference's and the candidate's, if annotated."""
 
@@ -48,6 +56,7 @@ class PictureReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     photo_px: FrameStatistics
     crop_px: FrameStatistics
     nme_percent: tuple[float, float] | None
+    first_points: tuple[FirstPoint, ...]
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,14 +78,6 @@ class EndToEnd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     crop_px: FrameStatistics
 
 
-class FirstPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One of the first picture's first points on both sides, photo px."""
-
-    point: int
-    reference_xy_px: tuple[float, float]
-    candidate_xy_px: tuple[float, float]
-
-
 class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole comparison. All statistics are those that were judged.
 
@@ -95,7 +96,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     accuracy: AccuracyReport | None
     accuracy_missing: str
     end_to_end: EndToEnd | None
-    first_points: tuple[FirstPoint, ...]
     pictures: tuple[PictureReport, ...]
     regions: Mapping[str, Part]
     landmarks: tuple[Part, ...]
@@ -154,7 +154,6 @@ def make_report(
         )
         if differing
         else None,
-        first_points=_first_points(table),
         pictures=_pictures(reference, table, measured, differing),
         regions=_regions(reference, table),
         landmarks=tuple(_part(table.of(points=[p])) for p in range(table.photo_px.shape[1])),
@@ -165,9 +164,9 @@ def make_report(
     )
 
 
-def _first_points(table: ErrorTable) -> tuple[FirstPoint, ...]:
-    here = table.points_px[0, :FIRST_POINTS]
-    there = here + table.photo_px[0, :FIRST_POINTS]
+def _first_points(table: ErrorTable, picture: int) -> tuple[FirstPoint, ...]:
+    here = table.points_px[picture, :FIRST_POINTS]
+    there = here + table.photo_px[picture, :FIRST_POINTS]
     return tuple(
         FirstPoint(
             point=index,
@@ -192,6 +191,7 @@ def _pictures(
             photo_px=frame_statistics(table.photo_px[index]),
             crop_px=frame_statistics(table.crop_px[index]),
             nme_percent=None if np.isnan(nme[index]).any() else (*nme[index].tolist(),),
+            first_points=_first_points(table, index),
         )
         for index, picture in enumerate(reference.header.pictures)
     )

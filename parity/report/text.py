@@ -7,12 +7,12 @@ from collections.abc import Iterable
 
 from parity.judging.accuracy import FEWEST_FOR_INTERVAL, AccuracyReport
 from parity.judging.differences import Statistics
+from parity.judging.numbers import px, signed, told_apart
 from parity.judging.uncertainty import sentence
-from parity.judging.verdict import Limits, told_apart
-from parity.report.record import Report
+from parity.judging.verdict import Limits
+from parity.report.record import PictureReport, Report
 from runtime.files import printable
 
-SMALLEST_DECIMAL_PX = 0.001
 # that are named one by one
 MOST_PICTURES = 10
 FRAME_HEADS = ("mean photo", "max photo", "mean crop", "max crop")
@@ -41,7 +41,7 @@ def as_text(report: Report) -> str:
         *_table(report),
         "",
         *_accuracy(report),
-        *_first_points(report),
+        *first_points(report.pictures[0]),
         "",
         _row("region", FRAME_HEADS),
         *(_errors(name, p.photo_px, p.crop_px) for name, p in report.regions.items()),
@@ -67,8 +67,8 @@ def verdict_line(report: Report) -> str:
     increase = verdict.limits.max_nme_increase_points
     if increase is not None and report.accuracy is not None:
         change = told_apart(report.accuracy.change_points, increase)
-        signed = change if change.startswith("-") else f"+{change}"
-        held.append(f"NME {signed} <= {increase!r} points")
+        plus = "" if change.startswith("-") else "+"
+        held.append(f"NME {plus}{change} <= {increase!r} points")
     return f"PASSED: {', '.join(held)} ({unit})"
 
 
@@ -146,11 +146,12 @@ def _accuracy(report: Report) -> list[str]:
 
 
 def _change(found: AccuracyReport) -> str:
-    change = f"change    {found.change_points:+.4f} percentage points of mean NME"
+    change = f"change    {signed(found.change_points)} percentage points of mean NME"
     if found.interval_points is None:
         return f"{change} (fewer than {FEWEST_FOR_INTERVAL} pictures give no interval)"
     low, high = found.interval_points
-    return f"{change}, {found.confidence:.0%} interval {low:+.4f} to {high:+.4f} (paired bootstrap)"
+    interval = f"{found.confidence:.0%} interval {signed(low)} to {signed(high)}"
+    return f"{change}, {interval} (paired bootstrap)"
 
 
 def _interval(found: AccuracyReport, limits: Limits) -> list[str]:
@@ -167,13 +168,15 @@ def _interval(found: AccuracyReport, limits: Limits) -> list[str]:
     return lines
 
 
-def _first_points(report: Report) -> list[str]:
-    lines = [f"{report.pictures[0].name}: the first points{'reference':>22}{'candidate':>20}"]
-    for point in report.first_points:
-        here, there = (
-            f"({x:.1f}, {y:.1f})" for x, y in (point.reference_xy_px, point.candidate_xy_px)
-        )
-        lines.append(f"{point.point:>4}{here:>40}{there:>20}")
+def first_points(picture: PictureReport) -> list[str]:
+    """A picture's first points on both sides, and the candidate's minus the reference's."""
+    lines = [f"{picture.name}: the first points, photo px"]
+    lines.append(f"{'':>4}{'reference':>22}{'candidate':>22}{'difference':>26}")
+    for point in picture.first_points:
+        pair = point.reference_xy_px, point.candidate_xy_px
+        here, there = (f"({x + 0.0:.2f}, {y + 0.0:.2f})" for x, y in pair)
+        dx, dy = (signed(b - a) for a, b in zip(*pair, strict=True))
+        lines.append(f"{point.point:>4}{here:>22}{there:>22}{f'({dx}, {dy})':>26}")
     return lines
 
 
@@ -191,7 +194,7 @@ def _end(report: Report) -> list[str]:
         f"reference ({worst.reference_xy_px[0]:.2f}, {worst.reference_xy_px[1]:.2f}),"
         f" candidate ({worst.candidate_xy_px[0]:.2f}, {worst.candidate_xy_px[1]:.2f})"
     )
-    error = f"{worst.error_px:.4g} {report.verdict.limits.unit}"
+    error = f"{px(worst.error_px)} {report.verdict.limits.unit}"
     # within the limits there is nothing to explain
     doubts = [] if report.verdict.passed else [sentence(report.doubt)]
     return [
@@ -218,11 +221,6 @@ def _errors(name: str, photo: Statistics, crop: Statistics) -> str:
 
 def _row(name: str, cells: Iterable[str], width: int = 28) -> str:
     return f"{name:<{width}}" + "".join(f"{cell:>12}" for cell in cells)
-
-
-def px(value: float) -> str:
-    """Four decimals, as the reference prints; smaller values as a power of ten."""
-    return f"{value:.4f}" if value >= SMALLEST_DECIMAL_PX or value == 0 else f"{value:.1e}"
 
 
 def _rounded_up(limit_px: float) -> str:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from recordings import recording_of, shifted
 
 from parity.judging.differences import ErrorTable, error_table, frame_statistics, statistics
-from parity.judging.verdict import Limits, judge, told_apart
+from parity.judging.numbers import px, signed, told_apart
+from parity.judging.verdict import Limits, judge
 from parity.report import as_text, make_report, text
 from runtime.errors import ConfigError
 from runtime.image.landmarks import spread_of
@@ -100,7 +101,7 @@ def test_verdict_names_the_worst_case_and_the_smallest_limits() -> None:
     verdict = judge(table_of(photo), Limits())
 
     assert not verdict.passed
-    assert verdict.exceeded == ("max 0.7 px > 0.5 px",)
+    assert verdict.exceeded == ("max 0.7000 px > 0.5 px",)
     worst = verdict.worst
     assert (worst.picture, worst.point, worst.axis) == ("2.jpg", 41, "y")
     assert worst.error_px == pytest.approx(0.7)
@@ -130,6 +131,14 @@ def test_limits_that_are_printed_pass(value: float) -> None:
     assert float(text._rounded_up(value)) >= value
     for limit in (value, np.nextafter(value, 0), np.nextafter(value, np.inf)):
         assert (float(told_apart(value, float(limit))) <= limit) == (value <= limit)
+
+
+def test_figures_are_written_one_way() -> None:
+    """Four decimals or a power of ten, and no negative zero."""
+    figures = (0.05371, 2.13e-6, -2.13e-6, -0.0, 0.00096, -0.0052, 12.0)
+    shown = ["0.0537", "2.1e-06", "-2.1e-06", "0.0000", "9.6e-04", "-0.0052", "12.0000"]
+    assert [px(value) for value in figures] == shown
+    assert [signed(value) for value in (0.01, -0.0, -2e-6)] == ["+0.0100", "+0.0000", "-2.0e-06"]
 
 
 @pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])
