@@ -51,21 +51,25 @@ def read_boxes(path: Path, pictures: Sequence[Path]) -> dict[Path, Box]:
 def read_pts(path: Path) -> F64:
     """Read a 300W .pts file: (P, 2) image px, pixel centres at integers; the file counts from one.
 
+    Points that nobody marked are NaN, see `_unmarked`.
+
     Raises:
         InputError: missing, or not such a file.
     """
     try:
         text = path.read_text(encoding="utf-8")
         inside = text[text.index("{") + 1 : text.rindex("}")]
-        points = np.array([[float(v) for v in line.split()] for line in inside.split("\n") if line])
+        rows = [line.split() for line in inside.split("\n")]
+        points = np.array([[float(cell) for cell in row] for row in rows if row])
     except (OSError, ValueError, IndexError) as error:
         raise _refused(path, "a .pts file of points in braces", one_line(error, 200)) from error
     if points.ndim != 2 or points.shape[1] != 2 or not _are_places(points):
-        raise _refused(path, "two finite numbers a line, in image px", f"shape {points.shape}")
+        expected = "two finite numbers a line, in image px, of which one is above 0"
+        raise _refused(path, expected, f"shape {points.shape}")
     counted = [line for line in text.split("\n") if line.startswith("n_points:")]
     if counted and counted[0].split(":")[1].strip() != str(len(points)):
         raise _refused(path, counted[0].strip(), f"{len(points)} points")
-    return points - 1
+    return _unmarked(points) - 1
 
 
 def read_tsv_points(path: Path, pictures: Sequence[Path]) -> dict[Path, F64 | str]:
@@ -80,7 +84,8 @@ def read_tsv_points(path: Path, pictures: Sequence[Path]) -> dict[Path, F64 | st
 
 def box_of_points(points_px: F64, where: str) -> Box:
     """The points' own minimum and maximum; an InputError for points on a line or in one place."""
-    return _checked(Path(where), "its points", geometry.box_around(points_px).tolist())
+    marked_px = points_px[~np.isnan(points_px[:, 0])]
+    return _checked(Path(where), "its points", geometry.box_around(marked_px).tolist())
 
 
 def _from_json(path: Path) -> Mapping[str, Any]:
@@ -127,12 +132,21 @@ def _points_of(cell: str) -> F64 | str:
     if numbers.size % 2:
         return f"{numbers.size} numbers, which is not two a point"
     points = numbers.reshape(-1, 2)
-    return points if _are_places(points) else "a point that is no place in a picture"
+    return _unmarked(points) if _are_places(points) else "a point that is no place in a picture"
 
 
 def _are_places(points: F64) -> bool:
     # NaN compares as not smaller
-    return bool((np.abs(points) <= geometry.LARGEST_COORDINATE_PX).all())
+    inside = (np.abs(points) <= geometry.LARGEST_COORDINATE_PX).all()
+    return bool(inside and (points > 0).any())
+
+
+def _unmarked(points: F64) -> F64:
+    """NaN for each point that nobody marked: (0, 0), or two negative numbers, as its file has it.
+
+    With one negative number it may well lie left of the picture, or above.
+    """
+    return np.where((points <= 0).all(axis=1, keepdims=True), np.nan, points)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -32,7 +32,8 @@ class Sample:
     Attributes:
         name: in reports and recordings; unique among the samples.
         box_xyxy: face box in image px; None for the whole picture or a crop.
-        annotation_px: (P, 2) points that people marked, image px; None where nobody did.
+        annotation_px: (P, 2) points that people marked, image px; NaN where one is not marked;
+            None where nobody marked any.
         annotation_fault: why points that people marked cannot be used; empty where they can.
     """
 
@@ -57,7 +58,10 @@ class Sample:
     def boxed_by_annotation(self) -> bool:
         """Whether the box is the annotation's own minimum and maximum."""
         marked = self.annotation_px
-        return marked is not None and self.box_xyxy == (*marked.min(axis=0), *marked.max(axis=0))
+        return marked is not None and self.box_xyxy == (
+            *np.nanmin(marked, axis=0),
+            *np.nanmax(marked, axis=0),
+        )
 
 
 def sample_facts(samples: Iterable[Sample]) -> list[tuple[str, str, bool, tuple[float, ...]]]:

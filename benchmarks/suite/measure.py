@@ -24,7 +24,12 @@ from benchmarks.suite.report import (
     ratio,
 )
 from benchmarks.suite.row_worker import Detection
-from parity.judging.accuracy import SourceAccuracy, nme_percent, summarised
+from parity.judging.accuracy import (
+    SourceAccuracy,
+    nme_percent,
+    star_limit_percent,
+    summarised,
+)
 from parity.judging.differences import error_table, statistics
 from parity.machine import GemmProbe, gemm_gflops
 from parity.recording.recording import STAGES, Recording, load_recording
@@ -220,12 +225,12 @@ def _difference(recordings: Mapping[str, Recording], key: str) -> PixelDifferenc
 
 def accuracy_of(recording: Recording) -> SourceAccuracy | None:
     """The row against the annotations; None where no picture has a usable one."""
-    corners = recording.header.spec.topology.outer_eye_corners
-    if corners is None:
+    topology = recording.header.spec.topology
+    if topology.normaliser is None:
         return None
-    nme = nme_percent(recording.points_px, recording.annotations_px, corners)
+    nme = nme_percent(recording.points_px, recording.annotations_px, topology.normaliser[1])
     usable = nme[np.isfinite(nme)]
-    return summarised(usable) if len(usable) else None
+    return summarised(usable, star_limit_percent(topology)) if len(usable) else None
 
 
 def gflop_of(row: RowPlan) -> float | None:

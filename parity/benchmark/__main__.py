@@ -65,7 +65,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = command_line.parser(
         "parity.benchmark",
         "Accuracy and latency of a model on an NPU against a CPU, or of any sources, taking turns\n"
-        "in one run. Exit code 1: a promise of the reference (accuracy, FPS, speed-up) does not hold.\n"
+        "in one run. Exit code 1: a promise of the reference (accuracy, FPS, speed-up) is broken.\n"
         "Exit code 4: the run is INVALID, and its latencies must not be quoted.",
         "python -m parity.benchmark --device_npu npu:0 --device_cpu cpu --runs 100",
     )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from parity.recording.recording import Recording
 from parity.samples import Sample
 from runtime.errors import InputError
+from runtime.model.topology import FACE_68, Topology
 
 F64 = NDArray[np.float64]
 
@@ -41,21 +42,29 @@ class SourceAccuracy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         median_nme_percent: their median, percent.
         failure_rate: share of the pictures whose NME is above 8 %, as a fraction of 1.
         auc: area under the cumulative distribution of the NME from 0 to 8 %, over 8 %: 1 is best.
+        auc_at_star_limit: the same, exact, at the limit that STAR's code takes.
+        star_auc, star_failure_rate: at that limit, as its code computes them: see `star_rates`.
     """
 
     mean_nme_percent: float
     median_nme_percent: float
     failure_rate: float
     auc: float
+    auc_at_star_limit: float
+    star_auc: float
+    star_failure_rate: float
 
 
 class AccuracyReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Both sources against the annotations, and the change from reference to candidate.
 
     Attributes:
-        pictures: how many were judged here: annotated, with eye corners that lie apart.
-        left_out: annotated pictures whose eye corners lie in one place, which normalises nothing.
-        eye_corners: the annotation's points whose distance normalises.
+        pictures: how many were judged here: annotated, with a normaliser.
+        left_out: annotated pictures whose normaliser is not marked, or lies in one place.
+        normaliser: the annotation's two points whose distance normalises.
+        normaliser_name: what they are.
+        unmarked_points: of these pictures' points, how many nobody marked; no NME has them.
+        star_limit_percent: of the NME, where STAR's code ends FR and AUC.
         change_points: candidate's mean NME minus the reference's, in percentage points; positive
             means the candidate is worse.
         interval_points: of the change, by a paired percentile bootstrap over the pictures; None
@@ -66,7 +75,10 @@ class AccuracyReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     pictures: int
     left_out: tuple[str, ...]
-    eye_corners: tuple[int, int]
+    normaliser: tuple[int, int]
+    normaliser_name: str
+    unmarked_points: int
+    star_limit_percent: float
     reference: SourceAccuracy
     candidate: SourceAccuracy
     change_points: float
@@ -105,28 +117,33 @@ def measure_accuracy(reference: Recording, candidate: Recording) -> MeasuredAccu
         InputError: the two carry different annotations of a picture.
     """
     marked_px = _annotations_of(reference, candidate)
-    annotated = ~np.isnan(marked_px[:, 0, 0])
+    marked = ~np.isnan(marked_px[..., 0])
+    annotated = marked.any(axis=1)
     topology = reference.header.spec.topology
-    corners = topology.outer_eye_corners
     if not annotated.any():
         return _missing("", len(marked_px))
-    if corners is None:
-        missing = f"the mark-up {topology.name} names no outer eye corners"
+    if topology.normaliser is None:
+        missing = f"the mark-up {topology.name} names no points that normalise"
         return _missing(missing, len(marked_px))
-    sides = [nme_percent(side.points_px, marked_px, corners) for side in (reference, candidate)]
+    name, pair = topology.normaliser
+    sides = [nme_percent(side.points_px, marked_px, pair) for side in (reference, candidate)]
     table = np.stack(sides, axis=1)
     usable = np.isfinite(table).all(axis=1)
     names = [picture.name for picture in reference.header.pictures]
     left_out = tuple(names[i] for i in np.flatnonzero(annotated & ~usable))
     if not usable.any():
-        return _missing("the annotations' outer eye corners lie in one place", len(table))
+        return _missing(f"the annotations' {name} are unmarked or in one place", len(table))
     one, other = table[usable].T
+    limit = star_limit_percent(topology)
     report = AccuracyReport(
         pictures=len(one),
         left_out=left_out,
-        eye_corners=corners,
-        reference=summarised(one),
-        candidate=summarised(other),
+        normaliser=pair,
+        normaliser_name=name,
+        unmarked_points=int((~marked[usable]).sum()),
+        star_limit_percent=limit,
+        reference=summarised(one, limit),
+        candidate=summarised(other, limit),
         change_points=float((other - one).mean()),
         interval_points=bootstrap_interval(other - one),
     )
@@ -137,34 +154,66 @@ def _missing(why: str, pictures: int) -> MeasuredAccuracy:
     return MeasuredAccuracy(report=None, missing=why, nme_percent=np.full((pictures, 2), np.nan))
 
 
-def nme_percent(points_px: F64, marked_px: F64, eye_corners: tuple[int, int]) -> F64:
-    """Each picture's normalised mean error: (N,) percent, NaN where it has none.
+def nme_percent(points_px: F64, marked_px: F64, normaliser: tuple[int, int]) -> F64:
+    """Each picture's normalised mean error over its marked points: (N,) percent, NaN without one.
 
     Args:
         points_px: (N, P, 2) a source's points, image px.
         marked_px: (N, P, 2) the annotation, image px; NaN where nobody marked.
-        eye_corners: the annotation's points whose distance normalises.
+        normaliser: the annotation's points whose distance normalises.
 
-    Source: the metric of 300W: mean distance of the points over the outer eye corners' distance.
+    Source: the metric of 300W, WFLW and COFW: mean distance of the points over that of these two.
     """
-    right, left = eye_corners
-    distance: F64 = np.linalg.norm(points_px - marked_px, axis=-1).mean(axis=-1)
+    right, left = normaliser
+    distance = np.linalg.norm(points_px - marked_px, axis=-1)
+    marked = ~np.isnan(distance)
+    # not nanmean, which warns of a picture without any
+    distance = np.where(marked, distance, 0).sum(axis=-1) / np.maximum(marked.sum(axis=-1), 1)
     between = np.linalg.norm(marked_px[:, right] - marked_px[:, left], axis=-1)
-    return distance / np.where(between > 0, between, np.nan) * 100
+    nme: F64 = distance / np.where(between > 0, between, np.nan) * 100
+    return nme
 
 
-def summarised(nme: F64) -> SourceAccuracy:
+def summarised(nme: F64, star_limit: float) -> SourceAccuracy:
     """Mean, median, FR and AUC of (N,) NMEs in percent.
 
     The cumulative distribution is a step function: each picture adds 1/N from its own NME on. Its
     area from 0 to 8 % is therefore the mean of max(0, 8 - NME), with no sampling of the curve.
     """
+    star_auc, star_failure_rate = star_rates(nme, star_limit)
     return SourceAccuracy(
         mean_nme_percent=float(nme.mean()),
         median_nme_percent=float(np.median(nme)),
         failure_rate=float((nme > FAILURE_PERCENT).mean()),
         auc=float(np.maximum(0, 1 - nme / FAILURE_PERCENT).mean()),
+        auc_at_star_limit=float(np.maximum(0, 1 - nme / star_limit).mean()),
+        star_auc=star_auc,
+        star_failure_rate=star_failure_rate,
     )
+
+
+def star_limit_percent(topology: Topology) -> float:
+    """Where STAR's code ends both curves: 5 % for the 68 points of 300W, 10 % for all others."""
+    return 5.0 if topology == FACE_68 else 10.0
+
+
+def star_rates(nme: F64, limit: float) -> tuple[float, float]:
+    """AUC and FR of (N,) NMEs in percent as STAR computes them, for figures that compare with its.
+
+    The curve is sampled at every 0.01 % and integrated by Simpson's rule. At 5 % the last sample is
+    5.01 %, by a rounding of its numpy.arange, so that both differ from their definition.
+
+    Source: lib/metric/fr_and_auc.py of github.com/ZhenglinZhou/STAR; scipy.integrate.simpson, with
+    its correction for an odd number of intervals (scipy 1.11 and later).
+    """
+    step = 1e-4
+    at = np.arange(0, limit / 100 + step, step)
+    share = np.searchsorted(np.sort(nme / 100), at, side="right") / len(nme)
+    paired = share if len(share) % 2 else share[:-1]
+    area = (paired[:-2:2] + 4 * paired[1::2] + paired[2::2]).sum() * step / 3
+    if len(paired) < len(share):
+        area += (5 * share[-1] + 8 * share[-2] - share[-3]) * step / 12
+    return float(area / (limit / 100)), float(1 - share[-1])
 
 
 def bootstrap_interval(differences: F64) -> tuple[float, float] | None:
@@ -221,8 +270,9 @@ def not_annotated(got: str) -> InputError:
 def _annotations_of(reference: Recording, candidate: Recording) -> F64:
     """(N, P, 2) image px: what either side carries, where the two agree."""
     one, other = reference.annotations_px, candidate.annotations_px
-    both = ~np.isnan(one[:, 0, 0]) & ~np.isnan(other[:, 0, 0])
-    unlike = np.flatnonzero(both & (one != other).any(axis=(1, 2)))
+    both = ~np.isnan(one).all(axis=(1, 2)) & ~np.isnan(other).all(axis=(1, 2))
+    differ = (one != other) & ~(np.isnan(one) & np.isnan(other))
+    unlike = np.flatnonzero(both & differ.any(axis=(1, 2)))
     if len(unlike):
         name = reference.header.pictures[int(unlike[0])].name
         raise InputError(

@@ -118,8 +118,7 @@ class Recording:
         covariance: float32 (N, P, 3) xx, xy, yy in the same unit squared.
         image_from_crop: float64 (N, 3, 3).
         timings: float64 (N, len(STAGES)) seconds; NaN for stages that an engine does not time.
-        annotations_px: float64 (N, P, 2) points that people marked, image px; NaN in every point of
-            a picture that nobody marked.
+        annotations_px: float64 (N, P, 2) points that people marked, image px; NaN where nobody did.
         path: the file it was read from, where crops and taps stay.
     """
 
@@ -310,7 +309,7 @@ def _check_values(path: Path, header: Header, arrays: dict[str, Any]) -> None:
             )
     marked = arrays["annotations_px"]
     inside = np.abs(marked) <= LARGEST_SHIFT_PX
-    if not (inside.all(axis=(1, 2)) | np.isnan(marked).all(axis=(1, 2))).all():
+    if not (inside.all(axis=2) | np.isnan(marked).all(axis=2)).all():
         raise refused(path, "annotations that are no points")
     places = arrays["image_from_crop"]
     scales, shifts = places[:, [0, 1], [0, 1]], places[:, :2, 2]

@@ -127,21 +127,28 @@ def _accuracy(report: Report) -> list[str]:
     if found is None:
         missing = report.accuracy_missing
         return [f"accuracy: not available: {missing}", ""] if missing else []
-    right, left = found.eye_corners
+    right, left = found.normaliser
     shares = f"{found.pictures} annotated pictures of {len(report.pictures)}"
+    star = f"{found.star_limit_percent:g} %"
+    heads = (*ACCURACY_HEADS, f"AUC at {star}", "STAR's AUC", "STAR's FR")
     lines = [
-        f"accuracy on {shares}, NME by the outer eye corners {right} and {left}",
-        _row("", ACCURACY_HEADS, 10),
+        f"accuracy on {shares}, NME by the {found.normaliser_name} {right} and {left}",
+        _row("", heads, 10),
     ]
     for name, side in (("reference", found.reference), ("candidate", found.candidate)):
         lines.append(
             f"{name:<10}{side.mean_nme_percent:>10.4f} %{side.median_nme_percent:>10.4f} %"
-            f"{side.failure_rate:>11.2%} {side.auc:>11.4f}"
+            f"{side.failure_rate:>12.2%}{side.auc:>12.4f}{side.auc_at_star_limit:>12.4f}"
+            f"{side.star_auc:>12.4f}{side.star_failure_rate:>12.2%}"
         )
+    lines.append(f"STAR's: at {star}, sampled and integrated as its code does")
     lines += [_change(found), *_interval(found, report.verdict.limits)]
     if found.left_out:
         named = ", ".join(found.left_out[:MOST_PICTURES])
-        lines.append(f"left out: eye corners in one place in {len(found.left_out)}: {named}")
+        why = f"{found.normaliser_name} unmarked or in one place"
+        lines.append(f"left out: {why} in {len(found.left_out)}: {named}")
+    if found.unmarked_points:
+        lines.append(f"left out: {found.unmarked_points} points that nobody marked")
     return [*lines, ""]
 
 

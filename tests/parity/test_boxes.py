@@ -136,6 +136,22 @@ def test_damaged_points_are_refused(pictures: list[Path], text: str, says: str) 
         find_samples([str(pictures[0])])
 
 
+def test_points_that_nobody_marked_have_no_part_in_a_box(pictures: list[Path]) -> None:
+    """(0, 0) and negative pairs are no places; one negative number is left of the picture.
+
+    A line of blanks or a form feed between the points is no point.
+    """
+    points = pictures[0].with_suffix(".pts")
+    points.write_text("n_points: 5\n{ \n11 21\n0 0\n \n-1 -1\n\f\n-3.5 40\n31 61\n  }\n")
+    (sample,) = find_samples([str(pictures[0])])
+
+    expected = [[10, 20], [np.nan] * 2, [np.nan] * 2, [-4.5, 39], [30, 60]]
+    assert sample.annotation_px is not None
+    np.testing.assert_array_equal(sample.annotation_px, expected)
+    assert sample.box_xyxy == (-4.5, 20, 30, 60)
+    assert sample.boxed_by_annotation
+
+
 def test_missing_points_and_unknown_words_are_refused(pictures: list[Path]) -> None:
     """`pts` means every picture has them."""
     with pytest.raises(InputError, match=r"a.pts: expected a .pts file"):

@@ -341,6 +341,7 @@ def test_no_sentence_is_untranslated_and_no_translation_is_stale() -> None:
     heads |= {name for name, _ in tables.STATISTICS} | {"percentage points"}
     regions = {c.name for mark_up in (FACE_29, FACE_68, FACE_98) for c in mark_up.contours}
     names = regions | {REST_OF_THE_FACE, *STAGES, "box", "whole", "crop"}
+    names |= {m.normaliser[0] for m in (FACE_29, FACE_68, FACE_98) if m.normaliser is not None}
     chinese = catalogue("zh")
 
     assert len(written) > 100

@@ -18,7 +18,13 @@ from recordings import recording_of
 
 from parity.compare import __main__ as compare
 from parity.judging import accuracy
-from parity.judging.accuracy import bootstrap_interval, measure_accuracy, nme_percent, summarised
+from parity.judging.accuracy import (
+    bootstrap_interval,
+    measure_accuracy,
+    nme_percent,
+    star_limit_percent,
+    summarised,
+)
 from parity.judging.verdict import Limits
 from parity.recording.recording import Recording, load_recording
 from parity.report import Report, as_text, make_report
@@ -77,7 +83,7 @@ def test_nme_is_the_published_one(rng: np.random.Generator) -> None:
 def test_rates_agree_with_the_oracle(rng: np.random.Generator) -> None:
     """FR and median by counting; AUC by adding up the rectangles of the step function."""
     nme = np.concatenate([rng.uniform(1, 12, 41), [8.0, 8.0, 0.0]])
-    found = summarised(nme)
+    found = summarised(nme, 10)
     inside = sorted(float(v) for v in nme if v < 8)
     area = 0.0
     for low, high in zip(inside, [*inside[1:], 8.0], strict=True):
@@ -87,10 +93,26 @@ def test_rates_agree_with_the_oracle(rng: np.random.Generator) -> None:
     assert found.auc == pytest.approx(area / 8)
     assert found.failure_rate == sum(float(v) > 8 for v in nme) / len(nme)
     assert found.mean_nme_percent == pytest.approx(sum(map(float, nme)) / len(nme))
-    ends = [summarised(np.full(7, nme)) for nme in (0.0, 4.0, 9.0)]
+    ends = [summarised(np.full(7, nme), 10) for nme in (0.0, 4.0, 9.0)]
     assert [(end.auc, end.failure_rate) for end in ends] == [(1, 0), (0.5, 0), (0, 1)]
     ordered = sorted(map(float, nme))
     assert found.median_nme_percent == pytest.approx((ordered[21] + ordered[22]) / 2)
+
+
+def test_stars_rates_are_those_of_its_code(rng: np.random.Generator) -> None:
+    """Its published test(): arange, counting, Simpson's rule; beside it the exact area."""
+    integrate = pytest.importorskip("scipy.integrate", reason="scipy is not installed")
+    for pictures, limit in ((1, 5.0), (48, 5.0), (48, 10.0), (507, 10.0)):
+        nme = rng.gamma(6, 0.9, pictures)
+        xs = np.arange(0, limit / 100 + 0.0001, 0.0001)
+        ys = np.array([np.count_nonzero(nme / 100 <= x) for x in xs]) / pictures
+        found = summarised(nme, limit)
+
+        assert found.star_auc == pytest.approx(integrate.simpson(ys, x=xs) / (limit / 100))
+        assert found.star_failure_rate == pytest.approx(1 - ys[-1])
+        exact = sum(max(0.0, limit - float(value)) for value in nme) / pictures / limit
+        assert found.auc_at_star_limit == pytest.approx(exact)
+    assert [star_limit_percent(topology_of(points)) for points in (68, 98, 29)] == [5, 10, 10]
 
 
 def test_interval_agrees_with_scipys(rng: np.random.Generator) -> None:
@@ -186,10 +208,44 @@ def test_each_picture_has_its_own_nme(rng: np.random.Generator) -> None:
     text = as_text(report)
     assert "accuracy on 9 annotated pictures of 12" in text
     assert "fewer than 10 pictures give no interval" in text
-    assert "eye corners in one place in 1: 7.jpg" in text
+    assert "outer eye corners unmarked or in one place in 1: 7.jpg" in text
     one, other = zip(*(figures for figures in given if figures is not None), strict=True)
     assert report.accuracy.reference.mean_nme_percent == pytest.approx(sum(one) / 9)
     assert report.accuracy.candidate.mean_nme_percent == pytest.approx(sum(other) / 9)
+
+
+def test_points_that_nobody_marked_are_left_out_and_counted(rng: np.random.Generator) -> None:
+    """Of the mean and of nothing else; a picture whose normaliser is one of them is left out."""
+    reference, candidate = noisy_pair(rng, 12, 0.3)
+    marked = reference.annotations_px.copy()
+    marked[3, [5, 60]] = np.nan
+    marked[7, 36] = np.nan
+    pair = annotated(reference, marked), annotated(candidate, marked)
+    report = make_report(*pair, Limits())
+    found = report.accuracy
+
+    assert found is not None
+    assert (found.pictures, found.unmarked_points, found.left_out) == (11, 2, ("7.jpg",))
+    assert "left out: 2 points that nobody marked" in as_text(report)
+    kept = np.delete(np.arange(68), [5, 60])
+    distance = np.linalg.norm(reference.points_px[3, kept] - marked[3, kept], axis=-1).mean()
+    eyes = np.linalg.norm(marked[3, 36] - marked[3, 45])
+    nme = report.pictures[3].nme_percent
+    assert nme is not None
+    assert nme[0] == pytest.approx(distance / eyes * 100)
+
+
+def test_cofws_nme_is_normalised_by_the_pupils(rng: np.random.Generator) -> None:
+    """Points 16 and 17, as STAR's configuration has it, and not the eye corners 8 and 9."""
+    here = recording_of(rng, points=29)
+    marked = here.points_px + 3.0
+    report = make_report(annotated(here, marked), annotated(here, marked), Limits())
+
+    pupils = np.linalg.norm(marked[:, 16] - marked[:, 17], axis=-1)
+    assert report.accuracy is not None
+    expected = pytest.approx((np.sqrt(18) / pupils).mean() * 100)
+    assert report.accuracy.reference.mean_nme_percent == expected
+    assert "NME by the pupils 16 and 17" in as_text(report)
 
 
 @pytest.mark.parametrize(
@@ -326,9 +382,3 @@ def test_published_annotations_count(
     np.testing.assert_allclose(marked[:2], np.stack([expected, expected]))
     assert np.isnan(marked[2]).all()
     assert "3 numbers, which is not two a point" in caplog.text
-
-
-def test_mark_ups_with_known_eye_corners() -> None:
-    """68, 98 and COFW's 29 points have an NME; an unknown mark-up has none."""
-    corners = {points: topology_of(points).outer_eye_corners for points in (68, 98, 29, 30)}
-    assert corners == {68: (36, 45), 98: (60, 72), 29: (8, 9), 30: None}

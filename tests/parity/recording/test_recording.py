@@ -259,7 +259,7 @@ def bad_numbers(made: Recording, where: str) -> None:
     if where == "flat place":
         made.image_from_crop[1] = 0
     if where == "half marked":
-        made.annotations_px[1, 0] = 5
+        made.annotations_px[1, 0, 0] = 5
 
 
 TOPOLOGY_CHANGES: dict[str, dict[str, Any]] = {
