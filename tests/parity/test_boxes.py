@@ -148,8 +148,7 @@ def test_points_that_nobody_marked_have_no_part_in_a_box(pictures: list[Path]) -
     expected = [[10, 20], [np.nan] * 2, [np.nan] * 2, [-4.5, 39], [30, 60]]
     assert sample.annotation_px is not None
     np.testing.assert_array_equal(sample.annotation_px, expected)
-    assert sample.box_xyxy == (-4.5, 20, 30, 60)
-    assert sample.boxed_by_annotation
+    assert (sample.box_xyxy, sample.boxed_by_annotation) == ((-4.5, 20, 30, 60), True)
 
 
 def test_missing_points_and_unknown_words_are_refused(pictures: list[Path]) -> None:
