@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from parity.judging.numbers import px
+from parity.judging.digits import px
 from parity.machine import GemmProbe
 from parity.report.record import Report
 from parity.report.text import MOST_PICTURES, first_points

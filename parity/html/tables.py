@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from parity.judging.differences import Statistics
-from parity.judging.numbers import told_apart
+from parity.judging.digits import told_apart
 from parity.recording.recording import STAGES, Recording
 from parity.report.record import REST_OF_THE_FACE, Report
 from runtime.model.topology import Topology

@@ -10,7 +10,7 @@ import numpy as np
 
 from parity.judging.accuracy import AccuracyReport, not_annotated
 from parity.judging.differences import ErrorTable, Statistics, statistics
-from parity.judging.numbers import signed, told_apart
+from parity.judging.digits import signed, told_apart
 from runtime.errors import ConfigError
 
 Unit = Literal["photo", "crop"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from parity.judging.numbers import px
+from parity.judging.digits import px
 from parity.locate.figures import Figures, MovedFigures
 from parity.locate.operators import Operator
 from parity.recording.recording import Unreadable

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from parity.judging.differences import Statistics, error_table, statistics
-from parity.judging.numbers import px, told_apart
+from parity.judging.digits import px, told_apart
 from parity.judging.verdict import Limits, Unit
 from parity.plan.precision_plan import PrecisionPlan
 from parity.recording.recording import Recording

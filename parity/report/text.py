@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from parity.judging.accuracy import FEWEST_FOR_INTERVAL, AccuracyReport
 from parity.judging.differences import Statistics
-from parity.judging.numbers import px, signed, told_apart
+from parity.judging.digits import px, signed, told_apart
 from parity.judging.uncertainty import sentence
 from parity.judging.verdict import Limits
 from parity.report.record import PictureReport, Report

@@ -19,7 +19,7 @@ from recordings import recording_of, shifted
 
 from parity.benchmark import __main__ as benchmark
 from parity.benchmark.report import BenchmarkReport, json_schema, source_timing
-from parity.judging.numbers import signed
+from parity.judging.digits import signed
 from parity.samples import default_samples
 from parity.timing import (
     ON_A_CPU,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from recordings import recording_of, shifted
 
 from parity.judging.differences import ErrorTable, error_table, frame_statistics, statistics
-from parity.judging.numbers import px, signed, told_apart
+from parity.judging.digits import px, signed, told_apart
 from parity.judging.verdict import Limits, judge
 from parity.report import as_text, make_report, text
 from runtime.errors import ConfigError
