@@ -112,9 +112,12 @@ class ExportError(StarmarkError):
     code = "export"
 
 
-def one_line(text: object, limit: int = 4000) -> str:
-    """Fold white space, engine messages included, so that an error stays one line."""
-    folded = " ".join(str(text).split())
+def one_line(text: object, limit: int = 4000, *, kind: bool = False) -> str:
+    """Fold white space, engine messages included, so that an error stays one line.
+
+    `kind` puts an exception's class before its words.
+    """
+    folded = " ".join(f"{type(text).__name__}: {text}".split() if kind else str(text).split())
     return folded if len(folded) <= limit else folded[: limit - 1] + "…"
 
 

@@ -5,18 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cann.ge_format import MODEL_DEF, Header, HeaderOf2021, om_file, table
-
-
-def varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*out, number])
-
-
-def field(number: int, content: bytes) -> bytes:
-    return varint(number << 3 | 2) + varint(len(content)) + content
+from cann.om_writer import delimited as field
 
 
 def text(value: str) -> bytes:

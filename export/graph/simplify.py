@@ -50,7 +50,7 @@ def fold(exported: ExportedGraph, *, taps_out: bool = False) -> onnx.ModelProto:
         raise
     # a C++ library that raises whatever its passes raise
     except Exception as error:
-        raise _failed(one_line(f"{type(error).__name__}: {error}", 300)) from error
+        raise _failed(one_line(error, 300, kind=True)) from error
     if not holds:
         raise _failed("a graph that its own check refuses")
     clean = without_traces(simplified)

@@ -113,7 +113,7 @@ def export_network(opened: OpenNetwork, settings: OnnxTable) -> ExportedGraph:
         raise ExportError(
             f"{exporter} exporter of torch {torch.__version__}",
             expected=f"an ONNX graph at opset {opset}",
-            got=one_line(f"{type(error).__name__}: {error}", 300),
+            got=one_line(error, 300, kind=True),
             action="Try the other one: --exporter torchscript or --exporter dynamo",
         ) from error
     return ExportedGraph(graph=graph, exporter=exporter, opset=opset, checkpoint=opened.checkpoint)

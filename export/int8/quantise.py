@@ -96,7 +96,7 @@ def quantise(
         raise ExportError(
             quantiser(),
             expected="a graph in int8",
-            got=one_line(f"{type(error).__name__}: {error}", 300),
+            got=one_line(error, 300, kind=True),
             action="Try other calibration pictures, or the versions in constraints.txt",
         ) from error
     if not quantised_convolutions(made) and damage.best is not None:

@@ -150,7 +150,7 @@ def _load(engine: str) -> Callable[[Artifact, Device, Settings], Backend]:
         raise BackendUnavailable(
             engine,
             expected="an engine that can be imported",
-            got=one_line(f"{type(error).__name__}: {error}", 300),
+            got=one_line(error, 300, kind=True),
             action=f"Install it with {install}",
         ) from error
     return opener

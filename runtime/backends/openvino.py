@@ -79,7 +79,7 @@ class OpenVinoBackend(GraphBackend):
         except Exception as error:
             raise InferenceError(
                 self.name,
-                got=one_line(f"{type(error).__name__}: {error}", 300),
+                got=one_line(error, 300, kind=True),
                 action="Run the same source with @onnxruntime/cpu to see whether the engine is at"
                 " fault",
             ) from error
@@ -130,7 +130,7 @@ def _read(core: Any, artifact: Artifact, where: str) -> Any:
         raise ArtifactError(
             where,
             expected=f"an ONNX graph that OpenVINO {VERSION} opens",
-            got=one_line(f"{type(error).__name__}: {error}", 300),
+            got=one_line(error, 300, kind=True),
             action="Export it again with python -m export",
         ) from error
 
@@ -143,7 +143,7 @@ def _compile(core: Any, model: Any, target: str, options: dict[str, str], where:
         raise ArtifactError(
             where,
             expected=f"a graph that OpenVINO {VERSION} compiles for {target}",
-            got=one_line(f"{type(error).__name__}: {error}", 300),
+            got=one_line(error, 300, kind=True),
             action="Choose @onnxruntime/cpu, or export it again with python -m export",
         ) from error
 

@@ -85,7 +85,7 @@ class OnnxRuntimeBackend(GraphBackend):
         )
 
     def _failure(self, error: Exception) -> BackendError:
-        text = one_line(f"{type(error).__name__}: {error}", 300)
+        text = one_line(error, 300, kind=True)
         code = ort_cann.code_in(str(error))
         kind = BackendUnavailable if code and code.kind == "unavailable" else InferenceError
         failure = kind(
@@ -179,7 +179,7 @@ def _open(
         refused = ort_cann.start_refusal(error) if provider == npu_packages.CANN_PROVIDER else None
         if refused is not None:
             raise _not_started(where, provider, refused) from error
-        raise _not_a_graph(where, f"{type(error).__name__}: {error}") from error
+        raise _not_a_graph(where, one_line(error, 300, kind=True)) from error
     # those releases pass over `enable_fallback`, also where a run fails later
     session.disable_fallback()
     if session.get_providers()[0] != provider:
@@ -203,7 +203,7 @@ def _not_a_graph(where: str, got: str) -> ArtifactError:
     return ArtifactError(
         where,
         expected=f"an ONNX graph that onnxruntime {onnxruntime.__version__} opens",
-        got=one_line(got, 300),
+        got=got,
         action="Export it again with python -m export",
     )
 

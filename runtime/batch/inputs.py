@@ -109,7 +109,7 @@ def _at_address(given: str) -> Listed:
             infos = file_system.get_file_info(pa.fs.FileSelector(top, recursive=True))
     # as with its addresses: what a library of fsspec's raises is its own
     except Exception as error:
-        raise _nothing(given, one_line(f"{type(error).__name__}: {error}", 200)) from error
+        raise _nothing(given, one_line(error, 200, kind=True)) from error
     paths = sorted(one.path for one in infos if one.type == pa.fs.FileType.File)
     named = [(one.removeprefix(top).lstrip("/") or PurePosixPath(one).name, one) for one in paths]
     wanted = [(name, one) for name, one in named if name.lower().endswith((PARQUET, *SUFFIXES))]

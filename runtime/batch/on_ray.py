@@ -64,7 +64,7 @@ def run_on_ray(
             raise InferenceError(
                 "--engine ray",
                 expected="actors that start and answer",
-                got=one_line(f"{type(error).__name__}: {error}", 300),
+                got=one_line(error, 300, kind=True),
                 action="Look into Ray's logs; the same command goes on",
             ) from error
     finally:
@@ -81,7 +81,7 @@ def _start(ray: Any) -> None:
         raise BackendUnavailable(
             "--engine ray",
             expected=f"a cluster at {os.environ.get('RAY_ADDRESS') or 'this machine'}",
-            got=one_line(f"{type(error).__name__}: {error}", 200),
+            got=one_line(error, 200, kind=True),
             action="Start it with ray start --head, correct RAY_ADDRESS, or use --engine local",
         ) from error
     finally:

@@ -53,7 +53,7 @@ def _at_address(given: str) -> tuple[Any, str]:
         raise InputError(
             given,
             expected=f"an address that pyarrow or fsspec opens ({scheme}{ADDRESS})",
-            got=one_line(f"{type(error).__name__}: {error}", 200),
+            got=one_line(error, 200, kind=True),
             action="Check it, and install fsspec with the package for that scheme",
         ) from error
     return pa.fs.PyFileSystem(pa.fs.FSSpecHandler(file_system)), path
@@ -165,7 +165,7 @@ class _AtPlace:
             raise
         # file systems raise what their own libraries raise: one picture's fault is one row
         except Exception as error:
-            got = one_line(f"{type(error).__name__}: {error}", 200)
+            got = one_line(error, 200, kind=True)
             raise unreadable(self.name, got) from error
         return decode_picture(encoded, self.name)
 

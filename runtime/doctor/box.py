@@ -47,7 +47,7 @@ class Box:
             reason = f"{error.problem}. {error.action}"
             self.failed.append((what, one_line(reason, 500)))
         except Exception as error:  # noqa: BLE001  # a broken box must still be reported
-            self.failed.append((what, one_line(f"{type(error).__name__}: {error}", 500)))
+            self.failed.append((what, one_line(error, 500, kind=True)))
 
     def add_text(self, name: str, path: Path) -> None:
         """Add the end of a text file, or a line on why it cannot be read."""

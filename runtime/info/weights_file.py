@@ -95,7 +95,7 @@ def read_pickle_container(path: Path) -> Facts:
             entries = archive.infolist()
     # a damaged zip can fail anywhere inside the reader, with whatever that place raises
     except Exception as error:
-        got = f"a truncated or damaged zip: {one_line(f'{type(error).__name__}: {error}', 200)}"
+        got = f"a truncated or damaged zip: {one_line(error, 200, kind=True)}"
         raise _refused(path, expected, got) from error
     if not any(entry.filename.rpartition("/")[2] == "data.pkl" for entry in entries):
         raise _refused(path, expected, "a zip archive without data.pkl")

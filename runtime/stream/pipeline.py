@@ -222,7 +222,7 @@ def _no_thread(cause: BaseException) -> InferenceError:
     error = InferenceError(
         "stream",
         expected="a thread for its device",
-        got=one_line(f"{type(cause).__name__}: {cause}", 300),
+        got=one_line(cause, 300, kind=True),
         action="Raise the limit of processes (ulimit -u), or run fewer streams",
     )
     error.__cause__ = cause

@@ -1,11 +1,9 @@
-"""Running the simulated atc in this process, and reading its output and its file."""
+"""Running the simulated atc in this process, and reading its file."""
 
 from __future__ import annotations
 
 import json
-import re
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -14,35 +12,12 @@ import onnx
 from cann.atc_simulator.command import main
 from cann.ge_format import MODEL_DEF, WEIGHTS_DATA, attribute_values, partitions
 
-CODE = re.compile(r"\b([EW][A-Z0-9]\d{4})\b(?:[:)]|\[PID)")
 
-
-@dataclass(frozen=True)
-class Run:
-    """One run: exit status and output."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def code(self) -> str:
-        """The first error's code, "" after success."""
-        found = CODE.search(self.out)
-        return found.group(1) if found and self.status else ""
-
-    @property
-    def warnings(self) -> list[str]:
-        """Codes of the warnings after success."""
-        return CODE.findall(self.out) if not self.status else []
-
-
-def run(*arguments: str) -> Run:
-    """Run atc with these arguments."""
-    out, err = StringIO(), StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        status = main(["atc", *arguments])
-    return Run(status, out.getvalue(), err.getvalue())
+def run(*arguments: str) -> tuple[int, str]:
+    """Exit status, and output with errors."""
+    out = StringIO()
+    with redirect_stdout(out), redirect_stderr(out):
+        return main(["atc", *arguments]), out.getvalue()
 
 
 def conversion(**options: str) -> list[str]:
@@ -54,17 +29,13 @@ def conversion(**options: str) -> list[str]:
         "soc_version": "Ascend910B3",
         **options,
     }
-    return [f"--{name}={value}" for name, value in given.items() if value != ABSENT]
-
-
-ABSENT = "\0absent"
+    return [f"--{name}={value}" for name, value in given.items()]
 
 
 def description(path: Path) -> dict[str, Any]:
     """The OM's description for the simulated device."""
     about = attribute_values(partitions(path.read_bytes())[MODEL_DEF])
-    told = json.loads(about["simulator"])
-    assert isinstance(told, dict)
+    told: dict[str, Any] = json.loads(about["simulator"])
     return told
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cann.python.acl._state import Call, State
 
-HOME = Path(__file__).parent / "python"
+HOME = Path(__file__).resolve().parent / "python"
+# for child processes: the module, and what it reads an .om by
+PATHS = f"{HOME}{os.pathsep}{HOME.parents[1]}"
 
 
 class Control:

@@ -1,7 +1,7 @@
 """The .om format by its public definition: the referee of the tests that hold others to it.
 
-It shares no line with the product's reader or the simulator's writer: C's own rules of layout
-(ctypes) make the structs, and Google's protobuf the messages.
+It shares no line with the product's reader: C's own rules of layout (ctypes) make the structs, and
+Google's protobuf the messages. The simulated atc writes and the simulated acl reads by it, too.
 
 Definitions: hicann/ge ffdcbc9f, inc/framework/common/framework_types_internal.h:672 (header),
 :730 (tables), inc/framework/common/ge_model_inout_types.h (inputs and outputs),
@@ -272,6 +272,8 @@ def attributes(**values: Any) -> list[Any]:
             entry.value.s = value.encode()
         elif isinstance(value, bool):
             entry.value.b = value
+        elif isinstance(value, float):
+            entry.value.f = value
         else:
             entry.value.i = value
         entries.append(entry)

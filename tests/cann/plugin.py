@@ -58,12 +58,12 @@ class Cann:
         self.set("CANNSIM_SOC", name)
         self.set("CANNSIM_DEVICES", str(devices))
 
-    def set_fault(self, *faults: str) -> None:
-        """Faults such as "atc:hang" or "acl:mdl.execute=507011"; none without arguments."""
-        self.set("CANNSIM_FAULT", ",".join(faults) or None)
+    def set_fault(self, fault: str) -> None:
+        """Such as "atc:hang"."""
+        self.set("CANNSIM_FAULT", fault)
 
     def set_version(self, version: str) -> None:
-        """The release: it decides atc's flags, opsets and the look of its errors."""
+        """The release: it decides which flags atc has."""
         self.set("CANNSIM_CANN", version)
         version_files.write_cann(self.prefix, version)
 
@@ -80,7 +80,7 @@ class Cann:
         tools = [str(HERE / "bin"), str(Path(sys.executable).parent)]
         self.set("PATH", os.pathsep.join([*tools, os.environ.get("PATH", "")]))
         for name, first in (
-            ("PYTHONPATH", HERE / "python"),
+            ("PYTHONPATH", control.PATHS),
             ("LD_LIBRARY_PATH", self.prefix / "lib64"),
         ):
             self.set(name, os.pathsep.join(filter(None, [str(first), os.environ.get(name)])))
@@ -90,7 +90,7 @@ class Cann:
         self.set("ASCEND_OPP_PATH", str(self.prefix / "opp"))
         self.set("HOME", str(self.folder))
         self.set("ASCEND_WORK_PATH", None)
-        for name in ("SUFFIX", "ATC_SECONDS", "FAULT", "PIDS"):
+        for name in ("SUFFIX", "FAULT", "PIDS"):
             self.set(f"CANNSIM_{name}", None)
         self.set_soc("Ascend910B3")
 
@@ -108,7 +108,7 @@ def npu(
     """The simulated acl, fresh; afterwards nothing may be left of it or have gone wrong."""
     reports: Path = tmp_path_factory.mktemp("acl")
     monkeypatch.setenv("CANNSIM_REPORT", str(reports))
-    paths = [str(control.HOME), os.environ.get("PYTHONPATH", "")]
+    paths = [control.PATHS, os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
     simulator = control.install(reports)
     # a process of its own for each test, on both sides: nobody has initialised acl yet

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 from cann import graphs
-from cann.om_writer import INOUT_INFO, WEIGHTS_DATA, Age, inout_info, write_om
+from cann.ge_format import INOUT_INFO, WEIGHTS_DATA
+from cann.om_writer import Age, inout_info, write_om
 from onnx import helper
 
 SIZE = 8

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from builders import run_python
-from cann.control import HOME, Control
+from cann.control import PATHS, Control
 from cann.small_models import SIZE, write_small
 
 H2D, D2H = 1, 2
@@ -146,7 +146,7 @@ def test_a_model_of_another_chip_or_a_newer_cann_or_a_damaged_one_is_refused(
 def test_a_child_process_reports_what_it_did_wrong_and_left(npu: Control) -> None:
     npu.expect_violations()
     code = "import acl; acl.init(); acl.rt.set_device(0); acl.rt.free(5)"
-    run_python("-c", code, PYTHONPATH=str(HOME))
+    run_python("-c", code, PYTHONPATH=PATHS)
     (report,) = npu.child_reports()
     assert "never given" in report["violations"][0]
     assert report["leaks"].keys() == {"device references", "process"}

@@ -145,6 +145,6 @@ def imported_acl() -> Any:
         raise BackendUnavailable(
             "pyACL",
             expected="Python's module acl, which CANN installs",
-            got=one_line(f"{type(error).__name__}: {error}", 200),
+            got=one_line(error, 200, kind=True),
             action="On the Ascend box: source CANN's set_env.sh, then python -m runtime.doctor",
         ) from error

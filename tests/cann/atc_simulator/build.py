@@ -1,8 +1,4 @@
-"""From a checked command line to an OM: parse, prepare, compile, write.
-
-The order is atc's: chip, static shapes, model file, parser, shapes against the model, precision
-files, AIPP, gears, operators. Sources: hicann/ge api/atc/main_impl.cc, omg.cc.
-"""
+"""From a checked command line to an OM: parse, prepare, write. Sources: hicann/ge api/atc."""
 
 from __future__ import annotations
 
@@ -10,197 +6,151 @@ import json
 import math
 import os
 import platform
-import time
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cann.atc_simulator import aipp as aipp_file
-from cann.atc_simulator import faults as injected
-from cann.atc_simulator import precision as precisions
-from cann.atc_simulator import shapes as shape_options
-from cann.atc_simulator.flags import Flags
-from cann.atc_simulator.messages import AtcError, Journal, bad, fail, injected_message
-from cann.atc_simulator.socs import Chip, chip_of
-from cann.om_writer import INOUT_INFO, ITEM_BYTES, WEIGHTS_DATA, inout_info, write_om
+from cann.atc_simulator import settings
+from cann.ge_format import INOUT_INFO, WEIGHTS_DATA
+from cann.om_writer import ITEM_BYTES, inout_info, write_om
 
-if TYPE_CHECKING:  # onnx takes half a second: only a run that reaches the parser pays it
+if TYPE_CHECKING:  # onnx takes half a second: only a run that converts pays it
     import onnx
-    from cann.atc_simulator.terminals import Port
 
-HIDDEN_INPUT = "ascend_mbatch_shape_data"
+GEARS_INPUT = "ascend_mbatch_shape_data"
 NCHW, NHWC, ND = 0, 1, 2
 UINT8, INT32 = 4, 3
-_DOT_S = 0.02
+# numbers of ONNX's element types -> of acl's
+ACL_TYPES = {1: 0, 10: 1, 3: 2, 6: 3, 2: 4, 7: 9, 9: 12}
+OUTPUT_TYPES = {"FP32": 1, "FP16": 10}
+# of the real path of what is read, and of what is written as it was given
+# (hicann/ge base/common/util.cc, CheckInputPathValid and CheckOutputPathValid)
+_PATH = re.compile(r"[\u4e00-\u9fa5A-Za-z0-9/_.-]+")
+Shapes = dict[str, list[int]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Built:
-    """The file's content."""
+class AtcError(Exception):
+    """What ends a run, by its code."""
 
-    model: onnx.ModelProto
-    description: dict[str, Any]
-    memory_bytes: int
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
 
 
-def build(flags: Flags, command_line: str, journal: Journal, fault: str) -> None:
+class Flags(dict[str, str]):
+    """The command line; "" where an option was not given."""
+
+    def __missing__(self, _: str) -> str:
+        return ""
+
+
+def build(flags: Flags, command_line: str, release: str) -> None:
     """Build one OM.
 
     Raises:
-        AtcError: whatever atc refuses.
+        AtcError: whatever it refuses.
     """
-    chip = chip_of(flags["soc_version"], flags.release)
-    _check_work_places(flags)
-    plan = shape_options.gears_and_shapes(flags)
-    if not plan.gears and flags["input_shape"]:
-        plan = shape_options.static_shapes(flags["input_shape"])
-    built = _model(flags, chip, plan, journal)
-    _compile(flags, fault)
-    _write(flags, built, chip, command_line, fault)
+    from cann.atc_simulator import graph
 
-
-def _check_work_places(flags: Flags) -> None:
-    """Places that must be there, checked when the compiler starts (inferred: E10001)."""
-    folders = ("debug_dir", "op_compiler_cache_dir")
-    for name in (*folders, "fusion_switch_file", "customize_dtypes", "modify_mixlist"):
-        there = Path(flags[name]).is_dir() if name in folders else Path(flags[name]).is_file()
-        if flags[name] and not there:
-            raise bad(f"--{name}", flags[name], "it does not exist")
-    for name in ("compression_optimize_conf", "input_hint_shape", "singleop", "out_nodes"):
-        if flags[name]:
-            raise fail("E10055", reason=f"the simulator has no --{name}")
-    if flags["external_weight"] != "0" or flags["save_original_model"] == "true":
-        raise fail("E10055", reason="the simulator writes one .om and nothing beside it")
-
-
-def _model(flags: Flags, chip: Chip, plan: shape_options.ShapePlan, journal: Journal) -> Built:
-    from cann.atc_simulator import network, onnx_parser, plugins, terminals
-
-    model = onnx_parser.load(flags["model"])
-    onnx_parser.parse(model, flags.release)
-    half = terminals.make_inputs_half(model.graph, flags["input_fp16_nodes"])
-    shapes = network.effective_shapes(model.graph, plan.shapes, may_be_unknown=bool(plan.gears))
-    opset = next(e.version for e in model.opset_import if e.domain in ("", "ai.onnx"))
-    nodes = list(onnx_parser.every_node(model.graph))
-    renamed = {node.name for node in nodes if plugins.expands(node, opset)}
-    precision = precisions.resolve(flags, chip, nodes, renamed)
-    aipp = _aipp(flags, shapes, half)
-    if plan.gears:
-        shape_options.check_gears(plan.gears, soc_version=flags["soc_version"])
-    plugins.rewrite(model.graph, journal)
-    names = terminals.output_names(model.graph)
-    terminals.change_output_types(model.graph, flags["output_type"])
-    stored = network.infer(model, shapes)
-    network.check_fit(stored.graph)
-    inputs, outputs = terminals.ports(stored.graph, names)
-    for gear in sorted(plan.gears):  # atc compiles every gear: each must fit
-        sized = {name: [gear if dim < 0 else dim for dim in dims] for name, dims in shapes.items()}
-        at_gear = network.infer(model, sized).graph
-        network.check_fit(at_gear)
-        _, outputs = terminals.ports(at_gear, names)
-    if any(-1 in port.dims for port in outputs):
-        raise fail("E19999", reason=f"the shape of an output is unknown: {outputs}")
-    return Built(
-        model=stored,
-        memory_bytes=sum(_bytes(port) for port in (*inputs, *outputs)),
-        description={
-            "inputs": _described_inputs(inputs, aipp, hidden=bool(plan.gears)),
-            "outputs": [_described(port, ND) for port in outputs],
-            "gears": sorted(plan.gears),
-            "precision": precision.arithmetic,
-            "keep_fp32": precision.keep_fp32,
-            "aipp": aipp.payload() if aipp else None,
-        },
-    )
-
-
-def _aipp(flags: Flags, shapes: shape_options.Shapes, half: list[str]) -> aipp_file.Aipp | None:
-    if not flags["insert_op_conf"]:
-        return None
-    name, shape = next(iter(shapes.items()))
-    fields = aipp_file.read(flags["insert_op_conf"])
-    aipp = aipp_file.understand(fields, shape, flags["input_format"])
-    if name in half:
-        raise fail("E10034", opname=name)
-    return aipp
-
-
-def _described_inputs(
-    inputs: list[Port], aipp: aipp_file.Aipp | None, *, hidden: bool
-) -> list[dict[str, object]]:
-    described = [_described(port, NCHW if len(port.dims) == 4 else ND) for port in inputs]
-    if aipp:
-        dims = [inputs[0].dims[0], aipp.height, aipp.width, 3]
-        described[0] |= {"dims": dims, "dtype": UINT8, "format": NHWC}
-    if hidden:
-        described.append({"name": HIDDEN_INPUT, "dims": [1], "dtype": INT32, "format": ND})
-    return described
-
-
-def _described(port: Port, layout: int) -> dict[str, object]:
-    return {"name": port.name, "dims": port.dims, "dtype": port.dtype, "format": layout}
-
-
-def _bytes(port: Port) -> int:
-    return ITEM_BYTES[port.dtype] * math.prod(abs(dim) for dim in port.dims)
-
-
-def _compile(flags: Flags, fault: str) -> None:
-    """What operator compilation does to the outside: time, dots, and litter in the folder."""
-    base = Path(os.environ.get("ASCEND_WORK_PATH") or ".")
-    folder = Path(flags["debug_dir"] or base)
+    _check(flags)
+    model = graph.load(flags["model"])
+    half = graph.make_inputs_half(model.graph, flags["input_fp16_nodes"])
+    gears = sorted({int(one) for one in flags["dynamic_batch_size"].split(",") if one})
+    shapes = graph.shapes_of(model.graph, _asked(flags["input_shape"]))
+    if any(dim < 0 for dims in shapes.values() for dim in dims) != bool(gears):
+        raise AtcError("E10001", f"shapes {shapes} with gears {gears}")
     try:
-        (folder / "kernel_meta").mkdir(parents=True, exist_ok=True)
-        (folder / "kernel_meta" / f"kernel_meta_{os.getpid()}_simulated.json").write_text("{}\n")
-        (base / "fusion_result.json").write_text('{"simulated": true}\n')
-    except OSError as error:
-        raise fail("E13004", file=str(error.filename), errmsg=error.strerror) from None
-    injected.show_processes(os.getpid())
-    until = time.monotonic() + float(os.environ.get("CANNSIM_ATC_SECONDS") or 0)
-    while time.monotonic() < until:
-        print(".", end="", flush=True)  # as the operator compiler does: no newline
-        time.sleep(_DOT_S)
-    if fault == "oom":
-        injected.die()
-    if fault == "hang":
-        injected.hang()
-    if fault.startswith("E"):
-        raise AtcError(injected_message(fault))
-    if fault == "silent-failure":
-        raise fail("E19999", reason="injected: a failure whose exit code is 0")
+        precision, kept = settings.arithmetic(flags, model.graph.node)
+        aipp = settings.aipp(flags["insert_op_conf"], next(iter(shapes.values())))
+    except (OSError, ValueError, LookupError) as error:
+        raise AtcError("E10001", f"a file of an option: {error}") from error
+    if aipp and half:
+        raise AtcError("E10034", "Nodes connected to AIPP must not be of type fp16.")
+    names = graph.output_names(model.graph)
+    if flags["output_type"]:
+        graph.cast_outputs(model.graph, OUTPUT_TYPES[flags["output_type"]])
+    stored = graph.infer(model, shapes)
+    largest = {n: [max(gears) if d < 0 else d for d in dims] for n, dims in shapes.items()}
+    inputs = [_port(value, value.name) for value in graph.inputs_of(stored.graph)]
+    outputs = [_port(v, names[v.name]) for v in graph.infer(model, largest).graph.output]
+    memory = sum(
+        ITEM_BYTES[one["dtype"]] * math.prod(map(abs, one["dims"])) for one in (*inputs, *outputs)
+    )
+    if aipp:
+        dims = [inputs[0]["dims"][0], *inputs[0]["dims"][2:], 3]
+        inputs[0] |= {"dims": dims, "dtype": UINT8, "format": NHWC}
+    if gears:
+        inputs.append({"name": GEARS_INPUT, "dims": [1], "dtype": INT32, "format": ND})
+    described = {
+        "inputs": inputs,
+        "outputs": [one | {"format": ND} for one in outputs],
+        "gears": gears,
+        "precision": precision,
+        "keep_fp32": kept,
+        "aipp": aipp,
+    }
+    _write(flags, stored, described, memory, (command_line, release))
 
 
-def _write(flags: Flags, built: Built, chip: Chip, command_line: str, fault: str) -> None:
-    path = Path(flags["output"] + ".om")
-    if os.environ.get("CANNSIM_SUFFIX") == "1":  # of models that hold code of the host
-        path = Path(f"{flags['output']}_linux_{platform.machine()}.om")
-    soc = chip.name
-    if fault == "wrong-soc":
-        soc = "Ascend310P3" if chip.name != "Ascend310P3" else "Ascend910B3"
+def _check(flags: Flags) -> None:
+    for name in ("soc_version", "output", "model"):
+        if not flags[name]:
+            raise AtcError("E10054", f"The required parameter --{name} is empty.")
+    if flags["framework"] != "5":
+        raise AtcError("E10007", "--framework is required. The value must be 5(Onnx).")
+    # a slice is the device's affair: no chip is called so
+    if not re.fullmatch(r"Ascend\d\w*(-1)?", flags["soc_version"]) or "vir" in flags["soc_version"]:
+        raise AtcError("EE1011", f"Value {flags['soc_version']} for soc_version is invalid.")
+    for option, path in (("model", Path(flags["model"]).resolve()), ("output", flags["output"])):
+        if not _PATH.fullmatch(str(path)):
+            raise AtcError("E10001", f"Value {path} for parameter --{option} is invalid.")
+    for name in ("customize_dtypes", "modify_mixlist"):
+        if flags[name]:
+            raise AtcError("E10055", f"the simulator has no --{name}")
+    if flags["fusion_switch_file"] and not Path(flags["fusion_switch_file"]).is_file():
+        raise AtcError("E10001", "--fusion_switch_file does not exist")
+
+
+def _asked(text: str) -> Shapes:
+    """`name:1,3,8,8;other:2`: split at the last colon, for names may hold colons."""
+    parts = [item.rpartition(":") for item in text.split(";") if item]
+    return {name: [int(dim) for dim in dims.split(",")] for name, _, dims in parts}
+
+
+def _port(value: onnx.ValueInfoProto, name: str) -> dict[str, Any]:
+    kind = value.type.tensor_type
+    dims = [dim.dim_value if dim.HasField("dim_value") else -1 for dim in kind.shape.dim]
+    layout = NCHW if len(dims) == 4 else ND
+    return {"name": name, "dims": dims, "dtype": ACL_TYPES[kind.elem_type], "format": layout}
+
+
+def _write(
+    flags: Flags,
+    model: onnx.ModelProto,
+    described: dict[str, Any],
+    memory_bytes: int,
+    origin: Sequence[str],
+) -> None:
+    """The file, and what operator compilation litters its folder with."""
+    base = Path(os.environ.get("ASCEND_WORK_PATH") or ".")
+    (Path(flags["debug_dir"] or base) / "kernel_meta").mkdir(parents=True, exist_ok=True)
+    (base / "fusion_result.json").write_text('{"simulated": true}\n')
+    end = f"_linux_{platform.machine()}" if os.environ.get("CANNSIM_SUFFIX") == "1" else ""
+    path = Path(f"{flags['output']}{end}.om")
     attributes: dict[str, str | int | float | bool] = {
-        "soc_version": soc,
+        "soc_version": flags["soc_version"],
         "arch_type": "2",  # as a file for Ascend310B4 has it; text, and not the NpuArch
-        "atc_version": f"{flags.release.name}.simulated",
-        "atc_cmdline": command_line.encode(errors="replace").decode(),
+        "atc_version": f"{origin[1]}.simulated",
+        "atc_cmdline": origin[0],
         "framework_type": "Onnx",
-        "memory_size": built.memory_bytes,
-        "weight_size": sum(len(one.raw_data) for one in built.model.graph.initializer),
+        "memory_size": memory_bytes,
+        "weight_size": sum(len(one.raw_data) for one in model.graph.initializer),
         "stream_num": 1,
         "event_num": 0,
-        "simulator": json.dumps(built.description),
+        "simulator": json.dumps(described),
     }
-    about = built.description
-    partitions = {
-        WEIGHTS_DATA: built.model.SerializeToString(deterministic=True),
-        INOUT_INFO: inout_info(about["inputs"], about["outputs"], about["gears"]),
-    }
-    if fault == "success-without-file":
-        return
-    try:
-        write_om(path, name=path.stem, attributes=attributes, partitions=partitions)
-    except OSError as error:
-        raise fail("E13004", file=path, errmsg=error.strerror) from None
-    if fault in ("truncated-file", "partial-then-die"):
-        os.truncate(path, path.stat().st_size // 2)
-    if fault == "partial-then-die":
-        injected.die()
+    inout = inout_info(described["inputs"], described["outputs"], described["gears"])
+    content = model.SerializeToString(deterministic=True)
+    partitions = {WEIGHTS_DATA: content, INOUT_INFO: inout}
+    write_om(path, name=path.stem, attributes=attributes, partitions=partitions)

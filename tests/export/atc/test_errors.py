@@ -2,7 +2,6 @@
 
 The outputs are made by hand in public forms: those of CANN 20.1 to 9.0 as users posted them, and of
 Huawei's open error manager. Ids, times, names and words are of our own.
-tests/cann/test_atc_referee.py holds the simulator to the same forms.
 """
 
 from __future__ import annotations
@@ -14,6 +13,8 @@ from export.atc.codes import CODES, meaning_of
 from export.atc.errors import explain, warnings_in
 from runtime.errors import ExportError
 
+STAMP = "[PID: 90] 2026-02-28-07:00:59.120.001"
+TRACEBACK = "TraceBack (most recent call last):\n       build graph failed, ret:-1[FUNC:Build]"
 FORMS = [
     ("E16002: No parser for Conv.\n  Solution: y", "E16002: No parser for Conv."),
     (
@@ -28,6 +29,22 @@ FORMS = [
     (
         "E19999: Inner Error!\nE19999: [PID: 62] 2026-10-07-20:48:26.5 no such shape",
         "no such shape",
+    ),
+    # inner errors of 7.0 (no colon), of 8.5, and of 9.1, whose TraceBack is flush left
+    *(
+        (
+            f"EZ9999: In{end}\n{line}3 axes.[FUNC:Tile]\n{trace}{TRACEBACK}",
+            "EZ9999: it wants 3 axes. (",
+        )
+        for end, line, trace in [
+            ("ner Error!", "EZ9999  it wants ", "        "),
+            ("ner Error!", f"EZ9999{STAMP} (EZ9999):  it wants ", "        "),
+            ("ternal error!", f"EZ9999{STAMP} (EZ9999):  it wants ", ""),
+        ]
+    ),
+    (
+        f"{STAMP} Wrong_Name(E10016): it is nowhere.\n{TRACEBACK}",
+        "E10016: it is nowhere. (",
     ),
     # the cause on an indented line, and an answer without one
     (

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from atc_runs import FAILED, STARTS, conversion
 from cann import graphs
-from hand_made_om import OURS, field, model_def, om, text, varint
+from cann.om_writer import delimited, varint
+from hand_made_om import OURS, model_def, om, text
 
 from export.atc.to_om import convert
 from export.steps.om import ATCS_PATH
@@ -73,7 +74,7 @@ def bench(tmp_path: Path) -> Bench:
 STANDING: list[tuple[str, bytes]] = [
     ("as atc of CANN 8.0 writes it", om(model_def(OURS))),
     ("framework as a number", om(model_def({**OURS, "framework_type": b"\x18\x05"}))),
-    ("framework as a list", om(model_def({**OURS, "framework_type": field(1, b"")}))),
+    ("framework as a list", om(model_def({**OURS, "framework_type": delimited(1, b"")}))),
     ("no chip, as before CANN 8.0", om(model_def({"framework_type": text("Onnx")}))),
     ("no attributes at all", om(model_def({}), old=True)),
     ("a MODEL_DEF that is no protobuf", om(b"\xff" * 77)),

@@ -163,7 +163,7 @@ def test_om_says_what_it_was_converted_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Chip, converter, its command line, sizes, partitions; as text and as JSON."""
-    path = make_om(tmp_path / "m.om", is_dynamic=True)
+    path = make_om(tmp_path / "m.om", is_unknow_model=1)
     assert info_main(path) == 0
     text = capsys.readouterr().out
     found = as_json(capsys, path)
@@ -203,7 +203,7 @@ def test_what_could_not_be_read_is_a_fault(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """The rest is shown, the fault is named, and the exit code is not 0."""
-    several = make_om(tmp_path / "s.om", model_type=5)
+    several = make_om(tmp_path / "s.om", modeltype=5)
     content = bytearray(several.read_bytes())
     content[156] = 3
     several.write_bytes(content)

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cann.om_writer import Age, Scalar, delimited, header, model_def, table, varint, write_om
+from cann.ge_format import table
+from cann.om_writer import Age, Scalar, delimited, model_def, varint, with_header, write_om
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -60,14 +61,8 @@ def om_bytes(folder: Path, **changes: object) -> bytes:
     return path.read_bytes()
 
 
-def wrapped(listed: bytes, parts: bytes, **changes: object) -> bytes:
-    """A file with any table and parts, and a header that fits their length."""
-    head = header("starmark", len(listed) + len(parts), **changes)  # type: ignore[arg-type]
-    return head + listed + parts
-
-
 def with_model_def(definition: bytes) -> bytes:
-    return wrapped(table({0: len(definition)}), definition)
+    return with_header(table([(0, definition)]), "starmark")
 
 
 def read(content: bytes) -> OmFile:
@@ -155,9 +150,10 @@ def test_bytes_that_are_no_text_stay_visible() -> None:
 
 def test_marks_of_the_header_are_facts(tmp_path: Path) -> None:
     """The layout of 2021 has no mark of dynamic shapes; GE's loader passes over encryption's."""
-    assert read(om_bytes(tmp_path, is_dynamic=True)).is_dynamic is True
-    assert read(om_bytes(tmp_path, is_dynamic=True, age="2021")).is_dynamic is False
-    om = read(patched(om_bytes(tmp_path, encrypted=True), 80, "B", 3))
+    assert read(om_bytes(tmp_path, is_unknow_model=1)).is_dynamic is True
+    # where the mark is today
+    assert read(patched(om_bytes(tmp_path, age="2021"), 193, "B", 1)).is_dynamic is False
+    om = read(patched(om_bytes(tmp_path), 80, "B", 3))
     assert (om.is_encrypted, om.soc_version, om.unread) == (True, "Ascend910B3", ())
 
 
@@ -187,8 +183,7 @@ def test_fewer_models_than_the_header_counts_is_said(tmp_path: Path) -> None:
     assert (om.soc_version, len(om.models)) == ("Ascend910B3", 1)
     assert om.unread[0].startswith("model 2 of 3: ")
     assert read(patched(om_bytes(tmp_path), 156, "<I", 0)).model_num == 1
-    small = table({0: 0}) * 4097
-    many = read(header("m", len(small), models=4097) + small)
+    many = read(with_header(table([(0, b"")]) * 4097, "m", model_num=4097))
     assert len(many.models) == 4096
     assert many.unread[0] == "the header counts 4,097 models; 4,096 were read"
 
@@ -198,7 +193,7 @@ def test_container_is_named_and_its_parts_are_listed(
     tmp_path: Path, model_type: int, kind: str
 ) -> None:
     """GE lays them out as any other file."""
-    content = om_bytes(tmp_path, model_type=model_type)
+    content = om_bytes(tmp_path, modeltype=model_type)
     om = read(content)
 
     assert (om.kind, om.name, len(om.partitions)) == (kind, "starmark", 3)
@@ -363,7 +358,7 @@ def test_large_file_is_not_read_whole(hidden_in: str) -> None:
     ballast = bytes(20_000_000)
     definition = model_def("m", ATTRIBUTES, ballast if hidden_in == "graph" else b"")
     weights = ballast if hidden_in == "weights" else b""
-    content = wrapped(table({0: len(definition), 1: len(weights)}), definition + weights)
+    content = with_header(table([(0, definition), (1, weights)]), "m")
     file = WatchedFile(content)
     om = read_om_from(Path("m.om"), file, len(content))
 
