@@ -6,40 +6,37 @@ import gc
 import itertools
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from cann.control import Control
+from grey_backend import U8, Grey, failure, picture, raising
 from numpy.typing import NDArray
 
 import runtime.stream.pipeline
-from runtime.backends import Backend, Outputs
+from runtime.backends import Outputs
 from runtime.detector import Detector
 from runtime.errors import InferenceError
-from runtime.model.spec import spec_of
 from runtime.stream.pipeline import Job, Pipeline
 from runtime.stream.stream import Stream
 
-U8 = NDArray[np.uint8]
-SIZE = 32
 LONGEST_WAIT_S = 20.0
 
 
-def failure(got: str) -> InferenceError:
-    return InferenceError("device", expected="0, success", got=got, action="Open a new Detector")
-
-
-class Fragile(Backend):
+class Fragile(Grey):
     """A device that does as it is told at some of its calls, the first being number 0."""
 
     def __init__(self) -> None:
-        self.name, self.device, self.spec = "fragile", "npu:0", spec_of(points=2, size=SIZE)
-        self.faults: dict[int, Callable[[], object]] = {}
-        self.calls = 0
+        super().__init__()
+        self.at_call: dict[int, Callable[[], object]] = {}
         self.lost = threading.Event()
+
+    @property
+    def calls(self) -> int:
+        return len(self.sizes)
 
     def lose(self, got: str) -> None:
         """As an engine does: close, and fail."""
@@ -49,33 +46,9 @@ class Fragile(Backend):
         raise error
 
     def _run(self, batch: NDArray[Any]) -> Outputs:
-        self.calls += 1
-        self.faults.get(self.calls - 1, lambda: None)()
-        shape = len(batch), 2
-        return Outputs(
-            landmarks=np.zeros((*shape, 2), np.float32),
-            covariance=np.full((*shape, 3), 1e-3, np.float32),
-        )
-
-    def _close(self) -> None:
-        pass
-
-
-def raising(error: BaseException) -> Callable[[], object]:
-    def fault() -> None:
-        raise error
-
-    return fault
-
-
-def picture(index: int) -> U8:
-    return np.full((40, 40, 3), index % 256, np.uint8)
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
-    yield
-    assert [t.name for t in threading.enumerate() if t.name.startswith("starmark-")] == []
+        said = super()._run(batch)
+        self.at_call.get(self.calls - 1, lambda: None)()
+        return said
 
 
 def test_a_lost_npu_is_raised_even_where_rows_may_fail(
@@ -112,7 +85,7 @@ def test_a_picture_that_is_read_late_meets_the_first_cause(
 ) -> None:
     """The first row runs after the second one, which has lost the device."""
     backend = Fragile()
-    backend.faults[0] = lambda: backend.lose("507015")
+    backend.at_call[0] = lambda: backend.lose("507015")
     hold_until(backend.lost, monkeypatch)
     items = ["late.png", picture(1)]
     stream = Stream(Detector(backend), items, readers=2, batch=1, on_error=on_error)
@@ -150,7 +123,7 @@ def test_two_streams_over_one_detector_end_with_the_same_cause() -> None:
         assert gate.wait(LONGEST_WAIT_S)
         backend._check_open()  # as an engine does that gives calls their turns
 
-    backend.faults = {0: wait_until_lost, 1: lambda: backend.lose("507035")}
+    backend.at_call = {0: wait_until_lost, 1: lambda: backend.lose("507035")}
     detector = Detector(backend)
     with Stream(detector, [picture(0)]) as waits, Stream(detector, [picture(1)]) as loses:
         said: list[str] = []
@@ -179,7 +152,7 @@ def test_a_failure_beside_a_loss_is_reported_as_the_loss(pictures: int) -> None:
         backend._lose_device(failure("507015"))
         raise failure("nan")
 
-    backend.faults[0] = lose_elsewhere
+    backend.at_call[0] = lose_elsewhere
     jobs = packed_jobs(Detector(backend), pictures)
     assert [str(job.said.exception()) for job in jobs] == [str(failure("507015"))] * pictures
     assert all(job.lost_device for job in jobs)
@@ -188,7 +161,7 @@ def test_a_failure_beside_a_loss_is_reported_as_the_loss(pictures: int) -> None:
 def test_a_batch_that_is_run_picture_by_picture_keeps_the_first_cause() -> None:
     """The first is fine, the second loses the device, the others have not been tried."""
     backend = Fragile()
-    backend.faults = {0: raising(failure("nan")), 2: lambda: backend.lose("507899")}
+    backend.at_call = {0: raising(failure("nan")), 2: lambda: backend.lose("507899")}
     jobs = packed_jobs(Detector(backend), 4)
     assert jobs[0].said.exception() is None
     assert [str(job.said.exception()) for job in jobs[1:]] == [str(failure("507899"))] * 3
@@ -210,7 +183,7 @@ def test_the_first_of_two_losses_is_kept() -> None:
 def test_what_a_backend_keeps_of_a_loss_holds_no_batch() -> None:
     """It may stay open for long, with whoever has not noticed."""
     backend = Fragile()
-    backend.faults[0] = lambda: backend.lose("507015")
+    backend.at_call[0] = lambda: backend.lose("507015")
     batch: Any = np.zeros(backend.spec.input.shape(1), np.float32)
     kept = weakref.ref(batch)
     with pytest.raises(InferenceError, match="507015"):
