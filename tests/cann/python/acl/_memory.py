@@ -9,7 +9,7 @@ from ._state import Refused, state
 
 # Not canonical on x86-64 and beyond user space on AArch64: reading it on the host is a fault.
 DEVICE_BASE, DEVICE_END = 0x0012_0000_0000_0000, 0x0013_0000_0000_0000
-ALIGNMENT, ORDINARY_ALIGNMENT = 64, 16
+ALIGNMENT = 64
 # Freed host memory stays mapped for a while, so that a late use is seen and does not crash.
 KEPT_HOST_BLOCKS = 64
 _noise = np.random.default_rng(0xA5CE)
@@ -44,13 +44,11 @@ def allocate(size: int, device: int) -> int:
 
 
 def allocate_host(size: int, device: int) -> int:
-    """Pinned host memory, full of noise too. In RC mode it is ordinary memory of the host."""
+    """Pinned host memory, full of noise too."""
     if size <= 0:
         raise Refused(100000, f"a size of {size} bytes")
-    # numpy's own blocks need not be aligned; ordinary ones are to 16 bytes
-    odd = ORDINARY_ALIGNMENT if state.settings.rc else 0
-    whole = noise(size + ALIGNMENT + odd)
-    skip = -whole.ctypes.data % ALIGNMENT + odd
+    whole = noise(size + ALIGNMENT)  # numpy's own blocks need not be aligned
+    skip = -whole.ctypes.data % ALIGNMENT
     data = whole[skip : skip + size]
     address = data.ctypes.data
     state.host_memory.pop(address, None)

@@ -15,7 +15,6 @@ class Settings:
         soc: the result of acl.get_soc_name(); `CANNSIM_SOC` may be a slice of it.
         devices: how many there are.
         visible: as `ASCEND_RT_VISIBLE_DEVICES` lists them; None where it is not set.
-        rc: the box is its own host (a 310B board in RC mode): host memory is not aligned there.
         latency_s: of one execution, besides the arithmetic.
         cann: version of the simulated runtime.
         report: folder for a report when the process ends; "" is none.
@@ -24,7 +23,6 @@ class Settings:
     soc: str = "Ascend910B3"
     devices: int = 1
     visible: str | None = None
-    rc: bool = False
     latency_s: float = 0.0
     cann: str = "8.5.0"
     report: str = ""

@@ -406,17 +406,6 @@ def test_buffers_hold_the_largest_batch(
         np.testing.assert_array_equal(cycle(tiny_om, crops[:8]), right)
 
 
-def test_a_board_that_is_its_own_host_finds_the_same(
-    npu: Control, tiny_om: Path, crops: NDArray[np.uint8]
-) -> None:
-    """Host memory is not aligned there, and nothing is copied that would need it."""
-    right = cycle(tiny_om, crops[:3])
-    npu.reset(rc=True)
-    np.testing.assert_array_equal(cycle(tiny_om, crops[:3]), right)
-    hosts = {call.arguments[0] % 64 for call in npu.calls("rt.free_host")}  # type: ignore[operator]
-    assert hosts == {16}
-
-
 def test_latency_is_the_devices(npu: Control, tiny_om: Path, crops: NDArray[np.uint8]) -> None:
     """The device's time stands under compute, not under the copies."""
     npu.set_latency(0.05)
