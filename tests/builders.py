@@ -117,11 +117,13 @@ def noise(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8
     return rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def run_python(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run this Python in the repository's root."""
+def run_python(
+    *arguments: object, cwd: Path = ROOT, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run this Python, in the repository's root unless told otherwise."""
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
-        cwd=ROOT,
+        cwd=cwd,
         env={**os.environ, **environment},
         capture_output=True,
         text=True,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -79,14 +78,7 @@ def test_same_inputs_give_the_same_bytes_from_two_checkouts(
     checkout = tmp_path / "elsewhere"
     for room in ("runtime", "parity", "export", "configs", "assets"):
         shutil.copytree(ROOT / room, checkout / room, ignore=shutil.ignore_patterns("__pycache__"))
-    done = subprocess.run(
-        [sys.executable, "-m", "export", "--output", "made"],
-        cwd=checkout,
-        env={**os.environ, "PYTHONPATH": str(checkout)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_python("-m", "export", "--output", "made", cwd=checkout, PYTHONPATH=str(checkout))
     assert done.returncode == 0, done.stderr
     here, there = content(starter_bundle), content(checkout / "made")
 

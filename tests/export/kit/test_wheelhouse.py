@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import ROOT
+from builders import ROOT, run_python
 from kits import empty_bundle, wheels_folder
 
 from export.kit import wheelhouse
@@ -66,14 +66,7 @@ def test_own_wheel_works_on_a_box_without_the_exporters_packages(
         " parity.compare.__main__, importlib.metadata as m; print(runtime.__file__,"
         " m.version('starmark'), {'export', 'onnxruntime', 'torch'} & set(sys.modules))"
     )
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(tmp_path / "box")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_python("-W", "error", "-c", code, cwd=tmp_path, PYTHONPATH=str(tmp_path / "box"))
 
     place = tmp_path / "box/runtime/__init__.py"
     assert done.stdout.split() == [str(place), VERSION, "set()"], done.stderr

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import subprocess
-import sys
 import zipfile
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -15,9 +13,10 @@ from typing import Any
 import msgspec
 import onnx
 import pytest
-from builders import ROOT, STARTER
+from builders import STARTER, run_python
 from cann.om_writer import write_om
 from cann.small_models import write_small
+from kits import OM, empty_bundle
 from onnx import TensorProto, helper
 from rich.console import Console
 
@@ -26,17 +25,12 @@ from runtime.errors import BackendUnavailable
 from runtime.info import __main__ as info
 from runtime.model.manifest import (
     MANIFEST_NAME,
-    CheckpointFact,
-    ErrorFact,
     GraphCost,
     Manifest,
-    OmFact,
-    OnnxFact,
-    ParityFact,
     file_fact,
+    read_manifest,
     save_manifest,
 )
-from runtime.model.spec import Architecture, InputSpec, spec_of
 
 SOC = "Ascend910B3"
 
@@ -108,49 +102,20 @@ def test_a_terminal_shows_that_a_file_is_read(
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     """A bundle of small files with a true manifest."""
-    folder = tmp_path / "bundle"
-    folder.mkdir()
-    om = make_om(folder / "model_bs1_Ascend910B3.om")
-    model = make_onnx(folder / "model.onnx")
-    architecture = Architecture(stacks=2, depth=1, channels=8, stem=4, points=68, contours=9)
-    error = ErrorFact(pictures=2, mean_px=0.00001, max_px=0.002)
-    manifest = Manifest(
-        name="tiny",
-        spec=spec_of(points=68),
-        checkpoint=CheckpointFact(
-            file="w.pkl", sha256="ab" * 32, parameters=1234, architecture=architecture
-        ),
-        onnx=OnnxFact(
-            exporter="torchscript",
-            opset=13,
-            simplifier="none",
-            nodes=1,
-            operators={"Relu": 1},
-            rewrites=("merges",),
-            cost=GraphCost(nodes=1, parameters=5000, gflop=1.25, activation_bytes=40_000_000),
-            plain=GraphCost(nodes=3, parameters=6000, gflop=1.25, activation_bytes=90_000_000),
-        ),
-        verification={"real/landmarks": error},
-        parity=ParityFact(passed=True, reference="w.pkl", candidate="model.onnx", photo=error),
-        om=(
-            OmFact(
-                file=om.name,
-                soc_version=SOC,
-                batches=(1, 4),
-                gears=True,
-                input=InputSpec(),
-                precision="precision_mode_v2=origin",
-                options={},
-                atc_version="8.5.0",
-            ),
-        ),
-        files={path.name: file_fact(path) for path in (om, model)},
-        config={},
-        versions={"starmark": "0.1.0"},
-        steps={},
-        created_utc="2026-01-01T00:00:00+00:00",
+    folder = empty_bundle(tmp_path / "bundle", files=())
+    files = (make_om(folder / OM.file), make_onnx(folder / "model.onnx"))
+    made = read_manifest(folder)
+    change = msgspec.structs.replace
+    cost = GraphCost(nodes=1, parameters=5000, gflop=1.25, activation_bytes=40_000_000)
+    plain = change(cost, nodes=3, parameters=6000, activation_bytes=90_000_000)
+    onnx_fact = change(made.onnx, rewrites=("merges",), cost=cost, plain=plain)
+    change_manifest(
+        folder,
+        checkpoint=change(made.checkpoint, parameters=1234),
+        onnx=onnx_fact,
+        om=(change(OM, batches=(1, 4), gears=True),),
+        files={path.name: file_fact(path) for path in files},
     )
-    save_manifest(folder, manifest)
     return folder
 
 
@@ -423,13 +388,7 @@ def test_wrong_files_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_it_runs_as_a_module_and_loads_no_engine(tmp_path: Path) -> None:
     """As a user calls it, on a box with no engine at all."""
     path = make_om(tmp_path / "m.om")
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "runtime.info", path],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_python("-X", "importtime", "-m", "runtime.info", path)
     loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.split("\n")}
 
     assert done.returncode == 0

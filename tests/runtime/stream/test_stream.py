@@ -6,7 +6,6 @@ import gc
 import itertools
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -19,7 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from builders import PHOTO_BOX, ROOT
+from builders import PHOTO_BOX, run_python
 from cann.control import Control
 from cann.plugin import Cann
 from grey_backend import SIZE, U8, Grey, failure, grey_levels, picture, raising, threads_left
@@ -274,14 +273,7 @@ def test_an_interpreter_ends_with_a_stream_half_read() -> None:
         " itertools.repeat(np.zeros((64, 64, 3), np.uint8)))\n"
         "print(next(stream).index)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    done = run_python("-c", code)
 
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "0", "")
 
