@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cann import control, version_files
+from cann import control
 
 from runtime.backends.ascend import process
 
@@ -65,7 +66,9 @@ class Cann:
     def set_version(self, version: str) -> None:
         """The release: it decides which flags atc has."""
         self.set("CANNSIM_CANN", version)
-        version_files.write_cann(self.prefix, version)
+        host = self.prefix / f"{platform.machine()}-linux"
+        host.mkdir(parents=True, exist_ok=True)
+        (host / "ascend_toolkit_install.info").write_text(f"version={version}\n")
 
     def _source(self) -> None:
         """What `source set_env.sh` does."""

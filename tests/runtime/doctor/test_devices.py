@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cann.version_files import write_driver
 from doctor_machines import SIMULATOR, Machine, chip
 
 from runtime.backends.ascend.codes import acl_code
@@ -41,7 +40,8 @@ def test_the_installers_note_is_followed_to_the_driver(tmp_path: Path) -> None:
     """[V: hicann/runtime, acl.cpp GetPkgPath] `Driver_Install_Path_Param`, in either case."""
     note = tmp_path / "ascend_install.info"
     note.write_text(f"UserName=HwHiAiUser\nDriver_Install_Path_Param={tmp_path}/elsewhere\n")
-    write_driver(tmp_path / "elsewhere/driver", "24.9.rc5")
+    (tmp_path / "elsewhere/driver").mkdir(parents=True)
+    (tmp_path / "elsewhere/driver/version.info").write_text("Version=24.9.rc5\n")
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev/davinci7").touch()
     found = devices.driver([tmp_path / "usual"], tmp_path / "dev", note)

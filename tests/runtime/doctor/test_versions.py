@@ -14,7 +14,6 @@ import os
 from pathlib import Path
 
 import pytest
-from cann.version_files import internal_number, write_cann, write_driver
 
 from runtime.doctor.versions import (
     LONGEST_FILE_BYTES,
@@ -229,14 +228,3 @@ def test_a_drivers_file_in_its_forms(
     found = driver_version(path)
 
     assert (str(found), found.others) == (shown, others)
-
-
-@pytest.mark.parametrize("release", ["6.0", "8.0.RC2", "8.3.RC1", "8.5.0.alpha001", "9.2.0-beta.3"])
-def test_the_simulators_files_are_read_as_real_ones(tmp_path: Path, release: str) -> None:
-    """Until 8.3 with an internal number; the driver's file, too."""
-    write_cann(tmp_path, release)
-    write_driver(tmp_path / "driver", "25.9.rc8")
-    internal = internal_number(release) if release < "8.5" else ""
-
-    assert cann_version(tmp_path) == Version(release=release, internal=internal)
-    assert str(driver_version(tmp_path / "driver/version.info")) == "25.9.rc8"
