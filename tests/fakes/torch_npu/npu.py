@@ -64,7 +64,7 @@ def launch(function: str, index: int, shapes: tuple[Any, ...]) -> bool:
     if index in _stopped:
         return False
     if function in queue_faults:
-        _stopping[index] = texts.queue_stopped(function, queue_faults.pop(function))
+        _stopping[index] = texts.QUEUE.format(operator=function, said=queue_faults.pop(function))
     if function in kernel_faults:
         _failed.setdefault(index, kernel_faults.pop(function))
     key = (index, function, shapes)
@@ -84,7 +84,7 @@ def wait_to_copy(index: int) -> None:
     """Wait for the device, as every copy between it and the host does first."""
     _flush(index)
     if index in _failed:
-        raise RuntimeError(texts.copy_failed(_failed[index]))
+        raise RuntimeError(texts.COPY.format(code=_failed[index]))
 
 
 def _wait(function: str, index: int) -> None:
