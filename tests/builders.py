@@ -118,7 +118,7 @@ def noise(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8
 
 
 def run_python(
-    *arguments: object, cwd: Path = ROOT, **environment: str
+    *arguments: object, cwd: str | Path = ROOT, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run this Python, in the repository's root unless told otherwise."""
     return subprocess.run(
