@@ -78,13 +78,14 @@ class AtcTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return tuple(sorted(int(size) for size in self.dynamic_batch_size.split(",") if size))
 
 
-FILE_OPTIONS = (
-    "keep_dtype",
-    "customize_dtypes",
-    "op_precision_mode",
-    "modify_mixlist",
-    "fusion_switch_file",
-)
+# Options that name a file, and its name beside the model.
+FILE_OPTIONS = {
+    "keep_dtype": "keep_dtype.txt",
+    "customize_dtypes": "customize_dtypes.txt",
+    "op_precision_mode": "op_precision.ini",
+    "modify_mixlist": "mixlist.json",
+    "fusion_switch_file": "fusion_switch.cfg",
+}
 VIRTUAL_TYPE = "virtual_type"
 # What this project sets, and how it is chosen instead.
 RESERVED = {

@@ -11,7 +11,7 @@ from pathlib import Path
 from export.atc.aipp import aipp_config
 from export.atc.environment import Explained
 from export.atc.errors import FAILURE, explain, warnings_in
-from export.atc.options import VIRTUAL_TYPE, AtcTable, passed_on, wants_float32
+from export.atc.options import FILE_OPTIONS, VIRTUAL_TYPE, AtcTable, passed_on, wants_float32
 from runtime.cli.command_line import step
 from runtime.errors import ArtifactError, ExportError
 from runtime.files import write_text_whole
@@ -26,7 +26,7 @@ logger = logging.getLogger("starmark")
 ATC = "atc"
 SUCCESS = "ATC run success"
 AIPP_NAME = "aipp.cfg"
-PRECISION_NAME = "op_precision.ini"
+PRECISION_NAME = FILE_OPTIONS["op_precision_mode"]
 # op_precision_mode's own form. Without it origin runs convolutions in HF32 on the chips that have
 # it: on for convolutions, off for matrix products [V: ge docs, --allow_hf32, default;
 # op_impl_mode_config_parser.cc:36]. Conv2D is what the parser makes of Conv [V: ops-nn
@@ -41,14 +41,6 @@ PLAIN = (
     "optypelist_for_implmode",
     "output_type",
 )
-# options that name a file, and its name beside the model
-SETTING_FILES = {
-    "keep_dtype": "keep_dtype.txt",
-    "customize_dtypes": "customize_dtypes.txt",
-    "op_precision_mode": PRECISION_NAME,
-    "modify_mixlist": "mixlist.json",
-    "fusion_switch_file": "fusion_switch.cfg",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +73,7 @@ def setting_files(conversion: Conversion) -> dict[str, str]:
     """The text files that the argument list refers to, by name."""
     table = conversion.table
     files: dict[str, str] = {}
-    for option, name in SETTING_FILES.items():
+    for option, name in FILE_OPTIONS.items():
         path = getattr(table, option)
         if path:
             files[name] = Path(path).read_text(encoding="utf-8")
@@ -116,7 +108,7 @@ def atc_arguments(conversion: Conversion) -> list[str]:
     if conversion.gears:
         arguments["dynamic_batch_size"] = ",".join(map(str, conversion.batches))
     arguments |= {option: getattr(table, option) for option in PLAIN if getattr(table, option)}
-    arguments |= {option: name for option, name in SETTING_FILES.items() if getattr(table, option)}
+    arguments |= {option: name for option, name in FILE_OPTIONS.items() if getattr(table, option)}
     if wants_float32(table, conversion.soc):
         arguments["op_precision_mode"] = PRECISION_NAME
     if table.aipp:

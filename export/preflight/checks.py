@@ -35,9 +35,13 @@ def invalid_graph(graph: Graph) -> Iterator[Hit]:
     if any(node.op_type in ASCEND_OWN for node in graph.nodes):
         return  # ATC has them, ONNX has not
     bare = without_weights(graph.model, graph.folder)
-    for value in bare.graph.output:  # sizes that an edit left behind change nothing
-        for dim in value.type.tensor_type.shape.dim:
-            dim.Clear()
+    del bare.graph.output[:]
+    for value in graph.model.graph.output:  # their sizes are computed anew, whatever is written
+        if value.type.tensor_type.HasField("shape"):
+            made = bare.graph.output.add()
+            made.CopyFrom(value)
+            for dim in made.type.tensor_type.shape.dim:
+                dim.Clear()
     try:
         onnx.checker.check_model(bare, full_check=True)
     # a C++ library over what a stranger wrote

@@ -177,9 +177,9 @@ def weights(graph: Graph) -> tuple[Magnitude, ...]:
             continue
         numbers = graph.decoded(tensor)
         if numbers is not None and numbers.size and not _only_bounds(graph, name):
-            # NaN wins over every number
+            # NaN wins over every number; no copy of what may be gigabytes
             with np.errstate(invalid="ignore"):
-                largest = float(np.abs(numbers.astype(np.float64)).max())
+                largest = float(np.maximum(numbers.max(), -numbers.min()))
             found.append(Magnitude(tensor=name, position=-1, largest=largest))
     return tuple(found)
 

@@ -188,6 +188,9 @@ def test_size_that_an_edit_left_on_an_output_is_no_fault() -> None:
     made = clean()
     made.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 7
     assert preflight(made) == ()
+    made.graph.output[0].type.tensor_type.ClearField("shape")
+    assert preflight(made) == ()
+    made = clean()
     made.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
     assert rules_of(preflight(made)) == {"invalid-graph"}
 
