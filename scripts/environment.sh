@@ -38,6 +38,13 @@ make_venv() {
     return 3
 }
 
+# Whether this Python takes our packages from this folder: `pip install .` would put a copy there,
+# which goes stale with the next change.
+is_editable() {
+    [ "$("$1" -I -c 'import importlib.util as u; print(u.find_spec("runtime").origin)' 2>/dev/null)" = \
+        "$(pwd -P)/runtime/__init__.py" ]
+}
+
 prepare_environment() {
     local extras="$1" base venv python stamp wanted
     if [ -n "${VIRTUAL_ENV:-}" ] && [ -x "$VIRTUAL_ENV/bin/python" ]; then
@@ -52,7 +59,7 @@ prepare_environment() {
     # what was installed last, so that a second run makes no pip call
     stamp="$venv/.starmark-$extras"
     wanted=$(cat pyproject.toml constraints.txt | cksum; pwd)
-    if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && "$python" -c '' 2>/dev/null; then
+    if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && is_editable "$python"; then
         say "up to date: packages in $venv"
         PYTHON="$python"
         return 0
@@ -67,7 +74,8 @@ prepare_environment() {
     if ! "$PYTHON" -m pip install --quiet --disable-pip-version-check \
         --constraint constraints.txt --editable ".[$extras]"; then
         say "error: pip: expected to install .[$extras], got the error above." \
-            "On a closed network set PIP_INDEX_URL to your mirror, or PIP_FIND_LINKS to a folder of wheels."
+            "On a closed network set PIP_INDEX_URL to your mirror, or PIP_NO_INDEX=1 and PIP_FIND_LINKS to a folder" \
+            "of wheels that python3 -m pip download -c constraints.txt -d wheels pip \".[$extras]\" filled elsewhere."
         return 3
     fi
     printf '%s' "$wanted" >"$stamp"

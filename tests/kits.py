@@ -29,6 +29,7 @@ from runtime.model.spec import InputSpec, spec_of
 
 HERE_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 HERE_ARCH = platform.machine()
+INSTALL_PATH = f"{Path(sys.executable).parent}:/usr/bin:/bin"
 
 real_ascend = pytest.mark.skipif(
     Path("/usr/local/Ascend").exists(), reason="this machine has CANN itself"
@@ -116,17 +117,21 @@ def wheels_folder(
     arch: str = "aarch64",
     leave_out: str = "",
     for_any_python: bool = False,
+    with_cpu: bool = False,
 ) -> Path:
     """A folder of the wheels that a kit needs, all of them empty."""
     folder.mkdir(parents=True, exist_ok=True)
     version = f"cp{python.replace('.', '')}"
     own = "py3-none" if for_any_python else f"{version}-{version}"
     system = f"manylinux_2_17_{arch}.manylinux2014_{arch}"
-    for name, version, tag, module in (
+    needed = [
         ("numpy", "2.2.6" if python == "3.13" else "1.26.4", f"{own}-{system}", "numpy"),
         ("opencv_python_headless", "5.0.0.93", f"cp37-abi3-{system}", "cv2"),
         ("msgspec", "0.22.0", f"{own}-{system}", "msgspec"),
-    ):
+    ]
+    if with_cpu:  # its wheels are for no older system
+        needed.append(("onnxruntime", "1.32.0", f"{own}-manylinux_2_28_{arch}", "onnxruntime"))
+    for name, version, tag, module in needed:
         if name != leave_out:
             file, content = empty_wheel(name, version, tag, [module])
             (folder / file).write_bytes(content)
@@ -158,7 +163,7 @@ def install(folder: Path, **environment: str) -> subprocess.CompletedProcess[str
     return subprocess.run(
         ["bash", folder / "install.sh"],
         cwd="/",
-        env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", **environment},
+        env={"PATH": INSTALL_PATH, **environment},
         capture_output=True,
         text=True,
         check=False,

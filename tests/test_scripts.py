@@ -31,7 +31,9 @@ def fake_environment(folder: Path) -> tuple[dict[str, str], Path]:
     python.parent.mkdir(parents=True)
     python.write_text(
         f'#!/bin/sh\necho "$*" >>"{log}"\n'
-        'case "$*" in *"pip install"*) exit 0;; esac\n'
+        # pip puts the checkout into the environment, which is asked for it
+        f'case "$*" in *"pip install"*) touch "{folder}/editable"; exit 0;;\n'
+        f'*find_spec*) [ -e "{folder}/editable" ] && echo "$PWD/runtime/__init__.py"; exit;; esac\n'
         f'exec "{sys.executable}" "$@"\n'
     )
     python.chmod(0o755)
@@ -71,6 +73,12 @@ def test_export_script_does_the_main_job_and_then_nothing(tmp_path: Path) -> Non
     assert "up to date: packages" in second.stderr
     assert "up to date: onnx, verify, preflight, parity, selftest, om" in second.stderr
     assert "pip" not in log.read_text()
+
+    # as where pip install . put a copy in its place
+    (tmp_path / "editable").unlink()
+    third = bash("scripts/export.sh", cwd=here, env=environment)
+    assert third.returncode == 0, third.stderr
+    assert "--editable .[export]" in log.read_text()
 
 
 def test_export_script_passes_arguments_and_exit_codes_on(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def check_drawing(option: str) -> None:
             option,
             expected="matplotlib, which the plot is made with",
             got=one_line(error),
-            action="Install it with pip install '.[report]' in this project's checkout",
+            action="Install it with pip install -e '.[report]' in this project's checkout",
         ) from error
 
 

@@ -94,5 +94,5 @@ def quantiser() -> str:
             "--precision int8",
             expected="the package nncf, which quantises",
             got="none",
-            action="Install it with pip install '.[int8]'",
+            action="Install it with pip install -e '.[int8]'",
         ) from error

@@ -10,15 +10,17 @@ import re
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from export.kit.wheelhouse import (
     ARCHES,
     GLIBC,
+    GLIBC_WITH_CPU,
     OWN_WHEEL,
     PYTHONS,
     Target,
+    check_checkout,
     fetch,
     own_wheel,
     requirements_of,
@@ -81,21 +83,35 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     add("--arch", nargs="+", default=list(ARCHES), choices=ARCHES, help=arch_help)
     wheels_help = "take the packages' wheels from this folder alone, without network"
     add("--wheels", type=Path, metavar="DIR", help=wheels_help)
-    add("--dry-run", action="store_true", help="print what would go in, fetch and write nothing")
+    cpu_help = f"add onnxruntime: the box tests itself without an NPU, too (glibc {GLIBC_WITH_CPU})"
+    add("--with-cpu", action="store_true", help=cpu_help)
+    add(
+        "--dry-run",
+        action="store_true",
+        help="print what would go in and write nothing; with --wheels, check that all are there",
+    )
     return parser.parse_args(argv)
 
 
 def _kit(arguments: argparse.Namespace) -> int:
     command_line.log_to_stderr()
-    targets = targets_of(arguments.python, arguments.arch)
+    glibc = GLIBC_WITH_CPU if arguments.with_cpu else GLIBC
+    targets = targets_of(arguments.python, arguments.arch, glibc)
+    check_checkout()
     manifest = read_manifest(arguments.bundle)
     bundle = bundle_files(arguments.bundle, manifest)
     check_files(arguments.bundle, manifest)
     _check_output(arguments.output, arguments.bundle, bundle.values())
-    wanted = {target: requirements_of(manifest, target.python) for target in targets}
+    wanted = {
+        target: requirements_of(manifest, target.python, with_cpu=arguments.with_cpu)
+        for target in targets
+    }
     for warning in warnings_of(manifest):
         logger.warning("WARNING: %s", warning)
     if arguments.dry_run:
+        if arguments.wheels is not None:
+            with tempfile.TemporaryDirectory(prefix="starmark-kit-") as folder:
+                fetch(Path(folder), wanted, arguments.wheels)
         print(_plan(bundle, wanted, arguments.output))
         return EXIT_OK
     # opened first: that the place cannot be written to is found before anything is fetched
@@ -183,7 +199,7 @@ def _sha256(content: Content) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _templates(manifest: Manifest, targets: Iterable[Target]) -> dict[str, bytes]:
+def _templates(manifest: Manifest, targets: Sequence[Target]) -> dict[str, bytes]:
     """The notes and the installer, filled in."""
     pythons = sorted({target.python for target in targets}, key=PYTHONS.index)
     arches = sorted({target.arch for target in targets})
@@ -198,7 +214,7 @@ def _templates(manifest: Manifest, targets: Iterable[Target]) -> dict[str, bytes
             "DIGEST": manifest.digest[:12],
             "PYTHONS": separator.join(pythons),
             "ARCHES": separator.join(arches),
-            "GLIBC": GLIBC,
+            "GLIBC": targets[0].glibc,
             "WHEEL": OWN_WHEEL,
             "JUDGED": words[manifest.parity.passed],
             "MODELS": ", ".join(f"`{om.file}` ({om.soc_version})" for om in manifest.om)

@@ -31,15 +31,17 @@ GLIBC = "2.17"
 # A slow mirror needs minutes for the 60 MB of OpenCV.
 LONGEST_FETCH_S = 1800
 
+# What onnxruntime's wheels need.
+GLIBC_WITH_CPU = "2.28"
+
 # NumPy 1 and not 2: CANN's own Python parts up to 8.2 fail with 2 (vllm-project/vllm-ascend#2210);
 # what was built for NumPy 2 also runs with 1.26 (NumPy's notes for downstream package authors).
-NUMPY = "numpy==1.26.*"
+NUMPY = "numpy==1.26.4"
 # Huawei lists NumPy after 2.1 for Python 3.13, and there is no NumPy 1 for it; 2.2 is the last for
 # this glibc.
-NUMPY_OF = {"3.13": "numpy==2.2.*"}
-# The ranges are those of the whole project.
-MSGSPEC = "msgspec>=0.18.6,<1"
-OPENCV_RANGE = ">=4.8,<6"
+NUMPY_OF = {"3.13": "numpy==2.2.6"}
+# Where constraints.txt leaves the version to pip; the range is that of the whole project.
+ONNXRUNTIME_RANGE = ">=1.17,<2"
 # The same cv2 as opencv-python's, but it needs no libGL, which servers and containers lack.
 OPENCV = "opencv-python-headless"
 # The manifest names the package that the workstation has.
@@ -48,16 +50,19 @@ OPENCV_KEYS = ("opencv-python", OPENCV)
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A box: its Python, for example "3.11", and its processor as `uname -m` prints it."""
+    """A box: its Python, for example "3.11", its processor as `uname -m` prints it, its glibc."""
 
     python: str
     arch: str
+    glibc: str = GLIBC
 
     def __str__(self) -> str:
         return f"Python {self.python} on {self.arch}"
 
 
-def targets_of(pythons: Sequence[str], arches: Sequence[str]) -> tuple[Target, ...]:
+def targets_of(
+    pythons: Sequence[str], arches: Sequence[str], glibc: str = GLIBC
+) -> tuple[Target, ...]:
     """Every named Python on every named processor.
 
     Raises:
@@ -72,31 +77,18 @@ def targets_of(pythons: Sequence[str], arches: Sequence[str]) -> tuple[Target, .
                 action=_advice(python),
             )
     return tuple(
-        Target(python=python, arch=arch)
+        Target(python=python, arch=arch, glibc=glibc)
         for python in sorted(set(pythons), key=PYTHONS.index)
         for arch in sorted(set(arches))
     )
 
 
-def requirements_of(manifest: Manifest, python: str) -> tuple[str, ...]:
-    """The requirements to download with pip, for one of `PYTHONS`.
-
-    OpenCV is the release that the bundle was judged with: 4 and 5 warp a picture differently, by
-    as much as an NPU's own error, and a self-test on the box must not find that.
-    """
-    known = (manifest.versions.get(key, "") for key in OPENCV_KEYS)
-    release = next((m[0] for v in known if (m := re.match(r"\d+\.\d+\.\d+(?=\.|$)", v))), None)
-    opencv = f"=={release}.*" if release else OPENCV_RANGE
-    return NUMPY_OF.get(python, NUMPY), f"{OPENCV}{opencv}", MSGSPEC
-
-
-def own_wheel(folder: Path) -> Path:
-    """Build the wheel of this checkout into a folder, without a network.
+def check_checkout() -> None:
+    """Check that this machine can build the kit's own wheel.
 
     Raises:
         ConfigError: this is no checkout, but an installation.
-        BackendUnavailable: this Python has no pip, or no hatchling.
-        ExportError: pip failed, or took too long.
+        BackendUnavailable: this Python has no hatchling.
     """
     if not (ROOT / "pyproject.toml").is_file():
         raise ConfigError(
@@ -110,8 +102,53 @@ def own_wheel(folder: Path) -> Path:
             "the kit's own wheel",
             expected="the package hatchling, which builds it",
             got="none",
-            action="Install it with pip install '.[export]'",
+            action="Install it with pip install -e '.[export]'",
         )
+
+
+def requirements_of(manifest: Manifest, python: str, *, with_cpu: bool = False) -> tuple[str, ...]:
+    """The requirements to download with pip, for one of `PYTHONS`: versions of constraints.txt.
+
+    OpenCV is the release that the bundle was judged with: 4 and 5 warp a picture differently, by
+    as much as an NPU's own error, and a self-test on the box must not find that.
+    """
+    pins = _pins(python)
+    opencv = pins["opencv-python"]
+    known = (manifest.versions.get(key, "") for key in OPENCV_KEYS)
+    release = next((m[0] for v in known if (m := re.match(r"\d+\.\d+\.\d+(?=\.|$)", v))), opencv)
+    if opencv != release and not opencv.startswith(f"{release}."):
+        opencv = f"{release}.*"
+    found = (
+        NUMPY_OF.get(python, NUMPY),
+        f"{OPENCV}=={opencv}",
+        f"msgspec=={pins['msgspec']}",
+    )
+    if not with_cpu:
+        return found
+    engine = f"=={pins['onnxruntime']}" if "onnxruntime" in pins else ONNXRUNTIME_RANGE
+    return (*found, f"onnxruntime{engine}")
+
+
+def _pins(python: str) -> dict[str, str]:
+    """The versions that constraints.txt names for a Python."""
+    from packaging.requirements import Requirement  # here: it comes with hatchling
+
+    found = {}
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            pin = Requirement(line)
+            if pin.marker is None or pin.marker.evaluate({"python_version": python}):
+                found[pin.name] = str(pin.specifier).removeprefix("==")
+    return found
+
+
+def own_wheel(folder: Path) -> Path:
+    """Build the wheel of this checkout into a folder, without a network.
+
+    Raises:
+        BackendUnavailable: this Python has no pip.
+        ExportError: pip failed, or took too long.
+    """
     finished = run(
         [
             *(sys.executable, "-m", "pip", "wheel", "--disable-pip-version-check", "--no-input"),
@@ -180,11 +217,16 @@ def _command(
         *("--disable-pip-version-check", "--no-input", "--progress-bar", "off"),
         *("--only-binary", ":all:", "--no-deps"),
         *("--implementation", "cp", "--python-version", target.python),
-        # the same system under its old and its new name
+        # glibc 2.17 under its old name; pip takes what is named here, and no older one
         *("--platform", f"manylinux2014_{target.arch}"),
-        *("--platform", f"manylinux_{GLIBC.replace('.', '_')}_{target.arch}"),
+        *(word for tag in _platforms(target) for word in ("--platform", tag)),
         *("--dest", str(folder), *requirements),
     ]
+
+
+def _platforms(target: Target) -> list[str]:
+    oldest, newest = (int(glibc.removeprefix("2.")) for glibc in (GLIBC, target.glibc))
+    return [f"manylinux_2_{minor}_{target.arch}" for minor in range(newest, oldest - 1, -1)]
 
 
 def _tell(line: str) -> None:
@@ -201,7 +243,7 @@ def _failure(finished: Finished, target: Target, source: Path | None) -> Starmar
         inside = ", ".join(sorted(path.name for path in source.glob("*.whl"))) or "no wheel"
         return ConfigError(
             f"--wheels {shown(source)}",
-            expected=f"the wheels for {target}, glibc {GLIBC}",
+            expected=f"the wheels for {target}, glibc {target.glibc}",
             got=f"{_first_error(finished.output)}; the folder holds {inside}",
             action="Add the missing one with pip download on a machine with a network,"
             " or name the box's own --python and --arch",

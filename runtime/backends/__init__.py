@@ -146,7 +146,7 @@ def _load(engine: str) -> Callable[[Artifact, Device, Settings], Backend]:
         opener: Callable[[Artifact, Device, Settings], Backend]
         opener = getattr(importlib.import_module(module), name)
     except (ImportError, OSError, RuntimeError) as error:
-        install = f"pip install '.[{extra}]'" if extra else f"pip install {engine}"
+        install = f"pip install -e '.[{extra}]'" if extra else f"pip install {engine}"
         raise BackendUnavailable(
             engine,
             expected="an engine that can be imported",

@@ -88,6 +88,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         help=f"pictures in each file (default {PER_PARTITION}); what a killed worker does again",
     )
     add("--column", metavar="NAME", help="of a Parquet's pictures or paths (default: found)")
+    help_of = "open no address of another machine that a Parquet's row names: that row is an error"
+    add("--forbid-remote", action="store_true", help=help_of)
     FaceOptions.add(parser)
     EngineOptions.add(parser)
     add("--json", action="store_true", help="print the summary as JSON")
@@ -101,7 +103,12 @@ def _batch(arguments: argparse.Namespace) -> int:
     check_range("--partition", arguments.partition, 1)
     faces = FaceOptions.of(arguments)
     check_apart(arguments.input, arguments.output)
-    inputs = find_inputs(arguments.input, arguments.partition, arguments.column)
+    inputs = find_inputs(
+        arguments.input,
+        arguments.partition,
+        arguments.column,
+        forbid_remote=arguments.forbid_remote,
+    )
     # the device in the model's own name counts where none stands beside it
     devices = [parse_source(arguments.model, one).device for one in _devices(arguments)]
     job = _job(arguments, faces, devices)

@@ -41,7 +41,9 @@ class Inputs:
     sha256: str
 
 
-def find_inputs(given: str, per_partition: int, column: str | None = None) -> Inputs:
+def find_inputs(
+    given: str, per_partition: int, column: str | None = None, *, forbid_remote: bool = False
+) -> Inputs:
     """List what is to be read.
 
     Args:
@@ -49,6 +51,7 @@ def find_inputs(given: str, per_partition: int, column: str | None = None) -> In
             this machine or by an address.
         per_partition: inputs in each at most.
         column: of the Parquet's pictures or addresses; None looks for a known name.
+        forbid_remote: whether a row with the address of another machine is an error.
 
     Raises:
         ConfigError: a column is named for pictures, or a folder holds both kinds.
@@ -71,7 +74,10 @@ def find_inputs(given: str, per_partition: int, column: str | None = None) -> In
             "--column", expected="a Parquet as input", got=shown(given), action="Leave it out"
         )
     if tables:
-        found = tuple(_of_tables(root, tables, per_partition, column))
+        listed_rows = _of_tables(root, tables, per_partition, column)
+        found = tuple(
+            msgspec.structs.replace(one, forbid_remote=forbid_remote) for one in listed_rows
+        )
     else:
         found = tuple(_of_pictures(root, listed, per_partition))
     digest = hashlib.sha256()

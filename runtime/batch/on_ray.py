@@ -123,7 +123,7 @@ def import_ray() -> Any:
             "--engine ray",
             expected="the package ray, with Ray Data",
             got=str(error),
-            action="Install it with pip install '.[ray]', or use --engine local",
+            action="Install it with pip install -e '.[ray]', or use --engine local",
         ) from error
     return ray
 

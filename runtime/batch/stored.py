@@ -70,6 +70,7 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True):
         names: of pictures by path in results; `places` are their paths.
         table: of a Parquet file in results, for its rows from `skip` on in `row_group`; `file` is
             its path, `column` that of the pictures or of their paths.
+        forbid_remote: a row's address is opened only if it is of a file on this machine.
     """
 
     index: int
@@ -83,6 +84,7 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True):
     row_group: int = 0
     skip: int = 0
     column: str = ""
+    forbid_remote: bool = False
 
     def pictures(self) -> Iterator[StoredPicture]:
         """Its pictures, to be decoded when their turn comes.
@@ -139,6 +141,9 @@ def _of_value(value: Any, name: str, partition: Partition) -> StoredPicture:
     if not isinstance(value, str):
         return _InRow(name=name, encoded=value)
     if ADDRESS in value:
+        # "::" chains file systems, as in file://x::http://y
+        if partition.forbid_remote and (not value.startswith(f"file{ADDRESS}") or "::" in value):
+            return _Forbidden(name=value)
         return _AtPlace(name=value, root=value, place="")
     if value.startswith("/"):
         return _AtPlace(name=value, root="", place=value)
@@ -168,6 +173,14 @@ class _AtPlace:
             got = one_line(error, 200, kind=True)
             raise unreadable(self.name, got) from error
         return decode_picture(encoded, self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Forbidden:
+    name: str
+
+    def read(self) -> NDArray[np.uint8]:
+        raise unreadable(self.name, "a remote address, which --forbid-remote excludes")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,7 +75,7 @@ def _explained(error: Exception) -> int:
     if isinstance(error, ModuleNotFoundError):
         return _fail(
             f"{error.name}: expected an installed package, got none."
-            " Install it with pip install '.[export]' in this project's checkout.",
+            " Install it with pip install -e '.[export]' in this project's checkout.",
             EXIT_UNAVAILABLE,
         )
     if isinstance(error, BrokenPipeError):

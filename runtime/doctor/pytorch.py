@@ -43,7 +43,7 @@ NEWEST_PYTHON = {
 def examine(cann: Cann | None) -> tuple[Finding, Finding]:
     """Try torch as everybody imports it, then as this project does, then torch_npu."""
     if not installed("torch"):
-        mend = "pip install '.[torch]'"
+        mend = "pip install -e '.[torch]'"
         mend += f"; for the NPU, before it: {_pair_for(cann, '')}" if cann else ""
         torch = warning("torch", "not installed: no checkpoint can run", mend)
         return torch, _no_torch_npu(cann, "")

@@ -36,7 +36,7 @@ def import_pyarrow(where: str = "--format parquet") -> Any:
             where,
             expected="the package pyarrow",
             got=str(error),
-            action="Install it with pip install '.[parquet]'",
+            action="Install it with pip install -e '.[parquet]'",
         ) from error
     return pa
 

@@ -181,7 +181,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
             str(path),
             expected="the package safetensors",
             got=one_line(error),
-            action="Install it with pip install '.[torch]'",
+            action="Install it with pip install -e '.[torch]'",
         ) from error
     try:
         with safe_open(path, framework="pt", device="cpu") as file:

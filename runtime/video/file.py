@@ -213,7 +213,7 @@ def import_av() -> Any:
             "video",
             expected="the package av, which reads and writes videos",
             got=str(error),
-            action="Install it with pip install '.[video]'",
+            action="Install it with pip install -e '.[video]'",
         ) from error
     return av
 

@@ -11,7 +11,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from kits import HERE_ARCH, HERE_PYTHON, install, installs, kit_for, unpack
+from kits import HERE_ARCH, HERE_PYTHON, empty_wheel, install, installs, kit_for, unpack
 
 from export.kit.wheelhouse import OWN_WHEEL
 from runtime.backends.ascend.codes import CODES
@@ -61,7 +61,7 @@ def test_the_notes_are_filled_in_and_two_pages_long(packed: Path) -> None:
     """Nothing is left open, and nobody has to scroll for ever."""
     for name, text in notes_of(packed).items():
         assert not re.findall(r"@[A-Z]+@", text), name
-        assert len(text.splitlines()) <= (4 if name == "install.sh" else 2) * A_PAGE
+        assert len(text.splitlines()) <= (5 if name == "install.sh" else 2) * A_PAGE
     note = notes_of(packed)["README.md"]
     assert "`model_bs1_Ascend910B3.om` (Ascend910B3)" in note
     assert f"| Python on the box | {HERE_PYTHON} |" in note
@@ -118,7 +118,7 @@ def test_a_python_without_ensurepip_installs_with_its_own_pip(
     unpacked: Path, tmp_path: Path, *, own_pip: bool
 ) -> None:
     """As on Debian without python3-venv; without a pip it is a missing tool, and nothing stays."""
-    fails = '*"-m venv venv")' if own_pip else '*"-m venv venv"|*"-m pip"*)'
+    fails = '*"--prompt venv .venvs"*)' if own_pip else '*"--prompt venv .venvs"*|*"-m pip"*)'
     python = tmp_path / "python3"
     python.write_text(
         f'#!/bin/sh\ncase "$*" in {fails} exit 1 ;; esac\nexec "{sys.executable}" "$@"\n'
@@ -131,7 +131,7 @@ def test_a_python_without_ensurepip_installs_with_its_own_pip(
     assert not (unpacked / "venv/bin/pip").exists()
     if not own_pip:
         assert "expected a Python with venv and with ensurepip or pip" in done.stderr
-        assert not (unpacked / "venv").exists()
+        assert not list(unpacked.glob("*venv*"))
 
 
 @pytest.mark.parametrize("said", ["3.8 aarch64", "3.14 x86_64", "3.11 armv7l", ""])
@@ -162,6 +162,33 @@ def test_a_damaged_kit_installs_nothing(unpacked: Path) -> None:
     assert not (unpacked / "venv").exists()
 
 
+def test_a_file_that_is_not_listed_is_refused(unpacked: Path) -> None:
+    """Checksums do not see a wheel more: of an older kit in the same folder, or somebody else's."""
+    name, content = empty_wheel("starmark", "9.9.9", "py3-none-any", ["runtime"])
+    (unpacked / "wheels" / name).write_bytes(content)
+
+    done = install(unpacked, PYTHON=sys.executable)
+
+    assert done.returncode == 2
+    assert f"error: wheels/{name}: expected only files that SHA256SUMS lists" in done.stderr
+    assert not list(unpacked.glob("*venv*"))
+
+
+@pytest.mark.slow
+@installs
+def test_a_pip_conf_of_the_box_does_not_matter(unpacked: Path, tmp_path: Path) -> None:
+    """Constraints without hashes, another target, an index: pip would go by each of them."""
+    (tmp_path / "c.txt").write_text("numpy==1.0\n")
+    (tmp_path / "pip").mkdir()
+    conf = f"[global]\nconstraint = {tmp_path}/c.txt\n[install]\ntarget = {tmp_path}/else\n"
+    (tmp_path / "pip/pip.conf").write_text(conf)
+
+    done = install(unpacked, PYTHON=sys.executable, XDG_CONFIG_DIRS=str(tmp_path))
+
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "else").exists()
+
+
 @pytest.mark.slow
 @installs
 def test_a_folder_in_pythonpath_that_hides_a_package_is_named(
@@ -174,8 +201,9 @@ def test_a_folder_in_pythonpath_that_hides_a_package_is_named(
     done = install(unpacked, PYTHON=sys.executable, PYTHONPATH=str(tmp_path / "old"))
 
     assert done.returncode == 4
-    assert f"error: runtime: expected the one in {unpacked}/venv, got {tmp_path}" in done.stderr
-    assert "out of PYTHONPATH" in done.stderr
+    assert f"error: runtime: expected the one in {unpacked}/.venvs/" in done.stderr
+    assert f", got {tmp_path}/old/runtime/__init__.py. Take that folder out of" in done.stderr
+    assert not list(unpacked.glob("*venv*"))
 
 
 @installs

@@ -182,10 +182,44 @@ def test_a_dry_run_says_what_would_go_in_and_does_nothing(
     out = capsys.readouterr().out
     assert "bundle: model.onnx (10 bytes)" in out
     assert f"wheel: {OWN_WHEEL}" in out
-    assert "numpy==1.26.* opencv-python-headless==5.0.0.*" in out
+    assert "numpy==1.26.4 opencv-python-headless==5.0.0.93" in out
     assert "for Python 3.11 on aarch64" in out
     assert "nothing was written" in out
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("missing", ["", "msgspec", "onnxruntime"])
+def test_a_dry_run_finds_a_wheel_that_is_missing(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str], missing: str
+) -> None:
+    """As the run itself would; with `--with-cpu` onnxruntime is one of them."""
+    wheels = wheels_folder(tmp_path / "wheels", leave_out=missing, with_cpu=True)
+
+    code = make(bundle, tmp_path / "kit.tar", wheels, "--with-cpu", "--dry-run")
+
+    captured = capsys.readouterr()
+    assert code == (2 if missing else 0)
+    assert (f"the requirement {missing}==" in captured.err) == bool(missing)
+    assert ("nothing was written" in captured.out) != bool(missing)
+    assert not (tmp_path / "kit.tar").exists()
+
+
+def test_a_kit_with_cpu_holds_onnxruntime_and_names_the_glibc_that_it_needs(
+    tmp_path: Path, bundle: Path
+) -> None:
+    wheels = wheels_folder(tmp_path / "wheels", with_cpu=True)
+
+    assert make(bundle, tmp_path / "kit.tar", wheels, "--with-cpu") == 0
+    with tarfile.open(tmp_path / "kit.tar") as archive:
+        texts = {
+            name: archive.extractfile(f"tiny-kit/{name}").read().decode()  # type: ignore[union-attr]  # files
+            for name in ("README.md", "wheels/3.11-aarch64.txt")
+        }
+    assert "| aarch64, glibc 2.28 or later |" in texts["README.md"]
+    assert (
+        "./wheels/onnxruntime-1.32.0-cp311-cp311-manylinux_2_28_aarch64.whl"
+        in (texts["wheels/3.11-aarch64.txt"])
+    )
 
 
 @pytest.mark.parametrize(

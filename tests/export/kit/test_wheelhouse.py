@@ -14,9 +14,10 @@ from kits import empty_bundle, wheels_folder
 
 from export.kit import wheelhouse
 from export.kit.wheelhouse import (
-    MSGSPEC,
-    OPENCV_RANGE,
+    GLIBC_WITH_CPU,
+    ONNXRUNTIME_RANGE,
     Target,
+    check_checkout,
     fetch,
     requirements_of,
     targets_of,
@@ -26,7 +27,7 @@ from runtime.model.manifest import read_manifest
 from runtime.version import VERSION
 
 BOX = Target(python="3.11", arch="aarch64")
-REQUIREMENTS = ("numpy==1.26.*", "opencv-python-headless==5.0.0.*", "msgspec>=0.18.6,<1")
+REQUIREMENTS = ("numpy==1.26.4", "opencv-python-headless==5.0.0.93", "msgspec==0.22.0")
 
 
 def pip_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
@@ -79,11 +80,11 @@ def test_own_wheel_needs_a_checkout_and_hatchling(
     if missing == "checkout":
         monkeypatch.setattr(wheelhouse, "ROOT", tmp_path)
         with pytest.raises(ConfigError, match="a checkout of Starmark.*got an installation"):
-            wheelhouse.own_wheel(tmp_path)
+            check_checkout()
     else:
         monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
         with pytest.raises(BackendUnavailable, match="the package hatchling"):
-            wheelhouse.own_wheel(tmp_path)
+            check_checkout()
 
 
 def test_own_wheel_that_pip_cannot_build_is_an_error_in_pips_words(
@@ -95,11 +96,16 @@ def test_own_wheel_that_pip_cannot_build_is_an_error_in_pips_words(
         wheelhouse.own_wheel(tmp_path)
 
 
-def test_ranges_are_those_of_the_project() -> None:
-    project = (ROOT / "pyproject.toml").read_text()
-
-    assert f'"{MSGSPEC}"' in project
-    assert f'"opencv-python{OPENCV_RANGE}"' in project
+def test_kit_holds_the_versions_of_the_constraints(tmp_path: Path) -> None:
+    """Those lines themselves; a Python that they leave out takes the project's range."""
+    pins = (ROOT / "constraints.txt").read_text()
+    manifest = read_manifest(empty_bundle(tmp_path / "b"))
+    for python in ("3.11", "3.13"):
+        for need in requirements_of(manifest, python, with_cpu=True)[1:]:
+            assert f"\n{need.replace('-headless', '')}" in pins
+    *_, engine = requirements_of(manifest, "3.10", with_cpu=True)
+    assert engine == f"onnxruntime{ONNXRUNTIME_RANGE}"
+    assert f'"{engine}"' in (ROOT / "pyproject.toml").read_text()
 
 
 def test_pip_is_asked_for_the_box_and_not_for_this_machine(
@@ -108,25 +114,29 @@ def test_pip_is_asked_for_the_box_and_not_for_this_machine(
     """Its Python, its processor, wheels only, and none of what a wheel would pull in."""
     pip_that(tmp_path, monkeypatch, f'echo "$@" >> {tmp_path}/asked')
 
-    newer = Target(python="3.13", arch="x86_64")
+    newer = Target(python="3.13", arch="x86_64", glibc=GLIBC_WITH_CPU)
     fetch(tmp_path, {BOX: REQUIREMENTS, newer: ("numpy==2.2.*",)})
 
     first, second = (tmp_path / "asked").read_text().splitlines()
     assert "--python-version 3.11 --platform manylinux2014_aarch64" in first
-    assert "--platform manylinux_2_17_aarch64" in first
+    assert "--platform manylinux_2_17_aarch64 --dest" in first
     assert "--only-binary :all: --no-deps --implementation cp" in first
     assert first.endswith(" ".join(REQUIREMENTS))
     assert "--python-version 3.13 --platform manylinux2014_x86_64" in second
+    # newest first, so that pip prefers it, down to what the oldest wheels name
+    assert "2014_x86_64 --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86" in second
+    assert "--platform manylinux_2_17_x86_64 --dest" in second
     assert second.endswith(" numpy==2.2.*")
 
 
 @pytest.mark.parametrize(
     ("versions", "opencv"),
     [
-        ({"opencv-python": "5.0.0.93"}, "==5.0.0.*"),
+        ({"opencv-python": "5.0.0.93"}, "==5.0.0.93"),
+        ({"opencv-python": "5.0.0.91"}, "==5.0.0.93"),
         ({"opencv-python": "missing", "opencv-python-headless": "4.10.0.84"}, "==4.10.0.*"),
-        ({"opencv-python": "missing"}, ">=4.8,<6"),
-        ({"torch": "2.13.0"}, ">=4.8,<6"),
+        ({"opencv-python": "missing"}, "==5.0.0.93"),
+        ({"torch": "2.13.0"}, "==5.0.0.93"),
     ],
 )
 def test_the_box_crops_with_the_opencv_that_the_bundle_was_judged_with(
@@ -135,11 +145,11 @@ def test_the_box_crops_with_the_opencv_that_the_bundle_was_judged_with(
     """OpenCV 4 and 5 give crops that differ by as much as an NPU's error."""
     manifest = read_manifest(empty_bundle(tmp_path / "b", versions=versions))
 
-    rest = (f"opencv-python-headless{opencv}", "msgspec>=0.18.6,<1")
+    rest = (f"opencv-python-headless{opencv}", "msgspec==0.22.0")
     for python in ("3.10", "3.11", "3.12"):
-        assert requirements_of(manifest, python) == ("numpy==1.26.*", *rest)
+        assert requirements_of(manifest, python) == ("numpy==1.26.4", *rest)
     # as Huawei lists it for 3.13, which NumPy 1 was never built for
-    assert requirements_of(manifest, "3.13") == ("numpy==2.2.*", *rest)
+    assert requirements_of(manifest, "3.13") == ("numpy==2.2.6", *rest)
 
 
 def test_targets_are_every_pair_once_and_in_order() -> None:
@@ -190,9 +200,9 @@ def test_a_folder_of_wheels_takes_the_place_of_the_network(
 @pytest.mark.parametrize(
     ("held", "what"),
     [
-        ({"leave_out": "msgspec"}, "requirement msgspec<1"),
-        ({"arch": "x86_64"}, "requirement numpy==1.26.*"),
-        ({"python": "3.10"}, "requirement numpy==1.26.*"),
+        ({"leave_out": "msgspec"}, "requirement msgspec==0.22.0"),
+        ({"arch": "x86_64"}, "requirement numpy==1.26.4"),
+        ({"python": "3.10"}, "requirement numpy==1.26.4"),
     ],
 )
 def test_a_folder_that_lacks_a_wheel_is_named_with_what_it_holds(

@@ -458,7 +458,7 @@ def test_a_missing_package_is_found_out_first(
     done = run_python("-c", code, f"{STARTER}@cpu", starter_bundle, *html)
 
     assert done.returncode == 3
-    assert "pip install '.[report]'" in done.stderr
+    assert "pip install -e '.[report]'" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -490,8 +490,8 @@ def test_two_workers_share_the_partitions(
 def test_without_ray_or_pyarrow_it_says_how_to_get_them(tmp_path: Path) -> None:
     """Exit code 3; a cluster without NPUs says that, too."""
     for missing, options, says in (
-        ("pyarrow", [], "pip install '.[parquet]'"),
-        ("ray", ["--engine", "ray", "--device", "cpu"], "pip install '.[ray]'"),
+        ("pyarrow", [], "pip install -e '.[parquet]'"),
+        ("ray", ["--engine", "ray", "--device", "cpu"], "pip install -e '.[ray]'"),
     ):
         code = (
             f"import sys\nsys.modules[{missing!r}] = None\n"
@@ -656,3 +656,22 @@ def test_addresses_are_kept_whole(small: bytes) -> None:
     assert there.read().shape == (240, 320, 3)
     with pytest.raises(InputError, match="none.jpg: expected a whole JPEG"):
         missing.read()
+
+
+def test_remote_addresses_in_rows_can_be_forbidden(tmp_path: Path, small: bytes) -> None:
+    """A table of somebody else's must not make this machine call others; paths work as before."""
+    fsspec = pytest.importorskip("fsspec")
+    fsspec.filesystem("memory").pipe("/kept/remote.jpg", small)
+    (tmp_path / "here.jpg").write_bytes(small)
+    here = f"file://{tmp_path}/here.jpg"
+    rows = ["here.jpg", here, "memory://kept/remote.jpg", f"file://{tmp_path}/x::{here}"]
+    pq.write_table(pa.table({"uri": rows}), tmp_path / "table.parquet")
+
+    for forbid, readable in ((False, 3), (True, 2)):
+        inputs = find_inputs(str(tmp_path / "table.parquet"), 10, forbid_remote=forbid)
+        pictures = list(inputs.partitions[0].pictures())
+        for picture in pictures[:readable]:
+            assert picture.read().shape == (240, 320, 3)
+    for picture in pictures[2:]:
+        with pytest.raises(InputError, match="a remote address, which --forbid-remote excludes"):
+            picture.read()

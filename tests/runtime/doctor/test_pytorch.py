@@ -166,7 +166,7 @@ def test_torch_that_is_missing_is_not_fetched_before_its_pair(
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     torch, torch_npu = pytorch.examine(cann.find([tmp_path / "Ascend"], {}))
 
-    assert torch.mend.startswith("pip install '.[torch]'; for the NPU, before it: ")
+    assert torch.mend.startswith("pip install -e '.[torch]'; for the NPU, before it: ")
     assert "pip install 'torch==2.9.0+cpu' --index-url" in torch.mend
     assert torch_npu.mend.endswith("pip install 'torch_npu==2.9.0'")
 

@@ -289,7 +289,7 @@ def test_without_the_package_it_says_how_to_get_it(clip: Path, tmp_path: Path) -
     out = ("--output", tmp_path / "out", "--model", model)
     done = run_python("-c", code, "--input", clip, *out)
     assert done.returncode == 3
-    assert "pip install '.[video]'" in done.stderr
+    assert "pip install -e '.[video]'" in done.stderr
 
 
 def test_ctrl_c_leaves_nothing_half_written(
