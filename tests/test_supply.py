@@ -107,7 +107,7 @@ def guard(event, arguments):
     elif event not in ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"):
         return
     with open(os.environ["NETWORK_LOG"], "a") as log:
-        log.write(f"{sys.argv}: {event} {arguments[-1]}\\n")
+        log.write(f"{sys.argv}: {event} {arguments}\\n")
     raise PermissionError("no network in this test")
 
 sys.addaudithook(guard)
@@ -160,4 +160,4 @@ def test_no_command_opens_the_network(tmp_path: Path, tiny: Path) -> None:
     assert set(found.values()) <= {0, 1}, (found, done.stderr)
     probe = "import urllib.request as u; u.urlopen('http://192.0.2.1/', timeout=1)"
     assert run_python("-c", probe, **guarded).returncode == 1
-    assert "socket.connect ('192.0.2.1', 80)" in log.read_text()
+    assert "192.0.2.1" in log.read_text()

@@ -77,6 +77,6 @@ def check_packages(option: str) -> None:
             option,
             expected="jinja2 and matplotlib, which the HTML report is made with",
             got=one_line(error),
-            action="Install them with pip install -e '.[report]' in this project's checkout, or leave"
-            f" {option} out",
+            action="Install them with pip install -e '.[report]' in this project's checkout, or"
+            f" leave {option} out",
         ) from error
