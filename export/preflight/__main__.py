@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 from export.atc.precision import DEFAULT_MODE, DEFAULT_OPTION, MODES
 from export.preflight import as_text, fatal, preflight
@@ -64,41 +65,25 @@ def _check(arguments: argparse.Namespace) -> int:
     soc_version = arguments.soc_version
     if soc_version is None:
         logger.warning("NOTE: no --soc_version: what depends on the chip is not checked")
-    else:
-        soc_version = chosen_soc(soc_version).as_option
-    gears = arguments.dynamic_batch_size is not None
-    batches = arguments.dynamic_batch_size or arguments.batch_sizes or (1,)
-    precision = _precision(arguments)
-    with command_line.step(f"check {shown(arguments.model)}"):
-        findings = preflight(
-            arguments.model,
-            soc_version=soc_version,
-            batches=batches,
-            gears=gears,
-            precision=precision,
-        )
+    named = [
+        f"{option}={getattr(arguments, option)}" for option in MODES if getattr(arguments, option)
+    ]
+    plan: dict[str, Any] = {
+        "soc_version": soc_version and chosen_soc(soc_version).as_option,
+        "batches": arguments.dynamic_batch_size or arguments.batch_sizes or (1,),
+        "gears": arguments.dynamic_batch_size is not None,
+        "precision": named[0] if named else f"{DEFAULT_OPTION}={DEFAULT_MODE}",
+    }
+    model = shown(arguments.model)
+    with command_line.step(f"check {model}"):
+        findings = preflight(arguments.model, **plan)
     if arguments.json:
-        listing = {
-            "model": shown(arguments.model),
-            "soc_version": soc_version,
-            "batches": batches,
-            "gears": gears,
-            "precision": precision,
-            "passed": not fatal(findings),
-            "findings": findings,
-        }
+        passed = not fatal(findings)
+        listing = {"model": model, **plan, "passed": passed, "findings": findings}
         sys.stdout.write(json_text(listing))
     else:
-        print(as_text(shown(arguments.model), findings))
+        print(as_text(model, findings))
     return EXIT_FOUND_WANTING if fatal(findings) else EXIT_OK
-
-
-def _precision(arguments: argparse.Namespace) -> str:
-    for option in MODES:
-        mode = getattr(arguments, option)
-        if mode is not None:
-            return f"{option}={mode}"
-    return f"{DEFAULT_OPTION}={DEFAULT_MODE}"
 
 
 if __name__ == "__main__":
