@@ -9,9 +9,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
-
-Kind = Literal["ret", "handle", "address", "number", "text", "dims", "gears"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +20,7 @@ class Published:
         arguments: in order; those in brackets may be left out.
     """
 
-    returns: tuple[Kind, ...]
+    returns: tuple[str, ...]
     arguments: tuple[str, ...]
 
     @property
@@ -44,7 +41,7 @@ def _listed(text: str) -> tuple[str, ...]:
 def _calls() -> dict[str, Published]:
     section = _PAGE.read_text().split("## Every call of pyACL\n")[1].split("\n## ")[0]
     return {
-        name: Published(cast("tuple[Kind, ...]", _listed(returns)), _listed(arguments))
+        name: Published(_listed(returns), _listed(arguments))
         for name, arguments, returns in _LINE.findall(section)
     }
 

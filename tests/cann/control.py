@@ -63,15 +63,15 @@ class Control:
             dataclasses.replace(kind.from_environment(), **settings), new_process=new_process
         )
 
-    def inject(self, call: str, code: int, nth: int = 1, times: int = 1) -> None:
+    def inject(self, call: str, code: int, nth: int = 1) -> None:
         """Let the n-th of the calls to come fail: `inject("mdl.execute_async", 507011)`."""
         self._known(call)
-        self._state.faults.order(call, code, nth, times)
+        self._state.faults.order(call, code, nth)
 
-    def inject_hang(self, call: str, nth: int = 1) -> None:
-        """Let the n-th of the calls to come hang until `end_hangs` or the next reset."""
+    def inject_hang(self, call: str) -> None:
+        """Let the next such call hang until `end_hangs` or the next reset."""
         self._known(call)
-        self._state.faults.order(call, None, nth, 1)
+        self._state.faults.order(call, None, 1)
 
     def end_hangs(self) -> None:
         """Let the calls that hang return 507000."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from cann import graphs
 from cann.ge_format import INOUT_INFO, WEIGHTS_DATA
-from cann.om_writer import Age, inout_info, write_om
+from cann.om_writer import inout_info, write_om
 from onnx import helper
 
 SIZE = 8
@@ -39,8 +39,6 @@ def write_small(
     gears: tuple[int, ...] = (),
     dtype: int = FLOAT,
     soc: str = "Ascend910B3",
-    atc_version: str = "8.5.0.simulated",
-    age: Age = "today",
 ) -> Path:
     """Write the small model in fp32, and return its path."""
     largest = max(gears, default=1)
@@ -57,15 +55,13 @@ def write_small(
         "keep_fp32": [],
         "aipp": None,
     }
-    partitions = {WEIGHTS_DATA: graph("N" if gears else 1)}
-    if age == "today":  # the older layouts have no such partition
-        partitions[INOUT_INFO] = inout_info(payload["inputs"], payload["outputs"], gears)
+    inout = inout_info(payload["inputs"], payload["outputs"], gears)
     write_om(
         path,
         name="small",
         attributes={
             "soc_version": soc,
-            "atc_version": atc_version,
+            "atc_version": "8.5.0.simulated",
             "atc_cmdline": "atc (simulated)",
             "framework_type": "Onnx",
             "memory_size": 1 << 20,
@@ -74,7 +70,6 @@ def write_small(
             "event_num": 0,
             "simulator": json.dumps(payload),
         },
-        partitions=partitions,
-        age=age,
+        partitions={WEIGHTS_DATA: graph("N" if gears else 1), INOUT_INFO: inout},
     )
     return path

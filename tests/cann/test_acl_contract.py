@@ -1,6 +1,6 @@
-"""The simulated acl and the product's use of acl, both held to pyACL as it is published.
+"""The product's use of acl, held to pyACL as it is published: see `acl_contract`.
 
-Neither wrote the table they are held to: see `acl_contract`.
+What runs on the simulated acl holds that to the same table.
 """
 
 from __future__ import annotations
@@ -10,142 +10,23 @@ import importlib
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from builders import ROOT
 from cann import om_writer
-from cann.acl_contract import CALLS, CONSTANTS, Kind, Published
+from cann.acl_contract import CALLS, CONSTANTS, Published
 from cann.control import Control
-from cann.small_models import FLOAT16, SIZE, write_small
 
 from runtime.backends.ascend import codes as acl_codes
 from runtime.backends.ascend import loaded_model
 from runtime.backends.ascend.acl import Acl, AclFailure, Owner
 from runtime.model import om_tensors
 
-GEARS_INPUT = "ascend_mbatch_shape_data"
 H2D = CONSTANTS["aclrtMemcpyKind.ACL_MEMCPY_HOST_TO_DEVICE"]
 D2H = CONSTANTS["aclrtMemcpyKind.ACL_MEMCPY_DEVICE_TO_HOST"]
 HUGE_FIRST = CONSTANTS["aclrtMemMallocPolicy.ACL_MEM_MALLOC_HUGE_FIRST"]
-
-
-# the simulated acl
-
-
-def is_of(kind: Kind, found: Any) -> bool:
-    """Whether a result is what the table promises; never zero, so that a code is no handle."""
-    if kind == "text":
-        return type(found) is str and found != ""
-    if kind == "dims":
-        return (
-            set(found) == {"name", "dimCount", "dims"}
-            and found["dimCount"] == len(found["dims"]) > 0
-            and all(type(one) is int for one in found["dims"])
-        )
-    if kind == "gears":
-        return set(found) == {"batchCount", "batch"} and found["batchCount"] == len(found["batch"])
-    return type(found) is int and (found == 0) == (kind == "ret")
-
-
-class Referee:
-    """Calls of a module, each held to the table."""
-
-    def __init__(self, acl: Any) -> None:
-        self.acl = acl
-        self.called: set[str] = set()
-
-    def __call__(self, name: str, *arguments: Any) -> Any:
-        """Make a call that must succeed, and give its value; None where it has none."""
-        published = CALLS[name]
-        assert published.fewest <= len(arguments) <= len(published.arguments)
-        function = self.acl
-        for part in name.split("."):
-            function = getattr(function, part)
-        given = function(*arguments)
-        found = given if len(published.returns) > 1 else (given,)
-        assert type(found) is tuple, name
-        assert len(found) == len(published.returns), (name, given)
-        for kind, one in zip(published.returns, found, strict=True):
-            assert is_of(kind, one), (name, given)
-        self.called.add(name)
-        return None if published.returns == ("ret",) else found[0]
-
-
-def live(call: Referee, path: Path) -> None:
-    """Every call once, in an order that is right, with numbers that differ from each other."""
-    call("init")
-    assert call("rt.get_device_count") == 3
-    call("rt.set_device", 2)
-    assert call("get_soc_name") == "Ascend310P3"
-    context = call("rt.create_context", 2)
-    assert call("rt.get_context") == context
-    call("rt.set_context", context)
-    stream = call("rt.create_stream")
-    desc = call("mdl.create_desc")
-    model = call("mdl.load_from_file", str(path))
-    call("mdl.get_desc", desc, model)
-    pixels, points = describe(call, desc)
-    host, device, datasets, buffers = call("rt.malloc_host", pixels), [], [], []
-    for sizes in ((pixels, 8), points):
-        datasets.append(call("mdl.create_dataset"))
-        for size in sizes:
-            device.append(call("rt.malloc", size, HUGE_FIRST))
-            buffers.append(call("create_data_buffer", device[-1], size))
-            assert call("mdl.add_dataset_buffer", datasets[-1], buffers[-1]) == datasets[-1]
-    call("rt.memcpy", device[0], pixels, host, pixels - 4, H2D)
-    gear = call("mdl.get_input_index_by_name", desc, GEARS_INPUT)
-    call("mdl.set_dynamic_batch_size", model, datasets[0], gear, 2)
-    call("mdl.execute_async", model, *datasets, stream)
-    call("rt.synchronize_stream", stream)
-    call("rt.memcpy", host, pixels, device[2], points[0], D2H)
-    for buffer in buffers:
-        call("destroy_data_buffer", buffer)
-    for address in device:
-        call("rt.free", address)
-    for dataset in datasets:
-        call("mdl.destroy_dataset", dataset)
-    call("rt.free_host", host)
-    call("mdl.unload", model)
-    call("mdl.destroy_desc", desc)
-    call("rt.destroy_stream", stream)
-    call("rt.destroy_context", context)
-    call("rt.reset_device", 2)
-    assert call.acl.rt.set_device(9) != 0
-    assert "rt.set_device" in call("get_recent_err_msg")
-    call("finalize")
-
-
-def describe(call: Referee, desc: int) -> tuple[int, tuple[int, int]]:
-    """Bytes of the pixels and of both outputs, by what the description must be."""
-    assert (call("mdl.get_num_inputs", desc), call("mdl.get_num_outputs", desc)) == (2, 2)
-    assert call("mdl.get_dynamic_batch", desc) == {"batchCount": 2, "batch": [2, 5]}
-    assert call("mdl.get_input_name_by_index", desc, 1) == GEARS_INPUT
-    # node:index:name [V: pyACL get_output_name_by_index]
-    assert call("mdl.get_output_name_by_index", desc, 1).split(":")[1:] == ["0", "mean"]
-    assert call("mdl.get_input_dims", desc, 0)["dims"] == [-1, 3, SIZE, SIZE]
-    assert call("mdl.get_output_dims", desc, 1)["dims"] == [5, 2, 1, 1]
-    pixels = call("mdl.get_input_size_by_index", desc, 0)
-    outputs = tuple(call("mdl.get_output_size_by_index", desc, index) for index in (0, 1))
-    assert (pixels, outputs) == (5 * 3 * SIZE * SIZE * 2, (5 * 2 * SIZE * SIZE * 2, 5 * 2 * 2))
-    half = CONSTANTS["aclDataType.ACL_FLOAT16"]
-    assert call("mdl.get_input_data_type", desc, 0) == half
-    assert call("mdl.get_output_data_type", desc, 1) == half
-    return pixels, outputs
-
-
-def test_the_simulated_acl_is_that_of_the_table(npu: Control, tmp_path: Path) -> None:
-    """Arguments, number and order of results, and their types, for all calls of the product."""
-    npu.reset(new_process=True, soc="Ascend310P3", devices=3)
-    path = write_small(tmp_path / "g.om", soc="Ascend310P3", gears=(2, 5), dtype=FLOAT16)
-    call = Referee(npu.acl)
-    live(call, path)
-    assert call.called == CALLS.keys()
-
-
-# the product: it runs on the simulator, which has the table's calls and no others
 
 
 def test_the_simulated_acl_has_no_other_calls(npu: Control) -> None:

@@ -130,15 +130,14 @@ def test_a_lost_device_answers_nothing_until_it_is_reset(box: SimpleNamespace) -
     assert box.rt.set_device(0) == 0
 
 
-def test_a_model_of_another_chip_or_a_newer_cann_or_a_damaged_one_is_refused(
+def test_a_model_of_another_chip_or_a_damaged_one_is_refused(
     box: SimpleNamespace, tmp_path: Path
 ) -> None:
     whole = write_small(tmp_path / "whole.om").read_bytes()
     (tmp_path / "cut.om").write_bytes(whole[:-1])
     (tmp_path / "foreign.om").write_bytes(b"PK" + whole[2:])
     write_small(tmp_path / "soc.om", soc="Ascend910B4")
-    write_small(tmp_path / "newer.om", atc_version="9.0.0.simulated")
-    codes = {"cut": 145006, "foreign": 145006, "soc": 507008, "newer": 545001}
+    codes = {"cut": 145006, "foreign": 145006, "soc": 507008}
     for name, code in codes.items():
         assert box.mdl.load_from_file(str(tmp_path / f"{name}.om")) == (0, code), name
 

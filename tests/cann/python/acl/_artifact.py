@@ -20,8 +20,8 @@ def read(path: str) -> Artifact:
     """Read a file as acl.mdl.load_from_file does.
 
     Raises:
-        Refused: 145002 no such file; 145006 not an OM, or cut; 545001 its content is broken, or
-            made by a newer CANN (E19999); 507008 made for another chip.
+        Refused: 145002 no such file; 145006 not an OM, or cut; 545001 its content is broken;
+            507008 made for another chip.
     """
     # here, so that `import acl` takes no time
     from cann.ge_format import MODEL_DEF, WEIGHTS_DATA, attribute_values, partitions
@@ -40,13 +40,8 @@ def read(path: str) -> Artifact:
         artifact = _artifact(attribute_values(parts[MODEL_DEF]), parts[WEIGHTS_DATA])
     except (LookupError, ValueError, TypeError, AttributeError, DecodeError) as error:
         raise Refused(545001, f"this is no model of the simulated atc: {error!r}") from error
-    here = state.settings
-    if artifact.soc != here.soc:
-        text = f"soc version is not supported: the model is for {artifact.soc}, this is {here.soc}"
-        raise Refused(507008, text)
-    if _version(artifact.atc_version) > _version(here.cann):
-        text = f"the opp version of the model ({artifact.atc_version}) does not match the runtime's"
-        raise Refused(545001, f"E19999: {text} ({here.cann})")
+    if artifact.soc != state.settings.soc:
+        raise Refused(507008, f"soc version is not supported: the model is for {artifact.soc}")
     return artifact
 
 
@@ -60,7 +55,6 @@ def _artifact(attributes: dict[str, Any], onnx: bytes) -> Artifact:
         raise ValueError(f"gears {told['gears']} with the last input {inputs[-1].name}")
     return Artifact(
         soc=attributes["soc_version"],
-        atc_version=attributes["atc_version"],
         inputs=inputs,
         outputs=outputs,
         gears=tuple(told["gears"]),
@@ -69,8 +63,3 @@ def _artifact(attributes: dict[str, Any], onnx: bytes) -> Artifact:
         aipp=told["aipp"],
         onnx=onnx,
     )
-
-
-def _version(text: str) -> tuple[int, ...]:
-    """The leading numbers: 8.5.0.simulated is (8, 5, 0)."""
-    return tuple(int(part) for part in text.split(".") if part.isdigit())

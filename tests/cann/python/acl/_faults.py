@@ -13,7 +13,6 @@ class Fault:
     call: str
     code: int | None
     nth: int
-    times: int
 
 
 @dataclass
@@ -28,16 +27,16 @@ class Faults:
     counted: Counter[str] = field(default_factory=Counter)
     losses: dict[int, int] = field(default_factory=dict)
 
-    def order(self, call: str, code: int | None, nth: int, times: int) -> None:
+    def order(self, call: str, code: int | None, nth: int) -> None:
         """The n-th call counts from this order, not from the start of the process."""
-        self.orders.append(Fault(call, code, self.counted[call] + nth, times))
+        self.orders.append(Fault(call, code, self.counted[call] + nth))
 
     def due(self, call: str) -> Fault | None:
         """Count a call, and return the fault ordered for it."""
         self.counted[call] += 1
         count = self.counted[call]
         for fault in self.orders:
-            if fault.call == call and fault.nth <= count < fault.nth + fault.times:
+            if (fault.call, fault.nth) == (call, count):
                 return fault
         return None
 

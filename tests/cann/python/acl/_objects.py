@@ -86,7 +86,6 @@ class Artifact:
     """The content of a simulated .om."""
 
     soc: str
-    atc_version: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     gears: tuple[int, ...]

@@ -16,7 +16,6 @@ class Settings:
         devices: how many there are.
         visible: as `ASCEND_RT_VISIBLE_DEVICES` lists them; None where it is not set.
         latency_s: of one execution, besides the arithmetic.
-        cann: version of the simulated runtime.
         report: folder for a report when the process ends; "" is none.
     """
 
@@ -24,7 +23,6 @@ class Settings:
     devices: int = 1
     visible: str | None = None
     latency_s: float = 0.0
-    cann: str = "8.5.0"
     report: str = ""
 
     @staticmethod
@@ -35,7 +33,6 @@ class Settings:
             soc=_whole_chip(os.environ.get("CANNSIM_SOC", default.soc)),
             devices=int(os.environ.get("CANNSIM_DEVICES", default.devices)),
             visible=os.environ.get("ASCEND_RT_VISIBLE_DEVICES"),
-            cann=os.environ.get("CANNSIM_CANN", default.cann),
             report=os.environ.get("CANNSIM_REPORT", ""),
         )
 
