@@ -9,6 +9,7 @@ from atc_runs import conversion
 
 from export.atc.options import RESERVED, AtcTable, check_atc, check_for_chip
 from export.atc.plan import plan_om
+from export.atc.precision import MODES
 from export.atc.to_om import atc_arguments
 from runtime.errors import ConfigError
 from runtime.machine.soc import soc_of
@@ -56,6 +57,21 @@ def test_what_cannot_be_converted_is_refused_before(table: dict[str, object], sa
 
     with pytest.raises(ConfigError, match=says):
         check()
+
+
+# hicann/ge api/atc/cmd_flag_info.cc
+PUBLISHED = {
+    "precision_mode": "allow_fp32_to_bf16 allow_fp32_to_fp16 allow_mix_precision"
+    " allow_mix_precision_bf16 allow_mix_precision_fp16 cube_fp16in_fp32out force_fp16 force_fp32"
+    " must_keep_origin_dtype",
+    "precision_mode_v2": "cube_fp16in_fp32out cube_hif8 fp16 mixed_bfloat16 mixed_float16"
+    " mixed_hif8 origin",
+}
+
+
+@pytest.mark.parametrize("option", MODES)
+def test_the_modes_are_those_that_atc_knows(option: str) -> None:
+    assert set(MODES[option]) == set(PUBLISHED[option].split())
 
 
 @pytest.mark.parametrize(
