@@ -93,7 +93,7 @@ class Cann:
         self.set("ASCEND_OPP_PATH", str(self.prefix / "opp"))
         self.set("HOME", str(self.folder))
         self.set("ASCEND_WORK_PATH", None)
-        for name in ("SUFFIX", "FAULT", "PIDS"):
+        for name in ("FAULT", "PIDS"):
             self.set(f"CANNSIM_{name}", None)
         self.set_soc("Ascend910B3")
 

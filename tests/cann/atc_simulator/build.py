@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import platform
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -136,8 +135,7 @@ def _write(
     base = Path(os.environ.get("ASCEND_WORK_PATH") or ".")
     (Path(flags["debug_dir"] or base) / "kernel_meta").mkdir(parents=True, exist_ok=True)
     (base / "fusion_result.json").write_text('{"simulated": true}\n')
-    end = f"_linux_{platform.machine()}" if os.environ.get("CANNSIM_SUFFIX") == "1" else ""
-    path = Path(f"{flags['output']}{end}.om")
+    path = Path(f"{flags['output']}.om")
     attributes: dict[str, str | int | float | bool] = {
         "soc_version": flags["soc_version"],
         "arch_type": "2",  # as a file for Ascend310B4 has it; text, and not the NpuArch

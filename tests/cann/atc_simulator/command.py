@@ -6,7 +6,6 @@ users posted. It refuses what it does not know, so that a wrong option or file s
 CANNSIM_CANN     its release (default 8.5.0); before 7.0 gflags reads the command line
 CANNSIM_FAULT    atc:exit=N dies at once; atc:hang ignores SIGTERM, and so does its child
 CANNSIM_PIDS     a file for the process ids of an atc that hangs
-CANNSIM_SUFFIX   1: the file's name ends as that of models with code of the host
 """
 
 from __future__ import annotations

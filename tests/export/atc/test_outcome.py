@@ -92,6 +92,13 @@ def test_a_whole_file_after_success_stands(bench: Bench, what: str, content: byt
     assert bench.log.is_file()
 
 
+def test_a_file_that_names_the_host_stands(bench: Bench) -> None:
+    """As of models with code of the host; and the log begins with the command."""
+    found = bench.convert(GOOD, {OM.replace(".om", "_linux_x86_64.om"): om(model_def(OURS))})
+    assert found.path.name.endswith("_linux_x86_64.om")
+    assert bench.log.read_text().startswith("$ atc --model=model.onnx")
+
+
 def test_what_could_not_be_read_is_said(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, logger="starmark"):
         said = bench.convert(GOOD, {OM: om(b"\xff" * 77)})

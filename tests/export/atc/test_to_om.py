@@ -9,23 +9,18 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-import onnxruntime
 import pytest
 from atc_runs import conversion, planned
 from builders import ROOT, tiny_config
-from cann import graphs
 from cann.plugin import Cann
-from numpy.typing import NDArray
 
 from export.__main__ import main
 from export.atc.to_om import (
     FLOAT32_CONVOLUTIONS,
     atc_arguments,
-    convert,
     setting_files,
 )
-from runtime.model.manifest import ONNX_NAME, read_manifest
+from runtime.model.manifest import read_manifest
 
 
 def test_the_argument_list_says_everything_and_nothing_of_this_machine() -> None:
@@ -79,20 +74,6 @@ def test_a_users_own_precision_file_is_not_replaced(tmp_path: Path) -> None:
     assert setting_files(conversion(customize_dtypes=str(own))) == {
         "customize_dtypes.txt": "conv\nrelu\n"
     }
-
-
-@pytest.mark.parametrize("cann_version", ["6.0", "8.5.0"])
-def test_it_converts_under_every_look_of_atc(cann: Cann, tmp_path: Path, cann_version: str) -> None:
-    """Whatever suffix the file gets."""
-    cann.set_version(cann_version)
-    cann.set("CANNSIM_SUFFIX", "1")
-    graphs.save(tmp_path, graphs.conv(dims=(1, 3, 256, 256)))
-    (tmp_path / "scratch").mkdir()
-    log = tmp_path / "atc.log"
-    graph = tmp_path / ONNX_NAME
-    file, _ = convert(conversion(), cann.atc, graph, tmp_path / "scratch", log)
-    assert file.name.startswith("model_bs1_Ascend910B3_linux_")
-    assert log.read_text().startswith("$ atc --model=model.onnx")
 
 
 @pytest.fixture
@@ -308,25 +289,3 @@ def test_an_interrupt_ends_atc_too_and_leaves_the_old_bundle(
     assert alive(pids) == []
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert sorted(p.name for p in folder.parent.iterdir()) == [".out.lock", "out", "tiny.toml"]
-
-
-@pytest.mark.slow
-def test_the_float_graph_is_what_atc_gets(
-    bundle: tuple[Path, list[str]], cann: Cann, rng: np.random.Generator
-) -> None:
-    """The stored graph computes what model.onnx does."""
-    from cann.atc_driver import stored_graph
-
-    assert cann.atc.is_file()
-    folder, line = bundle
-    assert main([*line, "--om", "require", "--soc_version", "Ascend910B3"]) == 0
-    (om,) = read_manifest(folder).om
-    stored = stored_graph(folder / om.file).SerializeToString()
-    x: NDArray[np.float32] = rng.normal(size=(1, 3, 256, 256)).astype(np.float32)
-    sessions = (
-        onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-        for graph in ((folder / ONNX_NAME).read_bytes(), stored)
-    )
-    here, there = (session.run(None, {"image": x}) for session in sessions)
-    for one_output, other in zip(here, there, strict=True):
-        np.testing.assert_allclose(one_output, other, atol=1e-5)

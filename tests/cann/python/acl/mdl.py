@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from . import _artifact, _models
@@ -68,50 +69,33 @@ def get_num_outputs(desc: int) -> int:
     return len(_filled(desc).outputs)
 
 
-@api("mdl.get_input_size_by_index", nothing, context=False)
-def get_input_size_by_index(desc: int, index: int) -> int:
-    """Bytes, for the largest gear; 0 where there is no such input."""
-    return _models.size_bytes(_filled(desc), _at(_filled(desc).inputs, index))
+def _pair(form: str, failing: Callable[[int], Any], read: Callable[[Artifact, Tensor], Any]) -> Any:
+    """A call about one tensor of either side, by its index."""
+
+    def made(side: str) -> Any:
+        def call(desc: int, index: int) -> Any:
+            tensors = getattr(_filled(desc), f"{side}s")
+            if not 0 <= index < len(tensors):
+                raise Refused(100000, f"index {index} of {len(tensors)}")
+            return read(_filled(desc), tensors[index])
+
+        return api(f"mdl.{form.format(side)}", failing, context=False)(call)
+
+    return made("input"), made("output")
 
 
-@api("mdl.get_output_size_by_index", nothing, context=False)
-def get_output_size_by_index(desc: int, index: int) -> int:
-    """Bytes, for the largest gear; 0 where there is no such output."""
-    return _models.size_bytes(_filled(desc), _at(_filled(desc).outputs, index))
-
-
-@api("mdl.get_input_dims", _no_dims, context=False)
-def get_input_dims(desc: int, index: int) -> tuple[Dims, int]:
-    """(dims, ret); -1 is the batch of gears."""
-    return _dims(_at(_filled(desc).inputs, index)), 0
-
-
-@api("mdl.get_output_dims", _no_dims, context=False)
-def get_output_dims(desc: int, index: int) -> tuple[Dims, int]:
-    """(dims, ret), for the largest gear."""
-    return _dims(_at(_filled(desc).outputs, index)), 0
-
-
-@api("mdl.get_input_data_type", _no_type, context=False)
-def get_input_data_type(desc: int, index: int) -> int:
-    return _at(_filled(desc).inputs, index).dtype
-
-
-@api("mdl.get_output_data_type", _no_type, context=False)
-def get_output_data_type(desc: int, index: int) -> int:
-    return _at(_filled(desc).outputs, index).dtype
-
-
-@api("mdl.get_input_name_by_index", _no_name, context=False)
-def get_input_name_by_index(desc: int, index: int) -> str:
-    """The ONNX input's name; empty where there is no such input."""
-    return _at(_filled(desc).inputs, index).name
-
-
-@api("mdl.get_output_name_by_index", _no_name, context=False)
-def get_output_name_by_index(desc: int, index: int) -> str:
-    """`<node>:<idx>:<onnx_output_name>`; empty where there is no such output."""
-    return _at(_filled(desc).outputs, index).name
+get_input_size_by_index, get_output_size_by_index = _pair(
+    "get_{}_size_by_index", nothing, _models.size_bytes
+)
+get_input_data_type, get_output_data_type = _pair(
+    "get_{}_data_type", _no_type, lambda _, tensor: tensor.dtype
+)
+get_input_name_by_index, get_output_name_by_index = _pair(
+    "get_{}_name_by_index", _no_name, lambda _, tensor: tensor.name
+)
+get_input_dims, get_output_dims = _pair(
+    "get_{}_dims", _no_dims, lambda _, tensor: (_dims(tensor), 0)
+)
 
 
 @api("mdl.get_input_index_by_name", with_zero, context=False)
@@ -171,12 +155,6 @@ def _filled(desc: int) -> Artifact:
     if found is None:
         raise Refused(100000, f"the model description {desc:#x} is empty; call get_desc")
     return found
-
-
-def _at(tensors: tuple[Tensor, ...], index: int) -> Tensor:
-    if not 0 <= index < len(tensors):
-        raise Refused(100000, f"index {index} of {len(tensors)}")
-    return tensors[index]
 
 
 def _dims(tensor: Tensor) -> Dims:
