@@ -37,14 +37,7 @@ def in_checkpoint(weights: Path, key: str, fault: Fault, path: Path) -> Path:
 
 
 def in_graph(graph: Path, node: str, fault: Fault, path: Path) -> Path:
-    """A copy of an .onnx with a fault in the weight of one node.
-
-    Args:
-        graph: to copy.
-        node: its name, or the name of its weight.
-        fault: changes the weight in place.
-        path: of the copy.
-    """
+    """A copy of an .onnx with a fault in the weight of one node."""
     import onnx
 
     model = onnx.load(graph)

@@ -141,11 +141,7 @@ def om_file(payload: bytes, kind: Any = Header, **fields: Any) -> bytes:
 
 
 def partitions(content: bytes, *, tiny: bool = False) -> dict[int, bytes]:
-    """A file's partitions by type, in its order.
-
-    Raises:
-        ValueError: it is shorter than its table.
-    """
+    """A file's partitions by type, in its order."""
     head, entry = (TinyCount, TinyEntry) if tiny else (Count, Entry)
     at = HEADER_BYTES + ctypes.sizeof(head)
     count = head.from_buffer_copy(content, HEADER_BYTES).num

@@ -89,16 +89,7 @@ def write_om(
     age: Age = "today",
     **fields: int,
 ) -> None:
-    """Write a whole .om: header, table, MODEL_DEF and the given partitions in atc's order.
-
-    Args:
-        path: of the file.
-        name: of the graph.
-        attributes: of the model.
-        partitions: by type, besides MODEL_DEF, which is made here.
-        age: of the layout; the older ones have 12-byte entries and no `model_length`.
-        fields: of the header, by the names of `ge_format.Header`.
-    """
+    """Write a whole .om: its header (`fields`), MODEL_DEF and the partitions, in atc's order."""
     parts = {MODEL_DEF: model_def(name, attributes), **partitions}
     if INOUT_INFO in parts:  # atc puts it first
         parts = {INOUT_INFO: parts.pop(INOUT_INFO), **parts}

@@ -20,10 +20,6 @@ class Cann:
     """A sourced CANN: the simulated tools on PATH, a prefix with its version, faults on demand.
 
     Every change shows in os.environ at once, so code in this process and its children see it.
-
-    Args:
-        folder: an empty one, for the prefix and for $HOME.
-        monkeypatch: undoes everything after the test.
     """
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

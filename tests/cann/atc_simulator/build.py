@@ -45,11 +45,7 @@ class Flags(dict[str, str]):
 
 
 def build(flags: Flags, command_line: str, release: str) -> None:
-    """Build one OM.
-
-    Raises:
-        AtcError: whatever it refuses.
-    """
+    """Build one OM."""
     from cann.atc_simulator import graph
 
     _check(flags)

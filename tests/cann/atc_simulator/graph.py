@@ -8,11 +8,7 @@ from onnx import TensorProto, helper, shape_inference
 
 
 def load(path: str) -> onnx.ModelProto:
-    """Read the file, its external data beside it; nodes without a name get one.
-
-    Raises:
-        AtcError: E13005.
-    """
+    """Read the file, its external data beside it; nodes without a name get one."""
     try:
         model = onnx.load(path)
     except Exception as error:  # noqa: BLE001  # whatever onnx says of a file that is not right
@@ -29,11 +25,7 @@ def inputs_of(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
 
 
 def shapes_of(graph: onnx.GraphProto, asked: Shapes) -> Shapes:
-    """The inputs' dims after --input_shape; -1 where they are open.
-
-    Raises:
-        AtcError: E10016.
-    """
+    """The inputs' dims after --input_shape; -1 where they are open."""
     shapes = {
         value.name: [
             dim.dim_value if dim.HasField("dim_value") else -1
@@ -56,11 +48,7 @@ def output_names(graph: onnx.GraphProto) -> dict[str, str]:
 
 
 def infer(model: onnx.ModelProto, shapes: Shapes) -> onnx.ModelProto:
-    """The same model with these input dims and every other shape inferred anew.
-
-    Raises:
-        AtcError: E19999: some operator does not fit its inputs.
-    """
+    """The same model with these input dims and every other shape inferred anew."""
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
     for value in inputs_of(fixed.graph):
@@ -91,11 +79,7 @@ def cast_outputs(graph: onnx.GraphProto, kind: int) -> None:
 
 
 def make_inputs_half(graph: onnx.GraphProto, text: str) -> list[str]:
-    """--input_fp16_nodes: the named inputs become FLOAT16.
-
-    Raises:
-        AtcError: E10016.
-    """
+    """--input_fp16_nodes: the named inputs become FLOAT16."""
     inputs = {value.name: value for value in inputs_of(graph)}
     names = [name for name in text.split(";") if name]
     for name in names:

@@ -41,11 +41,7 @@ def arithmetic(flags: Mapping[str, str], nodes: Iterable[NodeProto]) -> tuple[st
 
 
 def aipp(path: str, shape: list[int]) -> dict[str, Any] | None:
-    """The one static operator of a file, for an input of NCHW dims; None where there is no file.
-
-    Raises:
-        ValueError: a field that it has not, or of another value than it computes.
-    """
+    """The one static operator of a file, for an input of NCHW dims; None where there is no file."""
     if not path:
         return None
     text = re.sub(r"#.*", "", Path(path).read_text())

@@ -48,11 +48,7 @@ _building = threading.Lock()
 
 
 def session_of(artifact: Artifact) -> onnxruntime.InferenceSession:
-    """The model ready to run; made once in a process, whoever loads it again.
-
-    Raises:
-        Refused: 545001, the stored graph is broken or is not what the model says of itself.
-    """
+    """The model ready to run; made once in a process, whoever loads it again."""
     key = hashlib.sha256(artifact.onnx).hexdigest(), artifact.precision, artifact.keep_fp32
     with _building:
         if key not in _sessions:
@@ -69,20 +65,7 @@ def session_of(artifact: Artifact) -> onnxruntime.InferenceSession:
 
 
 def run(artifact: Artifact, session: Any, inputs: list[U8], batch: int) -> list[U8]:
-    """One execution.
-
-    Args:
-        artifact: the model.
-        session: of `session_of`.
-        inputs: the buffers' bytes, in the descriptor's order.
-        batch: in the place of -1.
-
-    Returns:
-        The outputs' bytes.
-
-    Raises:
-        Refused: 507011, the graph failed.
-    """
+    """One execution."""
     wanted = {i.name: i.type for i in session.get_inputs()}
     feeds = {
         tensor.name: _fed(artifact, tensor, data, batch, wanted[tensor.name])

@@ -17,12 +17,7 @@ ITEM_BYTES = {0: 4, 1: 2, 2: 1, 3: 4, 4: 1, 6: 2, 7: 2, 8: 4, 9: 8, 10: 8, 11: 8
 
 
 def read(path: str) -> Artifact:
-    """Read a file as acl.mdl.load_from_file does.
-
-    Raises:
-        Refused: 145002 no such file; 145006 not an OM, or cut; 545001 its content is broken;
-            507008 made for another chip.
-    """
+    """Read a file as acl.mdl.load_from_file does."""
     # here, so that `import acl` takes no time
     from cann.ge_format import MODEL_DEF, WEIGHTS_DATA, attribute_values, partitions
     from google.protobuf.message import DecodeError

@@ -89,11 +89,7 @@ def api(
 
 
 def current(device: int | None = None) -> Context:
-    """The calling thread's context.
-
-    Raises:
-        Refused: 107002, it has none.
-    """
+    """The calling thread's context."""
     handle = state.context
     if not handle:
         raise Refused(

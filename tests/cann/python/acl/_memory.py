@@ -82,11 +82,7 @@ def _free(memory: dict[int, Allocation], address: int, what: str) -> Allocation:
 
 
 def find(address: int, what: str, *, device: bool) -> Allocation:
-    """The live allocation that holds an address.
-
-    Raises:
-        Refused: 145007 not of the device, or 107000; each is a violation, too.
-    """
+    """The live allocation that holds an address."""
     if device and not is_device(address):
         state.violate(f"{what}: {address:#x} is not device memory")
         raise Refused(145007, f"{what}: {address:#x} is not an address of the device")
@@ -104,11 +100,7 @@ def find(address: int, what: str, *, device: bool) -> Allocation:
 
 
 def view(address: int, count: int, what: str) -> U8:
-    """The bytes at an address of either space.
-
-    Raises:
-        Refused: nothing is there, or less than `count` bytes.
-    """
+    """The bytes at an address of either space."""
     found = find(address, what, device=is_device(address))
     offset = address - found.handle
     if offset + count > found.size:

@@ -45,11 +45,7 @@ def load(artifact: Artifact) -> int:
 
 
 def find(handle: int) -> Model:
-    """A model of the current context.
-
-    Raises:
-        Refused: 145003 no such model; 107003 it was loaded in another context.
-    """
+    """A model of the current context."""
     model = state.find(state.models, handle, "model", 145003)
     if model.context != current().handle:
         raise Refused(107003, f"model {handle} was loaded in another context")
@@ -117,11 +113,7 @@ def set_batch(handle: int, dataset: int, index: int, batch: int) -> None:
 
 
 def _plan(model: Model, inputs: int, outputs: int) -> Plan:
-    """Check both datasets against the model.
-
-    Raises:
-        Refused: 145000 with E13025, number or size of the buffers; 145007 not device memory.
-    """
+    """Check both datasets against the model."""
     allocations: list[Allocation] = []
     artifact = model.artifact
     given = _views(model, inputs, artifact.inputs, "input", allocations)

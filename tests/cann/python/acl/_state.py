@@ -100,11 +100,7 @@ class State:
         return handle
 
     def find(self, table: Mapping[int, T], handle: int, kind: str, code: int = 100000) -> T:
-        """What a handle stands for.
-
-        Raises:
-            Refused: nothing, or no longer; that is a violation, too.
-        """
+        """What a handle stands for."""
         if handle not in table:
             self.violate(f"{kind} {handle:#x} does not exist, or no longer")
             raise Refused(code, f"no {kind} {handle:#x}")

@@ -203,11 +203,7 @@ def memcpy(target: int, room: int, source: int, count: int, kind: int) -> int:
 
 
 def find_stream(handle: int) -> Stream:
-    """A stream of the current context; 0 is the context's default stream.
-
-    Raises:
-        Refused: 107003, it is none or another context's.
-    """
+    """A stream of the current context; 0 is the context's default stream."""
     context = current()
     if handle == 0:
         return context.default_stream
