@@ -8,9 +8,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import onnx
 from cann.atc_simulator.command import main
-from cann.ge_format import MODEL_DEF, WEIGHTS_DATA, attribute_values, partitions
+from cann.ge_format import MODEL_DEF, attribute_values, partitions
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -37,8 +36,3 @@ def description(path: Path) -> dict[str, Any]:
     about = attribute_values(partitions(path.read_bytes())[MODEL_DEF])
     told: dict[str, Any] = json.loads(about["simulator"])
     return told
-
-
-def stored_graph(path: Path) -> onnx.ModelProto:
-    """The graph inside the OM."""
-    return onnx.load_from_string(partitions(path.read_bytes())[WEIGHTS_DATA])

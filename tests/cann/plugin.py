@@ -38,11 +38,6 @@ class Cann:
         """The simulated atc."""
         return HERE / "bin" / "atc"
 
-    @property
-    def env(self) -> dict[str, str]:
-        """The whole environment, for a child process."""
-        return dict(os.environ)
-
     def set(self, name: str, value: str | None) -> None:
         """Set an environment variable, or remove it with None."""
         if value is None:
