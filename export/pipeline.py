@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from msgspec import UNSET
+
 from export.bundle import bundle_in_place, check_output, replace_folder, staged
 from export.config import config_facts
 from export.graph.reference import Reference
@@ -97,10 +99,13 @@ def run(job: Job) -> Outcome:
 
 
 def _manifest(work: Work) -> Manifest:
-    paths = sorted(work.staging.iterdir())
+    paths, old = sorted(work.staging.iterdir()), work.old
+    files = {path.name: work.files.get(path.name) or file_fact(path) for path in paths}
+    same = old is not None and old.files[ONNX_NAME] == files[ONNX_NAME]
     return Manifest(
         name=work.job.config.name,
-        files={path.name: work.files.get(path.name) or file_fact(path) for path in paths},
+        files=files,
+        error_scale=old.error_scale if old is not None and same else UNSET,
         config=config_facts(work.job.config),
         versions=versions_of((*GRAPH_PACKAGES, *JUDGE_PACKAGES, *PAGE_PACKAGES)),
         steps=work.keys,

@@ -10,6 +10,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from runtime.backends import Backend, Settings, open_backend
 from runtime.backends.base import DEBUG_BUNDLE, DEFAULT_SETTINGS
 from runtime.errors import ConfigError, InputError
@@ -71,6 +73,9 @@ class Detector:
             else open_backend(source, device, settings=settings)
         )
         self.spec = self.backend.spec
+        manifest = self.backend.manifest
+        scale = None if manifest is None else manifest.error_scale_by_point
+        self.error_scale = None if scale is None else np.array(scale, np.float32)
         if self.spec.taps:
             logger.warning("WARNING: %s: %s", self.backend.name, DEBUG_BUNDLE)
         if self.backend.reasons:
@@ -267,7 +272,7 @@ class Detector:
                 batch = spec.pack([crop.pixels for crop in crops], memory)
             said = self.backend.run(batch)
         shared.update(said.timings)
-        return traces_of(crops, said, timings, shared)
+        return traces_of(crops, said, timings, shared, self.error_scale)
 
 
 class FaceLandmarkDetector(Detector):

@@ -73,10 +73,12 @@ class Face:
         return self.landmarks.spread_px
 
     def record(self) -> dict[str, Any]:
-        """Its points for JSON, rounded to a thousandth of a px."""
+        """Its points for JSON, rounded to a thousandth of a px; sigma where the bundle has one."""
+        sigma_px = self.landmarks.sigma_px
         return {
             "points_px": self.points_px.astype(float).round(3).tolist(),
             "spread_px": self.spread_px.astype(float).round(3).tolist(),
+            **({} if sigma_px is None else {"sigma_px": sigma_px.astype(float).round(3).tolist()}),
             "warnings": list(self.trace.warnings),
             "timings_ms": {stage: round(1e3 * s, 3) for stage, s in self.trace.timings.items()},
         }

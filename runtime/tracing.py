@@ -11,7 +11,7 @@ import numpy as np
 
 from runtime.backends import Outputs
 from runtime.image.crop import Crop
-from runtime.image.landmarks import Landmarks, spread_of, to_image
+from runtime.image.landmarks import F32, Landmarks, spread_of, to_image
 
 # Median spread of the points over the longer side of their bounding box. Measured on faces that
 # fill 90 % to 30 % of the crop: at most 0.059 (starter) and 0.074 (full size). Faces that fill
@@ -47,6 +47,7 @@ def traces_of(
     said: Outputs,
     timings: Sequence[dict[str, float]],
     shared: Mapping[str, float],
+    error_scale: F32 | None = None,
 ) -> list[Trace]:
     """Map a batch's outputs back to image coordinates, one Trace per picture.
 
@@ -55,13 +56,14 @@ def traces_of(
         said: the outputs for all of them.
         timings: seconds of each picture's own stages so far; they are added to.
         shared: seconds of the stages that the batch went through together.
+        error_scale: see `Landmarks`.
     """
     traces: list[Trace] = []
     for index, (crop, timing) in enumerate(zip(crops, timings, strict=True)):
         timing.update({stage: seconds / len(crops) for stage, seconds in shared.items()})
         outputs = said.of(index)
         with timed(timing, "home"):
-            landmarks = to_image(outputs.landmarks[0], outputs.covariance[0], crop)
+            landmarks = to_image(outputs.landmarks[0], outputs.covariance[0], crop, error_scale)
         traces.append(Trace(crop=crop, outputs=outputs, landmarks=landmarks, timings=timing))
     return traces
 

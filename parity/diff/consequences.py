@@ -83,6 +83,7 @@ BUNDLE_RULES: tuple[Rule, ...] = (
     Rule("parity.max_*", NONE, "what was allowed to pass, not what is answered"),
     Rule("parity.*", NONE, "a verdict, which moves no point"),
     Rule("verification.*", NONE, "a measurement, which moves no point"),
+    Rule("error_scale*", NONE, "what people's marks made of the covariance; it moves no point"),
     Rule("preflight", NONE, "findings about the graph, which move no point"),
     Rule("config.*", NONE, ASKED),
     Rule("versions.opencv-python", NONE, "the judge cropped with it: OpenCV 4 and 5 crop apart"),

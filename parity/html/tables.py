@@ -12,8 +12,8 @@ import numpy as np
 from parity.judging.differences import Statistics
 from parity.judging.digits import told_apart
 from parity.recording.recording import STAGES, Recording
-from parity.report.record import REST_OF_THE_FACE, Report
-from runtime.model.topology import Topology
+from parity.report.record import Report
+from runtime.model.topology import REST_OF_THE_FACE, Topology
 
 LIMIT_NAMES = {"mean": "Mean", "max": "Maximum", "p95": "P95", "p99": "P99"}
 INCREASE_NAME = "Increase of the mean NME"

@@ -22,7 +22,6 @@ from parity.judging.verdict import Limits, Unit, Verdict, judge
 from parity.recording.recording import Recording, Unreadable
 
 FIRST_POINTS = 5
-REST_OF_THE_FACE = "other"
 
 
 class SourceReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -199,15 +198,8 @@ def _pictures(
 
 def _regions(reference: Recording, table: ErrorTable) -> dict[str, Part]:
     """By contour of the mark-up, and the points on none."""
-    rest = set(range(table.photo_px.shape[1]))
-    found: dict[str, Part] = {}
-    for contour in reference.header.spec.topology.contours:
-        points = [*contour.indices]
-        rest -= set(points)
-        found[contour.name] = _part(table.of(points=points))
-    if rest:
-        found[REST_OF_THE_FACE] = _part(table.of(points=sorted(rest)))
-    return found
+    regions = reference.header.spec.topology.regions.items()
+    return {name: _part(table.of(points=points)) for name, points in regions}
 
 
 def _part(table: ErrorTable) -> Part:

@@ -24,16 +24,30 @@ class Landmarks:
 
     Attributes:
         points_px: float32 (P, 2), x right, y down, pixel centres at integers, image px.
-        covariance_px2: float32 (P, 3) as xx, xy, yy, image px squared.
+        covariance_px2: float32 (P, 3) as xx, xy, yy, image px squared: raw, the second moments of
+            the network's maps.
+        error_scale: float32 (P,) of the bundle's manifest; None where it has none.
     """
 
     points_px: F32
     covariance_px2: F32
+    error_scale: F32 | None = None
 
     @property
     def spread_px(self) -> F32:
         """(P,) standard deviation along the direction in which each point is least sure, px."""
         return spread_of(self.covariance_px2)
+
+    @property
+    def sigma_px(self) -> F32 | None:
+        """(P,) standard deviation of each point's error along any axis, px; None without a scale.
+
+        The error is round: measured, it is no longer along the map than across it.
+        """
+        if self.error_scale is None:
+            return None
+        variance_px2 = self.error_scale * area_of(self.covariance_px2)
+        return np.sqrt(variance_px2).astype(np.float32)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -69,13 +83,23 @@ def spread_of(covariance: F32) -> F32:
     return spread
 
 
-def to_image(landmarks: F32, covariance: F32, crop: Crop) -> Landmarks:
+def area_of(covariance: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Root of each covariance's determinant, (..., 3) to (...): its ellipse's area over pi."""
+    xx, xy, yy = np.moveaxis(covariance.astype(np.float64), -1, 0)
+    area: NDArray[np.float64] = np.sqrt(np.maximum(xx * yy - xy**2, 0))
+    return area
+
+
+def to_image(
+    landmarks: F32, covariance: F32, crop: Crop, error_scale: F32 | None = None
+) -> Landmarks:
     """Map one picture's outputs into the picture.
 
     Args:
         landmarks: (P, 2) in [-1, 1].
         covariance: (P, 3) xx, xy, yy in the same unit squared.
         crop: the crop they were found in.
+        error_scale: see `Landmarks`.
 
     Source: points by ((p + 1) S - 1) / 2 and the crop's matrix; covariance by A ((S/2)^2 C) A^T
     with A the matrix's linear part.
@@ -86,4 +110,5 @@ def to_image(landmarks: F32, covariance: F32, crop: Crop) -> Landmarks:
     return Landmarks(
         points_px=geometry.apply(crop.image_from_crop, points_crop_px).astype(np.float32),
         covariance_px2=geometry.carry_covariance(linear, covariance).astype(np.float32),
+        error_scale=error_scale,
     )

@@ -265,6 +265,7 @@ def _of_manifest(manifest: Manifest) -> Facts:
         "inference_form": cost_changes(manifest.onnx),
         **({"int8": plain["quantisation"]} if manifest.quantisation else {}),
         "om": plain["om"],
+        "error_scale": plain.get("error_scale", "none: the covariance is raw"),
         "parity": {"verdict": verdict[manifest.parity.passed], **plain["parity"]},
         "versions": plain["versions"],
     }

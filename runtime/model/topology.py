@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import UNSET, UnsetType
 
+REST_OF_THE_FACE = "other"
+
 
 class Contour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Points joined in order, counted from 0: `first` to `last` inclusive, or those of `order`."""
@@ -33,6 +35,13 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     outer_eye_corners: tuple[int, int] | None = None
     # left out of files where the field does not normalise by them
     pupils: tuple[int, int] | UnsetType = UNSET
+
+    @property
+    def regions(self) -> dict[str, list[int]]:
+        """Points by contour, and those on none."""
+        found = {contour.name: [*contour.indices] for contour in self.contours}
+        rest = sorted(set(range(self.points)).difference(*found.values()))
+        return {**found, REST_OF_THE_FACE: rest} if rest else found
 
     @property
     def normaliser(self) -> tuple[str, tuple[int, int]] | None:

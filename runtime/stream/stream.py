@@ -207,7 +207,7 @@ class Stream(Iterator[StreamRow]):
             return StreamRow(
                 index=job.index, item=job.item, trace=None, error=error, device=job.device
             )
-        (trace,) = traces_of([job.crop], said, [job.timings], {})
+        (trace,) = traces_of([job.crop], said, [job.timings], {}, self.detectors[0].error_scale)
         return StreamRow(index=job.index, item=job.item, trace=trace, device=job.device)
 
 

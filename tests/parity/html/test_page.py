@@ -33,10 +33,9 @@ from parity.html.page import as_html
 from parity.html.words import LANGUAGES, Words, catalogue, exact, figure, percent
 from parity.judging.verdict import Limits
 from parity.recording.recording import STAGES, Unreadable, sha256_pixels
-from parity.report.record import REST_OF_THE_FACE
 from parity.samples import Sample
 from runtime.files import json_text
-from runtime.model.topology import FACE_29, FACE_68, FACE_98
+from runtime.model.topology import FACE_29, FACE_68, FACE_98, REST_OF_THE_FACE
 
 HTML = ROOT / "parity/html"
 VOID = {"meta", "img", "br", "link", "input", "hr"}
