@@ -10,13 +10,22 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from builders import ROOT, STARTER, run_module, run_python, tiny_checkpoint, tiny_config
+from msgspec import UNSET
 
 from export import __main__ as export_main
 from export.bundle import beside, staged
 from export.steps.step import CODE_ROOMS, code_digest
-from runtime.model.manifest import ONNX_NAME, Manifest, check_file, read_manifest
+from runtime.model.manifest import (
+    ONNX_NAME,
+    ErrorScale,
+    Manifest,
+    check_file,
+    read_manifest,
+    save_manifest,
+)
 
 
 @pytest.fixture
@@ -145,8 +154,11 @@ def test_second_run_does_nothing_and_imports_no_torch(starter_bundle: Path) -> N
 def test_changed_limits_judge_again_and_export_nothing(
     config: Path, out: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The graph is kept; another exporter makes a new one."""
+    """The graph is kept, and the error scale with it; another exporter makes a new one."""
     first = check_bundle(out)
+    regions = dict.fromkeys(first.spec.topology.regions, 0.5)
+    scale = ErrorScale(regions=regions, pictures=48, within=(0.39, 0.86))
+    save_manifest(out, msgspec.structs.replace(first, error_scale=scale))
     assert export(config, out, "--max-mean", "0.2") == 0
     second = check_bundle(out)
 
@@ -154,8 +166,10 @@ def test_changed_limits_judge_again_and_export_nothing(
     assert "up to date: parity" not in caplog.messages
     assert second.parity.max_mean_px == 0.2
     assert second.files[ONNX_NAME] == first.files[ONNX_NAME]
+    assert second.error_scale == scale
     assert export(config, out, "--exporter", "dynamo") == 0
-    assert check_bundle(out).onnx.opset == 18
+    third = check_bundle(out)
+    assert (third.onnx.opset, third.error_scale) == (18, UNSET)
 
 
 def test_damaged_bundle_is_made_again(config: Path, out: Path) -> None:

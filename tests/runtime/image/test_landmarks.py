@@ -38,6 +38,20 @@ def test_points_and_covariance_come_home_like_the_oracle(rng: np.random.Generato
         assert spread.max() * 3 <= found.spread_px[index] * 1.0001 <= spread.max() * 4.001
 
 
+def test_sigma_is_the_scaled_area_of_the_ellipse() -> None:
+    """Round: root of the factor times the root of the determinant; without a factor it is None."""
+    moments = np.array([[4, 0, 9], [5, -2, 5], [1, 1.1, 1]], np.float32)
+    points = np.zeros((3, 2), np.float32)
+    scale = np.array([0.5, 2, 1], np.float32)
+    raw = Landmarks(points_px=points, covariance_px2=moments)
+
+    assert raw.sigma_px is None
+    scaled = Landmarks(points_px=points, covariance_px2=moments, error_scale=scale)
+    assert scaled.sigma_px is not None
+    np.testing.assert_allclose(scaled.sigma_px, [3**0.5, (2 * 21**0.5) ** 0.5, 0], atol=1e-6)
+    np.testing.assert_array_equal(scaled.spread_px, raw.spread_px)
+
+
 def test_spread_is_the_larger_axis() -> None:
     """A point unsure by 2 px along x and 3 px along y is unsure by 3 px; aslant, too.
 
@@ -62,17 +76,20 @@ def test_landmarks_are_their_points_where_an_array_is_expected() -> None:
     assert landmarks.points_px[0, 0] == 0
 
 
-def outputs_with(spread: float, extent: float) -> Outputs:
-    points = np.zeros((1, 4, 2), np.float32)
-    points[0, :, 0] = np.linspace(-extent / 2, extent / 2, 4)
-    covariance = np.tile(np.array([spread**2, 0, spread**2], np.float32), (1, 4, 1))
+def outputs_with(spread: float, extent: float, wide: int = 20) -> Outputs:
+    points = np.zeros((1, 20, 2), np.float32)
+    points[0, :, 0] = np.linspace(-extent / 2, extent / 2, 20)
+    covariance = np.tile(np.array([spread**2, 0, spread**2], np.float32), (1, 20, 1))
+    covariance[0, wide:] = 1e-6
     return Outputs(landmarks=points, covariance=covariance)
 
 
 def test_unsure_points_are_said() -> None:
     """A spread that is large beside the face's extent suggests a box; a small one says nothing."""
     assert _warnings(outputs_with(0.05, 1.0)) == ()
-    (warning,) = _warnings(outputs_with(0.09, 1.0))
+    assert _warnings(outputs_with(0.2, 1.0, wide=1)) == ()
+    assert _warnings(outputs_with(0.2, 1.0, wide=3))  # more than a tenth: few go wrong alone
+    (warning,) = _warnings(outputs_with(0.12, 1.0))
     assert "too small in the crop, or absent" in warning
     assert "face_bbox=(x1, y1, x2, y2)" in warning
     assert _warnings(outputs_with(0.01, 0.0))

@@ -17,11 +17,15 @@ from runtime.errors import ArtifactError
 from runtime.model.manifest import (
     MANIFEST_NAME,
     ONNX_NAME,
+    ErrorScale,
     OmFact,
     check_files,
     read_manifest,
+    save_manifest,
     seal,
 )
+
+SCALE = {"regions": {"jaw": 0.5}, "pictures": 48, "within": [0.39, 0.86]}
 
 
 @pytest.fixture
@@ -63,6 +67,7 @@ def test_whole_bundle_opens(bundle: Path) -> None:
         (lambda m: m.pop("spec"), "missing required field `spec`"),
         (lambda m: m["spec"]["input"].update(size="256"), "Expected `int`, got `str`"),
         (lambda m: m.update(schema=99), "schema 99"),
+        (lambda m: m.update(error_scale=SCALE), "it was edited"),
     ],
 )
 def test_edited_manifest_is_refused(
@@ -74,6 +79,16 @@ def test_edited_manifest_is_refused(
         Detector(bundle)
 
     assert says in str(caught.value)
+
+
+def test_error_scale_is_of_the_mark_ups_regions(bundle: Path) -> None:
+    """Nothing is written of one that nobody made, so that older manifests keep their digest."""
+    manifest = read_manifest(bundle)
+    assert "error_scale" not in (bundle / MANIFEST_NAME).read_text()
+    scale = msgspec.convert(SCALE, ErrorScale)
+    save_manifest(bundle, msgspec.structs.replace(manifest, error_scale=scale))
+    with pytest.raises(ArtifactError, match="an error scale of inner lip, jaw, .*, got one of jaw"):
+        Detector(bundle)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"[]", b"null", b"[" * 10**5])
