@@ -188,7 +188,7 @@ def test_a_dry_run_says_what_would_go_in_and_does_nothing(
     assert sorted(tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize("missing", ["", "msgspec", "onnxruntime"])
+@pytest.mark.parametrize("missing", ["", "onnxruntime"])
 def test_a_dry_run_finds_a_wheel_that_is_missing(
     tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str], missing: str
 ) -> None:
