@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from runtime.errors import ArtifactError, ConfigError, ExportError
+from runtime.files import ANY_WRITE, remove_folder
 from runtime.model.manifest import (
     MANIFEST_NAME,
     FileFact,
@@ -39,6 +40,10 @@ def check_output(folder: Path, *, make_parent: bool = True) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise _refused(folder, "a file", "Choose another --output")
+    if folder.is_mount():
+        raise _refused(
+            folder, "a mount point, which nothing can replace", "Name a folder inside it"
+        )
     foreign = _foreign_files(folder) if folder.is_dir() else []
     if foreign:
         named = ", ".join(foreign[:3]) + (", …" if len(foreign) > 3 else "")
@@ -47,6 +52,13 @@ def check_output(folder: Path, *, make_parent: bool = True) -> None:
             f"a folder that holds {named}, which exporting would delete",
             "Move them away, or choose another --output",
         )
+    if folder.is_mount():
+        raise _refused(
+            folder, "a mount point, which nothing can replace", "Name a folder inside it"
+        )
+    if folder.exists() and not (folder.stat().st_mode & ANY_WRITE and os.access(folder, os.W_OK)):
+        # the exchange would not ask, and the old bundle could not be removed afterwards
+        raise _refused(folder, "a read-only folder", "Make it writable, or choose another --output")
     if Path.cwd().is_relative_to(folder):
         raise _refused(folder, "the current folder or one above it", "Choose another --output")
     if not make_parent and not folder.parent.exists():
@@ -82,25 +94,34 @@ def staged(folder: Path) -> Iterator[Path]:
     is removed, too.
 
     Raises:
+        ConfigError: the file system has no locks.
         ExportError: another export into the same folder did not end in time.
     """
     with _locked(folder):
-        staging, aside = beside(folder, "staging"), beside(folder, "previous")
-        if aside.exists() and not folder.exists():
-            aside.rename(folder)
-        shutil.rmtree(staging, ignore_errors=True)
+        staging = beside(folder, "staging")
+        _settle(folder)
         staging.mkdir()
         try:
             yield staging
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            _settle(folder)
+
+
+def _settle(folder: Path) -> None:
+    """Put back an old bundle that stepped aside for none, and remove what else is left."""
+    aside = beside(folder, "previous")
+    if aside.exists() and bundle_in_place(folder) is None:
+        remove_folder(folder)
+        aside.rename(folder)
+    for role in ("staging", "previous", "copy"):
+        remove_folder(beside(folder, role))
 
 
 def replace_folder(staging: Path, folder: Path) -> None:
     """Put the staged folder in the other's place, in one step where the system can.
 
-    Linux exchanges the two in one system call. Elsewhere the old folder steps aside first, and the
-    next export puts it back if this one is killed between the two renames.
+    Linux exchanges the two in one system call. Elsewhere the old folder steps aside first; `staged`
+    puts it back where the new one did not come into place, also after a kill.
 
     Raises:
         ConfigError: the folder came to hold something that is not ours.
@@ -113,10 +134,28 @@ def replace_folder(staging: Path, folder: Path) -> None:
     if _exchange(staging, folder):
         return  # the old bundle now lies in the staging folder, which is about to be removed
     aside = beside(folder, "previous")
-    shutil.rmtree(aside, ignore_errors=True)
-    folder.rename(aside)
+    _step_aside(folder, aside)
     staging.rename(folder)
-    shutil.rmtree(aside, ignore_errors=True)
+    remove_folder(aside)
+
+
+def _step_aside(folder: Path, aside: Path) -> None:
+    """Move a bundle; copy it where its file system does not, and it cannot be halfway there.
+
+    OverlayFS renames no folder of a lower layer, such as an image's.
+    """
+    try:
+        folder.rename(aside)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copy = beside(folder, "copy")
+        shutil.copytree(folder, copy)
+        copy.rename(aside)
+        # the manifest last: what lacks it is nobody's bundle, and would not be replaced
+        for path in sorted(folder.iterdir(), key=lambda path: path.name == MANIFEST_NAME):
+            path.unlink()
+        folder.rmdir()
 
 
 def beside(folder: Path, role: str) -> Path:
@@ -135,7 +174,10 @@ def _locked(folder: Path) -> Iterator[None]:
         if not lock.is_locked:
             logger.info("waiting for another export into %s to end", folder)
             lock.acquire(timeout=LONGEST_WAIT_S)
-    except Timeout as error:
+    except OSError as error:
+        if not isinstance(error, Timeout):
+            got = f"{lock.lock_file} cannot be locked: {error.strerror or error}"
+            raise _refused(folder, got, "Choose another --output, on a local disk") from error
         raise ExportError(
             str(folder),
             expected="to be the only export into this folder",

@@ -6,11 +6,12 @@ import os
 import platform
 import sys
 import time
-from importlib import metadata
 from pathlib import Path
 
 import msgspec
 import numpy as np
+
+from runtime.machine.packages import MISSING, module_version
 
 PACKAGES = ("onnxruntime", "openvino", "torch", "torch_npu", "onnx")
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -36,20 +37,10 @@ class GemmProbe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 def versions() -> dict[str, str]:
-    """Python and the packages that can move a figure, from their metadata: none is imported."""
-    import cv2  # here: recordings are compared without it
-
-    found = {
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "opencv": cv2.__version__,
-    }
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    """Python and the packages that can move a figure: engines that are not there are left out."""
+    found = {"python": platform.python_version(), "numpy": np.__version__}
+    found |= {"opencv": module_version("cv2")} | {name: module_version(name) for name in PACKAGES}
+    return {name: version for name, version in found.items() if version != MISSING}
 
 
 def machine() -> str:

@@ -5,6 +5,7 @@ numpy is missing.
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from runtime.errors import StarmarkError
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
     from runtime.video.tracking import TrackedFace, Tracker
 
 __version__ = VERSION
+
+if sys.argv[:1] == ["-m"]:  # `python -m` of a command, which imports this on its way there
+    from runtime.cli import command_line
+
+    sys.excepthook = command_line.on_uncaught
 
 __all__ = [
     "Detector",

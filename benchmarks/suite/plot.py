@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from benchmarks.suite.report import ModelRows, SuiteReport
 from benchmarks.suite.text import times
 from parity.html.svg import drawing
-from runtime.errors import BackendUnavailable, one_line
+from runtime.errors import one_line
 from runtime.files import written_whole
+from runtime.machine.packages import importing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,15 +36,8 @@ def check_drawing(option: str) -> None:
     Raises:
         BackendUnavailable: matplotlib is missing.
     """
-    try:
+    with importing(option):
         import matplotlib.figure  # noqa: F401  # whether it can be imported is the question
-    except ImportError as error:
-        raise BackendUnavailable(
-            option,
-            expected="matplotlib, which the plot is made with",
-            got=one_line(error),
-            action="Install it with pip install -e '.[report]' in this project's checkout",
-        ) from error
 
 
 def write_plot(path: Path, report: SuiteReport) -> None:

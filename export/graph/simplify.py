@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 import onnx
 import onnxsim
 
 from runtime.errors import ExportError, one_line
+from runtime.machine.packages import module_version
 from runtime.model.spec import CHECKPOINT_KEY, INPUT_NAME, OUTPUT_NAMES, Architecture
 from runtime.model.stages import inner_tap_names, tap_names
 
@@ -97,7 +97,7 @@ def operator_counts(graph: onnx.ModelProto) -> dict[str, int]:
 
 def simplifier() -> str:
     """Name and version, for the manifest."""
-    return f"onnxsim {metadata.version('onnxsim')}"
+    return f"onnxsim {module_version('onnxsim')}"
 
 
 def _take_inside(graph: onnx.ModelProto) -> None:

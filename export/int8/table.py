@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from importlib import metadata
 
 import msgspec
 
 from parity.judging.verdict import Limits
 from parity.plan.search import Budget
 from runtime.errors import BackendUnavailable, ConfigError
+from runtime.machine.packages import MISSING, install_command, module_version
 
 # The largest P99 that the project calls the same answer; crop px.
 USUAL_P99_PX = 0.5
@@ -87,12 +87,12 @@ def quantiser() -> str:
     Raises:
         BackendUnavailable: it is not installed.
     """
-    try:
-        return f"nncf {metadata.version('nncf')}"
-    except metadata.PackageNotFoundError as error:
+    version = module_version("nncf")
+    if version == MISSING:
         raise BackendUnavailable(
             "--precision int8",
             expected="the package nncf, which quantises",
             got="none",
-            action="Install it with pip install -e '.[int8]'",
-        ) from error
+            action=install_command("nncf"),
+        )
+    return f"nncf {version}"

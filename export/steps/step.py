@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +17,7 @@ from export.graph.reference import Reference
 from export.job import Job
 from parity.report import Report
 from runtime.files import sha256_json
+from runtime.machine.packages import module_version
 from runtime.model.manifest import FileFact, Manifest
 from runtime.model.spec import InputSpec
 from runtime.version import VERSION
@@ -27,6 +27,8 @@ GRAPH_PACKAGES = ("torch", "onnx", "onnxsim", "onnxscript")
 JUDGE_PACKAGES = ("torch", "onnxruntime", "numpy", "opencv-python")
 # Those that the bundle's page is drawn and set with.
 PAGE_PACKAGES = ("jinja2", "matplotlib")
+# What they are imported as, where it is not that name.
+MODULES = {"opencv-python": "cv2", "scikit-learn": "sklearn"}
 ROOT = Path(__file__).resolve().parents[2]
 CODE_ROOMS = ("runtime", "parity", "export")
 # of our code, and of the page's templates, style and words
@@ -136,16 +138,9 @@ def key_of(*parts: object) -> str:
 
 
 def versions_of(packages: Sequence[str]) -> dict[str, str]:
-    """Versions by the installed packages' metadata: importing torch takes seconds."""
+    """Versions of what is imported, by the names that packages usually have."""
     found = {"starmark": VERSION, "python": platform.python_version()}
-    return found | {name: _version(name) for name in packages}
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "missing"
+    return found | {name: module_version(MODULES.get(name, name), name) for name in packages}
 
 
 @cache

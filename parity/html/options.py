@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from parity.html.words import LANGUAGES
-from runtime.errors import BackendUnavailable, one_line
 from runtime.files import check_target, write_text_whole
+from runtime.machine.packages import importing
 
 if TYPE_CHECKING:
     from parity.comparison import Comparison
@@ -69,14 +69,6 @@ def check_packages(option: str) -> None:
     Raises:
         BackendUnavailable: one is missing or cannot be imported.
     """
-    try:
+    with importing(option):
         import jinja2  # noqa: F401  # whether it can be imported is the question
         import matplotlib.figure  # noqa: F401  # likewise
-    except ImportError as error:
-        raise BackendUnavailable(
-            option,
-            expected="jinja2 and matplotlib, which the HTML report is made with",
-            got=one_line(error),
-            action="Install them with pip install -e '.[report]' in this project's checkout, or"
-            f" leave {option} out",
-        ) from error

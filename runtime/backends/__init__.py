@@ -9,7 +9,8 @@ import os
 from collections.abc import Callable
 
 from runtime.backends.base import DEFAULT_SETTINGS, Backend, Outputs, Settings
-from runtime.errors import BackendUnavailable, ConfigError, one_line
+from runtime.errors import BackendUnavailable, ConfigError
+from runtime.machine.packages import importing
 from runtime.model.device import Device
 from runtime.model.source import Artifact, Source, find_artifact, parse_source
 
@@ -17,13 +18,12 @@ __all__ = ["ENGINES", "Backend", "Outputs", "Settings", "open_backend"]
 
 logger = logging.getLogger("starmark")
 
-# engine -> (class, the kind of file it opens, the extra that installs it); of two engines for one
-# kind the first is the default
-ENGINES: dict[str, tuple[str, str, str]] = {
-    "torch": ("runtime.backends.torch.backend:TorchBackend", "checkpoint", "torch"),
-    "onnxruntime": ("runtime.backends.ort:OnnxRuntimeBackend", "onnx", ""),
-    "openvino": ("runtime.backends.openvino:OpenVinoBackend", "onnx", "openvino"),
-    "om": ("runtime.backends.ascend.backend:OmBackend", "om", ""),
+# engine -> (class, the kind of file it opens); of two engines for one kind the first is the default
+ENGINES: dict[str, tuple[str, str]] = {
+    "torch": ("runtime.backends.torch.backend:TorchBackend", "checkpoint"),
+    "onnxruntime": ("runtime.backends.ort:OnnxRuntimeBackend", "onnx"),
+    "openvino": ("runtime.backends.openvino:OpenVinoBackend", "onnx"),
+    "om": ("runtime.backends.ascend.backend:OmBackend", "om"),
 }
 # Engines whose arithmetic can be chosen.
 CHOOSES_PRECISION = frozenset({"openvino"})
@@ -66,9 +66,9 @@ def open_backend(
         )
     artifact = find_artifact(source)
     _say_unproven(source, artifact)
-    by_kind = (name for name, (_, kind, _) in ENGINES.items() if kind == artifact.kind)
+    by_kind = (name for name, (_, kind) in ENGINES.items() if kind == artifact.kind)
     engine = source.engine or next(by_kind)
-    _, kind, _ = ENGINES[engine]
+    _, kind = ENGINES[engine]
     if kind != artifact.kind:
         raise ConfigError(
             f"source {source.text!r}",
@@ -140,17 +140,8 @@ def _say_unproven(source: Source, artifact: Artifact) -> None:
 
 
 def _load(engine: str) -> Callable[[Artifact, Device, Settings], Backend]:
-    target, _, extra = ENGINES[engine]
-    module, _, name = target.partition(":")
-    try:
+    module, _, name = ENGINES[engine][0].partition(":")
+    with importing(engine):
         opener: Callable[[Artifact, Device, Settings], Backend]
         opener = getattr(importlib.import_module(module), name)
-    except (ImportError, OSError, RuntimeError) as error:
-        install = f"pip install -e '.[{extra}]'" if extra else f"pip install {engine}"
-        raise BackendUnavailable(
-            engine,
-            expected="an engine that can be imported",
-            got=one_line(error, 300, kind=True),
-            action=f"Install it with {install}",
-        ) from error
     return opener

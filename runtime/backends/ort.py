@@ -30,7 +30,7 @@ from runtime.model.spec import CHECKPOINT_KEY
 
 try:
     import onnxruntime
-except ImportError as error:
+except Exception as error:  # whatever a broken one raises
     failure = ort_cann.import_failure(error)
     if failure is not None:
         raise failure from error

@@ -95,7 +95,7 @@ def overwritten() -> str:
     )
 
 
-def import_failure(error: ImportError) -> BackendUnavailable | None:
+def import_failure(error: Exception) -> BackendUnavailable | None:
     """Explain an onnxruntime that does not import beside NumPy 2; None where that is not it."""
     found = beside_numpy_2()
     if found is None:

@@ -13,6 +13,7 @@ from typing import Any
 from runtime.batch.stored import Partition
 from runtime.batch.workers import Job, Worker
 from runtime.errors import BackendUnavailable, ConfigError, InferenceError, StarmarkError, one_line
+from runtime.machine.packages import importing
 from runtime.model.device import Device
 
 # Ray's names of what a device needs; Ascend NPUs are known to it as NPU.
@@ -115,16 +116,9 @@ def import_ray() -> Any:
     Raises:
         BackendUnavailable: it is missing.
     """
-    try:
+    with importing("--engine ray"):
         import ray
         import ray.data
-    except ImportError as error:
-        raise BackendUnavailable(
-            "--engine ray",
-            expected="the package ray, with Ray Data",
-            got=str(error),
-            action="Install it with pip install -e '.[ray]', or use --engine local",
-        ) from error
     return ray
 
 

@@ -13,23 +13,24 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import NoReturn, TypeVar
 
 from runtime.errors import (
     EXIT_BAD_INPUT,
     EXIT_FAILED,
     EXIT_INTERRUPTED,
-    EXIT_UNAVAILABLE,
     StarmarkError,
     one_line,
 )
+from runtime.machine.packages import import_failure
+from runtime.machine.process import INTERRUPTING
 from runtime.version import VERSION
 
 Item = TypeVar("Item")
 logger = logging.getLogger("starmark")
 _stopping = threading.Event()
-# What mends an error of the system's; a full disk is the commonest of the others.
+# What mends an error of the system's.
 _REMEDIES = {
     errno.ENAMETOOLONG: "Choose a shorter name",
     errno.EACCES: "Choose a place that this user may use, or change its permissions",
@@ -38,18 +39,28 @@ _REMEDIES = {
     errno.EMFILE: "Raise the limit of open files: ulimit -n 4096",
     errno.ENOENT: "Check the path",
     errno.ENOTDIR: "Check the path",
+    errno.ENOSPC: "Free space, or choose another place",
+    errno.EDQUOT: "Free space, or choose another place: this user's quota is used up",
+    errno.EFBIG: "Raise the limit of a file's size (ulimit -f), or choose another file system",
+    errno.ENOMEM: "Free memory, or use a machine with more",
+    errno.EBUSY: "Choose another place: what is mounted or in use there cannot be replaced",
+    errno.EIO: "Look at the disk (dmesg), or choose another one",
+    errno.ENOLCK: "Choose a place on a local disk: this file system cannot lock files",
+    errno.ENODEV: "Copy it to a local disk: this file system cannot map files into memory",
 }
 
 
 def run(command: Callable[[], int]) -> int:
     """Run a command line's body; give its exit code, with every expected error as one line.
 
-    Ctrl-C and SIGTERM unwind the stack, so that half-written files are removed on the way.
+    Ctrl-C, SIGTERM and SIGHUP (its terminal was closed) unwind the stack, so that half-written
+    files are removed on the way. Under nohup SIGHUP stays ignored.
     """
     if threading.current_thread() is threading.main_thread():  # only there may handlers be set
         _stopping.clear()
-        signal.signal(signal.SIGTERM, _interrupt)
-        signal.signal(signal.SIGINT, _interrupt)
+        for number in INTERRUPTING:
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, _interrupt)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # a file's name need not be text in the terminal's encoding
@@ -68,16 +79,25 @@ def _guarded(command: Callable[[], int]) -> int:
         return _explained(error)
 
 
+def on_uncaught(kind: type[BaseException], error: BaseException, tb: TracebackType | None) -> None:
+    """`sys.excepthook` of `python -m`: what a command imports before its `main` fails likewise.
+
+    Raises:
+        SystemExit: with the exit code of an expected error, which was explained.
+    """
+    expected = isinstance(error, StarmarkError) or import_failure(error) is not None
+    if isinstance(error, Exception) and expected:
+        sys.exit(_explained(error))
+    sys.__excepthook__(kind, error, tb)
+
+
 def _explained(error: Exception) -> int:
     """Say an expected error in one line; a bug keeps its traceback."""
     if isinstance(error, StarmarkError):
         return _fail(str(error), error.exit_code)
-    if isinstance(error, ModuleNotFoundError):
-        return _fail(
-            f"{error.name}: expected an installed package, got none."
-            " Install it with pip install -e '.[export]' in this project's checkout.",
-            EXIT_UNAVAILABLE,
-        )
+    not_imported = import_failure(error)
+    if not_imported is not None:
+        return _fail(str(not_imported), not_imported.exit_code)
     if isinstance(error, BrokenPipeError):
         return EXIT_FAILED  # the reader of our output went away: not an error worth a line
     if isinstance(error, OSError):
@@ -109,7 +129,7 @@ def _drop_stdout() -> None:
 
 
 def _of_system(error: OSError, where: str = "") -> str:
-    remedy = _REMEDIES.get(error.errno or 0, "Free space, or choose another place")
+    remedy = _REMEDIES.get(error.errno or 0, "Choose another place")
     return one_line(
         f"{where or error.filename or 'file system'}: expected to read and write here, got"
         f" {error.strerror or error}. {remedy}."

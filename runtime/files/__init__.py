@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -110,7 +112,8 @@ def written_whole(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, and rename it into place when the block succeeds.
 
     The temporary name keeps the suffix, because encoders go by it. After an error or Ctrl-C the
-    temporary file is gone and whatever stood at `path` is untouched. A link is written through.
+    temporary file is gone and whatever stood at `path` is untouched; what a killed process leaves
+    is taken by the next that writes this file. A link is written through.
 
     Raises:
         OSError: the folder cannot be written to, or a pipe or device stands there.
@@ -118,20 +121,57 @@ def written_whole(path: Path) -> Iterator[Path]:
     target = path.resolve()
     if target.exists() and not target.is_file():
         raise FileExistsError(errno.EEXIST, "not a regular file", shown(path))
-    # not tempfile: its 0600 would stay with the file, and a bundle is read by other users, too
-    temporary = target.with_name(f".{secrets.token_hex(4)}.part{target.suffix}")
     try:
-        temporary.touch(exist_ok=False)
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(target)
+        with _part(target) as temporary:
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(target)
     except OSError as error:
         # about the file that was asked for, not about its temporary name
         raise OSError(error.errno, error.strerror or str(error), shown(path)) from error
-    finally:
-        with suppress(OSError):  # it may never have come into being
-            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _part(target: Path) -> Iterator[Path]:
+    """Hold an empty file beside the target; whoever does not rename it must raise."""
+    own = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:8]
+    for tag in (own, secrets.token_hex(4)):
+        temporary = target.with_name(f".{tag}.part{target.suffix}")
+        # not tempfile: its 0600 would stay with the file, and a bundle is read by other users, too
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            file = os.open(temporary, flags if tag == own else flags | os.O_EXCL, 0o666)
+        except OSError:
+            if tag == own:  # somebody's link, or file
+                continue
+            raise
+        try:
+            if tag == own and not _is_free(file, temporary):
+                continue
+            os.truncate(file, 0)
+            yield temporary
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(file)
+        return
+
+
+def _is_free(file: int, path: Path) -> bool:
+    """Lock an open file; False where another writer has it, or has moved it away meanwhile.
+
+    Also where whose it is cannot be told: on a file system without locks.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        found, there = os.fstat(file), path.lstat()
+    except OSError:
+        return False
+    own = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_nlink == 1
+    return own and os.path.samestat(found, there)
 
 
 def remove_parts(folder: Path) -> None:
@@ -140,6 +180,18 @@ def remove_parts(folder: Path) -> None:
         if PART.fullmatch(path.name):
             with suppress(OSError):
                 path.unlink()
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder with everything in it, also what its owner may not change.
+
+    Raises:
+        OSError: it cannot be removed; names what is in the way.
+    """
+    for place, _, _ in os.walk(folder):
+        Path(place).chmod(stat.S_IRWXU)
+    if folder.is_dir():
+        shutil.rmtree(folder)
 
 
 def json_text(record: Any) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from runtime.errors import BackendUnavailable
 from runtime.files import written_whole
+from runtime.machine.packages import importing
 from runtime.many.rows import FrameRow, Row
 
 # Rows held at once where a format is written in pieces.
@@ -25,19 +25,12 @@ def import_pyarrow(where: str = "--format parquet") -> Any:
     """Return pyarrow with its file systems and its Parquet.
 
     Raises:
-        BackendUnavailable: it is missing.
+        BackendUnavailable: it is missing or broken.
     """
-    try:
+    with importing(where):
         import pyarrow as pa
         import pyarrow.fs
         import pyarrow.parquet  # both become attributes of pa
-    except ImportError as error:
-        raise BackendUnavailable(
-            where,
-            expected="the package pyarrow",
-            got=str(error),
-            action="Install it with pip install -e '.[parquet]'",
-        ) from error
     return pa
 
 

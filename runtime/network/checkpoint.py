@@ -15,8 +15,9 @@ import msgspec
 import torch
 from torch import Tensor
 
-from runtime.errors import ArtifactError, BackendUnavailable, one_line
+from runtime.errors import ArtifactError, one_line
 from runtime.files import sha256_file
+from runtime.machine.packages import importing
 from runtime.model.spec import Architecture
 from runtime.model.stages import MOST_CHANNELS, MOST_STACKS, STEM_STRIDE
 from runtime.network.coord_conv import CoordConv, coordinate_planes
@@ -174,15 +175,8 @@ def _read_pickle(path: Path) -> dict[str, Any]:
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    try:
+    with importing(str(path)):
         from safetensors import SafetensorError, safe_open
-    except ImportError as error:
-        raise BackendUnavailable(
-            str(path),
-            expected="the package safetensors",
-            got=one_line(error),
-            action="Install it with pip install -e '.[torch]'",
-        ) from error
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118  # not a dict

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import BackendUnavailable, InputError, one_line
+from runtime.errors import InputError, one_line
 from runtime.files import shown, written_whole
+from runtime.machine.packages import importing
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 # Those that hold H.264.
@@ -206,15 +207,8 @@ def import_av() -> Any:
     Raises:
         BackendUnavailable: it is missing.
     """
-    try:
+    with importing("video"):
         import av
-    except ImportError as error:
-        raise BackendUnavailable(
-            "video",
-            expected="the package av, which reads and writes videos",
-            got=str(error),
-            action="Install it with pip install -e '.[video]'",
-        ) from error
     return av
 
 

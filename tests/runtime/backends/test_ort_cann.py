@@ -283,7 +283,7 @@ def test_build_for_numpy_1_says_so_beside_numpy_2(tmp_path: Path) -> None:
     (note / "METADATA").write_text("Name: onnxruntime-cann\nVersion: 1.24.4\n")
     beside = run_python("-c", code, PYTHONPATH=str(tmp_path))
 
-    assert "Install it with pip install onnxruntime" in plain.stderr
+    assert "pip install --force-reinstall onnxruntime" in plain.stderr
     if np.__version__ >= "2":
         assert "onnxruntime-cann 1.24.4: expected NumPy 1" in beside.stderr
         assert "pip install 'numpy<2'" in beside.stderr

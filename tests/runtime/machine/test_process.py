@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from builders import run_python
 
 from runtime.errors import BackendUnavailable
 from runtime.machine import process
@@ -211,3 +212,39 @@ def test_a_program_that_cannot_be_executed_is_named(
     program.chmod(mode)
     with pytest.raises(BackendUnavailable, match=told):
         process.run([program], timeout_s=5)
+
+
+ORPHANED = """
+import os, signal, subprocess, sys
+from runtime.machine import process
+
+real = subprocess.Popen._execute_child
+def interrupted(self, *arguments):
+    real(self, *arguments)
+    print(self.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGINT)  # after the fork, before Popen is made
+def ended(process, number, real=process._signal_group):
+    os.kill(os.getpid(), signal.SIGINT)  # a second one, while the first unwinds
+    real(process, number)
+if sys.argv[1] == "begin":
+    subprocess.Popen._execute_child = interrupted
+else:
+    process._signal_group = ended
+try:
+    says = "print(os.getpid(), flush=True)" if sys.argv[1] == "end" else ""
+    command = [sys.executable, "-c", f"import os, time\\n{says}\\ntime.sleep(600)"]
+    process.run(command, timeout_s=0.5, on_line=lambda line: print(line, flush=True))
+except KeyboardInterrupt:
+    print("interrupted", signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["begin", "end"])
+def test_an_interrupt_while_it_begins_or_ends_leaves_no_orphan(when: str) -> None:
+    """It comes through when the program can be ended, or has been."""
+    done = run_python("-c", ORPHANED, when)
+
+    pid = numbers(done.stdout)[0]
+    assert gone(pid)
+    assert "interrupted" in done.stdout, done.stderr
