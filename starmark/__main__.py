@@ -6,6 +6,7 @@ import difflib
 import importlib
 import sys
 
+from runtime.cli import command_line
 from runtime.errors import EXIT_BAD_INPUT, EXIT_OK
 from runtime.version import VERSION
 
@@ -49,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.write(f"error: {name}: expected a command, got none of that name. {hint}\n")
         return EXIT_BAD_INPUT
     module, _ = COMMANDS[name]
-    return int(importlib.import_module(f"{module}.__main__").main(rest))
+    return command_line.run(lambda: int(importlib.import_module(f"{module}.__main__").main(rest)))
 
 
 def _help() -> str:

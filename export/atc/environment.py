@@ -94,7 +94,7 @@ _AFTER_MODULES = (
     (
         r"No space left on device|Disk quota exceeded",
         "the disk is full",
-        "Free disk space, and convert again",
+        "Free disk space, in the output's folder and in TMPDIR (/tmp), and convert again",
     ),
     (
         r"[Tt]oo many open files",

@@ -122,9 +122,11 @@ def _check_finite(batch: NDArray[Any], where: str) -> None:
 
 def _read(core: Any, artifact: Artifact, where: str) -> Any:
     try:
-        if artifact.graph is None and artifact.path.stat().st_size == 0:
+        # not by its path: that is mapped into memory, and in UTF-8 whatever the locale
+        graph = artifact.graph or artifact.path.read_bytes()
+        if not graph:
             raise ValueError("an empty file")
-        return core.read_model(artifact.graph or where)
+        return core.read_model(graph)
     # as above
     except Exception as error:
         raise ArtifactError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 import time
@@ -45,6 +46,16 @@ PROVIDERS = {
 # onnxruntime's own names of the two input types
 DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 ERROR_SEVERITY = 3
+
+
+class _ByBytes(os.PathLike[bytes]):
+    """A path by its own bytes: onnxruntime makes UTF-8 of text, also where names are in GBK."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __fspath__(self) -> bytes:
+        return os.fsencode(self._path)
 
 
 class OnnxRuntimeBackend(GraphBackend):
@@ -165,7 +176,10 @@ def _open(
     try:
         with apart:
             session = onnxruntime.InferenceSession(
-                graph or where, settings, providers=[(provider, options)], enable_fallback=0
+                graph or _ByBytes(where),
+                settings,
+                providers=[(provider, options)],
+                enable_fallback=0,
             )
     # as above: onnxruntime's classes are not exported
     except Exception as error:

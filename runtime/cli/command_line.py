@@ -130,6 +130,8 @@ def _drop_stdout() -> None:
 
 def _of_system(error: OSError, where: str = "") -> str:
     remedy = _REMEDIES.get(error.errno or 0, "Choose another place")
+    if "temporary directory" in str(error):  # tempfile found none of its folders fit
+        remedy = "Free space there, or let TMPDIR name a folder that can be written"
     return one_line(
         f"{where or error.filename or 'file system'}: expected to read and write here, got"
         f" {error.strerror or error}. {remedy}."

@@ -13,7 +13,6 @@ from pathlib import Path
 from types import TracebackType
 
 from runtime.errors import BackendUnavailable, StarmarkError, one_line
-from runtime.files import shown
 from runtime.machine.npu_packages import BELOW_2, PIP
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -166,7 +165,7 @@ def _wrong_own(top: str) -> BackendUnavailable | None:
     if file is None or Path(file).is_relative_to(ROOT / top):
         return None
     return BackendUnavailable(
-        shown(file),
+        str(file),
         expected=f"Starmark's package {top} to be imported by that name",
         got="this one, which comes before it on Python's path",
         action="Rename it, or run the command in another folder",

@@ -418,8 +418,9 @@ def test_a_killed_export_leaves_the_old_bundle_or_the_new_one(
 
 
 @pytest.mark.slow
-def test_terminated_export_cleans_up(config: Path, tmp_path: Path) -> None:
-    """SIGTERM unwinds like Ctrl-C: exit 130 and no staging folder."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_terminated_export_cleans_up(config: Path, tmp_path: Path, number: signal.Signals) -> None:
+    """SIGTERM, and a terminal that is closed, unwind like Ctrl-C: exit 130, no staging folder."""
     out = tmp_path / "out"
     command = [sys.executable, "-m", "export", "--config", str(config), "--output", str(out)]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
@@ -427,7 +428,7 @@ def test_terminated_export_cleans_up(config: Path, tmp_path: Path) -> None:
     while not beside(out, "staging").exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     said = process.communicate(timeout=60)[1]
 
     assert process.returncode == 130, said

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 from builders import ROOT, run_python
 
 import runtime
 import starmark
+from runtime.machine.packages import import_failure
 from runtime.version import VERSION
 from starmark.__main__ import COMMANDS, main
 
@@ -65,3 +69,36 @@ def test_public_names_are_those_of_runtime() -> None:
     assert set(starmark.__all__) == set(runtime.__all__) <= set(dir(starmark))
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         _ = starmark.Nothing
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["runtime", "parity", "export"])
+def test_own_modules_of_a_project_are_not_taken_for_ours(tmp_path: Path, name: str) -> None:
+    """In the current folder, which an empty entry of PYTHONPATH puts first, too."""
+    (tmp_path / f"{name}.py").write_text("print('somebody else')")
+    command = f"import os, sys; os.chdir({str(tmp_path)!r}); sys.path.insert(0, '')"
+    door = f"{command}; from starmark.__main__ import main; sys.exit(main(['compare', '--help']))"
+    found = run_python("-c", door)
+    module = run_python(
+        "-c", f"{command}; import runpy; runpy.run_module('parity.compare', run_name='__main__')"
+    )
+
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.startswith("usage: python -m parity.compare")
+    assert "somebody else" not in found.stdout
+    if name == "runtime":
+        assert str(tmp_path / "runtime.py") in module.stderr.splitlines()[-1]
+
+
+def test_an_own_package_that_is_imported_first_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A module's name can be had once."""
+    other = ModuleType("parity")
+    other.__file__ = str(tmp_path / "parity.py")
+    monkeypatch.setitem(sys.modules, "parity", other)
+    with pytest.raises(ImportError, match="parity.py is imported, and starmark's parity is"):
+        starmark._own("parity")
+    failure = import_failure(ModuleNotFoundError("No module named 'parity.x'", name="parity.x"))
+    assert failure is not None
+    assert failure.where == other.__file__

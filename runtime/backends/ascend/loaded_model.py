@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import ctypes
 import math
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,16 @@ class TensorFact:
         return math.prod(self.dims[1:]) * (self.dtype.itemsize if self.dtype else 1)
 
 
+@contextmanager
+def _in_utf8(path: Path) -> Iterator[str]:
+    """A name to open the file by for pyACL, which makes UTF-8 of text: its own, or its number."""
+    if os.fsencode(path) == str(path).encode("utf-8", "replace"):
+        yield str(path)
+        return
+    with path.open("rb") as file:  # a name in GBK, or one that is no text
+        yield f"/proc/self/fd/{file.fileno()}"
+
+
 class LoadedModel:
     """A model on a device. The device's context must be current in the calling thread.
 
@@ -75,7 +87,8 @@ class LoadedModel:
             self._stream = self._owner.make("rt.destroy_stream", "rt.create_stream")
             self._desc = self._owner.make("mdl.destroy_desc", "mdl.create_desc")
             # after the description, so that it is unloaded before that is destroyed
-            self._id = self._acl.get("mdl.load_from_file", str(path))
+            with _in_utf8(path) as name:
+                self._id = self._acl.get("mdl.load_from_file", name)
             self._owner.owe("mdl.unload", self._id)
             self._acl.do("mdl.get_desc", self._desc, self._id)
             self.inputs = self._tensors("input")
