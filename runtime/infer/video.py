@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ import msgspec
 
 from runtime.cli.command_line import progress
 from runtime.detector import Detector
-from runtime.files import json_text, shown
+from runtime.files import json_text, remove_folder, shown
 from runtime.many.folder import JOURNAL_NAME, RUN_NAME, Wanted
 from runtime.many.inputs import no_place
 from runtime.many.rows import FrameRow, rows_of_frame
@@ -182,12 +181,15 @@ def _write_rows(spool: IO[bytes], wanted: Wanted, points: int, summary: VideoSum
         if name in TABLES:
             write_table(name, path, spool, points, FrameRow)
         else:
-            with tempfile.TemporaryDirectory(dir=folder, prefix=".pts.") as made:
-                new = Path(made) / "pts"
-                new.mkdir()
+            new = folder / ".pts.part"
+            remove_folder(new)  # of a run that was killed
+            new.mkdir()
+            try:
                 for row in map(msgspec.json.Decoder(FrameRow).decode, spool):
                     if row.points_px is not None:
                         write_pts(new / f"{row.frame:06d}_{row.track}.pts", row.points_px)
-                shutil.rmtree(path, ignore_errors=True)  # of an earlier, perhaps longer video
+                remove_folder(path)  # of an earlier, perhaps longer video
                 new.rename(path)
+            finally:
+                remove_folder(new)
         summary.saved.append(shown(path))
