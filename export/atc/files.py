@@ -1,7 +1,7 @@
 """The files that ATC's precision options name, held to the grammar ATC reads and to the graph.
 
-ATC passes over a name that the graph does not have, and the precision asked for is then not there
-[V: ge keep_dtype_option.cc, KeepDtypeReportError, which only logs it].
+Today's ATC passes over a name that the graph does not have, and the precision asked for is then not
+there [V: ge keep_dtype_option.cc, KeepDtypeReportError, which only logs it]; older ones refuse it.
 
 `--customize_dtypes` and `[ByNodeName]` look for a node by the name it has in ATC's own graph
 [V: ge format_dtype_setter.cc:296, op_setter.cc:270]. A node that the parser replaces by several

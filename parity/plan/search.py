@@ -32,6 +32,11 @@ class Budget:
         shares = [_share(getattr(found, name), limit) for name, limit in self.limits_px.items()]
         return max(shares)
 
+    def tightened(self, margins: Mapping[str, float]) -> Budget:
+        """The same with each limit divided by its margin."""
+        limits_px = {name: limit / margins[name] for name, limit in self.limits_px.items()}
+        return Budget(limits_px=limits_px, unit=self.unit)
+
     def holds(self, found: Statistics) -> bool:
         """Whether no limit is exceeded, compared as the verdict does."""
         return all(getattr(found, name) <= limit for name, limit in self.limits_px.items())
@@ -55,18 +60,19 @@ class Search:
     Attributes:
         measure: the errors with some of the nodes in fp32 and the rest in fp16.
         steps: those made so far.
+        known: what was measured so far, which a search for another budget can begin with.
     """
 
     nodes: tuple[str, ...]
     measure: Callable[[Kept], Statistics]
     budget: Budget
     steps: list[PlanStep] = field(default_factory=list)
-    _known: dict[Kept, Statistics] = field(default_factory=dict)
+    known: dict[Kept, Statistics] = field(default_factory=dict)
 
     @property
     def runs(self) -> int:
         """How many different plans were measured."""
-        return len(self._known)
+        return len(self.known)
 
     def run(self) -> tuple[str, ...] | None:
         """The operators that stay in fp32, in the graph's order; None: out of reach."""
@@ -143,9 +149,9 @@ class Search:
         return self.budget.holds(self._measured(kept))
 
     def _measured(self, kept: Kept) -> Statistics:
-        if kept not in self._known:
-            self._known[kept] = self.measure(kept)
-        return self._known[kept]
+        if kept not in self.known:
+            self.known[kept] = self.measure(kept)
+        return self.known[kept]
 
 
 def blocks_of(nodes: Sequence[str]) -> list[tuple[str, ...]]:

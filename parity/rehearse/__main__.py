@@ -13,7 +13,13 @@ from typing import get_args
 
 from parity.judging.verdict import Limits
 from parity.options import LimitOptions, PictureOptions, files_read
-from parity.plan.precision_plan import PrecisionPlan, parse_budget, plan_precision
+from parity.plan.precision_plan import (
+    RECORD_SUFFIX,
+    PrecisionPlan,
+    parse_budget,
+    plan_precision,
+    record_of,
+)
 from parity.recording.recorder import Recorder, record
 from parity.recording.recording import Recording
 from parity.rehearsal.arithmetic import Arithmetic
@@ -35,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     """Rehearse or plan, and report on stdout.
 
     Returns:
-        0 within the limits or the budget, 1 beyond the limits, or as `runtime.errors` lists.
+        0 within the limits or the budget, 1 beyond them, or as `runtime.errors` lists.
     """
     return command_line.run(lambda: _rehearse(_parse(argv)))
 
@@ -45,7 +51,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "parity.rehearse",
         "Compare a model's plain fp32 run with runs in an NPU's arithmetic, on this CPU. With\n"
         "--budget and --plan: find the operators that must stay in fp32 when the rest goes to\n"
-        "fp16, and write the file for atc's --keep_dtype. Exit code 1: a limit is exceeded.",
+        "fp16, on some of the pictures, and write the file for atc's --keep_dtype if the budget\n"
+        "holds on the others. Exit code 1: a limit or the budget is exceeded.",
         "python -m parity.rehearse build/starter68 --as fp16 --budget max=0.1 --plan keep.txt",
     )
     add = parser.add_argument
@@ -69,7 +76,12 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         metavar="LIMITS",
         help="what a plan must hold, for example max=0.5,p99=0.3 in px of --unit",
     )
-    add("--plan", type=Path, metavar="FILE", help="write what must stay in fp32")
+    add(
+        "--plan",
+        type=Path,
+        metavar="FILE",
+        help=f"write what must stay in fp32, and what it rests on to FILE{RECORD_SUFFIX}",
+    )
     PictureOptions.add(parser)
     LimitOptions.add(parser)
     add("--json", action="store_true", help="print the report as JSON")
@@ -97,7 +109,8 @@ def _rehearse(arguments: argparse.Namespace) -> int:
     recorded = partial(_recorded, source, jobs=pictures.jobs, strict=pictures.strict)
     plan: PrecisionPlan | None = None
     if budget is not None:
-        check_target(arguments.plan, "--plan", files_read([source], samples, pictures.boxes))
+        for file in (arguments.plan, record_of(arguments.plan)):
+            check_target(file, "--plan", files_read([source], samples, pictures.boxes))
         (plain,) = recorded((), NOTHING_KEPT, samples)
         readable = {picture.name for picture in plain.header.pictures}
         samples = [sample for sample in samples if sample.name in readable]
@@ -113,10 +126,13 @@ def _rehearse(arguments: argparse.Namespace) -> int:
         ),
         plan=plan,
     )
-    if plan is not None:
+    if plan is not None and not plan.objections:
+        # no comment in the list: until 2025, atc refused a line that names no node
         write_text_whole(arguments.plan, "".join(f"{name}\n" for name in plan.kept))
+        write_text_whole(record_of(arguments.plan), json_text(plan))
     print(json_text(report) if arguments.json else as_text(report), end="")
-    passed = plan is not None or all(one.report.verdict.passed for one in report.rehearsals)
+    judged = [one.report.verdict.passed for one in report.rehearsals]
+    passed = not plan.objections if plan is not None else all(judged)
     return EXIT_OK if passed else EXIT_FOUND_WANTING
 
 

@@ -42,7 +42,8 @@ class Rehearsal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class RehearsalReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole report. It holds no clock: same answers, same bytes.
 
-    A plan is held to its budget; the verdict in its report is still by the usual limits.
+    A plan is held to its budget on some of the pictures; the verdict in its report is still by the
+    usual limits, on all of them.
     """
 
     schema: int = SCHEMA
@@ -70,7 +71,7 @@ def as_text(report: RehearsalReport) -> str:
     if report.plan is None:
         lines += [f"{one.arithmetic}: {verdict_line(one.report)}" for one in report.rehearsals]
     else:
-        lines += [_plan_line(report.plan, report.rehearsals[0])]
+        lines += [_plan_line(report.plan)]
     first = report.rehearsals[0].report
     lines += [f"source: {report.source} [{first.reference.engine}]", report.caveat, ""]
     heads = [f"{head:>10}" for head in (*(head for head, _ in FIGURES), "< 0.5 px", "count")]
@@ -115,15 +116,17 @@ def _row(row: TableRow) -> str:
     )
 
 
-def _plan_line(plan: PrecisionPlan, found: Rehearsal) -> str:
-    frame = found.report.photo_px if plan.unit == "photo" else found.report.crop_px
+def _plan_line(plan: PrecisionPlan) -> str:
+    if plan.objections:
+        return f"NOT PLANNED: {'; '.join(plan.objections)} ({plan.unit})"
     held = ", ".join(
-        f"{name} {told_apart(getattr(frame.axis, name), limit)} <= {limit!r} px"
+        f"{name} {told_apart(plan.judged.left_px[name], limit)} <= {limit!r} px"
         for name, limit in plan.budget_px.items()
     )
+    held += f" on {len(plan.judged.pictures)} pictures that it was not made from ({plan.unit})"
     if not plan.kept:
         return f"PLANNED: fp16 alone holds the budget, nothing need stay in fp32: {held}"
-    return f"PLANNED: {len(plan.kept)} of {plan.operators} operators in fp32: {held} ({plan.unit})"
+    return f"PLANNED: {len(plan.kept)} of {plan.operators} operators in fp32: {held}"
 
 
 def _plan(plan: PrecisionPlan) -> list[str]:
@@ -134,8 +137,26 @@ def _plan(plan: PrecisionPlan) -> list[str]:
     for step in plan.steps:
         left = "".join(f"{px(step.left_px[name]):>10}" for name in names)
         lines.append(f"{step.done:<{width}}{step.kept:>9}{left}")
-    lines.append(f"{plan.lists_measured} lists measured; the shortest found, not proven shortest")
-    if plan.kept:
+    lines += [
+        f"{plan.lists_measured} lists measured; the shortest found, not proven shortest",
+        "",
+        f"{f'{plan.pictures} pictures of {plan.people} people':<42}{'pictures':>10}"
+        + "".join(f"{f'fp16 {name}':>10}{f'plan {name}':>10}" for name in names),
+    ]
+    tightened = ", ".join(f"{name} / {plan.margins[name]:.2f}" for name in names)
+    for what, part in (
+        (f"searched, for {tightened}", plan.searched),
+        ("set the margin", plan.margin),
+        ("judge", plan.judged),
+    ):
+        if part.pictures:
+            cells = "".join(
+                f"{px(part.alone_px[name]):>10}{px(part.left_px[name]):>10}" for name in names
+            )
+            lines.append(f"  {what:<40}{len(part.pictures):>10}{cells}")
+    if plan.objections:
+        lines.append("not written: allow more, or name more pictures with --images")
+    elif plan.kept:
         lines.append(f"written: {plan.file}, for --keep here and --keep_dtype of atc")
     else:
         lines.append(f"written: {plan.file}, empty: leave --keep_dtype out")

@@ -19,7 +19,7 @@ from parity.boxes import read_pts
 from parity.compare import __main__ as compare
 from parity.comparison import judged_comparison
 from parity.judging.verdict import Limits
-from parity.plan.precision_plan import parse_budget
+from parity.plan.precision_plan import PrecisionPlan, parse_budget, record_of
 from parity.record import __main__ as recording_of_one
 from parity.recording.recording import load_recording
 from parity.rehearse import __main__ as rehearse
@@ -102,7 +102,7 @@ def test_beyond_a_limit_is_found_wanting(tiny_bundle: Path, run: CommandLine) ->
 def planned(
     starter_bundle: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, RehearsalReport]:
-    """A budget that fp16 alone misses, on the embedded samples."""
+    """A budget that fp16 alone misses, on the photo; the crop judges."""
     path = tmp_path_factory.mktemp("plan") / "keep.txt"
     done = run_python(
         *("-m", "parity.rehearse", starter_bundle, "--as", "fp16", "--json"),
@@ -128,7 +128,9 @@ def test_a_plan_holds_its_budget_and_its_file_gives_the_same_figures(
     assert report.plan.steps[0].left_px["max"] > 0.06
     # 349 operators, of which the decoder's few make the difference
     assert 1 <= len(report.plan.kept) <= 30
-    assert report.plan.steps[-1].left_px == {"max": found.max, "p99": found.p99}
+    assert report.plan.searched.pictures == ("test.jpg",)
+    assert report.plan.steps[-1].left_px == report.plan.searched.left_px
+    assert msgspec.json.decode(record_of(path).read_bytes(), type=PrecisionPlan) == report.plan
     assert again.report.photo_px == report.rehearsals[0].report.photo_px
     assert again.kept == report.plan.kept
 
@@ -224,6 +226,44 @@ def test_interrupted_it_leaves_no_plan(
     monkeypatch.setattr("parity.plan.precision_plan.rounded_backend", interrupt)
     assert run(tiny_bundle, "--budget", "max=0.3", "--plan", tmp_path / "k.txt")[0] == 130
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_is_judged_on_faces_that_it_was_not_made_from(
+    tiny_bundle: Path, shared: Path, tmp_path: Path, run: CommandLine
+) -> None:
+    """The file, rehearsed on the judges alone, gives the figure that was reported."""
+    faces, path = shared / "faces", tmp_path / "keep.txt"
+    given = sorted(faces.glob("*.jpg"))[:24]
+    options = ("--budget", "max=0.2", "--plan", path, "--json")
+    code, text, _ = run(tiny_bundle, *options, "--images", *given)
+    plan = report_of(text).plan
+    assert plan is not None
+    parts = [
+        plan.searched.pictures,
+        plan.margin.pictures,
+        plan.judged.pictures,
+    ]
+    people = [{name.rpartition("_")[0] for name in part} for part in parts]
+
+    assert (code, plan.objections, plan.pictures, plan.people) == (0, (), 24, 12)
+    assert sum(map(len, people)) == len(set.union(*people)) == 12
+    assert plan.margins["max"] > 1
+    assert plan.searched.left_px["max"] <= 0.2 / plan.margins["max"]
+    judges = [faces / name for name in plan.judged.pictures]
+    for keep, expected in ((("--keep", path), plan.judged.left_px), ((), plan.judged.alone_px)):
+        _, text, _ = run(tiny_bundle, "--as", "fp16", *keep, "--images", *judges, "--json")
+        assert report_of(text).rehearsals[0].report.photo_px.axis.max == expected["max"]
+    assert expected["max"] > 0.2
+
+
+def test_one_picture_cannot_judge_a_plan(
+    tiny_bundle: Path, tmp_path: Path, run: CommandLine
+) -> None:
+    options = ("--budget", "max=1", "--plan", tmp_path / "keep.txt", "--images", "assets/test.jpg")
+    code, _, said = run(tiny_bundle, *options)
+
+    assert code == 2
+    assert "two pictures or more" in said
 
 
 @pytest.mark.parametrize("text", ["", "max", "max=", "max=-1", "max=nan", "std=1", "max=1,max=2"])
