@@ -80,6 +80,24 @@ def test_a_planted_scale_is_recovered_and_holds(rng: np.random.Generator) -> Non
     assert found.offset_crop_px == pytest.approx(offset, abs=1e-6)
 
 
+def test_shares_are_of_pictures_that_had_no_part_in_the_scale(rng: np.random.Generator) -> None:
+    """Learnt anew by the product without each run of eight, and counted there by hand."""
+    noise = rng.normal(size=(48, 68, 2)) * rng.uniform(0.3, 3, (48, 1, 1))
+    recording = planted(rng, noise)
+    ratios = []
+    for first in range(0, 48, 8):
+        rest = np.r_[:first, first + 8 : 48]
+        columns = ("landmarks", "covariance", "image_from_crop", "annotations_px")
+        part = {name: getattr(recording, name)[rest] for name in columns}
+        learnt = learn_scale(dataclasses.replace(recording, **part)).scale.regions
+        for name, points in FACE_68.regions.items():
+            squared = (noise[first : first + 8, points] ** 2).sum(axis=-1)
+            ratios += (squared * PLANTED[name] / learnt[name]).ravel().tolist()
+
+    expected = [float(np.mean(np.array(ratios) <= limit)) for limit in (1, 4)]
+    assert learn_scale(recording).scale.within == pytest.approx(expected, abs=1e-3)
+
+
 def test_raw_shares_are_those_of_the_covariance_itself(rng: np.random.Generator) -> None:
     """Errors drawn from it lie within one and two sigma as often as a Gaussian's do."""
     here, matrices_px2 = with_covariance(rng)
