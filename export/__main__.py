@@ -13,12 +13,13 @@ from export.atc.plan import plan_om
 from export.atc.to_om import conversions, setting_files
 from export.bundle import bundle_in_place, check_output
 from export.config import ExportConfig
-from export.job import Job, prepare
+from export.job import Job, check_numbers, prepare
 from export.options import ExportOptions, parse
 from export.steps.om import commands
 from runtime.cli import command_line
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
 from runtime.files import shown
+from runtime.model.checkpoint.contents import USUAL_SIDE_PX
 from runtime.model.manifest import Manifest
 from runtime.model.spec import InputSpec
 
@@ -61,6 +62,7 @@ def _export(options: ExportOptions) -> int:
 def _dry_run(job: Job) -> int:
     check_output(job.output, make_parent=False)
     print(f"weights: {_short(job.weights)} (SHA-256 {job.weights_sha256[:12]})")
+    check_numbers(job)
     old = bundle_in_place(job.output)
     for name, fresh in pipeline.up_to_date(job, old).items():
         state = "up to date" if fresh else "would run"
@@ -94,10 +96,11 @@ def _print_atc(config: ExportConfig) -> int:
             got="none",
             action="Take its name from npu-smi info on the box",
         )
-    for one in conversions(plan.table, plan.soc, InputSpec()):
+    spec = InputSpec(size=config.model.input_size or USUAL_SIDE_PX)
+    for one in conversions(plan.table, plan.soc, spec):
         for name, text in setting_files(one).items():
             logger.info("# %s:\n%s", name, text.rstrip())
-    print("\n".join(commands(plan, InputSpec())))
+    print("\n".join(commands(plan, spec)))
     return EXIT_OK
 
 

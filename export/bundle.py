@@ -15,6 +15,7 @@ import msgspec
 
 from runtime.errors import ArtifactError, ConfigError, ExportError
 from runtime.files import ANY_WRITE, remove_folder
+from runtime.files.reading import DamageError, decode_json, read_bytes
 from runtime.model.manifest import (
     MANIFEST_NAME,
     FileFact,
@@ -206,9 +207,9 @@ def _exchange(one: Path, other: Path) -> bool:
 def _foreign_files(folder: Path) -> list[str]:
     """What a bundle's own manifest does not list; without one, everything is somebody's."""
     try:
-        content = (folder / MANIFEST_NAME).read_bytes()
-        ours = {MANIFEST_NAME, *msgspec.json.decode(content, type=_AnyManifest).files}
-    except (OSError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        content = read_bytes(folder / MANIFEST_NAME)
+        ours = {MANIFEST_NAME, *decode_json(content, _AnyManifest).files}
+    except (OSError, DamageError):
         ours = set()
     inside = sorted(folder.iterdir())
     return [path.name for path in inside if path.name not in ours or not path.is_file()]

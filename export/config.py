@@ -16,12 +16,15 @@ from export.int8.table import Int8Table
 from parity.judging.verdict import Limits
 from runtime.errors import ConfigError, one_line
 from runtime.files import shown
+from runtime.files.reading import DamageError, read_text
+from runtime.model.checkpoint.contents import POSSIBLE
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
+SMALLEST_PX, LARGEST_PX = POSSIBLE["size"]
 TORCHSCRIPT_OPSET = 13
 DYNAMO_OPSET = 18
 
@@ -37,10 +40,15 @@ DEFAULT_REWRITES: tuple[Rewrite, ...] = ("batch_norms", "coordinates", "features
 
 
 class ModelTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the checkpoint must be; guards against the wrong file under the right name."""
+    """What the checkpoint must be; guards against the wrong file under the right name.
+
+    Attributes:
+        input_size: the side that it was trained at, px; None is what the file says, or 256.
+    """
 
     points: int
     parameters: int
+    input_size: int | None = None
 
 
 class OnnxTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,12 +68,18 @@ class OnnxTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class ExportConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One model's export. `weights` is resolved against the TOML file's folder when read."""
+    """One model's export.
+
+    Attributes:
+        weights: resolved against the TOML file's folder when read.
+        weights_key: of a checkpoint with several sets of weights, the one to take.
+    """
 
     name: str
     weights: str
     model: ModelTable
     weights_origin: str = ""
+    weights_key: str = ""
     onnx: OnnxTable = OnnxTable()
     parity: Limits = Limits()
     precision: Precision = "fp32"
@@ -80,9 +94,9 @@ def read_config(path: Path) -> ExportConfig:
         ConfigError: absent, not TOML, unknown or missing key, wrong type, or a value out of range.
     """
     try:
-        if path.exists() and not path.is_file():
-            raise _refused(path, "a TOML file", "a folder, pipe or device", "Check --config")
-        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors may put a BOM there
+        table = tomllib.loads(read_text(path))
+        if b"\\u0000" in msgspec.json.encode(table):  # an escape: no path and no name has one
+            raise DamageError("a text with a NUL in it")
     except OSError as error:
         known = ", ".join(str(p) for p in sorted(Path("configs").glob("*.toml")))
         raise ConfigError(
@@ -91,7 +105,7 @@ def read_config(path: Path) -> ExportConfig:
             got=error.strerror or str(error),
             action=f"Choose one of {known}" if known else "Check the path of --config",
         ) from error
-    except (ValueError, RecursionError) as error:
+    except (ValueError, TypeError, RecursionError) as error:  # TypeError: a key that JSON lacks
         raise _refused(path, "valid TOML", one_line(error), "Correct the line it names") from error
     try:
         config = msgspec.convert(table, ExportConfig)
@@ -117,9 +131,14 @@ def check_config(config: ExportConfig, path: Path) -> ExportConfig:
             repr(config.name),
             "It becomes a folder's name",
         ),
-        ("\0" in config.weights, "weights: a path", repr(config.weights), "Correct it"),
         (model.points < 1, "model.points: 1 or more", model.points, "Correct it"),
         (model.parameters < 1, "model.parameters: 1 or more", model.parameters, "Correct it"),
+        (
+            model.input_size is not None and not SMALLEST_PX <= model.input_size <= LARGEST_PX,
+            f"model.input_size: {SMALLEST_PX} to {LARGEST_PX} px",
+            model.input_size,
+            "Give the side that it was trained at",
+        ),
         (
             opset is not None and not FIRST_OPSET <= opset <= LAST_OPSET,
             f"onnx.opset: {FIRST_OPSET} to {LAST_OPSET}, which ATC reads",

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from export.atc.options import among
 from export.atc.plan import OmPlan, Policy, plan_om
-from export.config import ExportConfig
+from export.config import ExportConfig, ModelTable, read_config
 from export.int8.pictures import Int8Pictures, choose_pictures
 from export.int8.table import quantiser
 from parity.html.options import check_packages
 from parity.samples import Sample, default_samples
+from runtime.backends.base import Settings
 from runtime.errors import ArtifactError, ConfigError
 from runtime.files import sha256_file, shown
+from runtime.model.checkpoint.contents import open_contents
 from runtime.model.source import Source, find_artifact
 
+CONFIGS = Path("configs")
 DEBUG_SUFFIX = "-taps"
 INT8_SUFFIX = "_int8"
+
+logger = logging.getLogger("starmark")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +48,12 @@ class Job:
     taps: bool = False
     int8: Int8Pictures | None = None
 
+    @property
+    def settings(self) -> Settings:
+        """Which of the checkpoint's weights, and their input's side."""
+        config = self.config
+        return Settings(weights_key=config.weights_key, input_size=config.model.input_size)
+
 
 def prepare(
     config: ExportConfig,
@@ -54,8 +66,9 @@ def prepare(
     """Find the weights and check the output folder, before anything slow starts.
 
     Raises:
-        ArtifactError: the weights are not there; with where they come from.
-        ConfigError: the output folder cannot be used, or the [atc] table; see `plan_om`.
+        ArtifactError: the weights are not there, with where they come from, or cannot be read.
+        ConfigError: the weights are another model's than the configuration's; the output folder
+            cannot be used, or the [atc] table; see `plan_om`.
         BackendUnavailable: an .om is required and cannot be made here, or what draws the report is
             missing, or what quantises.
         InputError: the sample pictures are not there, or those that int8 is to be calibrated on.
@@ -74,6 +87,7 @@ def prepare(
         quantiser()
     _check_ignored(config.atc.ignore_preflight)
     weights = _find_weights(config)
+    _check_model(config, weights)
     # beside the bundle that is deployed, never in its place
     name = f"{config.name}{DEBUG_SUFFIX if taps else INT8_SUFFIX if quantised else ''}"
     return Job(
@@ -129,6 +143,73 @@ def _find_weights(config: ExportConfig) -> Path:
             str(path),
             expected="a checkpoint to export",
             got=f"a file of kind {artifact.kind}",
-            action="Name a .pkl, .pth or .safetensors file with --weights",
+            action="Name a checkpoint with --weights",
         )
     return artifact.path
+
+
+def fitting_config(weights: Path, key: str) -> Path:
+    """The configuration under configs/ of a checkpoint, told by its points and parameters.
+
+    Raises:
+        ArtifactError: the weights cannot be read.
+        ConfigError: none fits, with the nearest, or several do.
+    """
+    path = find_artifact(Source(text=str(weights), path=weights)).path
+    with open_contents(path, key) as contents:
+        points, parameters = contents.architecture.points, contents.parameters
+    known = {path: read_config(path).model for path in sorted(CONFIGS.glob("*.toml"))}
+    fitting = [p for p, model in known.items() if _is_of(model, points, parameters)]
+    if len(fitting) == 1:
+        logger.info("configuration: %s (%s)", fitting[0], _counts(points, parameters))
+        return fitting[0]
+
+    def distance(path: Path) -> tuple[int, int]:
+        return abs(known[path].points - points), abs(known[path].parameters - parameters)
+
+    nearest = min(known, key=distance, default=None)
+    named = "; ".join(f"{p}: {_counts(m.points, m.parameters)}" for p, m in known.items())
+    action = f"The nearest is {nearest}: copy it, correct its [model], and name it with --config"
+    if fitting:
+        action = f"Name one with --config: {' or '.join(map(str, fitting))}"
+    raise ConfigError(
+        shown(weights),
+        expected=f"one configuration for it under {CONFIGS}/ ({named or 'there is none'})",
+        got=f"{_counts(points, parameters)}{', which several have' if fitting else ''}",
+        action=action if nearest else "Name its configuration with --config",
+    )
+
+
+def check_numbers(job: Job) -> None:
+    """Read all of the weights without torch, as an export will.
+
+    Raises:
+        ArtifactError: they are damaged.
+    """
+    settings = job.settings
+    with open_contents(job.weights, settings.weights_key, settings.input_size) as contents:
+        for key in dict.fromkeys(tensor.storage for tensor in contents.stored.values()):
+            contents.container.read(key)
+
+
+def _check_model(config: ExportConfig, weights: Path) -> None:
+    """Before torch is imported: the wrong file under the right name is found at once."""
+    model = config.model
+    with open_contents(weights, config.weights_key, model.input_size) as contents:
+        points, parameters = contents.architecture.points, contents.parameters
+    if not _is_of(model, points, parameters):
+        raise ConfigError(
+            shown(weights),
+            expected=f"{_counts(model.points, model.parameters)},"
+            f" as the configuration of {config.name} says",
+            got=_counts(points, parameters),
+            action="Leave --config out to take the one that fits, or correct its [model] table",
+        )
+
+
+def _is_of(model: ModelTable, points: int, parameters: int) -> bool:
+    return (model.points, model.parameters) == (points, parameters)
+
+
+def _counts(points: int, parameters: int) -> str:
+    return f"{points} points and {parameters:,} parameters"

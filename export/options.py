@@ -18,11 +18,14 @@ from export.atc.options import FILE_OPTIONS
 from export.atc.plan import Policy
 from export.config import REWRITES, ExportConfig, Rewrite, check_config, in_order, read_config
 from export.int8.table import USUAL_P99_PX
+from export.job import fitting_config
 from parity.plan.precision_plan import parse_budget
 from runtime.cli import command_line
+from runtime.cli.options import add_weights_options
 from runtime.errors import ConfigError
 
 DEFAULT_CONFIG = Path("configs/starter68.toml")
+TABLES = ("model", "onnx", "int8", "parity", "atc")
 # ATC's own options of the [atc] table.
 ATC_OPTIONS = (
     *("soc_version", "dynamic_batch_size", "precision_mode", "precision_mode_v2"),
@@ -62,8 +65,10 @@ def parse(given: Sequence[str]) -> ExportOptions:
     given = (*given[:cut], *ours)
     arguments = _parser().parse_args(given)
     command_line.log_to_stderr(verbose=arguments.verbose)
-    config = read_config(arguments.config)
-    changed = check_config(_override(config, arguments, passed_on), arguments.config)
+    path = arguments.config or DEFAULT_CONFIG
+    if arguments.config is None and arguments.weights:
+        path = fitting_config(Path(arguments.weights), arguments.weights_key)
+    changed = check_config(_override(read_config(path), arguments, passed_on), path)
     return ExportOptions(
         config=changed,
         output=arguments.output,
@@ -86,9 +91,10 @@ def _parser() -> argparse.ArgumentParser:
         "python -m export --config configs/star68.toml --om require --soc_version Ascend910B3",
     )
     add = parser.add_argument
-    default = DEFAULT_CONFIG
-    add("--config", type=Path, default=default, metavar="TOML", help=f"(default {default})")
+    help_config = f"(default: the one under configs/ that fits --weights, or {DEFAULT_CONFIG})"
+    add("--config", type=Path, metavar="TOML", help=help_config)
     add("--weights", metavar="FILE", help="checkpoint, instead of the configuration's")
+    add_weights_options(add, size="model.input_size")
     add("--output", type=Path, metavar="DIR", help="bundle's folder (default build/NAME)")
     exporters, inputs = ("auto", "torchscript", "dynamo"), ("float32", "uint8")
     add("--exporter", dest="onnx.exporter", choices=exporters, help="instead of [onnx] exporter")
@@ -170,7 +176,7 @@ def _override(
     config: ExportConfig, arguments: argparse.Namespace, passed_on: tuple[str, ...]
 ) -> ExportConfig:
     """The command line over the configuration; files are taken from the current folder."""
-    given: dict[str, dict[str, Any]] = {table: {} for table in ("onnx", "int8", "parity", "atc")}
+    given: dict[str, dict[str, Any]] = {table: {} for table in TABLES}
     for name, value in vars(arguments).items():
         table, dot, key = name.partition(".")
         if dot and value is not None:
@@ -204,7 +210,8 @@ def _override(
     weights = Path.cwd() / arguments.weights if arguments.weights else config.weights
     replace = msgspec.structs.replace
     tables = {name: replace(getattr(config, name), **keys) for name, keys in given.items()}
-    return replace(config, precision=precision, weights=str(weights), **tables)
+    key = arguments.weights_key or ("" if arguments.weights else config.weights_key)
+    return replace(config, precision=precision, weights=str(weights), weights_key=key, **tables)
 
 
 def _apart(behind: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:

@@ -75,7 +75,7 @@ def run(job: Job) -> Outcome:
         OSError: the disk is full or cannot be written to; likewise.
     """
     check_output(job.output)
-    with staged(job.output) as staging, Reference(job.weights) as reference:
+    with staged(job.output) as staging, Reference(job.weights, job.settings) as reference:
         old = bundle_in_place(job.output)
         fresh = up_to_date(job, old)
         if old is not None and all(fresh.values()):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.backends import open_backend
-from runtime.backends.base import Backend, Outputs
+from runtime.backends.base import DEFAULT_SETTINGS, Backend, Outputs, Settings
 from runtime.files import shown
 from runtime.model.source import Source
 
@@ -23,10 +23,15 @@ class Reference:
 
     Attributes:
         source: its name, as reports show it.
+
+    Args:
+        weights: the checkpoint.
+        settings: which of its weights, and their input's side.
     """
 
-    def __init__(self, weights: Path) -> None:
+    def __init__(self, weights: Path, settings: Settings = DEFAULT_SETTINGS) -> None:
         self.source = Source(text=f"{shown(weights.name)}@cpu", path=weights, device="cpu")
+        self._settings = settings
         self._opened: Backend | None = None
         self._answers: dict[bytes, Outputs] = {}
 
@@ -34,7 +39,7 @@ class Reference:
     def backend(self) -> Backend:
         """The one backend, which stays this object's own; raises as `open_backend`."""
         if self._opened is None:
-            self._opened = open_backend(self.source)
+            self._opened = open_backend(self.source, settings=self._settings)
         return self._opened
 
     def open(self) -> Backend:

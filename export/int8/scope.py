@@ -87,9 +87,11 @@ def _is_first(node: onnx.NodeProto) -> bool:
 
 
 def _after_last_maps(graph: onnx.ModelProto) -> set[str]:
-    """Names of the nodes that work on the last stack's fused maps."""
-    fused = [n for node in graph.graph.node for n in node.output if n.endswith(".fused")]
-    reached = {fused[-1]} if fused else set()
+    """Names of the nodes that work on the maps that are decoded: the last stack's."""
+    made = [name for node in graph.graph.node for name in node.output]
+    maps = [name for name in made if name.endswith(".fused")]
+    maps = maps or [name for name in made if name.endswith(".heatmaps")]
+    reached = {maps[-1]} if maps else set()
     found: set[str] = set()
     for node in graph.graph.node:  # a graph lists a tensor's maker before its readers
         if reached.intersection(node.input):

@@ -64,10 +64,11 @@ class Parity(Step):
         report = work.report = compared.report
         write_text_whole(staging / PARITY_NAME, json_text(report))
         sources = shlex.join([reference.source.text, candidate.text])
+        stated = "".join(f" --{name} {value}" for name, value in job.settings.of_weights.items())
         page = as_html(
             compared,
             language="en",
-            command=f"python -m parity.compare {sources} {passing_options(limits)}",
+            command=f"python -m parity.compare {sources} {passing_options(limits)}{stated}",
             timed=False,  # the same inputs give the same bytes
         )
         write_text_whole(staging / PARITY_PAGE_NAME, page)

@@ -19,7 +19,6 @@ from export.steps.step import (
     versions_of,
 )
 from parity.samples import sample_facts
-from runtime.errors import ConfigError
 from runtime.files import shown
 from runtime.model.manifest import ONNX_NAME, CheckpointFact, Manifest, file_fact
 from runtime.model.spec import ModelSpec, spec_of
@@ -55,6 +54,7 @@ class Onnx(Step):
         return key_of(
             quantised,
             job.weights_sha256,
+            job.settings.of_weights,
             msgspec.to_builtins((job.config.onnx, job.config.model)),
             job.taps,
             versions_of(GRAPH_PACKAGES),
@@ -72,7 +72,6 @@ class Onnx(Step):
         checkpoint = opened.checkpoint
         count = f"{checkpoint.parameters:,}"
         logger.info("%s: %s parameters, 0 missing, 0 unexpected keys", checkpoint.file, count)
-        _check_model(job, checkpoint)
         spec = _spec(job, checkpoint)
         fact = make_float_graph(opened, job.config.onnx, target, taps_out=job.taps)
         work.fields |= {"checkpoint": checkpoint, "onnx": fact, "quantisation": None, "spec": spec}
@@ -128,6 +127,7 @@ def judged(inputs: Inputs) -> tuple[object, ...]:
     """What every figure about a model.onnx depends on, for `key_of`."""
     return (
         inputs.job.weights_sha256,
+        inputs.job.settings.of_weights,
         inputs.onnx_sha256,
         sample_facts(inputs.job.samples),
         versions_of(JUDGE_PACKAGES),
@@ -143,16 +143,3 @@ def _spec(job: Job, checkpoint: CheckpointFact) -> ModelSpec:
         taps=tap_shapes(found) if job.taps else None,
         bytes_in=job.config.onnx.input == "uint8",
     )
-
-
-def _check_model(job: Job, checkpoint: CheckpointFact) -> None:
-    wanted = job.config.model
-    found = (checkpoint.architecture.points, checkpoint.parameters)
-    if found != (wanted.points, wanted.parameters):
-        raise ConfigError(
-            str(job.weights),
-            expected=f"{wanted.points} points and {wanted.parameters:,} parameters,"
-            f" as the configuration of {job.config.name} says",
-            got=f"{found[0]} points and {found[1]:,} parameters",
-            action="Choose the configuration of this checkpoint, or correct its [model] table",
-        )

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from parity.locate.figures import F32
 from parity.locate.module_tensors import ModuleTensors, composed_of, module_paths
-from parity.locate.stages import U8, StagedSource, Step, image_of, stacks_in
+from parity.locate.stages import U8, StagedSource, Step, image_of, stages_in
 from runtime.backends import Backend
 from runtime.backends.ort import open_graph
 from runtime.errors import ArtifactError, InferenceError, one_line
 from runtime.model.spec import INPUT_NAME, InputSpec
-from runtime.model.stages import Stage, living_stages
+from runtime.model.stages import Stage
 
 WEIGHTED_OPERATORS = frozenset({"Conv", "BatchNormalization"})
 
@@ -50,12 +50,12 @@ class OnnxStages(StagedSource):
             backend.name,
             backend.checkpoint_sha256,
             backend.spec.input.size,
-            stacks_in(name, self._producer),
+            stages_in(name, self._producer),
         )
 
     def taps(self, crop: U8) -> dict[str, F32]:
         """Every stage's tensors for one picture."""
-        names = [name for stage in living_stages(self.stacks) for name in stage.outputs]
+        names = [name for stage in self.stages for name in stage.outputs]
         return self._run(tuple(names), {INPUT_NAME: image_of(crop)})
 
     def run_stage(self, stage: Stage, inputs: Mapping[str, F32]) -> dict[str, F32]:

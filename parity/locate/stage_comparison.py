@@ -25,7 +25,7 @@ from parity.locate.share import growing, over_share, rounding_between, share
 from parity.locate.stages import StagedSource, TappedSource, image_of
 from runtime.errors import InputError
 from runtime.model.spec import INPUT_NAME, OUTPUT_NAMES
-from runtime.model.stages import Stage, living_stages
+from runtime.model.stages import Stage
 
 LANDMARKS = OUTPUT_NAMES[0]
 
@@ -54,7 +54,7 @@ class StageComparison:
             that cannot be run on the reference's. None where no stage can be run alone.
 
     Raises:
-        InputError: another number of stacks.
+        InputError: another network's stages.
     """
 
     def __init__(self, reference: TappedSource, candidate: TappedSource) -> None:
@@ -64,9 +64,10 @@ class StageComparison:
         self.fed_by: str | None = None
         if self.staged:
             self.fed_by = "reference" if "candidate" in self.staged else "candidate"
-        if reference.stacks != candidate.stacks:
-            raise self._unlike(f"{reference.stacks} stacks", f"{candidate.stacks}")
-        self.stages = {s.name: StageSums(s) for s in living_stages(reference.stacks)}
+        if reference.stages != candidate.stages:
+            here, there = (f"{len(one.stages)} stages" for one in (reference, candidate))
+            raise self._unlike(here, there)
+        self.stages = {s.name: StageSums(s) for s in reference.stages}
         self.not_finite: dict[str, NotFinite] = {}
         self.moved = Moved()
 

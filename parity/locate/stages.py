@@ -20,7 +20,7 @@ from parity.recording.recording import Recording
 from runtime.backends import Backend
 from runtime.errors import ArtifactError
 from runtime.model.spec import OUTPUT_NAMES, InputSpec
-from runtime.model.stages import MODULE_INPUT, Stage, living_stages, stages_of
+from runtime.model.stages import MODULE_INPUT, Stage, living_stages
 
 U8 = NDArray[np.uint8]
 
@@ -50,17 +50,22 @@ class TappedSource(ABC):
         engine: what runs it, or ran it.
         checkpoint_sha256: of the weights it was made from; empty where unknown.
         size_px: S, the side of its crops.
-        stacks: number of the network's hourglasses.
+        stages: those of its network that the landmarks depend on.
     """
 
     def __init__(
-        self, name: str, engine: str, checkpoint_sha256: str, size_px: int, stacks: int
+        self,
+        name: str,
+        engine: str,
+        checkpoint_sha256: str,
+        size_px: int,
+        stages: tuple[Stage, ...],
     ) -> None:
         self.name = name
         self.engine = engine
         self.checkpoint_sha256 = checkpoint_sha256
         self.size_px = size_px
-        self.stacks = stacks
+        self.stages = stages
 
     @abstractmethod
     def taps(self, crop: U8) -> dict[str, F32]:
@@ -124,7 +129,7 @@ class RecordedStages(TappedSource):
             header.engine,
             header.checkpoint_sha256,
             header.spec.input.size,
-            stacks_in(name, (*header.spec.taps, *OUTPUT_NAMES)),
+            stages_in(name, (*header.spec.taps, *OUTPUT_NAMES)),
         )
 
     def taps(self, crop: U8) -> dict[str, F32]:  # noqa: ARG002  # its own is on record
@@ -157,7 +162,7 @@ class TappedStages(TappedSource):
                 got="a model that gives landmarks and covariance alone",
                 action="Make one with python -m export --taps",
             )
-        super().__init__(*_facts(name, backend), stacks_in(name, (*taps, *OUTPUT_NAMES)))
+        super().__init__(*_facts(name, backend), stages_in(name, (*taps, *OUTPUT_NAMES)))
 
     def taps(self, crop: U8) -> dict[str, F32]:
         """Every stage's tensors for one picture."""
@@ -178,12 +183,13 @@ class TorchStages(StagedSource):
     def __init__(self, name: str, backend: Any) -> None:
         self._backend = backend
         self._probe = backend.probe()
-        super().__init__(*_facts(name, backend), self._probe.stacks)
+        names = [output for stage in self._probe.stages for output in stage.outputs]
+        super().__init__(*_facts(name, backend), stages_in(name, names))
 
     def taps(self, crop: U8) -> dict[str, F32]:
         """Every stage's tensors for one picture."""
         made: dict[str, F32] = self._backend.taps(image_of(crop))
-        return {**made, **self.run_stage(stages_of(self.stacks)[-1], made)}
+        return {**made, **self.run_stage(self.stages[-1], made)}
 
     def run_stage(self, stage: Stage, inputs: Mapping[str, F32]) -> dict[str, F32]:
         """Run one stage alone."""
@@ -226,14 +232,16 @@ def image_of(crop: U8) -> F32:
     return np.asarray(packed, np.float32)
 
 
-def stacks_in(where: str, tensors: Collection[str]) -> int:
-    """Count a network's stacks by the names of its stages' tensors.
+def stages_in(where: str, tensors: Collection[str]) -> tuple[Stage, ...]:
+    """Tell a network's living stages by the names of its tensors.
 
     Raises:
         ArtifactError: no such names, or not all of them.
     """
     stacks = len({name for name in tensors if re.fullmatch(r"stack[0-9]+\.heatmaps", name)})
-    wanted = [stage.name for stage in living_stages(max(stacks, 1))]
+    contours = stacks == 0 or any(name.endswith(".edgemaps") for name in tensors)
+    stages = living_stages(max(stacks, 1), contours=contours)
+    wanted = [stage.name for stage in stages]
     missing = [name for name in wanted if name not in tensors]
     if missing:
         raise ArtifactError(
@@ -242,7 +250,7 @@ def stacks_in(where: str, tensors: Collection[str]) -> int:
             got=f"none called {missing[0]}" + (f", or {missing[1]}" if len(missing) > 1 else ""),
             action="Export the checkpoint again with python -m export; foreign graphs are not read",
         )
-    return stacks
+    return stages
 
 
 def _facts(name: str, backend: Backend) -> tuple[str, str, str, int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tokenize
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import prod
@@ -17,26 +16,23 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from runtime.errors import InputError, one_line
+from runtime.files.archive import open_zip
+from runtime.files.reading import DamageError
 
 LONGEST_NPY_HEADER = 1000
 # numpy reads an array's own header with Python's tokenizer, which has an error of its own
 HEADER_ERRORS = (ValueError, SyntaxError, TypeError, RecursionError, tokenize.TokenError)
-# zlib's own error, an unknown compression, or an encrypted member
-DAMAGE = (
-    *(OSError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile),
-    *(NotImplementedError, RuntimeError, zlib.error),
-)
 
 Read = Callable[[tuple[int, ...]], NDArray[Any]]
 
 
 @contextmanager
 def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open a zip file; whatever zipfile raises on damage becomes one error."""
+    """Open a zip file; whatever its damage raises becomes one error."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive:
             yield archive
-    except DAMAGE as error:
+    except (OSError, DamageError) as error:
         raise refused(path, one_line(error, 200)) from error
 
 

@@ -34,6 +34,8 @@ from parity.recording.archive import (
 from runtime.backends.base import LARGEST_OUTPUT
 from runtime.errors import InputError, one_line
 from runtime.files import written_whole
+from runtime.files.archive import check_inflated
+from runtime.files.reading import decode_json
 from runtime.image import geometry
 from runtime.model.manifest import Manifest
 from runtime.model.spec import ModelSpec
@@ -47,7 +49,7 @@ U8 = NDArray[np.uint8]
 RECORDING_SUFFIX = ".npz"
 SCHEMA = 2
 STAGES = ("decode", "crop", "pack", "h2d", "compute", "d2h", "home")
-LARGEST_HEADER_BYTES = 256 << 20
+LARGEST_HEADER_BYTES = 64 << 20
 LARGEST_CROP_SIDE_PX = 1024
 MOST_POINTS = 10_000
 CROPS, TAPS = "crops", "taps"
@@ -244,13 +246,13 @@ def load_recording(path: Path) -> Recording:
         raise refused(path, "a folder, pipe or device")
     arrays: dict[str, Any] = {}
     with open_archive(path) as archive:
-        names = archive.namelist()
-        if len(set(names)) < len(names):
-            raise refused(path, "two arrays of one name")
         with open_member(path, archive, "header") as file:
             raw = file.read(LARGEST_HEADER_BYTES + 1)
         header = _read_header(path, raw)
-        for name, (row, dtype) in columns_of(header.spec.points).items():
+        columns = columns_of(header.spec.points)
+        held = {f"{name}.npy" for name in columns} & {*archive.namelist()}
+        check_inflated(archive, path, sorted(held))
+        for name, (row, dtype) in columns.items():
             shape = (len(header.pictures), *row)
             with open_array(path, archive, name, shape, dtype) as read:
                 arrays[name] = read(shape)
@@ -269,10 +271,10 @@ def _read_header(path: Path, raw: bytes) -> Header:
         if dtype != np.uint8 or len(shape) != 1:
             raise ValueError(f"a header of {dtype} {shape}")
         content = file.read()
-        schema = msgspec.json.decode(content, type=_SchemaOnly).schema
+        schema = decode_json(content, _SchemaOnly).schema
         if schema != SCHEMA:
             raise ValueError(f"schema {schema}, which this version cannot read")
-        header = msgspec.json.decode(content, type=Header)
+        header = decode_json(content, Header)
         check_topology(header.spec.topology)
     except HEADER_ERRORS as error:
         raise refused(path, f"a header that cannot be read: {one_line(error, 200)}") from error

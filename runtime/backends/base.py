@@ -73,6 +73,9 @@ class Settings:
             more threads than cores is slower than either. Of no use on an NPU.
         precision: what OpenVINO computes in; None is fp32. Other engines refuse it: they run in
             the file's own.
+        weights_key: of a checkpoint, the dictionary whose weights are taken; "" finds it.
+        input_size: of a checkpoint, the side it was trained at, px; None is what the file says of
+            itself, or 256. Bundles and graphs carry theirs.
 
     Raises:
         ConfigError: no such number of threads.
@@ -81,6 +84,14 @@ class Settings:
     allow_hf32: bool = False
     threads: int | None = None
     precision: Precision | None = None
+    weights_key: str = ""
+    input_size: int | None = None
+
+    @property
+    def of_weights(self) -> dict[str, str]:
+        """What was stated about a checkpoint, by its option's name."""
+        stated = {"weights-key": self.weights_key, "input-size": self.input_size or ""}
+        return {name: str(value) for name, value in stated.items() if value}
 
     def __post_init__(self) -> None:
         given = self.threads

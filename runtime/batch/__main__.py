@@ -220,6 +220,7 @@ def _heading(job: Job, inputs: Inputs) -> Heading:
         options={
             **job.faces.heading(),
             "precision": f"{job.settings.precision}, hf32 {job.settings.allow_hf32}",
+            **job.settings.of_weights,
         },
     )
 

@@ -7,6 +7,7 @@ arguments and checks it, so that commands pass records and never a Namespace.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ class EngineOptions:
 
     @staticmethod
     def add(parser: argparse.ArgumentParser) -> None:
-        """Declare --allow-hf32, --threads and --precision."""
+        """Declare --allow-hf32, --threads, --precision, --weights-key and --input-size."""
         parser.add_argument(
             "--allow-hf32",
             action="store_true",
@@ -46,6 +47,7 @@ class EngineOptions:
             help="what OpenVINO computes in (default fp32); other engines refuse it. For one source"
             " of several, write PATH@openvino/cpu:bf16",
         )
+        add_weights_options(parser.add_argument)
 
     @staticmethod
     def of(arguments: argparse.Namespace) -> Settings:
@@ -58,6 +60,8 @@ class EngineOptions:
             allow_hf32=arguments.allow_hf32,
             threads=arguments.threads,
             precision=arguments.precision,
+            weights_key=arguments.weights_key,
+            input_size=arguments.input_size,
         )
 
 
@@ -147,6 +151,24 @@ class FaceOptions:
             digest = sha256_file(self.yunet)[:12]
             faces = f"{digest} from {self.least_score:g} at {self.longest_side_px} px"
         return {"refine": str(self.refine), "faces": faces}
+
+
+def add_weights_options(add: Callable[..., object], *, size: str = "input_size") -> None:
+    """Declare --weights-key and --input-size, what the tensors of a checkpoint do not tell."""
+    add(
+        "--weights-key",
+        default="",
+        metavar="KEY",
+        help="of a checkpoint with several sets of weights, the one to take, for example net_ema"
+        " (default: the first that is no average)",
+    )
+    add(
+        "--input-size",
+        dest=size,
+        type=int,
+        metavar="PX",
+        help="the side a checkpoint was trained at (default: what the file says, or 256)",
+    )
 
 
 def check_range(option: str, value: int | None, least: int, most: int | None = None) -> None:

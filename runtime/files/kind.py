@@ -6,11 +6,15 @@ from pathlib import Path
 
 HEAD_BYTES = 512
 AN_OM = "an .om of Ascend"
+_ZIP, _PICKLE = "a zip archive, such as a PyTorch checkpoint or .npz", "a Python pickle"
+_SAFETENSORS = "a safetensors file"
+# Kinds whose content may be a checkpoint, under any name.
+CHECKPOINTS = (_ZIP, _PICKLE, _SAFETENSORS)
 
 _MAGICS = (
     (b"IMOD", AN_OM),
     (b"PICO", "an .om for Smart Vision chips (PICO), which Ascend devices do not load"),
-    (b"PK\x03\x04", "a zip archive, such as a PyTorch checkpoint or .npz"),
+    (b"PK\x03\x04", _ZIP),
     (b"PK\x05\x06", "an empty zip archive"),
     (b"\x7fELF", "an ELF program or library"),
     (b"\x1f\x8b", "a gzip archive"),
@@ -21,10 +25,7 @@ _MAGICS = (
     (b"%PDF", "a PDF"),
     (b"\x89HDF", "an HDF5 file"),
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself"),
-    (b"\x80\x02", "a Python pickle"),
-    (b"\x80\x03", "a Python pickle"),
-    (b"\x80\x04", "a Python pickle"),
-    (b"\x80\x05", "a Python pickle"),
+    *((bytes((0x80, protocol)), _PICKLE) for protocol in range(2, 6)),
 )
 
 
@@ -42,7 +43,7 @@ def seems_to_be(head: bytes) -> str:
         if head.startswith(magic):
             return kind
     if head[8:10] == b'{"':
-        return "a safetensors file"
+        return _SAFETENSORS
     # ir_version (field 1, one byte), then producer_name, opset_import or the graph
     if head[0] == 0x08 and head[2:3] in (b"\x12", b"\x3a", b"\x42"):
         return "an ONNX model"

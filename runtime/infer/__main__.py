@@ -249,6 +249,7 @@ def _folder(
                 "formats": ", ".join(wanted.formats),
                 "draw": f"{wanted.drawn}, {wanted.contours}, {wanted.ellipses}",
                 **options.heading(),
+                **EngineOptions.of(arguments).of_weights,
             },
         )
         summary = run_folder(

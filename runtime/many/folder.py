@@ -21,6 +21,7 @@ from runtime.cli.command_line import progress
 from runtime.detector import Detector
 from runtime.errors import ConfigError, InputError
 from runtime.files import json_text, remove_parts, shown, write_text_whole
+from runtime.files.reading import DamageError, decode_json, read_bytes
 from runtime.image.draw import draw_faces
 from runtime.image.landmarks import Landmarks
 from runtime.image.picture import write_picture
@@ -151,14 +152,21 @@ def _finished_before(folder: Path, heading: Heading, names_sha256: str) -> Summa
     if (folder / JOURNAL_NAME).exists():
         return None
     try:
-        run = msgspec.json.decode((folder / RUN_NAME).read_bytes(), type=FinishedRun)
-    except (OSError, msgspec.MsgspecError):
+        run = decode_json(read_bytes(folder / RUN_NAME), FinishedRun)
+    except FileNotFoundError:
         return None
+    except DamageError as error:
+        raise _damaged(folder / RUN_NAME, "the record of a finished run", error) from error
     there = all(Path(name).exists() for name in run.summary.saved)
     if run.heading != heading or run.pictures_sha256 != names_sha256 or not there:
         return None
     run.summary.pictures_now, run.summary.seconds_now = 0, 0.0
     return run.summary
+
+
+def _damaged(path: Path, expected: str, error: DamageError) -> InputError:
+    action = "Write to another folder, or remove this file to start over"
+    return InputError(shown(path), expected=expected, got=str(error), action=action)
 
 
 def _names_alike(files: Sequence[PictureFile]) -> bool:
@@ -275,14 +283,15 @@ class Journal:
             first = file.readline()
             heading.check(first, shown(self.path))
             whole, pending, size = len(first), 0, 0
-            decoder = msgspec.json.Decoder(Row)
-            for line in file:
-                try:
-                    row = decoder.decode(line) if line.endswith(b"\n") else None
-                except msgspec.DecodeError:
-                    row = None
-                if row is None:
+            for number, line in enumerate(file, 2):
+                if not line.endswith(b"\n"):
                     break
+                try:
+                    row = decode_json(line, Row)
+                except DamageError as error:
+                    raise _damaged(
+                        self.path, f"a row of results in line {number}", error
+                    ) from error
                 size += len(line)
                 pending += 1
                 if pending >= max(row.faces, 1):

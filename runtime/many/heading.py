@@ -6,6 +6,7 @@ import msgspec
 
 from runtime.errors import ConfigError, InputError
 from runtime.files import sha256_file
+from runtime.files.reading import DamageError, decode_json
 from runtime.model.manifest import MANIFEST_NAME, read_manifest
 from runtime.model.source import Source, find_artifact
 
@@ -33,8 +34,8 @@ class Heading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             ConfigError: it is another run's.
         """
         try:
-            found = msgspec.json.decode(noted, type=Heading)
-        except msgspec.MsgspecError as error:
+            found = decode_json(noted, Heading)
+        except DamageError as error:
             raise InputError(
                 where,
                 expected="the heading of a run to continue",

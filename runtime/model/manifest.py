@@ -9,8 +9,10 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from runtime.errors import ArtifactError, one_line
-from runtime.files import json_text, sha256_file, sha256_json, write_text_whole
+from runtime.files import json_text, sha256_file, sha256_json, shown, write_text_whole
+from runtime.files.reading import DamageError, decode_json, read_bytes
 from runtime.model.spec import Architecture, InputSpec, ModelSpec
+from runtime.model.topology import check_topology
 
 MANIFEST_NAME = "manifest.json"
 ONNX_NAME = "model.onnx"
@@ -242,17 +244,17 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_NAME
     try:
-        raw = path.read_bytes()
-    except OSError as error:
+        raw = read_bytes(path)
+    except (OSError, DamageError) as error:
         raise ArtifactError(
             str(path),
             expected="the manifest of a bundle",
-            got=error.strerror or str(error),
+            got=getattr(error, "strerror", None) or str(error),
             action="Make the bundle again with python -m export",
         ) from error
     try:
         # first, or an older manifest would be refused for a field that it cannot have
-        schema = msgspec.json.decode(raw, type=_SchemaOnly).schema
+        schema = decode_json(raw, _SchemaOnly).schema
         if schema != SCHEMA:
             raise ArtifactError(
                 str(path),
@@ -260,8 +262,9 @@ def read_manifest(folder: Path) -> Manifest:
                 got=f"schema {schema}",
                 action="Use the version of Starmark that wrote it, or make the bundle again",
             )
-        manifest = msgspec.json.decode(raw, type=Manifest)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        manifest = decode_json(raw, Manifest)
+        check_topology(manifest.spec.topology)
+    except ValueError as error:
         raise ArtifactError(
             str(path),
             expected=f"a manifest of schema {SCHEMA}",
@@ -320,11 +323,11 @@ def check_file(folder: Path, manifest: Manifest, name: str) -> Path:
         )
     try:
         found = file_fact(path)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a NUL in its name
         raise ArtifactError(
-            str(path),
+            shown(path),
             expected=f"a file of {fact.bytes} bytes",
-            got=error.strerror or str(error),
+            got=getattr(error, "strerror", None) or str(error),
             action="Copy the whole bundle again",
         ) from error
     if found != fact:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from runtime.errors import ArtifactError, BackendUnavailable, ConfigError
 from runtime.files import shown
-from runtime.files.kind import AN_OM, HEAD_BYTES, seems_to_be
+from runtime.files.kind import AN_OM, CHECKPOINTS, HEAD_BYTES, seems_to_be
 from runtime.model.device import Device
 from runtime.model.manifest import (
     MANIFEST_NAME,
@@ -20,7 +20,8 @@ from runtime.model.manifest import (
     read_manifest,
 )
 
-CHECKPOINT_SUFFIXES = (".pkl", ".pth", ".safetensors")
+# Of files that are checkpoints whatever they hold; others are by their content.
+CHECKPOINT_SUFFIXES = (".pkl", ".pth", ".pt", ".ckpt", ".safetensors")
 # ModelScope's folder: its configuration beside its weights.
 MODELSCOPE_CONFIGURATION = "configuration.json"
 MODELSCOPE_WEIGHTS = "pytorch_model.pkl"
@@ -114,18 +115,19 @@ def find_artifact(source: Source) -> Artifact:
             else "Copy it into a file first",
         )
     suffix = path.suffix.lower()
-    if suffix in CHECKPOINT_SUFFIXES:
-        return Artifact(path=path, kind="checkpoint")
     if suffix == ".onnx":
         # one that lies in its bundle is held to the bundle's manifest
         bundled = path.name == ONNX_NAME and (path.parent / MANIFEST_NAME).exists()
         return Artifact(path=path, kind="onnx", manifest=_checked(path.parent) if bundled else None)
     if suffix == ".om":
         return _converted(path)
+    kind = _kind(path)
+    if suffix in CHECKPOINT_SUFFIXES or kind in CHECKPOINTS:
+        return Artifact(path=path, kind="checkpoint")
     raise ArtifactError(
-        str(path),
-        expected=f"a bundle, .onnx, .om or a checkpoint ({', '.join(CHECKPOINT_SUFFIXES)})",
-        got=f"suffix {suffix!r}",
+        shown(path),
+        expected="a bundle, .onnx, .om or a checkpoint",
+        got=f"suffix {suffix!r} and {kind}",
         action="Name the model's file or its bundle's folder",
     )
 

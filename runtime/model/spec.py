@@ -22,7 +22,12 @@ _CHANNELS = Scratch()
 
 
 class Architecture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Widths of a stacked hourglass; `size` is the side of its square input in px."""
+    """Widths of a stacked hourglass; `size` is the side of its square input in px.
+
+    Attributes:
+        contours: 0 where the network was trained without edge and point maps (use_AAM=False).
+        add_coord: False without coordinate channels; left out of files where it is True.
+    """
 
     stacks: int
     depth: int
@@ -31,6 +36,17 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     points: int
     contours: int
     size: int = 256
+    add_coord: bool | UnsetType = UNSET
+
+    @property
+    def has_contours(self) -> bool:
+        """Whether heatmaps are weighed by point maps and by maps of the contours."""
+        return self.contours > 0
+
+    @property
+    def has_coordinates(self) -> bool:
+        """Whether its first convolutions see coordinate channels."""
+        return self.add_coord is not False
 
 
 class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -41,8 +41,10 @@ class Stage:
         return self.name.rpartition(".")[2]
 
 
-def stages_of(stacks: int) -> tuple[Stage, ...]:
+def stages_of(stacks: int, *, contours: bool = True) -> tuple[Stage, ...]:
     """List the stages of a network of so many stacks, from the picture to the landmarks.
+
+    Without contours (use_AAM=False) there are no point, edge and fused maps.
 
     Tensors: `stem` is the first stack's input; `stack<i>.hourglass`, `.features`, `.heatmaps`
     (unfused), `.pointmaps`, `.edgemaps` and `.fused` are a stack's maps; `stack<i>.merged` is the
@@ -61,15 +63,16 @@ def stages_of(stacks: int) -> tuple[Stage, ...]:
             _stage(hourglass, entry, *before),
             _stage(features, hourglass),
             _stage(heat, features),
-            _stage(point, features),
-            _stage(edge, features),
-            _stage(fused, heat, point, edge),
         ]
+        maps: tuple[str, ...] = (heat,)
+        if contours:
+            maps = (heat, point, edge)
+            found += [_stage(point, features), _stage(edge, features), _stage(fused, *maps)]
+        last = found[-1].name
         if index + 1 < stacks:
             merged = f"stack{index}.merged"
-            found.append(_stage(merged, entry, features, heat, point, edge))
+            found.append(_stage(merged, entry, features, *maps))
             entry = merged
-    last = f"stack{stacks - 1}.fused"
     return (*found, Stage(name=OUTPUT_NAMES[0], inputs=(last,), outputs=OUTPUT_NAMES))
 
 
@@ -85,7 +88,7 @@ def tap_shapes(architecture: Architecture) -> dict[str, TapShape]:
     }
     return {
         stage.name: (channels.get(stage.part, a.channels), side, side)
-        for stage in stages_of(a.stacks)[:-1]
+        for stage in stages_of(a.stacks, contours=a.has_contours)[:-1]
     }
 
 
@@ -101,7 +104,7 @@ def are_taps(shapes: Mapping[str, TapShape], *, points: int, size: int) -> bool:
         return False
     channels = shapes["stem"][0]
     contours = shapes.get("stack0.edgemaps", (0,))[0]
-    if not (1 <= channels <= MOST_CHANNELS and 1 <= contours <= MOST_CHANNELS):
+    if not (1 <= channels <= MOST_CHANNELS and 0 <= contours <= MOST_CHANNELS):
         return False
     network = Architecture(
         stacks=stacks,
@@ -115,9 +118,9 @@ def are_taps(shapes: Mapping[str, TapShape], *, points: int, size: int) -> bool:
     return list(shapes.items()) == list(tap_shapes(network).items())
 
 
-def living_stages(stacks: int) -> tuple[Stage, ...]:
+def living_stages(stacks: int, *, contours: bool = True) -> tuple[Stage, ...]:
     """The stages that the landmarks depend on: nothing reads an earlier stack's fused maps."""
-    stages = stages_of(stacks)
+    stages = stages_of(stacks, contours=contours)
     read = {name for stage in stages for name in stage.inputs}
     return tuple(stage for stage in stages if stage is stages[-1] or stage.name in read)
 
@@ -127,7 +130,8 @@ def inner_tap_names(architecture: Architecture) -> tuple[str, ...]:
 
     The fused maps of a stack before the last are in debug bundles alone.
     """
-    return tuple(stage.name for stage in living_stages(architecture.stacks)[:-1])
+    a = architecture
+    return tuple(stage.name for stage in living_stages(a.stacks, contours=a.has_contours)[:-1])
 
 
 def _stage(name: str, *inputs: str) -> Stage:

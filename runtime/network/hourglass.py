@@ -26,10 +26,16 @@ class Conv(nn.Module):
     """A convolution with bias, and batch norm and ReLU where asked."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel: int = 1, *, norm_relu: bool = False
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int = 1,
+        *,
+        stride: int = 1,
+        norm_relu: bool = False,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel, padding=(kernel - 1) // 2)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, (kernel - 1) // 2)
         self.bn = nn.BatchNorm2d(out_channels) if norm_relu else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -121,10 +127,14 @@ class StackedHourglass(nn.Module):
         super().__init__()
         a = architecture
         self.architecture = a
-        self.stages = stages_of(a.stacks)
+        self.stages = stages_of(a.stacks, contours=a.has_contours)
         self.gives: tuple[str, ...] = OUTPUT_NAMES
         side = a.size // STEM_STRIDE
-        stem = CoordConv(3, a.stem, side=a.size, kernel=7, stride=2, batch_norm=True)
+        stem = (
+            CoordConv(3, a.stem, side=a.size, kernel=7, stride=2, batch_norm=True)
+            if a.has_coordinates
+            else Conv(3, a.stem, 7, stride=2, norm_relu=True)
+        )
         self.pre = nn.Sequential(
             stem,
             ResBlock(a.stem, 2 * a.stem),
@@ -136,7 +146,9 @@ class StackedHourglass(nn.Module):
             Hourglass(
                 a.depth,
                 a.channels,
-                CoordConv(a.channels, a.channels, side=side, boundary=index > 0),
+                CoordConv(a.channels, a.channels, side=side, boundary=index > 0)
+                if a.has_coordinates
+                else None,
             )
             for index in range(a.stacks)
         )
@@ -147,13 +159,14 @@ class StackedHourglass(nn.Module):
             for _ in range(a.stacks)
         )
         self.out_heatmaps = self._heads(a.channels, a.points, a.stacks)
-        self.out_edgemaps = self._heads(a.channels, a.contours, a.stacks)
-        self.out_pointmaps = self._heads(a.channels, a.points, a.stacks)
         self.merge_features = self._heads(a.channels, a.channels, a.stacks - 1)
         self.merge_heatmaps = self._heads(a.points, a.channels, a.stacks - 1)
-        self.merge_edgemaps = self._heads(a.contours, a.channels, a.stacks - 1)
-        self.merge_pointmaps = self._heads(a.points, a.channels, a.stacks - 1)
-        self.e2h_transform = EdgeToHeatmap(a.points, a.contours)
+        if a.has_contours:
+            self.out_edgemaps = self._heads(a.channels, a.contours, a.stacks)
+            self.out_pointmaps = self._heads(a.channels, a.points, a.stacks)
+            self.merge_edgemaps = self._heads(a.contours, a.channels, a.stacks - 1)
+            self.merge_pointmaps = self._heads(a.points, a.channels, a.stacks - 1)
+            self.e2h_transform = EdgeToHeatmap(a.points, a.contours)
         self.out_maps = self.merge_maps = None
 
     @staticmethod
@@ -201,13 +214,17 @@ class StackedHourglass(nn.Module):
         return (made,)
 
     @property
-    def heads(self) -> tuple[nn.ModuleList, nn.ModuleList, nn.ModuleList]:
+    def heads(self) -> tuple[nn.ModuleList, ...]:
         """What makes heatmaps, point maps and edge maps of features, a convolution a stack."""
+        if not self.architecture.has_contours:
+            return (self.out_heatmaps,)
         return self.out_heatmaps, self.out_pointmaps, self.out_edgemaps
 
     @property
-    def merges(self) -> tuple[nn.ModuleList, nn.ModuleList, nn.ModuleList]:
+    def merges(self) -> tuple[nn.ModuleList, ...]:
         """What takes the same maps into the next stack's input, a convolution a stack but one."""
+        if not self.architecture.has_contours:
+            return (self.merge_heatmaps,)
         return self.merge_heatmaps, self.merge_pointmaps, self.merge_edgemaps
 
     def _head(self, head: nn.ModuleList, index: int, features: Tensor) -> Tensor:
@@ -216,7 +233,7 @@ class StackedHourglass(nn.Module):
             raw: Tensor = head[index](features)
             return raw
         a = self.architecture
-        widths = [a.points, a.points, a.contours]
+        widths = [a.points, a.points, a.contours][: len(self.heads)]
         place = next(place for place, one in enumerate(self.heads) if one is head)
         return torch.split(self.out_maps[index](features), widths, dim=1)[place]
 

@@ -31,7 +31,7 @@ class ModuleProbe:
         self._network = network
         self._device = device
         self._in_turn = in_turn
-        self.stacks = network.architecture.stacks
+        self.stages = network.stages
 
     def modules_in(self, stage: Stage, inputs: Mapping[str, F32]) -> dict[str, F32]:
         """Run a stage, and note what every module without children was given and gave.

@@ -25,7 +25,7 @@ from runtime.errors import BackendError, BackendUnavailable, InferenceError, Inp
 from runtime.model.device import Device
 from runtime.model.source import Artifact
 from runtime.model.spec import INPUT_NAME, spec_of
-from runtime.model.stages import Stage, stages_of, tap_names, tap_shapes
+from runtime.model.stages import Stage, tap_names, tap_shapes
 from runtime.network.checkpoint import build_network, load_checkpoint, parameter_count
 from runtime.network.forms import Form, in_form
 from runtime.network.hourglass import StackedHourglass
@@ -52,7 +52,7 @@ class TorchBackend(Backend):
         self.name = f"torch {torch.__version__} {self.device}"
         if self._npu is not None and self._npu.precision:
             self.name += f" {self._npu.precision}"
-        checkpoint = load_checkpoint(artifact.path)
+        checkpoint = load_checkpoint(artifact.path, settings.weights_key, settings.input_size)
         network = build_network(checkpoint)
         self.parameters = parameter_count(network)
         self.checkpoint_sha256 = checkpoint.sha256
@@ -100,7 +100,7 @@ class TorchBackend(Backend):
             InputError: no such stage, or a tensor missing or of another shape or dtype.
         """
         self._check_open()
-        stages = {stage.name: stage for stage in stages_of(self._architecture.stacks)}
+        stages = {stage.name: stage for stage in self.network.stages}
         if name not in stages:
             raise InputError(
                 f"{self.name}: stage {name!r}",

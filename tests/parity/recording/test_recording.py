@@ -310,7 +310,7 @@ LANDMARKS: dict[str, Callable[[bytes], bytes]] = {
         ("overflow", r"got .*e.30, .* at picture 0.jpg, point 3"),
         ("flat place", "a crop's place that no box gives"),
         ("half marked", "annotations that are no points"),
-        ("twice", "two arrays of one name"),
+        ("twice", "two members of one name"),
         ("garbage", "expected a recording"),
     ],
 )

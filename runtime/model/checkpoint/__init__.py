@@ -1,0 +1,1 @@
+"""Checkpoints as any trainer writes them, read without torch."""
