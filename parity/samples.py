@@ -21,6 +21,7 @@ from runtime.many.inputs import find_pictures
 logger = logging.getLogger("starmark")
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
+EMBEDDED_CROP, EMBEDDED_CROP_PX = ASSETS / "sample.jpg", 256
 BOX_CHOICES = ("pts", "whole", "crop")
 Decoded = tuple["Sample", NDArray[np.uint8] | InputError, float]
 
@@ -48,6 +49,13 @@ class Sample:
     def mode(self) -> str:
         """box, whole or crop."""
         return "crop" if self.cropped else "whole" if self.box_xyxy is None else "box"
+
+    def is_crop_of(self, size_px: int) -> bool:
+        """Whether a network of this input takes it as it is.
+
+        The embedded crop is a picture as good as any other for a network of another size.
+        """
+        return self.cropped and (self.path != EMBEDDED_CROP or size_px == EMBEDDED_CROP_PX)
 
     @property
     def sha256(self) -> str:
@@ -77,7 +85,7 @@ def default_samples() -> list[Sample]:
     """
     samples = [
         Sample(name="test.jpg", path=ASSETS / "test.jpg"),
-        Sample(name="sample.jpg", path=ASSETS / "sample.jpg", cropped=True),
+        Sample(name=EMBEDDED_CROP.name, path=EMBEDDED_CROP, cropped=True),
     ]
     for sample in samples:
         if not sample.path.is_file():

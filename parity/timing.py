@@ -75,7 +75,9 @@ class Stopwatch:
         start = time.perf_counter()
         picture = read_picture(sample.path)
         decoded = time.perf_counter() - start
-        trace = self.detector.trace(picture, sample.box_xyxy, cropped=sample.cropped)
+        trace = self.detector.trace(
+            picture, sample.box_xyxy, cropped=sample.is_crop_of(self.detector.spec.input.size)
+        )
         total = time.perf_counter() - start
         if keep:
             self.network_s.append(network)
@@ -166,5 +168,7 @@ def runs_on_cpu(device: str) -> bool:
 
 def _one_crop(detector: Detector, sample: Sample) -> Packed:
     picture = read_picture(sample.path)
-    crop = detector.crop(picture, sample.box_xyxy, cropped=sample.cropped)
+    crop = detector.crop(
+        picture, sample.box_xyxy, cropped=sample.is_crop_of(detector.spec.input.size)
+    )
     return detector.spec.input.pack(crop.pixels[None])

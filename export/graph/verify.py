@@ -76,7 +76,7 @@ def verify(reference: Reference, graph: Path, samples: Sequence[Sample]) -> dict
 
 def real_crops(samples: Sequence[Sample], spec: InputSpec) -> NDArray[np.uint8]:
     """Each sample's crop, (N, S, S, 3)."""
-    cuts = [crop_straight if sample.cropped else crop_whole for sample in samples]
+    cuts = [crop_straight if s.is_crop_of(spec.size) else crop_whole for s in samples]
     pictures = [read_picture(sample.path) for sample in samples]
     return np.stack([cut(p, spec.size).pixels for cut, p in zip(cuts, pictures, strict=True)])
 

@@ -83,7 +83,8 @@ def crops_of(samples: Sequence[Sample], size: int) -> NDArray[np.uint8]:
             move the ranges, or the verdict.
     """
     crops = [
-        crop_as(read_picture(s.path), s.box_xyxy, size, cropped=s.cropped).pixels for s in samples
+        crop_as(read_picture(s.path), s.box_xyxy, size, cropped=s.is_crop_of(size)).pixels
+        for s in samples
     ]
     return np.stack(crops)
 

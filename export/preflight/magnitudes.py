@@ -265,8 +265,7 @@ def _sample_crops(size: int) -> NDArray[np.uint8]:
     crops = []
     for sample in default_samples():
         picture = read_picture(sample.path)
-        # a crop of another size than the network's is as good a picture as any other
-        cut = crop_straight if picture.shape[:2] == (size, size) else crop_whole
+        cut = crop_straight if sample.is_crop_of(size) else crop_whole
         crops.append(cut(picture, size).pixels)
     return np.stack(crops)
 

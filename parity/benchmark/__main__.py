@@ -261,7 +261,9 @@ def _overlays(
 def _draw(overlays: Mapping[tuple[str, Sample], Path], opened: Mapping[str, Detector]) -> None:
     for (name, sample), path in overlays.items():
         picture = read_picture(sample.path)
-        trace = opened[name].trace(picture, sample.box_xyxy, cropped=sample.cropped)
+        trace = opened[name].trace(
+            picture, sample.box_xyxy, cropped=sample.is_crop_of(opened[name].spec.input.size)
+        )
         write_picture(path, draw_landmarks_with_contours(picture, trace.landmarks))
 
 

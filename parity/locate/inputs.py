@@ -160,7 +160,7 @@ def _decoded(
 def _crop(sample: Sample, picture: Any, size_px: int) -> U8:
     if isinstance(picture, InputError):
         raise picture
-    return crop_as(picture, sample.box_xyxy, size_px, cropped=sample.cropped).pixels
+    return crop_as(picture, sample.box_xyxy, size_px, cropped=sample.is_crop_of(size_px)).pixels
 
 
 def _other_crops(what: str, got: str, how: str) -> InputError:

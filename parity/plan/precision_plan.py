@@ -195,7 +195,9 @@ def _opened(
     # they stay in memory for the whole search
     batches = [
         fed.pack(
-            crop_as(read_picture(s.path), s.box_xyxy, fed.size, cropped=s.cropped).pixels[None]
+            crop_as(
+                read_picture(s.path), s.box_xyxy, fed.size, cropped=s.is_crop_of(fed.size)
+            ).pixels[None]
         )
         for s in samples
     ]

@@ -68,7 +68,9 @@ class Recorder:
         """
         annotation_px = self._annotation_of(sample)
         try:
-            trace = self.detector.trace(picture, sample.box_xyxy, cropped=sample.cropped)
+            trace = self.detector.trace(
+                picture, sample.box_xyxy, cropped=sample.is_crop_of(self.detector.spec.input.size)
+            )
         except InferenceError as error:
             raise InferenceError(
                 f"{self.source}: {sample.name}: {error.where}",

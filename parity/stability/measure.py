@@ -48,7 +48,9 @@ def stability_of(detector: Detector, sample: Sample, picture: U8) -> Stability:
         InputError: the picture or its box cannot be used.
         InferenceError: the engine failed.
     """
-    trace = detector.trace(picture, sample.box_xyxy, cropped=sample.cropped)
+    trace = detector.trace(
+        picture, sample.box_xyxy, cropped=sample.is_crop_of(detector.spec.input.size)
+    )
     size = detector.spec.input.size
     scale = trace.crop.image_from_crop[[0, 1], [0, 1]]
     here_px = _points_px(trace, size)
@@ -102,7 +104,9 @@ def _points_after(
         return _points_px(detector.trace(picture, box_xyxy), size)
     # a whole picture is always shown as a whole: its content moves, by whole pixels
     across, down = (round(s * d) or d for s, d in zip(scale.tolist(), by, strict=True))
-    again = detector.trace(_pulled(picture, across, down), cropped=sample.cropped)
+    again = detector.trace(
+        _pulled(picture, across, down), cropped=sample.is_crop_of(detector.spec.input.size)
+    )
     back_px: F64 = _points_px(again, size) + np.array([across, down])
     return back_px
 

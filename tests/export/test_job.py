@@ -65,7 +65,7 @@ def test_another_models_weights_are_refused_before_torch(tiny: Path) -> None:
     for given in (("--dry-run",), (), ("--config", "configs/star68.toml")):
         done = run_python("-c", script, "--weights", tiny, "--output", tiny.parent / "out", *given)
         assert done.stdout.split() == ["2", "False"], done.stderr
-        assert "got 68 points and 9,0" in done.stderr
+        assert "got 68 points and 9,646 parameters" in done.stderr
 
 
 def test_a_dry_run_reads_the_numbers(
@@ -86,8 +86,7 @@ def test_a_dry_run_reads_the_numbers(
 
 @pytest.mark.slow
 def test_options_and_size_reach_the_bundle(tmp_path: Path) -> None:
-    """29 points, no point and edge maps, no coordinates, 128 px, of the average: exported,
-    judged, run and drawn."""
+    """29 points, no point and edge maps, no coordinates, 128 px, the average's weights."""
     network = network_of(
         Architecture(
             stacks=2, depth=2, channels=8, stem=8, points=29, contours=0, size=128, add_coord=False
