@@ -12,19 +12,17 @@ from typing import Any
 
 import msgspec
 
-from runtime.backends import open_backend
 from runtime.cli import command_line
 from runtime.errors import (
     EXIT_FOUND_WANTING,
     EXIT_OK,
     ArtifactError,
-    BackendUnavailable,
     one_line,
 )
 from runtime.files import json_text, printable, sha256_file, shown
-from runtime.files.kind import HEAD_BYTES, no_file, seems_to_be
+from runtime.files.kind import CHECKPOINTS, HEAD_BYTES, no_file, seems_to_be
 from runtime.info.onnx_file import read_onnx
-from runtime.info.weights_file import read_pickle_container, read_safetensors
+from runtime.info.weights_file import read_weights
 from runtime.model.manifest import (
     MANIFEST_NAME,
     FileFact,
@@ -35,7 +33,7 @@ from runtime.model.manifest import (
 )
 from runtime.model.om_file import OmFile, read_om
 from runtime.model.om_tensors import OmTensor
-from runtime.model.source import CHECKPOINT_SUFFIXES, Source
+from runtime.model.source import CHECKPOINT_SUFFIXES
 
 OK, MISMATCH, MISSING, OUTSIDE = "ok", "MISMATCH", "MISSING", "OUTSIDE THE BUNDLE"
 
@@ -60,17 +58,16 @@ def main(argv: list[str] | None = None) -> int:
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = command_line.parser(
         "runtime.info",
-        "Say what a model file or a bundle holds, and check its hashes. No engine, chip or CANN\n"
-        "is needed; only what is inside a pickled checkpoint needs torch. Exit code 1: a file\n"
-        "differs from its manifest, one that belongs to it is missing, or a part of an .om could\n"
-        "not be read.",
+        "Say what a model file or a bundle holds, and check its hashes. Neither an engine nor\n"
+        "torch, a chip or CANN is needed. Exit code 1: a file differs from its manifest, one that\n"
+        "belongs to it is missing, or a part of an .om could not be read.",
         "python -m runtime.info build/starter68/model.onnx",
     )
     parser.add_argument(
         "file",
         type=Path,
         metavar="FILE",
-        help=f"bundle's folder, .om, .onnx or checkpoint ({', '.join(CHECKPOINT_SUFFIXES)})",
+        help="bundle's folder, .om, .onnx or checkpoint",
     )
     parser.add_argument("--json", action="store_true", help="print the facts as JSON")
     return parser.parse_args(argv)
@@ -102,11 +99,9 @@ def describe(path: Path) -> tuple[Facts, list[str]]:
             return facts, faults + [f"{shown(path)}: not read: {one}" for one in om.unread]
         if suffix == ".onnx":
             return _with_file(path, "onnx", _onnx(path))
-        if suffix == ".safetensors":
-            return _with_file(path, "checkpoint", read_safetensors(path))
-        if suffix in CHECKPOINT_SUFFIXES:
-            return _with_file(path, "checkpoint", _pickle(path))
         got = _head_kind(path)
+        if suffix in CHECKPOINT_SUFFIXES or (got in CHECKPOINTS and suffix != ".npz"):
+            return _with_file(path, "checkpoint", read_weights(path))
     except OSError as error:
         raise _refused(path, error.strerror or str(error)) from error
     if suffix == ".npz":
@@ -214,19 +209,6 @@ def _inside(folder: Path, name: str) -> str:
         return "" if path.is_file() else MISSING
     except (OSError, ValueError, RuntimeError):  # too long, a NUL, or links in a circle
         return MISSING
-
-
-def _pickle(path: Path) -> Facts:
-    facts = read_pickle_container(path)
-    try:
-        # reads tensors only: a pickle that would run code is refused, by name
-        with open_backend(Source(text=shown(path), path=path, device="cpu")) as backend:
-            spec, facts["parameters"] = backend.spec, backend.parameters
-    except BackendUnavailable as error:
-        facts["network"] = f"not read: {error}"
-        return facts
-    facts["points"], facts["input_size_px"] = spec.points, spec.input.size
-    return facts
 
 
 def _bundle(folder: Path) -> tuple[Facts, list[str]]:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import onnx
 import pytest
-from builders import STARTER, run_python
+from builders import STARTER, STARTER_PARAMETERS, run_python
 from cann.om_writer import write_om
 from cann.small_models import write_small
 from kits import OM, empty_bundle
@@ -21,7 +21,6 @@ from onnx import TensorProto, helper
 from rich.console import Console
 
 from runtime.cli import command_line
-from runtime.errors import BackendUnavailable
 from runtime.info import __main__ as info
 from runtime.model.manifest import (
     MANIFEST_NAME,
@@ -290,37 +289,27 @@ def test_onnx_without_its_weights_is_found_wanting(
     assert statuses == ["ok", "MISSING", "OUTSIDE THE BUNDLE"]
 
 
-def test_safetensors_needs_no_torch(capsys: pytest.CaptureFixture[str]) -> None:
-    """Its header says enough."""
-    found = as_json(capsys, STARTER)
-
-    assert (found["container"], found["tensors"]) == ("safetensors", 760)
-    assert json.loads(found["metadata"]["architecture"])["points"] == 68
-
-
-def test_pickle_is_read_through_torch(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Points and parameters; nothing in it is run."""
-    found = as_json(capsys, tiny)
-
-    assert (found["container"], found["points"], found["input_size_px"]) == ("zip", 68, 256)
-    assert found["parameters"] > 1000
-
-
-def test_pickle_without_torch_is_listed_with_the_reason(
-    tiny: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("torch_is_there", [True, False])
+def test_checkpoints_need_no_torch(
+    tiny: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    torch_is_there: bool,
 ) -> None:
-    """On a box that has none."""
-
-    def refuse(*_: object) -> None:
-        raise BackendUnavailable(
-            "torch", expected="an engine", got="No module named 'torch'", action="Install it"
-        )
-
-    monkeypatch.setattr(info, "open_backend", refuse)
+    """Points, parameters and where the weights lie; in a pickle as in safetensors."""
+    if not torch_is_there:
+        monkeypatch.setitem(sys.modules, "torch", None)
+    found = as_json(capsys, STARTER)
+    assert (found["container"], found["tensors"], found["dtypes"]) == (
+        *("safetensors", 664),
+        {"float32": 664},
+    )
+    assert found["parameters"] == STARTER_PARAMETERS
+    assert json.loads(found["metadata"]["architecture"])["points"] == 68
     found = as_json(capsys, tiny)
-
-    assert found["network"].startswith("not read: torch: expected an engine, got No module named")
-    assert found["tensors"] > 10
+    assert (found["container"], found["points"], found["input_size_px"]) == ("zip", 68, 256)
+    assert (found["weights_key"], found["parameters"]) == ("net", 9646)
 
 
 class Bomb:
