@@ -159,11 +159,12 @@ class StackedHourglass(nn.Module):
             for _ in range(a.stacks)
         )
         self.out_heatmaps = self._heads(a.channels, a.points, a.stacks)
-        self.merge_features = self._heads(a.channels, a.channels, a.stacks - 1)
-        self.merge_heatmaps = self._heads(a.points, a.channels, a.stacks - 1)
         if a.has_contours:
             self.out_edgemaps = self._heads(a.channels, a.contours, a.stacks)
             self.out_pointmaps = self._heads(a.channels, a.points, a.stacks)
+        self.merge_features = self._heads(a.channels, a.channels, a.stacks - 1)
+        self.merge_heatmaps = self._heads(a.points, a.channels, a.stacks - 1)
+        if a.has_contours:
             self.merge_edgemaps = self._heads(a.contours, a.channels, a.stacks - 1)
             self.merge_pointmaps = self._heads(a.points, a.channels, a.stacks - 1)
             self.e2h_transform = EdgeToHeatmap(a.points, a.contours)
