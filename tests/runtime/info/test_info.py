@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import sys
 import zipfile
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
