@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import runpy
 import shutil
@@ -174,3 +175,29 @@ def test_benchmark_script_refuses_weights_that_are_not_there(tmp_path: Path) -> 
         assert done.returncode == 2
         assert f"error: {tmp_path}/gone.pkl: expected the full-size model's weights" in done.stderr
     assert not log.exists()
+
+
+FIGURES = runpy.run_path(str(ROOT / "scripts/rehearsal_figures.py"))
+
+
+@pytest.mark.parametrize("name", FIGURES["DOCUMENTS"])
+def test_rehearsed_figures_are_those_of_the_last_run(name: str) -> None:
+    """All documents have one run's figures: python scripts/rehearsal_figures.py writes them."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    record = json.loads(FIGURES["RECORD"].read_text(encoding="utf-8"))
+    rows = [line for line in text.splitlines() if FIGURES["LABEL"].match(line)]
+
+    assert FIGURES["written"](text, record) == text
+    assert len(rows) == {"docs/rehearsal.md": 13}.get(name, 4)
+    # a figure that another run would give is another row
+    record["samples"]["starter68"]["fp16"]["mean"] += 0.001
+    assert FIGURES["written"](text, record) != text
+
+
+def test_rehearsed_figures_are_not_stale(starter_bundle: Path) -> None:
+    """Between two machines, the starter's mean differed by 3 %, P95 by 10 %, a maximum by 70 %."""
+    record = json.loads(FIGURES["RECORD"].read_text(encoding="utf-8"))["samples"]["starter68"]
+    found = FIGURES["on_samples"](starter_bundle)
+
+    for name, within in (("mean", 0.1), ("p95", 0.2)):
+        assert found["fp16"][name] == pytest.approx(record["fp16"][name], rel=within), name
