@@ -5,6 +5,7 @@ numpy is missing.
 """
 
 import importlib
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from runtime.video.tracking import TrackedFace, Tracker
 
 __version__ = VERSION
+
+# onnxruntime 1.32, and onnxsim, which contains it, write a device's identity into the home folder
+# when they are imported, and report to a server
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if sys.argv[:1] == ["-m"]:  # `python -m` of a command, which imports this on its way there
     from runtime.cli import command_line

@@ -120,3 +120,15 @@ def test_versions_are_the_modules_own(tmp_path: Path, monkeypatch: pytest.Monkey
     assert module_version("debians_own") == "7.1"
     assert module_version("sklearn", "scikit-learn") == metadata.version("scikit-learn")
     assert module_version("wrecked") == module_version("no_such_module") == "missing"
+
+
+@pytest.mark.slow
+def test_engines_of_graphs_report_nothing(tmp_path: Path) -> None:
+    """No identity in the home folder, no session in the folder for temporary files."""
+    code = "import runtime, onnxruntime, onnxsim"
+    for name in ("home", "temporary"):
+        (tmp_path / name).mkdir()
+    places = {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "temporary")}
+    assert run_python("-c", code, **places).returncode == 0
+
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
