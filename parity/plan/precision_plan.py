@@ -169,7 +169,7 @@ def plan_precision(
         searched=searched,
         margin=margin,
         judged=judged,
-        objections=bench.objections(judged) + bench.objections(margin),
+        objections=bench.excesses(judged) + _worse_than_none(judged) + bench.excesses(margin),
         kept=kept,
         operators=len(nodes),
         lists_measured=search.runs,
@@ -238,17 +238,26 @@ class _Bench:
         names = tuple(self.names[index] for index in pictures)
         return Part(pictures=names, alone_px=alone, left_px=left)
 
-    def objections(self, part: Part) -> tuple[str, ...]:
-        """What speaks against a plan on pictures that it was not searched on."""
-        on = f"on {len(part.pictures)} pictures that it was not searched on"
-        found = []
-        for name, left in part.left_px.items():
-            limit, alone = self.budget.limits_px[name], part.alone_px[name]
-            if not left <= limit:
-                found.append(f"{name} {told_apart(left, limit)} > {limit!r} px {on}")
-            if left > alone:
-                found.append(f"{name} {px(left)} px {on}, {px(alone)} px without a plan")
-        return tuple(found)
+    def excesses(self, part: Part) -> tuple[str, ...]:
+        """Where a plan exceeds the budget on pictures that it was not searched on."""
+        return tuple(
+            f"{name} {told_apart(left, limit)} > {limit!r} px {_on(part)}"
+            for name, left in part.left_px.items()
+            for limit in (self.budget.limits_px[name],)
+            if not left <= limit
+        )
+
+
+def _worse_than_none(part: Part) -> tuple[str, ...]:
+    return tuple(
+        f"{name} {px(left)} px {_on(part)}, {px(part.alone_px[name])} px without a plan"
+        for name, left in part.left_px.items()
+        if left > part.alone_px[name]
+    )
+
+
+def _on(part: Part) -> str:
+    return f"on {len(part.pictures)} pictures that it was not searched on"
 
 
 def _searched(
@@ -273,7 +282,7 @@ def _searched(
                 action="Allow more",
             )
         kept = shortest
-        if not bench.objections(bench.part(kept, split.margin)):
+        if not bench.excesses(bench.part(kept, split.margin)):
             break
         excess = bench.budget.excess(statistics(bench.errors(frozenset(kept), split.margin)))
         enlargement = max(LEAST_ENLARGEMENT, excess)
