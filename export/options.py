@@ -17,8 +17,8 @@ import msgspec
 from export.atc.options import FILE_OPTIONS
 from export.atc.plan import Policy
 from export.config import REWRITES, ExportConfig, Rewrite, check_config, in_order, read_config
-from export.int8.table import USUAL_P99_PX
 from export.job import fitting_config
+from parity.judging.expected import USUAL_P99_PX
 from parity.plan.precision_plan import parse_budget
 from runtime.cli import command_line
 from runtime.cli.options import add_weights_options

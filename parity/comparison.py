@@ -11,6 +11,7 @@ from typing import IO
 
 from parity.judging.accuracy import check_annotations
 from parity.judging.differences import check_comparable, crops_that_differ
+from parity.judging.expected import Given, wants_nme
 from parity.judging.verdict import Limits
 from parity.recording.recorder import Recorder, record, replay
 from parity.recording.recording import (
@@ -53,8 +54,9 @@ class Comparison:
 def judged_comparison(
     sources: tuple[Source, Source],
     samples: Sequence[Sample],
-    limits: Limits,
+    limits: Given | Limits,
     *,
+    bound: Limits | None = None,
     jobs: int = 1,
     strict: bool = True,
     record_to: Sequence[Path] = (),
@@ -72,7 +74,8 @@ def judged_comparison(
     Args:
         sources: reference and candidate.
         samples: for the sources that are run.
-        limits: what passes.
+        limits: what passes, as `given` of `judged_by_table`.
+        bound: a bundle's own limits, as there.
         jobs: threads that decode.
         strict: an unreadable picture is an error.
         record_to: files for the recordings of the sources that are run, in their order.
@@ -96,7 +99,7 @@ def judged_comparison(
             for i, source in enumerate(sources)
             if i not in read
         }
-        if limits.max_nme_increase_points is not None:
+        if wants_nme(limits):
             for detector in run.values():
                 check_annotations(samples, detector.spec.points)
         crops: list[IO[bytes] | None] = [
@@ -114,7 +117,7 @@ def judged_comparison(
         shared = _on_shared_crops(sides, read, run, sources)
     judged = shared or (sides[0], sides[1])
     return Comparison(
-        report=make_report(sides[0], sides[1], limits, shared),
+        report=make_report(sides[0], sides[1], limits, shared, bound),
         reference=judged[0],
         candidate=judged[1],
         samples=tuple(samples),

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from parity.judging.verdict import Limits
+from parity.judging.expected import Given
+from parity.judging.verdict import JUDGED_BY, Limits
 from parity.recording.recording import RECORDING_SUFFIX
 from parity.rehearsal.keep_list import KeepList, read_keep_list
 from parity.samples import BOX_CHOICES, Sample, default_samples, find_samples
@@ -105,35 +106,48 @@ class KeepOption:
 
 
 class LimitOptions:
-    """The limits of the verdict."""
+    """The limits of the verdict that are given; the others depend on what is compared."""
 
     @staticmethod
     def add(parser: argparse.ArgumentParser) -> None:
-        """--max-mean, --max-error, --max-p95, --max-p99 and --unit."""
-        add, promise = parser.add_argument, Limits()
-        for name, default in (("mean", promise.max_mean_px), ("error", promise.max_error_px)):
-            add(
+        """--max-mean, --max-error, --max-p95, --max-p99, --unit, --max-spread and --max-axis."""
+        usual = Limits()
+        group = parser.add_argument_group(
+            "limits (two fp32 engines are held to rounding, int8 to its budget, else the promise of"
+            f" mean {usual.max_mean_px} and max {usual.max_error_px} px; one option for the"
+            " landmarks replaces all of the rounding's or budget's)"
+        )
+        for name, dest, what in (
+            ("mean", "max_mean_px", "of the landmarks; none does not judge it"),
+            ("error", "max_error_px", "the maximum; likewise"),
+            ("p95", "max_p95_px", None),
+            ("p99", "max_p99_px", None),
+            ("spread", "max_spread_px", "mean change of the covariance's spread, crop px"),
+            ("axis", "max_axis_deg", "mean turn of the covariance's longer axis, degrees"),
+        ):
+            metavar = "DEGREES" if name == "axis" else "PX"
+            group.add_argument(
                 f"--max-{name}",
+                dest=dest,
                 type=_limit_or_none,
-                default=default,
-                metavar="PX",
-                help=f"default {default}; none does not judge it",
+                default=argparse.SUPPRESS,
+                metavar=metavar,
+                help=what,
             )
-        add("--max-p95", type=float, metavar="PX")
-        add("--max-p99", type=float, metavar="PX")
-        add("--unit", choices=("photo", "crop"), default="photo", help="px of the limits")
+        group.add_argument(
+            "--unit", choices=("photo", "crop"), default=argparse.SUPPRESS, help="px of the limits"
+        )
 
     @staticmethod
-    def of(arguments: argparse.Namespace, max_nme_increase: float | None = None) -> Limits:
-        """The limits; a ConfigError for those that cannot be meant."""
-        return Limits(
-            max_mean_px=arguments.max_mean,
-            max_error_px=arguments.max_error,
-            max_p95_px=arguments.max_p95,
-            max_p99_px=arguments.max_p99,
-            max_nme_increase_points=max_nme_increase,
-            unit=arguments.unit,
-        ).check()
+    def of(arguments: argparse.Namespace) -> Given:
+        """The limits that are given; a ConfigError for those that cannot be meant."""
+        known = {*JUDGED_BY, "unit"}
+        given = {name: value for name, value in vars(arguments).items() if name in known}
+        # a mean that is given stands alone
+        given |= {"max_spread_p99_px": None} if "max_spread_px" in given else {}
+        given |= {"max_axis_p99_deg": None} if "max_axis_deg" in given else {}
+        Limits(**given).check()
+        return given
 
 
 def _limit_or_none(text: str) -> float | None:

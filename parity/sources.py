@@ -109,4 +109,5 @@ def rounded_backend(
     nodes = f", {len(kept)} nodes kept in fp32" if kept else ""
     backend.name += f" rehearsing {arithmetic}{nodes}"
     backend.device = f"{REHEARSAL}/{arithmetic}"
+    backend.arithmetic = arithmetic
     return backend

@@ -6,13 +6,11 @@ import math
 
 import msgspec
 
+from parity.judging.expected import COVARIANCE_OF_INT8, USUAL_P99_PX
 from parity.judging.verdict import Limits
 from parity.plan.search import Budget
 from runtime.errors import BackendUnavailable, ConfigError
 from runtime.machine.packages import MISSING, install_command, module_version
-
-# The largest P99 that the project calls the same answer; crop px.
-USUAL_P99_PX = 0.5
 
 
 class Int8Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,6 +42,7 @@ class Int8Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             max_p95_px=self.max_p95_px,
             max_p99_px=p99,
             unit="crop",
+            **COVARIANCE_OF_INT8,
         )
 
     @property

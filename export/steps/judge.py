@@ -53,22 +53,28 @@ class Parity(Step):
             logger.warning("WARNING: parity was skipped by request; the manifest records it")
             work.fields["parity"] = ParityFact(passed=None)
             return
-        samples, limits = job.samples, job.config.parity
+        samples, bound, limits = job.samples, job.config.parity, None
         if job.int8 is not None:
-            samples, limits = job.int8.validation, job.config.int8.limits
+            samples, bound = job.int8.validation, job.config.int8.limits
+            limits = bound
         candidate = _candidate(work)
         with step("judge parity", turning=False):
             compared = judged_comparison(
-                (reference.source, candidate), samples, limits, reference=reference.open()
+                (reference.source, candidate),
+                samples,
+                limits or {},
+                bound=bound,
+                reference=reference.open(),
             )
         report = work.report = compared.report
         write_text_whole(staging / PARITY_NAME, json_text(report))
         sources = shlex.join([reference.source.text, candidate.text])
-        stated = "".join(f" --{name} {value}" for name, value in job.settings.of_weights.items())
+        options = f" {passing_options(limits)}" if limits else ""
+        options += "".join(f" --{name} {value}" for name, value in job.settings.of_weights.items())
         page = as_html(
             compared,
             language="en",
-            command=f"python -m parity.compare {sources} {passing_options(limits)}{stated}",
+            command=f"python -m parity.compare {sources}{options}",
             timed=False,  # the same inputs give the same bytes
         )
         write_text_whole(staging / PARITY_PAGE_NAME, page)
@@ -83,8 +89,8 @@ class Parity(Step):
             candidate=candidate.text,
             photo=photo,
             crop=crop,
-            max_mean_px=limits.max_mean_px,
-            max_error_px=limits.max_error_px,
+            max_mean_px=bound.max_mean_px,
+            max_error_px=bound.max_error_px,
         )
 
 

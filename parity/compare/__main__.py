@@ -10,7 +10,7 @@ from pathlib import Path
 from parity.comparison import check_pair, is_recording, judged_comparison
 from parity.html.options import PageOptions
 from parity.judging.accuracy import not_annotated
-from parity.judging.verdict import Limits
+from parity.judging.expected import Given, wants_nme
 from parity.options import (
     KeepOption,
     LimitOptions,
@@ -53,6 +53,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     LimitOptions.add(parser)
     add(
         "--max-nme-increase",
+        dest="max_nme_increase_points",
+        default=argparse.SUPPRESS,
         type=float,
         metavar="POINTS",
         help="percentage points by which the mean NME may rise; for pictures with annotations",
@@ -82,7 +84,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _compare(arguments: argparse.Namespace, argv: list[str] | None) -> int:
     command_line.log_to_stderr()
-    limits = LimitOptions.of(arguments, arguments.max_nme_increase)
+    limits = LimitOptions.of(arguments)
     pictures = PictureOptions.of(arguments)
     reference, candidate = arguments.sources or (STARTER_CHECKPOINT, DEFAULT_MODEL)
     sources = (parse_source(reference), parse_source(candidate))
@@ -117,12 +119,12 @@ def _compare(arguments: argparse.Namespace, argv: list[str] | None) -> int:
     return EXIT_OK if report.verdict.passed else EXIT_FOUND_WANTING
 
 
-def _check_annotated(samples: Sequence[Sample], limits: Limits, live: int) -> None:
+def _check_annotated(samples: Sequence[Sample], limits: Given, live: int) -> None:
     """Find out that nothing is annotated before the engines are opened; a recording may carry it.
 
     Damaged annotations have their own error.
     """
-    if limits.max_nme_increase_points is None or live < 2:
+    if live < 2 or not wants_nme(limits):
         return
     if not any(s.annotation_px is not None or s.annotation_fault for s in samples):
         raise not_annotated(f"none among {len(samples)} pictures")

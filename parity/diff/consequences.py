@@ -100,6 +100,7 @@ RECORDING_RULES: tuple[Rule, ...] = (
     Rule("parameters", ANSWERS, "another network, or one of the engines cannot count"),
     Rule("pictures", ANSWERS, "other pictures, boxes or crops: the two cannot be compared"),
     Rule("unreadable*", ANSWERS, "a picture that one side could not read"),
+    Rule("arithmetic", ROUNDING, "one side computes in another precision"),
     Rule("engine", ROUNDING, "another engine, or another version of it"),
     Rule("versions.opencv", ROUNDING, "OpenCV 4 and 5 crop apart, by up to 0.4 photo px"),
     Rule("versions.*", ROUNDING, "the answers were made with it"),

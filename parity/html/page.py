@@ -17,6 +17,7 @@ from parity.html.pictures import have_pictures
 from parity.html.tables import TwoSided
 from parity.html.words import HERE, Words, exact, figure, percent
 from parity.judging.differences import F64, error_table
+from parity.judging.expected import BASES
 from parity.report.record import Report
 from parity.report.text import passing_options
 from runtime.files import printable
@@ -71,7 +72,9 @@ def as_html(
         .get_template(PAGE)
         .render(
             report=report,
-            limits=tables.limit_rows(report),
+            limit_names=tables.LIMIT_NAMES,
+            share_of=tables.share_of,
+            bases=BASES,
             columns=tables.columns(report),
             statistics=tables.STATISTICS,
             # worst maximum first

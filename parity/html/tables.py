@@ -10,13 +10,22 @@ import msgspec
 import numpy as np
 
 from parity.judging.differences import Statistics
-from parity.judging.digits import told_apart
+from parity.judging.verdict import Judged
 from parity.recording.recording import STAGES, Recording
 from parity.report.record import Report
 from runtime.model.topology import REST_OF_THE_FACE, Topology
 
-LIMIT_NAMES = {"mean": "Mean", "max": "Maximum", "p95": "P95", "p99": "P99"}
-INCREASE_NAME = "Increase of the mean NME"
+LIMIT_NAMES = {
+    "max_mean_px": "Mean",
+    "max_error_px": "Maximum",
+    "max_p95_px": "P95",
+    "max_p99_px": "P99",
+    "max_spread_px": "Spread, mean",
+    "max_spread_p99_px": "Spread, P99",
+    "max_axis_deg": "Axis, mean",
+    "max_axis_p99_deg": "Axis, P99",
+    "max_nme_increase_points": "Increase of the mean NME",
+}
 STATISTICS = (
     ("Mean", "mean"),
     ("Maximum", "max"),
@@ -31,33 +40,6 @@ FRAMES = ("photo px", "crop px", "% of eyes")
 SIDE_FIELDS = ("source", "engine", "device", "parameters", "checkpoint_sha256", "machine")
 
 Value = TypeVar("Value")
-
-
-@dataclass(frozen=True)
-class LimitRow:
-    """A limit, what was found, and whether it holds."""
-
-    name: str
-    unit: str
-    found: float
-    limit: float
-
-    @property
-    def held(self) -> bool:
-        """As in the verdict: a NaN never passes."""
-        return self.found <= self.limit
-
-    @property
-    def found_text(self) -> str:
-        """With as many digits as show the side of the limit."""
-        return told_apart(self.found, self.limit)
-
-    @property
-    def share(self) -> float:
-        """The part of the limit that is used up, 0 to 1."""
-        if self.held:
-            return max(self.found / self.limit, 0.0) if self.limit > 0 else 0.0
-        return 1.0
 
 
 @dataclass(frozen=True)
@@ -89,18 +71,11 @@ class TwoSided(Generic[Value]):
         return self.reference != self.candidate
 
 
-def limit_rows(report: Report) -> list[LimitRow]:
-    """Everything that was judged."""
-    limits = report.verdict.limits
-    rows = [
-        LimitRow(LIMIT_NAMES[field], "px", getattr(report.judged.axis, field), limit)
-        for _, field, limit in limits.named()
-    ]
-    increase = limits.max_nme_increase_points
-    if increase is not None and report.accuracy is not None:
-        change = report.accuracy.change_points
-        rows.append(LimitRow(INCREASE_NAME, "percentage points", change, increase))
-    return rows
+def share_of(one: Judged) -> float:
+    """The part of the limit that is used up, 0 to 1."""
+    if one.held:
+        return max(one.found / one.limit, 0.0) if one.limit > 0 else 0.0
+    return 1.0
 
 
 def columns(report: Report) -> list[Column]:

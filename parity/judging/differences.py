@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -11,11 +12,13 @@ from numpy.typing import NDArray
 
 from parity.recording.recording import Recording
 from runtime.errors import InputError
-from runtime.image.landmarks import spread_of
+from runtime.image.landmarks import ellipse_of
 from runtime.model.topology import Topology
 
 F64 = NDArray[np.float64]
 SHARES_PX = (0.1, 0.25, 0.5, 1.0)
+# An ellipse has a direction where its longer axis is so many times the shorter one.
+ELONGATED = 1.5
 
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,8 +55,11 @@ class ErrorTable:
         photo_px: (N, P, 2) dx, dy in image px.
         crop_px: (N, P, 2) dx, dy in crop px.
         points_px: (N, P, 2) the reference's points in image px.
-        spread_px: (N, P) difference of the spreads, crop px.
-        reference_spread_px: (N, P) the reference's own, crop px.
+        spread_px: (N, P, 2) differences of the spreads along the covariance's longer and shorter
+            axis (roots of its eigenvalues), crop px.
+        axis_deg: (N, P) angle between the longer axes, 0 to 90 degrees; NaN where the reference's
+            ellipse is too round for one.
+        reference_spread_px: (N, P) the reference's own along the longer axis, crop px.
         interocular_px: (N,) distance of the reference's outer eye corners in image px; NaN where
             the mark-up has none.
     """
@@ -63,6 +69,7 @@ class ErrorTable:
     crop_px: F64
     points_px: F64
     spread_px: F64
+    axis_deg: F64
     reference_spread_px: F64
     interocular_px: F64
 
@@ -70,6 +77,11 @@ class ErrorTable:
     def percent(self) -> F64:
         """(N, P, 2) dx, dy in percent of the inter-ocular distance."""
         return self.photo_px / self.interocular_px[:, None, None] * 100
+
+    @property
+    def elongated_deg(self) -> F64:
+        """(K,) of the ellipses that have an axis."""
+        return self.axis_deg[~np.isnan(self.axis_deg)]
 
     def px_in(self, unit: str) -> F64:
         """dx, dy in px of the photo or of the crop."""
@@ -85,6 +97,7 @@ class ErrorTable:
             crop_px=self.crop_px[n][:, p],
             points_px=self.points_px[n][:, p],
             spread_px=self.spread_px[n][:, p],
+            axis_deg=self.axis_deg[n][:, p],
             reference_spread_px=self.reference_spread_px[n][:, p],
             interocular_px=self.interocular_px[n],
         )
@@ -100,19 +113,55 @@ def error_table(reference: Recording, candidate: Recording) -> ErrorTable:
         InputError: as `check_comparable`.
     """
     check_comparable(reference, candidate)
-    half = reference.header.spec.input.size / 2
-    crop_px = (candidate.landmarks.astype(np.float64) - reference.landmarks) * half
-    linear = reference.image_from_crop[:, :2, :2]
     points_px = reference.points_px
-    here, there = (spread_of(side.covariance).astype(np.float64) for side in (reference, candidate))
-    return ErrorTable(
+    return table_of(
+        reference,
+        candidate,
+        size=reference.header.spec.input.size,
         names=tuple(picture.name for picture in reference.header.pictures),
+        linear=reference.image_from_crop[:, :2, :2],
+        points_px=points_px,
+        interocular_px=_interocular(points_px, reference.header.spec.topology),
+    )
+
+
+class Answers(Protocol):
+    """Landmarks (N, P, 2) and covariance (N, P, 3) in the network's unit."""
+
+    @property
+    def landmarks(self) -> NDArray[np.float32]:
+        """In [-1, 1]."""
+
+    @property
+    def covariance(self) -> NDArray[np.float32]:
+        """As xx, xy, yy."""
+
+
+def table_of(
+    reference: Answers,
+    candidate: Answers,
+    *,
+    size: int,
+    names: tuple[str, ...],
+    linear: F64,
+    points_px: F64,
+    interocular_px: F64,
+) -> ErrorTable:
+    """Subtract two sets of answers to the same crops of `size` px; the rest as in `ErrorTable`."""
+    half = size / 2
+    crop_px = (candidate.landmarks.astype(np.float64) - reference.landmarks) * half
+    (here, angle), (there, other) = map(ellipse_of, (reference.covariance, candidate.covariance))
+    # axes have no sense of direction: 179 degrees apart is 1
+    apart = np.abs((other - angle + np.pi / 2) % np.pi - np.pi / 2)
+    return ErrorTable(
+        names=names,
         photo_px=np.einsum("nij,npj->npi", linear, crop_px),
         crop_px=crop_px,
         points_px=points_px,
         spread_px=(there - here) * half,
-        reference_spread_px=here * half,
-        interocular_px=_interocular(points_px, reference.header.spec.topology),
+        axis_deg=np.where(here[..., 0] > ELONGATED * here[..., 1], np.degrees(apart), np.nan),
+        reference_spread_px=here[..., 0] * half,
+        interocular_px=interocular_px,
     )
 
 

@@ -121,6 +121,7 @@ class Recorder:
             source=self.source,
             engine=backend.name,
             device=backend.device,
+            arithmetic=backend.arithmetic,
             parameters=backend.parameters,
             checkpoint_sha256=backend.checkpoint_sha256,
             spec=without_taps(spec) if self._taps is None else spec,

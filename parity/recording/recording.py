@@ -80,7 +80,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What was recorded, by what, on what. `checkpoint_sha256` is empty where it is unknown.
 
     `spec` names taps only where the recording carries them, in the order in which they lie there.
-    `limits` are those a self-test holds other sources to; other recordings have none.
+    `arithmetic` is the backend's; empty where it is unknown, and in recordings made before it was
+    kept. `limits` are those a self-test holds other sources to; other recordings have none.
     """
 
     schema: int = SCHEMA
@@ -98,6 +99,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     with_crops: bool
     created_utc: str
     limits: dict[str, float | str | None] | None = None
+    arithmetic: str = ""
 
 
 def columns_of(points: int) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from parity.judging.verdict import Limits
+from parity.judging.verdict import JUDGED_BY
 from parity.options import LimitOptions, PictureOptions, files_read
 from parity.plan.precision_plan import (
     RECORD_SUFFIX,
@@ -90,9 +90,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         parser.error("--budget and --plan go together")
     if arguments.plan is not None and arguments.keep is not None:
         parser.error("--plan makes a list, --keep reads one: choose one")
-    usual = Limits()
-    given = (arguments.max_mean, arguments.max_error, arguments.max_p95, arguments.max_p99)
-    if arguments.plan is not None and given != (usual.max_mean_px, usual.max_error_px, None, None):
+    if arguments.plan is not None and any(field in arguments for field in JUDGED_BY):
         parser.error("a plan is held to its --budget: leave the --max options out")
     return arguments
 
@@ -103,7 +101,7 @@ def _rehearse(arguments: argparse.Namespace) -> int:
     source = _plain(parse_source(arguments.source))
     arithmetics = _arithmetics(arguments.arithmetics, planned=arguments.plan is not None)
     keep = read_keep_list(arguments.keep, "keep") if arguments.keep else NOTHING_KEPT
-    budget = parse_budget(arguments.budget, limits.unit) if arguments.plan else None
+    budget = parse_budget(arguments.budget, limits.get("unit", "photo")) if arguments.plan else None
     samples = pictures.samples()
     graph_of(source)
     recorded = partial(_recorded, source, jobs=pictures.jobs, strict=pictures.strict)

@@ -9,7 +9,8 @@ import numpy as np
 
 from parity.judging.differences import Statistics, error_table, statistics
 from parity.judging.digits import px, told_apart
-from parity.judging.verdict import Limits, Unit
+from parity.judging.expected import Given
+from parity.judging.verdict import Unit
 from parity.plan.precision_plan import PrecisionPlan
 from parity.recording.recording import Recording
 from parity.report.record import Report, make_report
@@ -54,7 +55,7 @@ class RehearsalReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 def rehearsal(
-    arithmetic: str, kept: Sequence[str], plain: Recording, rehearsed: Recording, limits: Limits
+    arithmetic: str, kept: Sequence[str], plain: Recording, rehearsed: Recording, limits: Given
 ) -> Rehearsal:
     """Compare one rehearsal with the plain run, and judge it."""
     return Rehearsal(

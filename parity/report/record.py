@@ -17,8 +17,9 @@ from parity.judging.differences import (
     frame_statistics,
     statistics,
 )
+from parity.judging.expected import Given, arithmetic_of, judged_by_table
 from parity.judging.uncertainty import Uncertainty, uncertainty_of
-from parity.judging.verdict import Limits, Unit, Verdict, judge
+from parity.judging.verdict import Limits, Unit, Verdict
 from parity.recording.recording import Recording, Unreadable
 
 FIRST_POINTS = 5
@@ -30,6 +31,7 @@ class SourceReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     source: str
     engine: str
     device: str
+    arithmetic: str
     parameters: int | None
     checkpoint_sha256: str
     machine: str
@@ -81,8 +83,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The whole comparison. All statistics are those that were judged.
 
     `judged_on` is "same crops", "shared crops" (one side was run again on the other's), or
-    "end to end" (the crops differ and neither recording has them). `accuracy` is None where no
-    picture is annotated; `accuracy_missing` is the reason where some are.
+    "end to end" (the crops differ and neither recording has them). `spread_crop_px` is of both
+    axes; `axis_degrees` is None where no ellipse is long enough for an axis. `accuracy` is None
+    where no picture is annotated; `accuracy_missing` is the reason where some are.
     """
 
     verdict: Verdict
@@ -91,6 +94,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     crop_px: FrameStatistics
     percent_interocular: FrameStatistics | None
     spread_crop_px: Statistics
+    axis_degrees: Statistics | None
     doubt: Uncertainty
     accuracy: AccuracyReport | None
     accuracy_missing: str
@@ -112,16 +116,18 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 def make_report(
     reference: Recording,
     candidate: Recording,
-    limits: Limits,
+    limits: Given | Limits,
     shared: tuple[Recording, Recording] | None = None,
+    bound: Limits | None = None,
 ) -> Report:
     """Compare two recordings, and judge them.
 
     Args:
         reference: one side.
         candidate: the other.
-        limits: what passes.
+        limits: what passes, as `given` of `judged_by_table`.
         shared: both sides on the same crops, where their own differ and one was run again.
+        bound: a bundle's own limits, as there.
 
     Raises:
         InputError: recordings that cannot be compared, or carry different annotations; or a limit
@@ -137,12 +143,20 @@ def make_report(
         judged_on = "end to end" if again is None else "shared crops"
     has_eyes = bool(np.isfinite(table.interocular_px).all())
     return Report(
-        verdict=judge(table, limits, measured.report),
+        verdict=judged_by_table(
+            table,
+            (reference.header, candidate.header),
+            limits,
+            measured.report,
+            bound,
+            same_crops=judged_on != "end to end",
+        ),
         judged_on=judged_on,
         photo_px=frame_statistics(table.photo_px),
         crop_px=frame_statistics(table.crop_px),
         percent_interocular=frame_statistics(table.percent) if has_eyes else None,
         spread_crop_px=statistics(table.spread_px),
+        axis_degrees=statistics(axes) if (axes := table.elongated_deg).size else None,
         doubt=uncertainty_of(table),
         accuracy=measured.report,
         accuracy_missing=measured.missing,
@@ -213,5 +227,5 @@ def _different_checkpoints(reference: Recording, candidate: Recording) -> bool:
 
 def _source(recording: Recording) -> SourceReport:
     """The fields of the header that describe the source."""
-    fields = SourceReport.__struct_fields__
-    return SourceReport(**{name: getattr(recording.header, name) for name in fields})
+    fields = {name: getattr(recording.header, name) for name in SourceReport.__struct_fields__}
+    return SourceReport(**fields | {"arithmetic": arithmetic_of(recording.header)})

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from parity.judging.accuracy import FEWEST_FOR_INTERVAL, AccuracyReport
 from parity.judging.differences import Statistics
-from parity.judging.digits import px, signed, told_apart
+from parity.judging.digits import px, signed
+from parity.judging.expected import BASES
 from parity.judging.uncertainty import sentence
 from parity.judging.verdict import Limits
 from parity.report.record import PictureReport, Report
@@ -33,6 +34,7 @@ def as_text(report: Report) -> str:
     counted = f"{len(report.pictures)} pictures x {len(report.landmarks)} points x 2"
     lines = [
         verdict_line(report),
+        *limit_lines(report),
         f"reference: {report.reference.source} [{report.reference.engine}]",
         f"candidate: {report.candidate.source} [{report.candidate.engine}]",
         *_notes(report),
@@ -57,19 +59,20 @@ def as_text(report: Report) -> str:
 def verdict_line(report: Report) -> str:
     """Passed or failed, with the figures and limits."""
     verdict = report.verdict
-    unit = verdict.limits.unit
     if not verdict.passed:
-        return f"FAILED: {'; '.join(verdict.exceeded)} ({unit})"
-    held = [
-        f"{field} {told_apart(getattr(report.judged.axis, field), limit)} <= {limit!r} px"
-        for _, field, limit in verdict.limits.named()
+        return f"FAILED: {'; '.join(verdict.exceeded)}"
+    return f"PASSED: {', '.join(map(str, verdict.judged))}"
+
+
+def limit_lines(report: Report) -> list[str]:
+    """Where the limits come from, and the reference's promise beside them."""
+    verdict = report.verdict
+    here, there = (side.arithmetic or "unknown" for side in (report.reference, report.candidate))
+    kept = "kept" if all(one.held for one in verdict.promise) else "NOT kept"
+    return [
+        f"limits: {BASES[verdict.basis]} (arithmetic: {here} against {there})",
+        f"the reference's promise is {kept}: {', '.join(map(str, verdict.promise))}",
     ]
-    increase = verdict.limits.max_nme_increase_points
-    if increase is not None and report.accuracy is not None:
-        change = told_apart(report.accuracy.change_points, increase)
-        plus = "" if change.startswith("-") else "+"
-        held.append(f"NME {plus}{change} <= {increase!r} points")
-    return f"PASSED: {', '.join(held)} ({unit})"
 
 
 def _notes(report: Report) -> list[str]:
@@ -116,8 +119,10 @@ def _table(report: Report) -> list[str]:
             for frame, _, found in columns
         )
         lines.append(_row(f"< {limit} px", cells, 10))
-    spread = report.spread_crop_px
+    spread, axis = report.spread_crop_px, report.axis_degrees
     lines.append(f"spread     mean {px(spread.mean)}, max {px(spread.max)} crop px apart")
+    if axis is not None:
+        lines.append(f"axis       mean {px(axis.mean)}, max {px(axis.max)} degrees apart")
     return lines
 
 
@@ -188,7 +193,8 @@ def first_points(picture: PictureReport) -> list[str]:
 
 
 def _pictures(report: Report) -> list[str]:
-    worst = sorted(report.pictures, key=lambda p: -p.photo_px.axis.max)[:MOST_PICTURES]
+    frame = f"{report.verdict.limits.unit}_px"
+    worst = sorted(report.pictures, key=lambda p: -getattr(p, frame).axis.max)[:MOST_PICTURES]
     rest = len(report.pictures) - len(worst)
     lines = [_row("picture, worst first", FRAME_HEADS)]
     lines += [_errors(p.name, p.photo_px.axis, p.crop_px.axis) for p in worst]
@@ -217,6 +223,8 @@ def passing_options(limits: Limits) -> str:
     # without these, the defaults would hold
     options += ["--max-mean none"] if limits.max_mean_px is None else []
     options += ["--max-error none"] if limits.max_error_px is None else []
+    for name, limit in (("spread", limits.max_spread_px), ("axis", limits.max_axis_deg)):
+        options.append(f"--max-{name} {'none' if limit is None else _rounded_up(limit)}")
     if limits.max_nme_increase_points is not None:
         options.append(f"--max-nme-increase {_rounded_up(limits.max_nme_increase_points)}")
     return " ".join([*options, *(["--unit crop"] if limits.unit == "crop" else [])])

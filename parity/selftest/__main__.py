@@ -23,7 +23,7 @@ from parity.recording.recorder import Recorder
 from parity.recording.recorder import replay as run_again
 from parity.recording.recording import Recording, load_recording, save_recording
 from parity.report import Report, make_report
-from parity.report.text import verdict_line
+from parity.report.text import limit_lines, verdict_line
 from parity.samples import Sample
 from parity.timing import ON_A_DEVICE, Latency, latency_of
 from runtime.cli import command_line
@@ -133,7 +133,7 @@ def _selftest(arguments: argparse.Namespace) -> int:
         save_recording(output, found)
         times = latency_of(detector, next(reference.crops()), arguments.runs)
     check_comparable(reference, found)
-    report = make_report(reference, found, limits)
+    report = make_report(reference, found, {}, bound=limits)
     result = SelfTestReport(report=report, latency=times, recording=str(output))
     print(json_text(result) if arguments.json else _as_text(result), end="")
     return EXIT_OK if report.verdict.passed else EXIT_FOUND_WANTING
@@ -165,6 +165,7 @@ def _as_text(found: SelfTestReport) -> str:
     report, times = found.report, found.latency
     lines = [
         verdict_line(report),
+        *limit_lines(report),
         f"reference: {report.reference.source} [{report.reference.engine}]",
         f"this machine: {report.candidate.source} [{report.candidate.engine}]",
         f"{len(report.pictures)} crops, {report.photo_px.axis.count} coordinates, |dx| and |dy|:",

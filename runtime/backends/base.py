@@ -115,6 +115,8 @@ class Backend(ABC):
         device: where it runs, as it was resolved ("cpu", "npu:0", ...).
         parameters: number of the model's parameters, None where unknown.
         checkpoint_sha256: of the weights the model was made from; empty where unknown.
+        arithmetic: what it computes in: fp32, hf32, fp16, bf16 or int8, a rehearsal's, or an .om's
+            precision mode as ATC was given it; empty where unknown.
         batches: the batches it was made for, ascending; others are split or padded to them. Empty
             where it takes any.
         reasons: why `auto` took this device, and why each better one was refused.
@@ -125,6 +127,7 @@ class Backend(ABC):
     spec: ModelSpec
     parameters: int | None = None
     checkpoint_sha256: str = ""
+    arithmetic: str = ""
     manifest: Manifest | None = None
     batches: tuple[int, ...] = ()
     reasons: tuple[str, ...] = ()

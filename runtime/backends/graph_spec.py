@@ -27,6 +27,8 @@ class GraphTensor:
 
 
 ABSENT = GraphTensor("", ())
+# In the bytes of every graph that an engine runs in int8: names of operators stand there as text.
+INT8_OPERATORS = (b"DequantizeLinear", b"QLinear", b"ConvInteger", b"MatMulInteger")
 
 
 class GraphBackend(Backend):
@@ -44,6 +46,8 @@ class GraphBackend(Backend):
             ArtifactError: not a graph as this project exports them, or not the manifest's.
         """
         where, manifest = str(artifact.path), artifact.manifest
+        graph = artifact.graph or artifact.path.read_bytes()
+        self.arithmetic = "int8" if any(name in graph for name in INT8_OPERATORS) else "fp32"
         self.spec = _spec_in_graph(inputs, outputs, where)
         if manifest is not None:
             _check_same(self.spec, manifest.spec, where)

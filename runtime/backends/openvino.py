@@ -65,6 +65,7 @@ class OpenVinoBackend(GraphBackend):
         compiled = _compile(core, model, target, options, where)
         executed = _executed(compiled)
         _check_executed(executed, precision, where, target)
+        self.arithmetic = next((one for one in executed if one != "fp32"), "fp32")
         self.device = target.lower()
         self.name = f"openvino {VERSION} {target} {'+'.join(executed)}"
         self._compiled: Any = compiled

@@ -68,6 +68,8 @@ class OnnxRuntimeBackend(GraphBackend):
         session = _open(where, artifact.graph, provider, options, threads=settings.threads or 0)
         inputs, outputs = _tensors(session.get_inputs()), _tensors(session.get_outputs())
         self._describe(artifact, inputs, outputs)
+        if self.device != str(CPU):
+            self.arithmetic = ""  # a provider's own choice: TF32 on a GPU, CANN's mode on an NPU
         self.checkpoint_sha256 = session.get_modelmeta().custom_metadata_map.get(CHECKPOINT_KEY, "")
         self._session: Any = session
         self._failing = threading.Lock()

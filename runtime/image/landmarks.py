@@ -77,9 +77,7 @@ def spread_of(covariance: F32) -> F32:
     Returns:
         (...) in the root of the covariance's unit.
     """
-    xx, xy, yy = np.moveaxis(covariance.astype(np.float64), -1, 0)
-    larger = (xx + yy) / 2 + np.hypot((xx - yy) / 2, xy)
-    spread: F32 = np.sqrt(np.maximum(larger, 0)).astype(np.float32)
+    spread: F32 = ellipse_of(covariance)[0][..., 0].astype(np.float32)
     return spread
 
 
@@ -88,6 +86,22 @@ def area_of(covariance: NDArray[np.floating]) -> NDArray[np.float64]:
     xx, xy, yy = np.moveaxis(covariance.astype(np.float64), -1, 0)
     area: NDArray[np.float64] = np.sqrt(np.maximum(xx * yy - xy**2, 0))
     return area
+
+
+def ellipse_of(covariance: F32) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Each point's ellipse of one standard deviation.
+
+    Args:
+        covariance: (..., 3) as xx, xy, yy.
+
+    Returns:
+        (..., 2) roots of the larger and the smaller eigenvalue, in the root of the covariance's
+        unit; (...) the angle of the longer axis in radians, from x towards y, within +-pi/2.
+    """
+    xx, xy, yy = np.moveaxis(covariance.astype(np.float64), -1, 0)
+    mean, half = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
+    axes = np.sqrt(np.maximum(np.stack([mean + half, mean - half], -1), 0))
+    return axes, np.arctan2(2 * xy, xx - yy) / 2
 
 
 def to_image(

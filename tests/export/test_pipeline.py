@@ -113,7 +113,7 @@ def test_the_page_in_the_bundle_is_the_report_and_names_no_machine_path(
         (starter_bundle / "parity.json").read_text()
     )
     assert 'data-path="verdict.passed" data-value="true"' in page
-    assert "python -m parity.compare starter68.safetensors@cpu model.onnx@cpu --max-mean" in page
+    assert "python -m parity.compare starter68.safetensors@cpu model.onnx@cpu</code>" in page
     assert str(ROOT) not in page
     assert str(starter_bundle.parent) not in page
     assert 'id="latency"' not in page

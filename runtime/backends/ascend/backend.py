@@ -76,7 +76,8 @@ class OmBackend(Backend):
         self.parameters = artifact.manifest.checkpoint.parameters
         self.checkpoint_sha256 = artifact.manifest.checkpoint.sha256
         self._session = _Session(artifact.path.parent, artifact.oms, self.spec, index)
-        self.name = f"pyACL {self._session.soc_version} {artifact.oms[0].precision}"
+        self.arithmetic = artifact.oms[0].precision
+        self.name = f"pyACL {self._session.soc_version} {self.arithmetic}"
         # not __del__, which runs in an unknown order when the interpreter ends
         self._collected = weakref.finalize(self, self._session.release_loudly)
         self._collected.atexit = False

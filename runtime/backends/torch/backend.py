@@ -52,6 +52,7 @@ class TorchBackend(Backend):
         self.name = f"torch {torch.__version__} {self.device}"
         if self._npu is not None and self._npu.precision:
             self.name += f" {self._npu.precision}"
+        self.arithmetic = (self._npu.precision.lower() if self._npu else "") or "fp32"
         checkpoint = load_checkpoint(artifact.path, settings.weights_key, settings.input_size)
         network = build_network(checkpoint)
         self.parameters = parameter_count(network)

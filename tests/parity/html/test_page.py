@@ -31,7 +31,8 @@ from parity.html import tables
 from parity.html.gallery import MOST_SHOWN
 from parity.html.page import as_html
 from parity.html.words import LANGUAGES, Words, catalogue, exact, figure, percent
-from parity.judging.verdict import Limits
+from parity.judging.expected import BASES
+from parity.judging.verdict import NOT_JUDGED, UNITS, Limits
 from parity.recording.recording import STAGES, Unreadable, sha256_pixels
 from parity.samples import Sample
 from runtime.files import json_text
@@ -117,7 +118,9 @@ def test_every_figure_is_the_reports(rng: np.random.Generator, language: str, pa
 def test_limits_show_what_was_found_and_which_is_exceeded(rng: np.random.Generator) -> None:
     """Each given limit has a row, and no other."""
     here = recording_of(rng)
-    limits = Limits(max_mean_px=9, max_error_px=0.5, max_p99_px=0.1, unit="crop")
+    limits = msgspec.structs.replace(
+        NOT_JUDGED, max_mean_px=9, max_error_px=0.5, max_p99_px=0.1, unit="crop"
+    )
     found = comparison_of(here, moved(here, 0.4), limits)
     text = set_page(found)
     body = text.partition('<table class="limits">')[2].partition("</table>")[0]
@@ -336,8 +339,8 @@ def literals(path: Path) -> set[str]:
 def test_no_sentence_is_untranslated_and_no_translation_is_stale() -> None:
     """Every sentence of templates and code, the tables' names, and the known mark-ups' regions."""
     written = set().union(*(literals(p) for p in HTML.iterdir() if p.suffix in {".py", ".j2"}))
-    heads = {*tables.LIMIT_NAMES.values(), tables.INCREASE_NAME, *tables.FRAMES, "distance"}
-    heads |= {name for name, _ in tables.STATISTICS} | {"percentage points"}
+    heads = {*tables.LIMIT_NAMES.values(), *UNITS.values(), *tables.FRAMES, "distance"}
+    heads |= {*BASES.values(), *(name for name, _ in tables.STATISTICS)}
     regions = {c.name for mark_up in (FACE_29, FACE_68, FACE_98) for c in mark_up.contours}
     names = regions | {REST_OF_THE_FACE, *STAGES, "box", "whole", "crop"}
     names |= {m.normaliser[0] for m in (FACE_29, FACE_68, FACE_98) if m.normaliser is not None}

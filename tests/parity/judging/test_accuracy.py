@@ -169,7 +169,7 @@ def test_planted_change_is_found_under_noise(
     assert says in as_text(report)
     if planted < 0:  # a better one passes every limit, also 0
         assert report.verdict.passed
-        assert re.search(r"NME -0\.\d+ <= 0 points", as_text(report))
+        assert re.search(r"NME increase -0\.\d+ <= 0 percentage points", as_text(report))
         assert report.verdict.smallest_passing.max_nme_increase_points == 0
 
 
@@ -182,7 +182,7 @@ def test_increase_is_part_of_the_verdict(rng: np.random.Generator) -> None:
     assert not report.verdict.passed
     (said,) = report.verdict.exceeded
     assert re.fullmatch(
-        r"NME \+0\.\d+ points > 0\.1 points, 95% between \+0\.\d+ and \+0\.\d+", said
+        r"NME increase 0\.\d+ > 0\.1 percentage points, 95% between \+0\.\d+ and \+0\.\d+", said
     )
 
     assert make_report(*pair, report.verdict.smallest_passing).verdict.passed
