@@ -159,8 +159,11 @@ def judge(
     *,
     basis: Basis = "given",
     bound: Limits | None = None,
+    faults: tuple[str, ...] = (),
 ) -> Verdict:
     """Hold a comparison against limits, and against a bundle's own where it has some.
+
+    `faults` are reasons to fail that no figure shows.
 
     Raises:
         InputError: a limit of the NME without accuracy.
@@ -171,11 +174,12 @@ def judge(
         NOT_JUDGED, max_mean_px=PROMISED_MEAN_PX, max_error_px=PROMISED_MAX_PX
     )
     passing = {one.field: max(0.0, one.found) for one in own}
+    exceeded = (f"{one}{_interval(one, accuracy)}" for one in judged if not one.held)
     return Verdict(
-        passed=all(one.held for one in judged),
+        passed=not faults and all(one.held for one in judged),
         basis=basis,
         limits=limits,
-        exceeded=tuple(f"{one}{_interval(one, accuracy)}" for one in judged if not one.held),
+        exceeded=(*faults, *exceeded),
         judged=judged,
         promise=_judged(table, promise),
         worst=_worst(table, limits.unit),

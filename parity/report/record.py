@@ -17,7 +17,12 @@ from parity.judging.differences import (
     frame_statistics,
     statistics,
 )
-from parity.judging.expected import Given, arithmetic_of, judged_by_table
+from parity.judging.expected import (
+    Given,
+    arithmetic_of,
+    different_checkpoints,
+    judged_by_table,
+)
 from parity.judging.uncertainty import Uncertainty, uncertainty_of
 from parity.judging.verdict import Limits, Unit, Verdict
 from parity.recording.recording import Recording, Unreadable
@@ -133,6 +138,7 @@ def make_report(
         InputError: recordings that cannot be compared, or carry different annotations; or a limit
             of the NME where no picture is annotated.
     """
+    sides = (reference.header, candidate.header)
     ends = error_table(reference, candidate)
     differing = crops_that_differ(reference, candidate)
     again = shared if differing else None
@@ -145,7 +151,7 @@ def make_report(
     return Report(
         verdict=judged_by_table(
             table,
-            (reference.header, candidate.header),
+            sides,
             limits,
             measured.report,
             bound,
@@ -171,7 +177,7 @@ def make_report(
         regions=_regions(reference, table),
         landmarks=tuple(_part(table.of(points=[p])) for p in range(table.photo_px.shape[1])),
         unreadable=reference.header.unreadable,
-        different_checkpoints=_different_checkpoints(reference, candidate),
+        different_checkpoints=different_checkpoints(sides),
         reference=_source(reference),
         candidate=_source(candidate),
     )
@@ -218,11 +224,6 @@ def _regions(reference: Recording, table: ErrorTable) -> dict[str, Part]:
 
 def _part(table: ErrorTable) -> Part:
     return Part(photo_px=statistics(table.photo_px), crop_px=statistics(table.crop_px))
-
-
-def _different_checkpoints(reference: Recording, candidate: Recording) -> bool:
-    here, there = reference.header.checkpoint_sha256, candidate.header.checkpoint_sha256
-    return bool(here and there and here != there)
 
 
 def _source(recording: Recording) -> SourceReport:

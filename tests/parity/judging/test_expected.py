@@ -84,6 +84,16 @@ def test_the_chips_own_figures_pass_as_what_they_are(rng: np.random.Generator) -
     assert not judged(here, shifted(here, off)).verdict.passed
 
 
+def test_a_recording_of_other_weights_is_stale(rng: np.random.Generator) -> None:
+    """On a device, too, whose limits could hide them; limits that are given are as they say."""
+    here, there = pair(rng, device="npu:0", checkpoint_sha256="b")
+    here = with_header(here, checkpoint_sha256="a")
+    assert judged(here, there).verdict.exceeded == ("made from different checkpoints",)
+    assert not judged(here, there).verdict.passed
+    assert judged(here, there, max_mean_px=0.1).verdict.passed
+    assert judged(here, with_header(there, checkpoint_sha256="a")).verdict.passed
+
+
 def test_other_crops_are_more_than_rounding(rng: np.random.Generator) -> None:
     """Two versions of OpenCV, and no crops to be run again on: fp32 is not what differs."""
     here, there = pair(rng)
