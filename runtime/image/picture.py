@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,70 +13,89 @@ from numpy.typing import NDArray
 
 from runtime.errors import InputError, one_line
 from runtime.files import shown, written_whole
+from runtime.image.header import Header, read_header
 
-JPEG_START = b"\xff\xd8"
-JPEG_END = b"\xff\xd9"
-PNG_START = b"\x89PNG\r\n\x1a\n"
-PNG_END = b"IEND"
-# JPEG markers that carry no length: fill bytes, TEM, and the restart markers
-BARE_MARKERS = (0xFF, 0x01, *range(0xD0, 0xD8))
-START_OF_SCAN = 0xDA
-
-TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-# Only these: what else OpenCV opens (.pfm, .hdr, .exr) is float, and would be cast to bytes.
-KNOWN_STARTS = (JPEG_START, PNG_START, b"RIFF", b"BM", b"GIF8", *TIFF_STARTS)
+# 100 MP are 300 MB decoded, and a PNG of some kilobytes can state 4,000.
+MAX_PIXELS = 100_000_000
 
 # Of the files in a folder that are taken for pictures.
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"),
+    *(".heic", ".heif", ".avif"),
+)
 
-READABLE = "a whole JPEG, PNG, WebP, BMP or TIFF picture"
+READABLE = "a whole JPEG, PNG, WebP, BMP, TIFF, HEIC or AVIF picture"
 
 
-def read_picture(path: Path) -> NDArray[np.uint8]:
+def read_picture(path: Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Decode a picture file as the reference does: 8-bit BGR, turned upright by its EXIF tag.
 
     Raises:
-        InputError: missing, empty, truncated, not a picture, or too large for the decoder.
+        InputError: missing, empty, damaged, not a picture, or of more than `max_pixels`.
     """
-    # a pipe or a device may never end
-    if path.exists() and not path.is_file():
-        raise unreadable(path, "a folder" if path.is_dir() else "a pipe or device")
-    try:
-        encoded = path.read_bytes()
-    except OSError as error:
-        raise unreadable(path, error.strerror or str(error)) from error
-    return decode_picture(encoded, path)
+    return decode_picture(_bytes_of(path), path, max_pixels)
 
 
-def decode_picture(encoded: bytes, name: object) -> NDArray[np.uint8]:
+def decode_picture(encoded: bytes, name: object, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Decode what a picture file holds, as `read_picture`.
 
     Args:
         encoded: the file's bytes.
         name: what errors call it.
+        max_pixels: refused beyond, by its header.
 
     Raises:
-        InputError: empty, truncated, not a picture, or too large for the decoder.
+        InputError: empty, damaged, not a picture, or of more than `max_pixels`.
     """
     import cv2  # here: recordings are compared without it
 
-    if not encoded:
-        raise unreadable(name, "an empty file")
-    if _is_truncated(encoded):
-        raise unreadable(name, "a truncated file")
-    if not encoded.startswith(KNOWN_STARTS):
-        raise unreadable(name, f"{len(encoded)} bytes that no decoder takes")
+    from runtime.image.decoders import decode
+
+    header = _header_of(encoded, name)
+    if header.width * header.height > max_pixels:
+        raise InputError(
+            shown(name),
+            expected=f"a picture of at most {max_pixels:,} px",
+            got=f"{header.width}x{header.height}",
+            action="Raise --max-pixels, if it is meant to be that large",
+        )
     try:
-        picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
-        if encoded.startswith(TIFF_STARTS):
-            _refuse_float(name, encoded)
-    except cv2.error as error:
+        return decode(encoded, header)
+    except (ValueError, cv2.error) as error:
         raise unreadable(name, one_line(error, 200)) from error
     except MemoryError as error:
         raise unreadable(name, "a picture larger than this machine's memory") from error
-    if picture is None:
+
+
+def is_turned(path: Path) -> bool:
+    """Whether a picture is stored turned or mirrored, by its EXIF tag or TIFF's.
+
+    Raises:
+        InputError: no picture, or one without a whole header.
+    """
+    return _header_of(_bytes_of(path), path).orientation != 1
+
+
+def _bytes_of(path: Path) -> bytes:
+    # a pipe or a device may never end
+    if path.exists() and not path.is_file():
+        raise unreadable(path, "a folder" if path.is_dir() else "a pipe or device")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error.strerror or str(error)) from error
+
+
+def _header_of(encoded: bytes, name: object) -> Header:
+    if not encoded:
+        raise unreadable(name, "an empty file")
+    try:
+        header = read_header(encoded)
+    except (ValueError, LookupError, struct.error) as error:
+        raise unreadable(name, "a truncated file, or one with a damaged header") from error
+    if header is None:
         raise unreadable(name, f"{len(encoded)} bytes that no decoder takes")
-    return picture.astype(np.uint8, copy=False)
+    return header
 
 
 def check_encoder(path: Path) -> None:
@@ -120,42 +140,11 @@ def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
         temporary.write_bytes(encoded.tobytes())
 
 
-def _refuse_float(name: object, encoded: bytes) -> None:
-    """A float TIFF would be cast to bytes, which turns 0..1 into black."""
-    import cv2
-
-    deep = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
-    if deep is not None and deep.dtype not in (np.uint8, np.uint16):
-        raise unreadable(name, f"a TIFF of {deep.dtype}, whose range nobody knows")
-
-
 def unreadable(name: object, got: str) -> InputError:
     """The error of a picture that cannot be read."""
     return InputError(
         shown(name), expected=READABLE, got=got, action="Check the path, or copy the file again"
     )
-
-
-def _is_truncated(encoded: bytes) -> bool:
-    """OpenCV fills what is missing of a JPEG or PNG with grey and says nothing to the caller."""
-    if encoded.startswith(JPEG_START):
-        return _is_truncated_jpeg(encoded)
-    if encoded.startswith(PNG_START):
-        return PNG_END not in encoded
-    return False
-
-
-def _is_truncated_jpeg(encoded: bytes) -> bool:
-    """Walk the segments to the scan; an end marker before it is an embedded thumbnail's."""
-    at = len(JPEG_START)
-    while at + 4 <= len(encoded) and encoded[at] == 0xFF:
-        marker = encoded[at + 1]
-        if marker == START_OF_SCAN:
-            return encoded.find(JPEG_END, at) < 0
-        at += 1 if marker == 0xFF else 2
-        if marker not in BARE_MARKERS:
-            at += int.from_bytes(encoded[at : at + 2], "big")
-    return True
 
 
 def size_text(picture: NDArray[Any]) -> str:
