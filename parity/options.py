@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from parity.boxes import points_file
 from parity.judging.expected import Given
 from parity.judging.verdict import JUDGED_BY, Limits
 from parity.recording.recording import RECORDING_SUFFIX
@@ -176,7 +177,7 @@ def files_read(
     for source in sources:
         read += [source.path, *(source.path.iterdir() if source.path.is_dir() else ())]
     for sample in samples:
-        read += [sample.path, sample.path.with_suffix(".pts")]
+        read += [sample.path, points_file(sample.path)]
     return read
 
 

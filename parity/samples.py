@@ -11,11 +11,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from parity.boxes import Box, box_of_points, read_boxes, read_pts, read_tsv_points
+from parity.boxes import (
+    Box,
+    box_of_points,
+    points_file,
+    read_boxes,
+    read_pts,
+    read_tsv_points,
+)
 from runtime.errors import ConfigError, InputError
 from runtime.files import sha256_file, shown
 from runtime.files.ahead import ahead
-from runtime.image.picture import read_picture
+from runtime.image.picture import is_turned, read_picture
 from runtime.many.inputs import find_pictures
 
 logger = logging.getLogger("starmark")
@@ -128,7 +135,23 @@ def find_samples(patterns: Sequence[str], boxes: str | None = None) -> list[Samp
             faults[0].name,
             faults[0].annotation_fault,
         )
+    turned = [sample for sample in samples if _is_turned(sample)]
+    if turned:  # nothing in a .pts says which of the two it means
+        logger.warning(
+            "EXIF turns %d annotated pictures, the first %s: their points are taken for points of"
+            " the upright picture. If people marked the picture as it is stored, turn the files"
+            " themselves and remove the tag",
+            len(turned),
+            turned[0].name,
+        )
     return samples
+
+
+def _is_turned(sample: Sample) -> bool:
+    try:
+        return sample.annotation_px is not None and is_turned(sample.path)
+    except InputError:  # reported where it is decoded
+        return False
 
 
 def decoded(samples: Sequence[Sample], jobs: int) -> Iterator[Decoded]:
@@ -200,7 +223,7 @@ def _unique_names(paths: Sequence[Path]) -> list[str]:
 
 
 def _sample(name: str, path: Path, boxes: str | None) -> Sample:
-    points = path.with_suffix(".pts")
+    points = points_file(path)
     if boxes in ("whole", "crop") or (boxes is None and not points.is_file()):
         plain = Sample(name=name, path=path, cropped=boxes == "crop")
         return _annotated(plain, _points_beside(path))
@@ -211,7 +234,7 @@ def _sample(name: str, path: Path, boxes: str | None) -> Sample:
 
 def _points_beside(path: Path) -> NDArray[np.float64] | str | None:
     """The points in the .pts beside a picture, its fault, or None without one."""
-    points = path.with_suffix(".pts")
+    points = points_file(path)
     try:
         return read_pts(points) if points.is_file() else None
     except InputError as error:

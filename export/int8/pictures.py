@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.int8.table import Int8Table
-from parity.boxes import Box, box_of_points, read_pts
+from parity.boxes import Box, box_of_points, points_file, read_pts
 from parity.samples import Sample, default_samples, find_samples
 from runtime.cli import command_line
 from runtime.errors import ConfigError
@@ -134,7 +134,7 @@ def _embedded() -> Int8Pictures:
 
 def _cuts(sample: Sample, count: int) -> list[Sample]:
     """The face in boxes of other sizes and places, the same ones every time."""
-    x1, y1, x2, y2 = box_of_points(read_pts(sample.path.with_suffix(".pts")), str(sample.path))
+    x1, y1, x2, y2 = box_of_points(read_pts(points_file(sample.path)), str(sample.path))
     rng = np.random.default_rng(0)
     cuts: list[Sample] = []
     for index in range(count):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from builders import ROOT
 from builders import read_pts as oracle_pts
+from PIL import Image
 
 from parity.boxes import read_boxes, read_tsv_points
 from parity.boxes import read_pts as product_pts
@@ -96,7 +99,15 @@ def test_points_beside_a_picture_are_its_box(shared: Path) -> None:
         ("b.json", "[1, 2]", "a list instead of an object"),
         ("b.json", "{", "boxes as JSON"),
         ("b.json", "[" * 100_000, "boxes as JSON"),
-        ("b.csv", "picture,x,y\na.jpg,1,2\n", "boxes as CSV, got KeyError: 'image'"),
+        ("b.csv", "picture,x,y\na.jpg,1,2\n", "columns image, x1, y1, .* 'picture', 'x', 'y'"),
+        ("b.csv", "image;x1;y1;x2;y2\na.jpg;1;2;9;9\n", "commas, got 'image;x1;y1;x2;y2'"),
+        ("b.csv", "Image,X1,Y1,X2,Y2\na.jpg,1,2,9,9\n", "got 'Image', 'X1', 'Y1'"),
+        ("b.csv", "image, x1, y1, x2, y2\na.jpg, 1, 2, 9, 9\n", "got 'image', ' x1'"),
+        ("b.csv", "image,x,y,w,h\na.jpg,1,2,9,9\n", "got 'image', 'x', 'y', 'w', 'h'"),
+        ("b.csv", "", "columns image, .* got an empty file"),
+        ("b.csv", "image,x1,y1,x2,y2\na.jpg,1,2,9\n", "line 2 has fewer cells"),
+        ("b.csv", f"image,x1,y1,x2,y2\na.jpg,1,2,9,1{'0' * 400}\n", "a box for a.jpg"),
+        ("b.json", f'{{"a.jpg": [1, 2, 9, 1{"0" * 400}]}}', "a box for a.jpg"),
         ("b.csv", "image,x1,y1,x2,y2\na.jpg,1,2,x,4\naa.jpg,1,2,3,4\n", "boxes as CSV"),
         ("b.csv", "image,x1,y1,x2,y2\na.jpg,1,2,9,9,9\n", "more cells than the header"),
         ("b.csv", "image,x1,y1,x2,y2\na.jpg,1,2,9,9\na.jpg,1,2,9,9\n", "'a.jpg' twice"),
@@ -104,7 +115,7 @@ def test_points_beside_a_picture_are_its_box(shared: Path) -> None:
         ("b.json", '{"a.jpg": "1234", "aa.jpg": [1, 2, 9, 9]}', "a box for a.jpg"),
         ("b.json", '{"a.jpg": [true, false, 9, 9], "aa.jpg": [1, 2, 9, 9]}', "a box for a.jpg"),
         ("b.json", '{"a.jpg": {"1": 1, "2": 2}, "aa.jpg": [1, 2, 9, 9]}', "a box for a.jpg"),
-        ("b.tsv", "head\na.jpg\t1\t2\n", "3 columns in 'a.jpg"),
+        ("b.tsv", "head\na.jpg\t1\t2\n", "3 columns instead of a picture, .* in 'a.jpg"),
         ("b.txt", "", "a .json, .csv or .tsv file"),
     ],
 )
@@ -122,7 +133,10 @@ def test_files_that_do_not_fit_are_refused(
     [
         ("version: 1\nn_points: 3\n{\n1 1\n5 9\n}\n", "n_points: 3, got 2 points"),
         ("1 2\n3 4\n", "points in braces"),
-        ("{\n1 2\n3\n}\n", "points in braces"),
+        ("{\n1 2\n3\n}\n", "two numbers a line, got 1 in the line '3'"),
+        ("{\n1 2\n3 4 5\n}\n", "two numbers a line, got 3 in the line '3 4 5'"),
+        ("  N_Points : 3 \n{\n1 1\n5 9\n}\n", "n_points: 3, got 2 points"),
+        (f"{{\n1 2\n3 1{'0' * 400}\n}}\n", "two finite numbers"),
         ("{\n1 nan\n3 4\n}\n", "two finite numbers"),
         ("{\n1 -3e6\n3 4\n}\n", "two finite numbers"),
         ("{\n1 2\n1 9\n}\n", "a box for its points"),
@@ -142,13 +156,69 @@ def test_points_that_nobody_marked_have_no_part_in_a_box(pictures: list[Path]) -
     A line of blanks or a form feed between the points is no point.
     """
     points = pictures[0].with_suffix(".pts")
-    points.write_text("n_points: 5\n{ \n11 21\n0 0\n \n-1 -1\n\f\n-3.5 40\n31 61\n  }\n")
+    points.write_text("n_points: 5\n{ \n11 21\n0 0\n \n-1 -1\f-3.5 40\n\f\n31 61\n  }\n")
     (sample,) = find_samples([str(pictures[0])])
 
     expected = [[10, 20], [np.nan] * 2, [np.nan] * 2, [-4.5, 39], [30, 60]]
     assert sample.annotation_px is not None
     np.testing.assert_array_equal(sample.annotation_px, expected)
     assert (sample.box_xyxy, sample.boxed_by_annotation) == ((-4.5, 20, 30, 60), True)
+
+
+@pytest.mark.parametrize("name", ["é.PTS", "e\u0301.pts", "e\u0301.PTS", "é.Pts"])
+def test_points_beside_a_picture_are_found_however_their_name_is_written(
+    tmp_path: Path, name: str
+) -> None:
+    """In capitals, and in the Unicode form of another system."""
+    picture = tmp_path / "é.jpg"
+    shutil.copy(ROOT / "assets/sample.jpg", picture)
+    write(tmp_path, name, "{\n11 21\n31 61\n}\n")
+    (sample,) = find_samples([str(picture)])
+    assert sample.box_xyxy == (10, 20, 30, 60)
+
+
+def test_names_match_in_either_unicode_form_and_exactly_first(tmp_path: Path) -> None:
+    """One system decomposes names; two pictures may differ in nothing else. A link has two names."""
+    composed, decomposed = tmp_path / "é.jpg", tmp_path / "e\u0301.jpg"
+    file = write(tmp_path, "b.json", json.dumps({"e\u0301.jpg": BOX}))
+    assert read_boxes(file, [composed]) == {composed: BOX}
+    file = write(tmp_path, "b.json", json.dumps({"é.jpg": (0, 0, 9, 9), "e\u0301.jpg": BOX}))
+    assert read_boxes(file, [composed, decomposed]) == {composed: (0, 0, 9, 9), decomposed: BOX}
+    decomposed.touch()
+    composed.symlink_to(decomposed)
+    for name in ("é.jpg", "e\u0301.jpg"):
+        file = write(tmp_path, "b.json", json.dumps({name: BOX}))
+        assert read_boxes(file, [composed]) == {composed: BOX}
+
+
+def test_four_times_the_boxes_take_four_times_as_long(tmp_path: Path) -> None:
+    """And not sixteen times."""
+    took_s = []
+    for count in (1000, 4000):
+        names = [f"{index}.jpg" for index in range(count)]
+        file = write(tmp_path, "b.json", json.dumps(dict.fromkeys(names, BOX)))
+        start = time.process_time()
+        assert len(read_boxes(file, [tmp_path / name for name in names])) == count
+        took_s.append(time.process_time() - start)
+    assert took_s[1] < 8 * took_s[0]
+
+
+def test_annotated_pictures_that_exif_turns_are_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Their points may be those of the picture as it is stored."""
+    exif = Image.Exif()
+    exif[0x112] = 6
+    with Image.open(ROOT / "assets/sample.jpg") as photo:
+        photo.save(tmp_path / "turned.jpg", exif=exif)
+        photo.save(tmp_path / "upright.jpg")
+        photo.save(tmp_path / "unmarked.jpg", exif=exif)
+    for name in ("turned.pts", "upright.pts"):
+        write(tmp_path, name, "{\n11 21\n31 61\n}\n")
+    with caplog.at_level(logging.WARNING, "starmark"):
+        find_samples([str(tmp_path)])
+    (record,) = caplog.records
+    assert record.getMessage().startswith("EXIF turns 1 annotated pictures, the first turned.jpg:")
 
 
 def test_missing_points_and_unknown_words_are_refused(pictures: list[Path]) -> None:
