@@ -73,6 +73,8 @@ def prepare(
             missing, or what quantises.
         InputError: the sample pictures are not there, or those that int8 is to be calibrated on.
     """
+    weights = _find_weights(config)
+    _check_model(config, weights)
     if parity:
         check_packages("the bundle's parity.html")
     quantised = config.precision == "int8"
@@ -86,8 +88,6 @@ def prepare(
     if quantised:
         quantiser()
     _check_ignored(config.atc.ignore_preflight)
-    weights = _find_weights(config)
-    _check_model(config, weights)
     # beside the bundle that is deployed, never in its place
     name = f"{config.name}{DEBUG_SUFFIX if taps else INT8_SUFFIX if quantised else ''}"
     return Job(

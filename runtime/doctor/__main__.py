@@ -13,7 +13,7 @@ from runtime.doctor import cann, collect, devices, packages, pytorch
 from runtime.doctor.findings import Examination, Finding, Route
 from runtime.errors import EXIT_OK, EXIT_UNAVAILABLE
 
-CHECKPOINTS = "checkpoints (.pkl .pth .safetensors)"
+CHECKPOINTS = "checkpoints"
 GRAPHS = "graphs and bundles (.onnx)"
 MODELS = "converted models (.om) and bundles that hold one"
 
@@ -94,7 +94,7 @@ def examine() -> Examination:
         packages.python(),
         *base,
         *(ort, *([provider] if provider.mend else [])),
-        *(openvino, torch, torch_npu, packages.safetensors()),
+        *(openvino, torch, torch_npu),
         *on_cann,
         *(driver, *on_chips, acl),
     )

@@ -29,7 +29,6 @@ NEEDED = {
 OPTIONAL = {
     "onnxruntime": ("onnxruntime", "onnxruntime", "1.17"),
     "openvino": ("OpenVINO", "openvino", "2024.4"),
-    "safetensors": ("safetensors", "safetensors", "0.4.3"),
 }
 ABOUT_PROVIDER = "its provider"
 
@@ -45,13 +44,6 @@ def needed(module: str) -> Finding:
     if not installed(module):
         return problem(about, "not installed", f"pip install '{pip}>={lowest}'")
     return _judge(module, ask(module))
-
-
-def safetensors() -> Finding:
-    """The package that reads `.safetensors`; other checkpoints need none."""
-    if not installed("safetensors"):
-        return _absent("safetensors", ": no .safetensors checkpoint can be read")
-    return _judge("safetensors", ask("safetensors"))
 
 
 def openvino() -> Finding:

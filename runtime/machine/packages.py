@@ -26,7 +26,7 @@ _EXTRAS = {
     "parquet": ("pyarrow",),
     "ray": ("ray",),
     "report": ("jinja2", "matplotlib"),
-    "torch": ("safetensors", "torch"),
+    "torch": ("torch",),
     "video": ("av",),
 }
 _EXTRA_OF = {module: extra for extra, modules in _EXTRAS.items() for module in modules}
