@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import unicodedata
 from collections import Counter, defaultdict
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InputError, one_line
+from runtime.files.reading import read_text
 from runtime.files import shown
 from runtime.image import geometry
 
@@ -62,7 +64,7 @@ def read_pts(path: Path) -> F64:
         InputError: missing, or not such a file.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         inside = text[text.index("{") + 1 : text.rindex("}")]
         rows = [row for line in inside.splitlines() if (row := line.split())]
         for row in rows:
@@ -110,7 +112,7 @@ def box_of_points(points_px: F64, where: str) -> Box:
 
 
 def _from_json(path: Path) -> Mapping[str, Any]:
-    found = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
+    found = json.loads(read_text(path), object_pairs_hook=_once)
     if not isinstance(found, dict):
         raise ValueError(f"a {type(found).__name__} instead of an object")
     return found
@@ -118,7 +120,7 @@ def _from_json(path: Path) -> Mapping[str, Any]:
 
 def _from_csv(path: Path) -> Mapping[str, Any]:
     found: list[tuple[str, Any]] = []
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with io.StringIO(read_text(path), newline="") as file:
         rows = csv.DictReader(file)
         columns = list(rows.fieldnames or ())
         if not set(CSV_COLUMNS) <= set(columns):
@@ -144,7 +146,7 @@ def _from_tsv(path: Path) -> Mapping[str, Any]:
 def _tsv_rows(path: Path) -> Iterator[list[str]]:
     """Columns: picture, 5 points, N points, scale, center_w, center_h[, tags]; a header first."""
     # not splitlines, which would cut a name at its line separators
-    for line in path.read_text(encoding="utf-8-sig").split("\n")[1:]:
+    for line in read_text(path).split("\n")[1:]:
         cells = line.split("\t")
         if not line.strip():
             continue
