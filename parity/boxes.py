@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InputError, one_line
-from runtime.files.reading import read_text
 from runtime.files import shown
+from runtime.files.reading import read_text
 from runtime.image import geometry
 
 Box = tuple[float, float, float, float]
