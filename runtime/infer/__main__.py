@@ -33,8 +33,8 @@ from runtime.many.inputs import check_apart, find_pictures, no_place
 from runtime.many.summary import Summary
 from runtime.many.tables import FORMATS
 from runtime.model.source import parse_source
-from runtime.video.file import DRAWN_SUFFIXES
 from runtime.video.tracking import FIND_EVERY
+from runtime.video.writing import DRAWN_SUFFIXES
 
 FIRST_POINTS = 5
 EXAMPLE = """\

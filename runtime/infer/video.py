@@ -14,14 +14,16 @@ import msgspec
 
 from runtime.cli.command_line import progress
 from runtime.detector import Detector
+from runtime.errors import InferenceError, InputError
 from runtime.files import json_text, remove_folder, shown
 from runtime.many.folder import JOURNAL_NAME, RUN_NAME, Wanted
 from runtime.many.inputs import no_place
-from runtime.many.rows import FrameRow, rows_of_frame
+from runtime.many.rows import FrameRow, failed_frame, rows_of_frame
 from runtime.many.tables import TABLES, write_pts, write_table
-from runtime.video.file import SUFFIXES, Video, VideoWriter, video_written
+from runtime.video.file import SUFFIXES, Video
 from runtime.video.motion import Jitter, OneEuro
 from runtime.video.tracking import Tracker
+from runtime.video.writing import VideoWriter, video_written
 
 
 @dataclass(kw_only=True)
@@ -35,8 +37,8 @@ class VideoSummary:
         tracks: faces, each counted once as long as it was followed.
         jitter_px: how much the points tremble, see `Jitter`; as they are written.
         jitter_raw_px: before they were smoothed.
-        failed: 1 for a video that ends in damage.
-        damage: which.
+        failed: frames that failed, and one more for a damaged video.
+        damage: what is missing or cannot be decoded.
         seconds_now: it took.
         saved: the files and folders.
     """
@@ -65,6 +67,7 @@ class VideoSummary:
             f"Faces: {self.faces} in {self.tracks} tracks",
             f"Without a face: {self.without_face}",
             f"Jitter: {jitter}",
+            *([f"Failed: {self.failed}"] if self.failed else []),
             *([f"Damaged: {self.damage}"] if self.damage else []),
             *(f"Saved: {name}" for name in self.saved),
         ]
@@ -111,24 +114,25 @@ def run_video(
         BackendUnavailable: the package av is missing, or that of a format.
         ConfigError: `find_every` cannot be.
         InputError: not a video, or one without a frame.
-        InferenceError: the engine or the finder failed.
+        InferenceError: the device is lost.
     """
     alone = is_video(wanted.output)
     wanted.check_packages()
     tracker = Tracker(detector, find_every=find_every, smooth=OneEuro() if smooth else None)
     start = time.perf_counter()
-    with Video(path) as video, ExitStack() as writing:
+    drawing = alone or wanted.drawn
+    with Video(path, sound=drawing) as video, ExitStack() as writing:
         folder = wanted.output.parent if alone else wanted.output
         folder.mkdir(parents=True, exist_ok=True)
         drawn: VideoWriter | None = None
         target = wanted.output if alone else drawn_video(folder, path)
-        if alone or wanted.drawn:
+        if drawing:
             target.parent.mkdir(exist_ok=True)
-            drawn = writing.enter_context(video_written(target, video.time_base))
+            drawn = writing.enter_context(video_written(target, video.time_base, video.sound))
         # rows on disk until all are there: a video may be long
         spool = writing.enter_context(tempfile.TemporaryFile(dir=folder))
         summary = VideoSummary()
-        _follow(tracker, video, wanted, spool, drawn, summary)
+        _follow(detector, tracker, video, wanted, spool, drawn, summary)
         if not smooth:
             summary.jitter_raw_px = None
         if not alone:
@@ -140,6 +144,7 @@ def run_video(
 
 
 def _follow(
+    detector: Detector,
     tracker: Tracker,
     video: Video,
     wanted: Wanted,
@@ -154,21 +159,31 @@ def _follow(
     tracks: set[int] = set()
     name = shown(video.path.name)
     for frame in progress(video, "frames", video.frames):
-        faces = tracker.next(frame.image, frame.time_s)
-        add(rows_of_frame(name, frame, faces))
+        try:
+            faces = tracker.next(frame.image, frame.time_s)
+            rows = rows_of_frame(name, frame, faces)
+        except (InputError, InferenceError) as error:
+            if detector.backend.closed:
+                raise
+            faces, rows = [], [failed_frame(name, frame, error)]
+            summary.failed += 1
+        add(rows)
         if drawn is not None:
             image = wanted.draw(frame.image, (face.landmarks for face in faces))
-            drawn.add(image, frame.time_s)
+            drawn.add(image, frame.time_s, frame.pixel_aspect)
+            drawn.copy(video.taken_sound())
         jitter.add({face.track: face.points_px for face in faces}, frame.time_s)
         raw.add({face.track: face.trace.landmarks.points_px for face in faces}, frame.time_s)
         tracks |= {face.track for face in faces}
         summary.frames += 1
         summary.faces += len(faces)
-        summary.without_face += not faces
+        summary.without_face += rows[0].status == "no face"
+    if drawn is not None:
+        drawn.copy(video.taken_sound())
     if video.damage:
-        summary.failed, summary.damage = 1, video.damage
-        error = f"the video ends early: {video.damage}"
-        add([FrameRow(picture=name, status="error", frame=summary.frames, error=error)])
+        summary.failed, summary.damage = summary.failed + 1, video.damage
+        said = f"the video {video.damage}"
+        add([FrameRow(picture=name, status="error", frame=summary.frames, error=said)])
     summary.tracks = len(tracks)
     summary.jitter_px, summary.jitter_raw_px = jitter.px, raw.px
 

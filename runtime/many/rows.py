@@ -84,11 +84,19 @@ def rows_of(picture: Searched, *, rounded: bool = True) -> list[Row]:
 
 def rows_of_frame(video: str, frame: Frame, faces: Iterable[TrackedFace]) -> list[FrameRow]:
     """One row for each face of a frame, and one for a frame without any."""
-    height, width = frame.image.shape[:2]
-    common = {"picture": video, "width": width, "height": height}
-    common |= {"frame": frame.index, "time_s": round(frame.time_s, 6)}
     found = [{"track": face.track, **_of_face(face, rounded=True)} for face in faces]
-    return _rows(FrameRow, common, found)
+    return _rows(FrameRow, _of_frame(video, frame), found)
+
+
+def failed_frame(video: str, frame: Frame, error: Exception) -> FrameRow:
+    """The row of a frame whose faces could not be found."""
+    return FrameRow(status="error", error=one_line(str(error)), **_of_frame(video, frame))
+
+
+def _of_frame(video: str, frame: Frame) -> dict[str, Any]:
+    height, width = frame.image.shape[:2]
+    size = {"width": width, "height": height}
+    return {"picture": video, **size, "frame": frame.index, "time_s": round(frame.time_s, 6)}
 
 
 def _rows(

@@ -54,8 +54,9 @@ class Tracker:
     """Follows the faces of one video, frame by frame.
 
     A face is cut by its points in the frame before. The detector's finder runs at first, every
-    `find_every` frames, and when a face is lost: when its points are unsure, or leave the picture.
-    Without a finder, one face is followed, and looked for in the picture as a whole.
+    `find_every` frames, when a face is lost, as its points are unsure or leave the picture, and
+    when the frames change their size. A face that the finder finds where one was just lost is the
+    same. Without a finder, one face is followed, and looked for in the picture as a whole.
 
     Example:
         >>> tracker = Tracker(detector, smooth=OneEuro())  # doctest: +SKIP
@@ -82,7 +83,8 @@ class Tracker:
         self._numbers = itertools.count()
         self._tracks: list[_Track] = []
         self._since_found = find_every
-        self._lost = False
+        self._lost: list[_Track] = []  # in the frame before
+        self._size_wh = (0, 0)
 
     def next(self, image: NDArray[np.uint8], time_s: float) -> list[TrackedFace]:
         """The faces of the next frame.
@@ -96,6 +98,7 @@ class Tracker:
             InferenceError: the engine or the finder failed.
         """
         self._since_found += 1
+        self._fit(image.shape[1], image.shape[0])
         if self._since_found >= self._find_every or self._lost or not self._tracks:
             self._look(image)
         tracks = self._tracks
@@ -105,7 +108,6 @@ class Tracker:
         self._detector.refined([image] * len(tracks), traces, found)
         faces: list[TrackedFace] = []
         kept: list[_Track] = []
-        self._lost = False
         for track, trace in zip(tracks, traces, strict=True):
             face = track.face(trace, time_s, self._smooth)
             box_xyxy = next_box(trace, image)
@@ -115,7 +117,7 @@ class Tracker:
                 continue  # it slid onto a face that is followed already
             faces.append(face)
             if box_xyxy is None:
-                self._lost = True
+                self._lost.append(track)
             else:
                 track.box_xyxy = box_xyxy
                 kept.append(track)
@@ -127,21 +129,40 @@ class Tracker:
         finder = self._detector.faces
         if finder is None:
             # one face: as long as it is followed there is nothing to look for
-            self._tracks = self._tracks or [_Track(next(self._numbers))]
+            for track in self._lost:
+                track.box_xyxy = None
+            self._tracks = self._tracks or self._lost or [_Track(next(self._numbers))]
+            self._lost = []
             return
         self._since_found = 0
-        going = list(self._tracks)
+        going = self._tracks + self._lost
         for box_xyxy, score in find_boxes(finder, image):
             same = max(going, key=lambda track: _overlap(box_xyxy, track.box_xyxy), default=None)
             if same is not None and _overlap(box_xyxy, same.box_xyxy) >= SAME_FACE:
-                going.remove(same)  # its own points cut it closer than the finder's box
+                going.remove(same)
             else:
                 same = _Track(next(self._numbers), box_xyxy)
                 self._tracks.append(same)
+            if same in self._lost:
+                same.box_xyxy, same.fresh = box_xyxy, True
+                self._tracks.append(same)
+            # else its own points cut it closer than the finder's box
             same.score, same.missed = score, 0
         for track in going:
             track.missed += 1
-        self._tracks = [track for track in self._tracks if track.missed < MOST_MISSED]
+        kept = (track for track in self._tracks if track.missed < MOST_MISSED)
+        # by age: of two upon one face the older is kept
+        self._tracks, self._lost = sorted(kept, key=lambda track: track.number), []
+
+    def _fit(self, width: int, height: int) -> None:
+        """Where frames change their size, move all faces with it, and have them looked for."""
+        before, self._size_wh = self._size_wh, (width, height)
+        if before in (self._size_wh, (0, 0)):
+            return
+        scale = np.tile(np.divide(self._size_wh, before), 2)
+        self._tracks, self._lost = [], self._tracks + self._lost
+        for track in self._lost:
+            track.move(scale)
 
 
 class _Track:
@@ -153,6 +174,11 @@ class _Track:
         self.missed = 0
         self.fresh = True
         self._smoothed: Smoothed | None = None
+
+    def move(self, scale: F64) -> None:
+        """Go on in frames of another size, smoothing anew; `scale` is that of a box's sides."""
+        self.box_xyxy = None if self.box_xyxy is None else self.box_xyxy * scale
+        self._smoothed = None
 
     def face(self, trace: Trace, time_s: float, smooth: OneEuro | None) -> TrackedFace:
         """Make its result in a frame; the score appears once, in the frame it was found in."""

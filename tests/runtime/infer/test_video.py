@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from runtime.errors import InputError
 from runtime.image.picture import read_picture
-from runtime.video.file import Video, video_written
+from runtime.video.file import Video
+from runtime.video.writing import video_written
 
 pytest.importorskip("av", reason="videos need the extra video")
 
