@@ -34,12 +34,9 @@ class VideoWriter:
         self._container, self._frame_type, self._time_base = container, frame_type, time_base
         self._stream: Any = None
         self._last = -1
-        self._sound = {
-            one.index: container.add_stream_from_template(one)
-            for one in sound
-            if self._holds(one.codec_context.codec)
-        }
-        self._last_sound = dict.fromkeys(self._sound, -1)
+        self._copied = [one for one in sound if self._holds(one)]
+        self._sound: dict[int, Any] = {}
+        self._last_sound = {one.index: -1 for one in self._copied}
 
     def add(
         self, image: NDArray[np.uint8], time_s: float, pixel_aspect: Fraction = Fraction(1)
@@ -53,6 +50,8 @@ class VideoWriter:
             self._stream.pix_fmt = PIXELS
             self._stream.codec_context.time_base = self._time_base
             self._stream.codec_context.sample_aspect_ratio = pixel_aspect
+            add = self._container.add_stream_from_template
+            self._sound = {one.index: add(one) for one in self._copied}
         # a video may change its size on the way; the first frame's is the video's, as ffmpeg has it
         if (width, height) != self._size_wh:
             image = np.asarray(cv2.resize(image, self._size_wh), np.uint8)
@@ -79,13 +78,15 @@ class VideoWriter:
         if self._stream is not None:
             self._container.mux(self._stream.encode(None))
 
-    def _holds(self, codec: Any) -> bool:
+    def _holds(self, stream: Any) -> bool:
         """Whether the format can hold a stream's sound; a warning where it cannot."""
-        if codec.canonical_name in self._container.supported_codecs:
-            return True
-        left_out = "warning: the drawn video has no sound: %s cannot hold %s. An .mkv can"
-        logger.warning(left_out, self._container.format.name, codec.canonical_name)
-        return False
+        codec = "unknown" if stream.codec_context is None else stream.codec_context.codec
+        name = getattr(codec, "canonical_name", codec)
+        held = name in self._container.supported_codecs
+        if not held:
+            left_out = "warning: the drawn video goes without a sound track: .%s cannot hold %s"
+            logger.warning(left_out, self._container.format.name, name)
+        return held
 
 
 @contextmanager
