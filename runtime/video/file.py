@@ -200,11 +200,12 @@ class Video:
         if self._is_mov and declared_s:
             # one after the other without a gap, whatever the order that they are shown in
             found_s, least_s = self._durations_s, float(self._interval_s) / 2
-        elif not declared_s and self._container.duration:
-            # of the longest stream
-            spans_s = self._spans_s.values()
-            found_s = max(span[1] for span in spans_s) - min(span[0] for span in spans_s)
-            declared_s = float(self._container.duration) / self._av.time_base
+        elif not declared_s:
+            # the whole file's, which is that of its longest stream
+            spans_s = [*self._spans_s.values()] or [(Fraction(0), Fraction(0))]
+            found_s = max(s[1] for s in spans_s) - min(s[0] for s in spans_s)
+            duration = self._container.duration
+            declared_s = float(duration) / self._av.time_base if duration else _asf_s(self.path)
         short = declared_s - float(found_s) > least_s
         return f"ends early: {float(found_s):.2f} of {declared_s:.2f} s" if short else ""
 
@@ -213,13 +214,13 @@ class Video:
         if self._is_avi:
             # of all frames, also dropped ones; FFmpeg's duration is of those that are there
             return float(self.frames * self.time_base)
-        if self._stream.duration:
+        if self._stream.duration and self._container.format.name != "asf":
             return float(self._stream.duration * self.time_base)
         text = self._stream.metadata.get("DURATION", "")  # Matroska's: 00:00:02.000000000
         try:
             hours, minutes, seconds = map(float, text.split(":"))
         except ValueError:
-            return _asf_s(self.path)
+            return 0.0
         return 3600 * hours + 60 * minutes + seconds
 
     def _refused(self, got: str) -> InputError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 import signal
@@ -19,10 +20,15 @@ import cv2
 import numpy as np
 import pytest
 from builders import ROOT, CommandLine, run_python
+from grey_backend import Grey
 from numpy.typing import NDArray
 
-from runtime.errors import InputError
+from runtime.backends import Outputs
+from runtime.detector import Detector
+from runtime.errors import InferenceError, InputError
 from runtime.image.picture import read_picture
+from runtime.infer.video import run_video
+from runtime.many.folder import Wanted
 from runtime.video.file import Video
 from runtime.video.writing import video_written
 
@@ -349,3 +355,30 @@ def test_points_of_an_earlier_video_do_not_stay(
     found = sorted(path.name for path in (tmp_path / "out/pts").iterdir())
     assert found == [f"{index:06d}_0.pts" for index in range(3)]
     assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_a_frame_that_fails_costs_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has a row with its error, and is drawn as it is."""
+    clip = write(
+        tmp_path / "a.mp4", [np.full((64, 64, 3), 40 * i, np.uint8) for i in range(5)], range(5)
+    )
+    backend = Grey()
+    wrong = InferenceError("grey", expected="numbers", got="nan", action="Try again")
+    calls = itertools.count()
+
+    def third(batch: NDArray[Any]) -> Outputs:
+        if next(calls) == 2:
+            raise wrong
+        return Grey._run(backend, batch)
+
+    monkeypatch.setattr(backend, "_run", third)
+    out = tmp_path / "out"
+    wanted = Wanted(output=out, drawn=True)
+    summary = run_video(Detector(backend), clip, wanted, find_every=10, smooth=False)
+    rows = rows_in(out / "results.jsonl")
+    assert [row["status"] for row in rows] == ["ok", "ok", "error", "ok", "ok"]
+    assert [row["frame"] for row in rows] == [*range(5)]
+    assert rows[2]["error"] == "grey: expected numbers, got nan. Try again."
+    assert (rows[2]["time_s"], rows[2]["width"]) == (2, 64)
+    assert (summary.frames, summary.failed, summary.without_face, summary.damage) == (5, 1, 0, "")
+    assert times_of(out / "drawn/a.mp4") == [*range(5)]

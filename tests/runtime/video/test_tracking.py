@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from builders import ROOT
+from grey_backend import Grey
 from numpy.typing import NDArray
 
+from runtime.backends import Outputs
 from runtime.detector import Detector
 from runtime.errors import ConfigError
 from runtime.image.picture import read_picture
@@ -120,6 +122,67 @@ def test_what_was_just_found_is_refined_as_in_a_picture(
         (face,) = Tracker(detector).next(photo, 0)
         (same,) = detector.detect_faces(photo)
     assert np.allclose(face.points_px, same.points_px, atol=1e-3)
+
+
+class Told(Grey):
+    """Finds points in a square in the middle of each crop; unsure where the picture is dark."""
+
+    def _run(self, batch: NDArray[Any]) -> Outputs:
+        said = super()._run(batch)
+        dark = batch.mean(axis=(1, 2, 3)) < 0
+        said.landmarks[:] = [[-0.5, -0.5], [0.5, 0.5]]
+        said.covariance[dark] = 1.0
+        return said
+
+
+def lit(width: int, height: int, level: int = 200) -> NDArray[np.uint8]:
+    return np.full((height, width, 3), level, np.uint8)
+
+
+@pytest.mark.parametrize("has_finder", [True, False])
+def test_a_still_face_of_unsure_points_is_one_track(*, has_finder: bool) -> None:
+    """The finder finds it anew in each frame, a little to the side."""
+    finder = Finder()
+    tracker = Tracker(Detector(Told(), faces=finder if has_finder else None))
+    for index in range(12):
+        finder.boxes = [[40 + index, 40, 80 + index, 80]]
+        (face,) = tracker.next(lit(160, 120, 20), FRAME_S * index)
+        assert face.trace.warnings
+        assert face.track == 0
+        assert (face.box_xyxy is not None) == has_finder
+    assert finder.calls == 12 * has_finder
+
+
+def test_what_was_lost_elsewhere_or_before_the_last_frame_is_another() -> None:
+    box, far = [10.0, 10.0, 50.0, 50.0], [100.0, 60.0, 140.0, 100.0]
+    finder = Finder(box)
+    tracker = Tracker(Detector(Told(), faces=finder))
+    tracks = []
+    steps: list[list[list[float]]] = [[box], [far], [], [far], [far, box]]
+    for boxes in steps:
+        finder.boxes = boxes
+        tracks.append([face.track for face in tracker.next(lit(160, 120, 20), 0)])
+    assert tracks == [[0], [1], [], [2], [2, 3]]
+
+
+@pytest.mark.parametrize("factor", [2, 0.5])
+def test_frames_of_another_size_are_looked_at_again(factor: float) -> None:
+    """Faces move with it and keep their numbers where the finder finds them; a cut has others."""
+    finder = Finder([40, 40, 80, 80])
+    tracker = Tracker(Detector(Told(), faces=finder), find_every=100, smooth=OneEuro())
+    size = (160, 120)
+    (before,) = tracker.next(lit(*size), 0)
+    size, finder.boxes = (
+        (int(160 * factor), int(120 * factor)),
+        [[40 * factor] * 2 + [80 * factor] * 2],
+    )
+    (after,) = tracker.next(lit(*size), FRAME_S)
+    assert (before.track, after.track, finder.calls) == (0, 0, 2)
+    assert np.allclose(after.points_px, before.points_px * factor, atol=1)
+    finder.boxes = []
+    assert tracker.next(lit(160, 160), 2 * FRAME_S) == []
+    finder.boxes = [[10, 10, 30, 30]]
+    assert [face.track for face in tracker.next(lit(160, 160), 3 * FRAME_S)] == [1]
 
 
 def test_frames_between_finders_are_at_least_one(starter_bundle: Path) -> None:
