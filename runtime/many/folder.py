@@ -11,7 +11,6 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 import msgspec
 import numpy as np
@@ -232,7 +231,8 @@ class Journal:
             )
         if there:
             self._continue(heading)
-        self._file: BinaryIO = self.path.open("ab")
+        # a buffer would keep what a full disk did not take, and write it behind the cut
+        self._file = self.path.open("ab", buffering=0)
         if not there:
             self._append(msgspec.json.encode(heading) + b"\n")
 
@@ -270,8 +270,9 @@ class Journal:
     def _append(self, data: bytes) -> None:
         end = self._file.tell()
         try:
-            self._file.write(data)
-            self._file.flush()
+            left = memoryview(data)
+            while left:
+                left = left[self._file.write(left) :]
         except OSError:  # a full disk may take a part of it
             with suppress(OSError):
                 os.ftruncate(self._file.fileno(), end)

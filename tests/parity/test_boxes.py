@@ -178,7 +178,7 @@ def test_points_beside_a_picture_are_found_however_their_name_is_written(
 
 
 def test_names_match_in_either_unicode_form_and_exactly_first(tmp_path: Path) -> None:
-    """One system decomposes names; two pictures may differ in nothing else. A link has two names."""
+    """One system decomposes names; two pictures may differ in that alone. A link has two names."""
     composed, decomposed = tmp_path / "é.jpg", tmp_path / "e\u0301.jpg"
     file = write(tmp_path, "b.json", json.dumps({"e\u0301.jpg": BOX}))
     assert read_boxes(file, [composed]) == {composed: BOX}
