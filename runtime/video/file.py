@@ -69,8 +69,9 @@ class Video:
             raise self._refused("a folder" if path.is_dir() else "a pipe or device")
         try:
             # a name may have a colon, and what is inside may name other files and addresses
+            # (options for streams, too, crash PyAV before 18 on .flv)
             options = {"protocol_whitelist": "file"}
-            self._container = self._av.open(f"file:{path}", options=options)
+            self._container = self._av.open(f"file:{path}", container_options=options)
         # FFmpeg's errors are classes of their own, some of them Python's, too
         except (self._av.FFmpegError, OSError, ValueError) as error:
             got = getattr(error, "strerror", None) or error  # without the path once more
