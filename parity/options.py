@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from parity.boxes import points_file
@@ -14,6 +14,7 @@ from parity.recording.recording import RECORDING_SUFFIX
 from parity.rehearsal.keep_list import KeepList, read_keep_list
 from parity.samples import BOX_CHOICES, Sample, default_samples, find_samples
 from parity.sources import NOTHING_KEPT, REHEARSAL
+from runtime.cli.options import add_max_pixels
 from runtime.errors import ConfigError
 from runtime.files import check_target
 from runtime.model.source import Source
@@ -29,10 +30,11 @@ class PictureOptions:
     boxes: str | None
     jobs: int
     strict: bool
+    max_pixels: int
 
     @staticmethod
     def add(parser: argparse.ArgumentParser) -> None:
-        """--images, --boxes, --jobs and --strict."""
+        """--images, --boxes, --jobs, --strict and --max-pixels."""
         add = parser.add_argument
         add("--images", nargs="+", metavar="PATH", help="pictures, folders or globs")
         add(
@@ -49,6 +51,7 @@ class PictureOptions:
             help="threads that decode pictures (default 1)",
         )
         add("--strict", action="store_true", help="an unreadable picture is an error")
+        add_max_pixels(parser)
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> PictureOptions:
@@ -66,11 +69,18 @@ class PictureOptions:
                 got="no --images",
                 action="Name the pictures",
             )
-        return cls(images=images, boxes=boxes, jobs=arguments.jobs, strict=arguments.strict)
+        return cls(
+            images=images,
+            boxes=boxes,
+            jobs=arguments.jobs,
+            strict=arguments.strict,
+            max_pixels=arguments.max_pixels,
+        )
 
     def samples(self) -> list[Sample]:
         """The pictures; the embedded samples without --images. Raises as `find_samples`."""
-        return find_samples(self.images, self.boxes) if self.images else default_samples()
+        found = find_samples(self.images, self.boxes) if self.images else default_samples()
+        return [replace(sample, max_pixels=self.max_pixels) for sample in found]
 
 
 class KeepOption:

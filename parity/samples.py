@@ -22,7 +22,7 @@ from parity.boxes import (
 from runtime.errors import ConfigError, InputError
 from runtime.files import sha256_file, shown
 from runtime.files.ahead import ahead
-from runtime.image.picture import is_turned, read_picture
+from runtime.image.picture import MAX_PIXELS, is_turned, read_picture
 from runtime.many.inputs import find_pictures
 
 logger = logging.getLogger("starmark")
@@ -43,6 +43,7 @@ class Sample:
         annotation_px: (P, 2) points that people marked, image px; NaN where one is not marked;
             None where nobody marked any.
         annotation_fault: why points that people marked cannot be used; empty where they can.
+        max_pixels: as for `read_picture`.
     """
 
     name: str
@@ -51,6 +52,11 @@ class Sample:
     cropped: bool = False
     annotation_px: NDArray[np.float64] | None = None
     annotation_fault: str = ""
+    max_pixels: int = MAX_PIXELS
+
+    def read(self) -> NDArray[np.uint8]:
+        """Decode the picture; raises as `read_picture`."""
+        return read_picture(self.path, self.max_pixels)
 
     @property
     def mode(self) -> str:
@@ -166,7 +172,7 @@ def decoded(samples: Sequence[Sample], jobs: int) -> Iterator[Decoded]:
     def read(sample: Sample) -> Decoded:
         start = time.perf_counter()
         try:
-            picture: NDArray[np.uint8] | InputError = read_picture(sample.path)
+            picture: NDArray[np.uint8] | InputError = sample.read()
         except InputError as error:
             picture = error
         return sample, picture, time.perf_counter() - start

@@ -16,7 +16,6 @@ from parity.samples import Sample
 from parity.sources import is_rehearsal
 from runtime.cli import command_line
 from runtime.detector import Detector
-from runtime.image.picture import read_picture
 from runtime.model.device import Device
 
 Packed = NDArray[np.float32] | NDArray[np.uint8]
@@ -73,7 +72,7 @@ class Stopwatch:
         """One run of the network alone, and one from the file to the points."""
         network = self.seconds_of(batch)
         start = time.perf_counter()
-        picture = read_picture(sample.path)
+        picture = sample.read()
         decoded = time.perf_counter() - start
         trace = self.detector.trace(
             picture, sample.box_xyxy, cropped=sample.is_crop_of(self.detector.spec.input.size)
@@ -167,7 +166,7 @@ def runs_on_cpu(device: str) -> bool:
 
 
 def _one_crop(detector: Detector, sample: Sample) -> Packed:
-    picture = read_picture(sample.path)
+    picture = sample.read()
     crop = detector.crop(
         picture, sample.box_xyxy, cropped=sample.is_crop_of(detector.spec.input.size)
     )

@@ -28,7 +28,6 @@ from runtime.backends import Settings
 from runtime.cli import command_line
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError, StarmarkError
 from runtime.files import check_target, json_text, shown, write_text_whole
-from runtime.image.picture import read_picture
 from runtime.model.manifest import MANIFEST_NAME
 from runtime.model.source import parse_source
 
@@ -92,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     plans = _plans(arguments)
     samples = PictureOptions.of(arguments).samples()
     for sample in command_line.progress(samples, "Reading pictures", len(samples)):
-        read_picture(sample.path)  # an unreadable one is an error now, not after minutes of work
+        sample.read()  # an unreadable one is an error now, not after minutes of work
     folder = _checked_output(arguments.output, plans, samples, arguments.boxes)
     with tempfile.TemporaryDirectory(prefix="starmark-suite-") as scratch:
         models = [

@@ -36,7 +36,7 @@ class StreamWorker:
 
     def decoded(self, pictures: int) -> StreamRun:
         """From decoded pictures: readers crop and pack."""
-        items = [(read_picture(s.path), s.box_xyxy) for s in self._samples[:MOST_HELD]]
+        items = [(s.read(), s.box_xyxy) for s in self._samples[:MOST_HELD]]
         return _streamed("decoded", items, pictures)
 
 

@@ -18,7 +18,6 @@ from runtime.backends import open_backend
 from runtime.cli.command_line import step
 from runtime.errors import ExportError
 from runtime.image.crop import crop_straight, crop_whole
-from runtime.image.picture import read_picture
 from runtime.model.manifest import ErrorFact
 from runtime.model.spec import InputSpec
 
@@ -78,7 +77,7 @@ def verify(reference: Reference, graph: Path, samples: Sequence[Sample]) -> dict
 def real_crops(samples: Sequence[Sample], spec: InputSpec) -> NDArray[np.uint8]:
     """Each sample's crop, (N, S, S, 3)."""
     cuts = [crop_straight if s.is_crop_of(spec.size) else crop_whole for s in samples]
-    pictures = [read_picture(sample.path) for sample in samples]
+    pictures = [sample.read() for sample in samples]
     return np.stack([cut(p, spec.size).pixels for cut, p in zip(cuts, pictures, strict=True)])
 
 

@@ -15,7 +15,6 @@ from parity.samples import Sample, default_samples, find_samples
 from runtime.cli import command_line
 from runtime.errors import ConfigError
 from runtime.image.crop import crop_as
-from runtime.image.picture import read_picture
 
 logger = logging.getLogger("starmark")
 
@@ -65,7 +64,7 @@ def choose_pictures(table: Int8Table) -> Int8Pictures:
     for name, samples in (("calibration", calibration), ("validation", validation)):
         _check_enough(name, samples)
         for sample in command_line.progress(samples, f"Reading {name}", len(samples)):
-            read_picture(sample.path)  # now, and not after a minute of exporting
+            sample.read()  # now, and not after a minute of exporting
     _check_apart(calibration, validation)
     return Int8Pictures(
         calibration=tuple(calibration), validation=tuple(validation), embedded=False
@@ -83,8 +82,7 @@ def crops_of(samples: Sequence[Sample], size: int) -> NDArray[np.uint8]:
             move the ranges, or the verdict.
     """
     crops = [
-        crop_as(read_picture(s.path), s.box_xyxy, size, cropped=s.is_crop_of(size)).pixels
-        for s in samples
+        crop_as(s.read(), s.box_xyxy, size, cropped=s.is_crop_of(size)).pixels for s in samples
     ]
     return np.stack(crops)
 

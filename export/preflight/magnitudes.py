@@ -29,7 +29,6 @@ from parity.rehearsal.arithmetic import CUBE_OPERATORS
 from parity.samples import default_samples
 from runtime.errors import one_line
 from runtime.image.crop import crop_straight, crop_whole
-from runtime.image.picture import read_picture
 from runtime.model.spec import InputSpec
 
 LARGEST_FP16 = 65504.0
@@ -264,7 +263,7 @@ def _sample_crops(size: int) -> NDArray[np.uint8]:
     """The embedded photo as a whole, and the embedded crop."""
     crops = []
     for sample in default_samples():
-        picture = read_picture(sample.path)
+        picture = sample.read()
         cut = crop_straight if sample.is_crop_of(size) else crop_whole
         crops.append(cut(picture, size).pixels)
     return np.stack(crops)

@@ -39,7 +39,7 @@ from runtime.errors import (
 )
 from runtime.files import check_target, json_text, write_text_whole
 from runtime.image.draw import draw_landmarks_with_contours
-from runtime.image.picture import read_picture, write_picture
+from runtime.image.picture import write_picture
 from runtime.model.device import Device
 from runtime.model.source import parse_source
 
@@ -260,7 +260,7 @@ def _overlays(
 
 def _draw(overlays: Mapping[tuple[str, Sample], Path], opened: Mapping[str, Detector]) -> None:
     for (name, sample), path in overlays.items():
-        picture = read_picture(sample.path)
+        picture = sample.read()
         trace = opened[name].trace(
             picture, sample.box_xyxy, cropped=sample.is_crop_of(opened[name].spec.input.size)
         )

@@ -16,7 +16,6 @@ from runtime.errors import InputError
 from runtime.image import geometry
 from runtime.image.draw import SHIFT, draw_ellipse, fixed
 from runtime.image.geometry import F64
-from runtime.image.picture import read_picture
 from runtime.model.topology import Topology
 
 U8 = NDArray[np.uint8]
@@ -195,7 +194,7 @@ def as_data(picture: U8) -> str:
 
 def _read(sample: Sample) -> U8 | None:
     try:
-        return read_picture(sample.path)
+        return sample.read()
     except InputError:
         return None  # gone since it was compared
 

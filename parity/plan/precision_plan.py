@@ -24,7 +24,6 @@ from parity.sources import graph_of, rounded_backend
 from runtime.cli import command_line
 from runtime.errors import ConfigError, InferenceError
 from runtime.image.crop import crop_as
-from runtime.image.picture import read_picture
 from runtime.model.source import Source
 
 logger = logging.getLogger("starmark")
@@ -195,9 +194,7 @@ def _opened(
     # they stay in memory for the whole search
     batches = [
         fed.pack(
-            crop_as(
-                read_picture(s.path), s.box_xyxy, fed.size, cropped=s.is_crop_of(fed.size)
-            ).pixels[None]
+            crop_as(s.read(), s.box_xyxy, fed.size, cropped=s.is_crop_of(fed.size)).pixels[None]
         )
         for s in samples
     ]

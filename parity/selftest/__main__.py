@@ -35,7 +35,6 @@ from runtime.errors import (
     one_line,
 )
 from runtime.files import json_text, printable
-from runtime.image.picture import read_picture
 from runtime.model.manifest import MANIFEST_NAME, SELFTEST_NAME, check_file, read_manifest
 from runtime.model.source import Source, parse_source
 
@@ -63,7 +62,7 @@ def make_selftest(
     with tempfile.TemporaryFile(dir=path.parent) as crops:
         recorder = Recorder(source, detector, crops)
         for sample in samples:
-            picture = read_picture(sample.path)
+            picture = sample.read()
             recorder.add(sample, picture)
             mirrored = replace(sample, name=f"mirrored {sample.name}")
             recorder.add(mirrored, np.ascontiguousarray(picture[:, ::-1]))

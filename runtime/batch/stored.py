@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from runtime.errors import InputError, one_line
 from runtime.files import shown
-from runtime.image.picture import decode_picture, read_picture, unreadable
+from runtime.image.picture import MAX_PIXELS, decode_picture, read_picture, unreadable
 from runtime.many.inputs import ADDRESS, StoredPicture
 from runtime.many.tables import import_pyarrow
 
@@ -159,10 +159,10 @@ class _AtPlace:
     root: str
     place: str
 
-    def read(self) -> NDArray[np.uint8]:
+    def read(self, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
         try:
             if not self.root:
-                return read_picture(Path(self.place))
+                return read_picture(Path(self.place), max_pixels)
             file_system, path = place_of(self.root)
             with file_system.open_input_stream(self.place or path) as file:
                 encoded: bytes = file.read()
@@ -172,14 +172,14 @@ class _AtPlace:
         except Exception as error:
             got = one_line(error, 200, kind=True)
             raise unreadable(self.name, got) from error
-        return decode_picture(encoded, self.name)
+        return decode_picture(encoded, self.name, max_pixels)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Forbidden:
     name: str
 
-    def read(self) -> NDArray[np.uint8]:
+    def read(self, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:  # noqa: ARG002
         raise unreadable(self.name, "a remote address, which --forbid-remote excludes")
 
 
@@ -188,11 +188,11 @@ class _InRow:
     name: str
     encoded: Any
 
-    def read(self) -> NDArray[np.uint8]:
+    def read(self, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
         if not isinstance(self.encoded, bytes):
             got = "nothing (null)" if self.encoded is None else type(self.encoded).__name__
             raise unreadable(self.name, got)
-        return decode_picture(self.encoded, self.name)
+        return decode_picture(self.encoded, self.name, max_pixels)
 
 
 def _no_table(path: str, error: Exception) -> InputError:

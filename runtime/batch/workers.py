@@ -102,7 +102,11 @@ class Worker:
         """
         faces = self._job.faces
         searched = search(
-            self._detector, partition.pictures(), readers=faces.readers, batch=faces.batch
+            self._detector,
+            partition.pictures(),
+            readers=faces.readers,
+            batch=faces.batch,
+            max_pixels=faces.max_pixels,
         )
         rows = [rows_of(picture, rounded=False) for picture in searched]
         self._results.write(partition, rows, self._beside)

@@ -16,6 +16,7 @@ from runtime.detector import LARGEST_BATCH
 from runtime.errors import ConfigError
 from runtime.faces import LEAST_SCORE, LONGEST_SIDE_PX, YuNetFaces
 from runtime.files import sha256_file
+from runtime.image.picture import MAX_PIXELS
 from runtime.refine import MOST_PASSES
 from runtime.stream.stream import MOST_READERS
 
@@ -74,6 +75,7 @@ class FaceOptions:
         least_score, longest_side_px: as for `YuNetFaces`.
         refine: as for `Detector`.
         readers, batch: as for `Stream`.
+        max_pixels: as for `read_picture`.
     """
 
     yunet: Path | None = None
@@ -82,10 +84,11 @@ class FaceOptions:
     refine: int = 0
     readers: int = 2
     batch: int | None = None
+    max_pixels: int = MAX_PIXELS
 
     @staticmethod
     def add(parser: argparse.ArgumentParser) -> None:
-        """Declare --faces, --least-score, --faces-side, --refine, --readers and --batch."""
+        """Declare the options: --faces, and all that is about the pictures of a run."""
         add = parser.add_argument
         add("--faces", metavar="YUNET", help="YuNet's ONNX file: finds every face of a picture")
         add(
@@ -112,17 +115,19 @@ class FaceOptions:
         )
         add("--readers", type=int, default=2, metavar="N", help="threads that decode (default 2)")
         add("--batch", type=int, metavar="N", help="faces in one call of the device at most")
+        add_max_pixels(parser)
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> FaceOptions:
         """Build the record.
 
         Raises:
-            ConfigError: --refine, --readers or --batch out of range.
+            ConfigError: --refine, --readers, --batch or --max-pixels out of range.
         """
         check_range("--refine", arguments.refine, 0, MOST_PASSES)
         check_range("--readers", arguments.readers, 1, MOST_READERS)
         check_range("--batch", arguments.batch, 1, LARGEST_BATCH)
+        check_range("--max-pixels", arguments.max_pixels, 1)
         return cls(
             yunet=None if arguments.faces is None else Path(arguments.faces).resolve(),
             least_score=arguments.least_score,
@@ -130,6 +135,7 @@ class FaceOptions:
             refine=arguments.refine,
             readers=arguments.readers,
             batch=arguments.batch,
+            max_pixels=arguments.max_pixels,
         )
 
     def finder(self) -> YuNetFaces | None:
@@ -150,7 +156,18 @@ class FaceOptions:
         if self.yunet is not None:
             digest = sha256_file(self.yunet)[:12]
             faces = f"{digest} from {self.least_score:g} at {self.longest_side_px} px"
-        return {"refine": str(self.refine), "faces": faces}
+        return {"refine": str(self.refine), "faces": faces, "max_pixels": str(self.max_pixels)}
+
+
+def add_max_pixels(parser: argparse.ArgumentParser) -> None:
+    """Declare --max-pixels."""
+    parser.add_argument(
+        "--max-pixels",
+        type=int,
+        default=MAX_PIXELS,
+        metavar="N",
+        help=f"refuse larger pictures, by their headers (default {MAX_PIXELS:,})",
+    )
 
 
 def add_weights_options(add: Callable[..., object], *, size: str = "input_size") -> None:

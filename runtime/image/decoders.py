@@ -17,6 +17,7 @@ from runtime.image.header import (
     BITS,
     COMPRESSION,
     JPEG_END,
+    JPEG_START,
     JPEG_TABLES,
     PIECES,
     SAMPLE_FORMAT,
@@ -27,6 +28,8 @@ from runtime.image.header import (
 logger = logging.getLogger("starmark")
 
 PLAIN, DEFLATE, JPEG = 1, (8, 32946), 7
+# Whole blocks of 8x8 px, in any usual Huffman code.
+HOLE = bytes(64)
 INFLATED_AT_ONCE = 1 << 20
 # EXIF's orientation -> how the stored picture is made upright
 TURNS: dict[int, Callable[[Any], Any]] = {
@@ -68,14 +71,19 @@ def strict_jpeg() -> Any | None:
     try:
         import simplejpeg
     except (ImportError, OSError) as error:
-        logger.warning("JPEG files are only checked for their end, not for damage: %s", error)
+        logger.warning("JPEG files are only checked for their end and for holes: %s", error)
         return None
     return functools.partial(simplejpeg.decode_jpeg, colorspace="BGR", strict=True)
 
 
 def _jpeg(encoded: bytes, header: Header) -> NDArray[np.uint8]:
-    if encoded.find(JPEG_END, header.data_at) < 0:
+    end = encoded.find(JPEG_END, header.data_at)
+    if end < 0:
         raise ValueError("a truncated file")
+    if header.has_no_zeros and encoded.find(HOLE, header.data_at, end) >= 0:
+        raise ValueError("a JPEG with a hole of zeros")
+    if encoded.find(JPEG_START, header.data_at, end) >= 0:
+        raise ValueError("a truncated JPEG, and another one behind it")
     strict = strict_jpeg()
     if strict is None or header.channels == 4:  # OpenCV converts CMYK in its own way
         if strict is not None:

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 EXIF = b"Exif\0\0"
+JPEG_START = b"\xff\xd8"
 JPEG_END = b"\xff\xd9"
 # JPEG markers that carry no length: fill bytes, TEM, and the restart markers
 BARE_MARKERS = (0xFF, 0x01, *range(0xD0, 0xD8))
 # every start of frame; of these codes three are other segments (DHT, JPG, DAC)
 FRAME_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+SEQUENTIAL_FRAMES = (0xC0, 0xC1)
+HUFFMAN_TABLES = 0xC4
 START_OF_SCAN = 0xDA
 APP1 = 0xE1
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif", b"avis")
@@ -35,6 +38,7 @@ class Header:
         width, height: px as stored.
         orientation: EXIF's 1 to 8; 1 is upright.
         channels, data_at: of a JPEG, and where its first scan begins.
+        has_no_zeros: whether a run of zero bytes cannot be data of this JPEG.
         tags: a TIFF's.
     """
 
@@ -44,6 +48,7 @@ class Header:
     orientation: int = 1
     channels: int = 3
     data_at: int = 0
+    has_no_zeros: bool = False
     tags: Tags = field(default_factory=dict)
 
 
@@ -99,8 +104,9 @@ def _orientation(exif: bytes) -> int:
 
 def _jpeg(encoded: bytes) -> Header:
     """Walk the segments to the scan."""
-    width = height = channels = 0
+    width = height = channels = frame = 0
     exif = b""
+    firsts: dict[int, int] = {}
     at = 2
     while encoded[at] == 0xFF:
         marker = encoded[at + 1]
@@ -112,6 +118,7 @@ def _jpeg(encoded: bytes) -> Header:
                 orientation=_orientation(exif),
                 channels=channels,
                 data_at=at,
+                has_no_zeros=_has_no_zeros(encoded, at, frame, channels, firsts),
             )
         at += 1 if marker == 0xFF else 2
         if marker in BARE_MARKERS:
@@ -119,10 +126,29 @@ def _jpeg(encoded: bytes) -> Header:
         (length,) = struct.unpack_from(">H", encoded, at)
         if marker in FRAME_MARKERS:
             height, width, channels = struct.unpack_from(">HHB", encoded, at + 3)
+            frame = marker
+        elif marker == HUFFMAN_TABLES:
+            place = at + 2
+            while place < at + length:  # class and number, 16 counts, symbols
+                firsts[encoded[place]] = encoded[place + 17]
+                place += 17 + sum(encoded[place + 1 : place + 17])
         elif marker == APP1 and not exif and encoded.startswith(EXIF, at + 2):
             exif = encoded[at + 2 : at + length]
         at += length
     raise ValueError("no marker")
+
+
+def _has_no_zeros(
+    encoded: bytes, scan: int, frame: int, channels: int, firsts: dict[int, int]
+) -> bool:
+    """Whether zero bits would be a block whose every coefficient is the same.
+
+    The code of zeros is a table's first symbol. It ends a block in some tables, and a flat picture
+    may then be all zeros; otherwise no picture has such blocks. Only for sequential pictures of
+    one scan, where each unit has a block of brightness.
+    """
+    of_brightness = firsts.get(0x10 | encoded[scan + 6] & 0x0F, 0)
+    return frame in SEQUENTIAL_FRAMES and encoded[scan + 4] == channels and of_brightness & 0x0F > 0
 
 
 def _png(encoded: bytes) -> Header:
@@ -199,7 +225,7 @@ def _heif(encoded: bytes) -> Header | None:
 
 
 READERS: dict[bytes, Callable[[bytes], Header | None]] = {
-    b"\xff\xd8": _jpeg,
+    JPEG_START: _jpeg,
     b"\x89PNG\r\n\x1a\n": _png,
     b"RIFF": _webp,
     b"BM": _bmp,

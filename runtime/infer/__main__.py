@@ -161,7 +161,7 @@ def _picture(
     arguments: argparse.Namespace, wanted: Wanted, box: Any, finder: YuNetFaces | None
 ) -> int:
     given = Path(arguments.input)
-    image = read_picture(given)
+    image = read_picture(given, arguments.max_pixels)
     check_target(wanted.output, "--output", [given])
     check_encoder(wanted.output)
     with _opened(arguments, finder) as detector:
@@ -260,6 +260,7 @@ def _folder(
             resume=arguments.resume,
             readers=options.readers,
             batch=options.batch,
+            max_pixels=options.max_pixels,
         )
         summary.log_failed()
         return _report(arguments, detector, summary)

@@ -23,7 +23,7 @@ from runtime.files import json_text, remove_parts, shown, write_text_whole
 from runtime.files.reading import DamageError, decode_json, read_bytes
 from runtime.image.draw import draw_faces
 from runtime.image.landmarks import Landmarks
-from runtime.image.picture import write_picture
+from runtime.image.picture import MAX_PIXELS, write_picture
 from runtime.many.heading import Heading
 from runtime.many.inputs import PictureFile
 from runtime.many.rows import Row, rows_of
@@ -84,6 +84,7 @@ def run_folder(
     resume: bool = False,
     readers: int = 2,
     batch: int | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Summary:
     """Run pictures and write their results; stopped at any moment, it can be continued.
 
@@ -95,6 +96,7 @@ def run_folder(
         resume: go on with a run that was stopped.
         readers: as for `search`.
         batch: as for `search`.
+        max_pixels: as for `read_picture`.
 
     Raises:
         ConfigError: an unfinished run is in the way, or `resume` is about another one.
@@ -119,7 +121,9 @@ def run_folder(
             logger.info("resumed: %d of %d pictures are done", len(files) - len(left), len(files))
         start = time.perf_counter()
         try:
-            with closing(search(detector, left, readers=readers, batch=batch)) as searched:
+            with closing(
+                search(detector, left, readers=readers, batch=batch, max_pixels=max_pixels)
+            ) as searched:
                 names_alike = _names_alike(files)
                 for picture in progress(searched, "pictures", len(left)):
                     rows = rows_of(picture)

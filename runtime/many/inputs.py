@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from runtime.errors import ConfigError, InputError
 from runtime.files import shown
-from runtime.image.picture import SUFFIXES, read_picture
+from runtime.image.picture import MAX_PIXELS, SUFFIXES, read_picture
 
 ADDRESS = "://"
 
@@ -25,8 +25,8 @@ class StoredPicture(Protocol):
     def name(self) -> str:
         """Its name in results."""
 
-    def read(self) -> NDArray[np.uint8]:
-        """Decode it.
+    def read(self, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+        """Decode it, as `read_picture`.
 
         Returns:
             uint8 (H, W, 3) BGR.
@@ -47,9 +47,9 @@ class PictureFile:
     name: str
     path: Path
 
-    def read(self) -> NDArray[np.uint8]:
+    def read(self, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
         """Decode it, as `read_picture`."""
-        return read_picture(self.path)
+        return read_picture(self.path, max_pixels)
 
 
 def find_pictures(given: str) -> list[PictureFile]:

@@ -16,6 +16,7 @@ from runtime.errors import InferenceError, InputError
 from runtime.faces import Face, find_boxes
 from runtime.files.ahead import ahead
 from runtime.image.geometry import F64
+from runtime.image.picture import MAX_PIXELS
 from runtime.many.inputs import StoredPicture
 from runtime.refine import next_box
 from runtime.stream.stream import Stream, StreamRow
@@ -54,11 +55,11 @@ class _Cut:
 class _Picture:
     """A picture on its way, with the faces that are found in it."""
 
-    def __init__(self, detector: Detector, file: StoredPicture) -> None:
+    def __init__(self, detector: Detector, file: StoredPicture, max_pixels: int) -> None:
         self.searched = Searched(file=file)
         self.cuts: list[_Cut] = []
         try:
-            image = self.searched.image = file.read()
+            image = self.searched.image = file.read(max_pixels)
             if detector.faces is None:
                 self.cuts = [_Cut(picture=self)]
             else:
@@ -87,6 +88,7 @@ def search(
     *,
     readers: int = 2,
     batch: int | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Generator[Searched, None, None]:
     """Find the faces of pictures and their landmarks.
 
@@ -95,6 +97,7 @@ def search(
         files: gone through a few pictures ahead.
         readers: threads that read, decode and look for faces, and as many that cut.
         batch: faces in one call of the device at most, as for `Stream`.
+        max_pixels: as for `read_picture`.
 
     Yields:
         Each picture in the order of the files. One that fails has its error, and ends nothing.
@@ -123,7 +126,7 @@ def search(
             yield (None, None) if cut is None else (cut.picture.searched.image, cut.cut_by_xyxy)
 
     with (
-        closing(ahead(lambda file: _Picture(detector, file), files, readers)) as read,
+        closing(ahead(lambda file: _Picture(detector, file, max_pixels), files, readers)) as read,
         Stream(detector, items(read), batch=batch, readers=readers, on_error="yield") as stream,
     ):
         for row in stream:

@@ -21,6 +21,7 @@ BAD = [
     ("compare", f"{PAIR} --images gone", 2, "gone: expected pictures"),
     ("compare", f"{PAIR} --images configs", 2, "configs: expected pictures"),
     ("compare", f"{PAIR} --images README.md", 2, "no decoder takes"),
+    ("compare", f"{PAIR} --images assets/test.jpg --max-pixels 9", 2, "at most 9 px, got 1024x768"),
     ("compare", f"{PAIR} --images assets/test.jpg README.md --strict", 2, "no decoder takes"),
     ("compare", f"{PAIR} --images assets/test.jpg assets/test.jpg", 2, "got it twice"),
     ("compare", f"{PAIR} --images assets/*.jpg --boxes gone.csv", 2, "got no such file"),

@@ -14,6 +14,7 @@ from runtime.backends import Backend, Outputs
 from runtime.detector import Detector
 from runtime.errors import InferenceError
 from runtime.image.landmarks import F32
+from runtime.image.picture import MAX_PIXELS
 from runtime.many.search import search
 from runtime.model.spec import spec_of
 from runtime.video.tracking import Tracker
@@ -48,7 +49,7 @@ class Scripted(Backend):
 class InMemory:
     name = "picture"
 
-    def read(self) -> NDArray[np.uint8]:
+    def read(self, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:  # noqa: ARG002
         return np.zeros((300, 300, 3), np.uint8)
 
 
@@ -103,7 +104,7 @@ def test_pictures_stay_in_order_and_passes_share_one_stream() -> None:
         def __init__(self, number: int) -> None:
             self.name, self.number = str(number), number
 
-        def read(self) -> NDArray[np.uint8]:
+        def read(self, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:  # noqa: ARG002
             return np.full((300, 300, 3), self.number, np.uint8)
 
     def find(image: NDArray[np.uint8]) -> list[list[int]]:

@@ -658,6 +658,15 @@ def test_addresses_are_kept_whole(small: bytes) -> None:
         missing.read()
 
 
+def test_a_batch_has_the_limit_of_pixels_in_its_workers(
+    run_here: Run, tmp_path: Path, small: bytes
+) -> None:
+    write_all(tmp_path / "photos", ["a.jpg"], small)
+    run_here(tmp_path / "photos", "out", "--max-pixels", "9")
+    (error,) = table_in(tmp_path / "out")["error"]
+    assert "at most 9 px, got 320x240" in error
+
+
 def test_remote_addresses_in_rows_can_be_forbidden(tmp_path: Path, small: bytes) -> None:
     """A table of somebody else's must not make this machine call others; paths work as before."""
     fsspec = pytest.importorskip("fsspec")

@@ -163,6 +163,23 @@ def test_what_the_jpeg_decoder_warns_of_is_refused() -> None:
         refusal(damaged)
 
 
+def test_holes_and_joined_files_need_no_strict_decoder(without: Callable[[str], None]) -> None:
+    """Zeros are no code of a photo; a second start is none of any. A flat picture may be zeros."""
+    without("simplejpeg")
+    whole = by_pillow(PHOTO, "JPEG", quality=90)
+    middle = len(whole) // 2
+    hole = whole[:middle] + bytes(512) + whole[middle + 512 :]
+    assert refusal(hole).got == "a JPEG with a hole of zeros"
+    assert "another one behind it" in refusal(whole[:middle] + whole).got
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 256, 0).repeat(3, 2)
+    for picture in (np.full((256, 256, 3), 90, np.uint8), ramp, ramp // 128 * 255):
+        for quality, optimize, more in product((5, 75), (False, True), (False, True)):
+            encoded = by_pillow(
+                picture, "JPEG", quality=quality, optimize=optimize, progressive=more
+            )
+            np.testing.assert_array_equal(decode_picture(encoded, "a"), by_opencv(encoded))
+
+
 def test_jpeg_files_that_are_whole_but_odd_are_read() -> None:
     """JFIF 2, as some cameras write; a video behind the picture, as phones have it; fill bytes."""
     whole = by_pillow(PHOTO, "JPEG")
@@ -187,7 +204,7 @@ def test_without_the_strict_decoder_pictures_are_still_read(
         for _ in range(2):
             np.testing.assert_array_equal(decode_picture(whole, "a"), by_opencv(whole))
     (record,) = caplog.records
-    assert record.message.startswith("JPEG files are only checked for their end, not for damage:")
+    assert record.message.startswith("JPEG files are only checked for their end and for holes:")
     assert "truncated" in refusal(whole[:-2]).got
 
 

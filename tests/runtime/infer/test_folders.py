@@ -91,6 +91,16 @@ def test_a_folder_in_every_format(
         np.testing.assert_allclose(points, row["points_px"], atol=0.001)
 
 
+def test_pictures_beyond_max_pixels_are_rows_with_an_error(
+    infer: CommandLine, photos: Path, out: Path
+) -> None:
+    """The limit reaches the threads that read."""
+    cv2.imwrite(str(photos / "tiny.png"), SMALL[:100, :100])
+    assert infer(photos, out, "--max-pixels", "10000").code == 1
+    assert [row["picture"] for row in rows_in(out) if row["status"] == "ok"] == ["tiny.png"]
+    assert "at most 10,000 px, got 320x240" in rows_in(out)[0]["error"]
+
+
 def check_tables(out: Path, rows: list[dict[str, Any]]) -> None:
     """Every cell is that of the JSON lines."""
     if "parquet" in TABLES:
@@ -296,12 +306,12 @@ def test_another_run_is_not_continued(
 ) -> None:
     left = [2]
 
-    def reading(path: Path) -> Any:
+    def reading(path: Path, max_pixels: int) -> Any:
         """Fail in a way that nobody foresaw."""
         left[0] -= 1
         if left[0] < 0:
             raise RuntimeError("stopped")
-        return read_picture(path)
+        return read_picture(path, max_pixels)
 
     monkeypatch.setattr(inputs, "read_picture", reading)
     with pytest.raises(RuntimeError, match="stopped"):

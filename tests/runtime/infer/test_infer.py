@@ -66,6 +66,7 @@ def test_json_is_for_machines(
     ("arguments", "code", "says"),
     [
         (["--input", "gone.jpg"], 2, "gone.jpg: expected a whole JPEG"),
+        (["--max-pixels", "1000"], 2, "at most 1,000 px, got 1024x768. Raise --max-pixels"),
         (["--bbox", "1,2,3"], 2, "face box: expected four finite numbers"),
         (["--bbox", "1,2,3,nan"], 2, "face box: expected four finite numbers"),
         (["--bbox", "a,b"], 2, "--bbox: expected four finite numbers"),
