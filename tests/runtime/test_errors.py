@@ -66,7 +66,7 @@ def test_an_event_is_told_without_a_contract() -> None:
         (KeyboardInterrupt(), 130, "interrupted"),
         (OSError(28, "No space left on device", "/full/x"), 4, "/full/x: expected to read and"),
         (MemoryError(), 4, "memory: expected enough"),
-        (ModuleNotFoundError(name="onnxsim"), 3, "onnxsim: expected an installed package"),
+        (ModuleNotFoundError(name="onnxsim"), 3, "package onnxsim: expected it to be importable"),
     ],
 )
 def test_what_the_system_raises_is_one_line(

@@ -289,5 +289,5 @@ def test_missing_package_says_what_installs_it(
     """Exit code 3, with the extra's name."""
     monkeypatch.setitem(sys.modules, "openvino", None)
     monkeypatch.delitem(sys.modules, "runtime.backends.openvino", raising=False)
-    with pytest.raises(BackendUnavailable, match=r"pip install '\.\[openvino\]'"):
+    with pytest.raises(BackendUnavailable, match=r"pip install -e '\.\[openvino\]'"):
         open_backend(f"{graph}@openvino/cpu")

@@ -544,7 +544,8 @@ def test_an_engine_that_is_not_installed_is_named_before_anything_is_read(
     monkeypatch: pytest.MonkeyPatch, starter_bundle: Path
 ) -> None:
     """With its package, and the stream leaves no thread."""
-    monkeypatch.setitem(sys.modules, "runtime.backends.ort", None)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.delitem(sys.modules, "runtime.backends.ort", raising=False)
     asked = map(picture, itertools.count())
     with pytest.raises(BackendUnavailable, match="pip install onnxruntime"):
         Stream(f"{starter_bundle}@cpu", asked)
