@@ -12,7 +12,7 @@ from builders import noise
 from numpy.typing import NDArray
 
 from runtime.errors import InputError
-from runtime.image.crop import crop_face, crop_straight, crop_whole
+from runtime.image.crop import crop_as, crop_face, crop_straight, crop_whole
 
 SIZE = 64
 # OpenCV 5 samples in float32, OpenCV 4 in fixed point with 5 bits.
@@ -57,6 +57,18 @@ def test_crop_goes_straight_through(rng: np.random.Generator) -> None:
 
     np.testing.assert_array_equal(crop.pixels, picture)
     np.testing.assert_array_equal(crop.image_from_crop, np.eye(3))
+
+
+def test_a_crop_is_made_as_it_is_asked_for(rng: np.random.Generator) -> None:
+    """By its box, as a whole, or as it is."""
+    picture, box = noise(rng, SIZE, SIZE), (5, 5, 50, 50)
+    for asked, expected in (
+        (crop_as(picture, box, SIZE), crop_face(picture, box, SIZE)),
+        (crop_as(picture, None, 32), crop_whole(picture, 32)),
+        (crop_as(picture, box, SIZE, cropped=True), crop_straight(picture, SIZE)),
+    ):
+        np.testing.assert_array_equal(asked.pixels, expected.pixels)
+        np.testing.assert_array_equal(asked.image_from_crop, expected.image_from_crop)
 
 
 def test_far_away_face_is_cropped_like_a_near_one(rng: np.random.Generator) -> None:

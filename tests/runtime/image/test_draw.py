@@ -67,16 +67,20 @@ def test_contours_of_29_points_join_them_in_their_order(
 
 
 def test_an_ellipse_lies_along_its_points_own_axes() -> None:
-    """Two sigmas out: four px down to the right, two px across."""
+    """Two sigmas out, 20 degrees down to the right: eight px along, four across."""
+    along = np.array([np.cos(np.radians(20)), np.sin(np.radians(20))])
+    across = along[::-1] * [-1, 1]
+    (xx, xy), (_, yy) = 16 * np.outer(along, along) + 4 * np.outer(across, across)
     one = Landmarks(
         points_px=np.array([[100, 90]], np.float32),
-        covariance_px2=np.array([[10, 6, 10]], np.float32),
+        covariance_px2=np.array([[xx, xy, yy]], np.float32),
     )
     red = draw_landmarks_with_contours(CANVAS, one, ellipses=True)[..., 2]  # only the ellipse's
     rows, columns = np.nonzero(red > 100)
 
-    assert np.abs(columns - 100 + rows - 90).max() / 2**0.5 == pytest.approx(8, abs=1)
-    assert np.abs(columns - 100 - rows + 90).max() / 2**0.5 == pytest.approx(4, abs=1)
+    from_point_px = np.stack([columns - 100, rows - 90], axis=1)
+    assert np.abs(from_point_px @ along).max() == pytest.approx(8, abs=1)
+    assert np.abs(from_point_px @ across).max() == pytest.approx(4, abs=1)
 
 
 def test_every_face_is_drawn_as_asked() -> None:
