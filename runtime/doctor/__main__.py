@@ -93,6 +93,7 @@ def examine() -> Examination:
     findings = (
         packages.python(),
         *base,
+        packages.simplejpeg(),
         *(ort, *([provider] if provider.mend else [])),
         *(openvino, torch, torch_npu),
         *on_cann,

@@ -27,6 +27,7 @@ NEEDED = {
     "msgspec": ("msgspec", "msgspec", "0.18.6"),
 }
 OPTIONAL = {
+    "simplejpeg": ("simplejpeg", "simplejpeg", "1.8"),
     "onnxruntime": ("onnxruntime", "onnxruntime", "1.17"),
     "openvino": ("OpenVINO", "openvino", "2024.4"),
 }
@@ -44,6 +45,15 @@ def needed(module: str) -> Finding:
     if not installed(module):
         return problem(about, "not installed", f"pip install '{pip}>={lowest}'")
     return _judge(module, ask(module))
+
+
+def simplejpeg() -> Finding:
+    """The JPEG decoder that tells damage; OpenCV decodes without it."""
+    if not installed("simplejpeg"):
+        return _absent("simplejpeg", ": most damage in JPEG files is not noticed")
+    finding = _judge("simplejpeg", ask("simplejpeg"))
+    # pictures are read without it
+    return replace(finding, level="warning") if finding.level == "problem" else finding
 
 
 def openvino() -> Finding:

@@ -194,3 +194,16 @@ def test_build_for_numpy_1_is_not_blamed_on_onnxruntime(
     assert found["level"] == "problem"
     assert "import numpy failed" in found["found"]
     assert mend in found["mend"]
+
+
+def test_without_the_strict_jpeg_decoder_the_machine_is_usable(machine: Machine) -> None:
+    """Absent or broken, it costs no engine; the remedy is one command."""
+    machine.cpu_packages()
+    absent = machine.examine(0).about("simplejpeg")
+    machine.package("simplejpeg", "raise ImportError('libm.so.6: version not found')")
+    broken = machine.examine(0).about("simplejpeg")
+
+    assert (absent["level"], broken["level"]) == ("warning", "warning")
+    assert "damage in JPEG files is not noticed" in absent["found"]
+    assert "simplejpeg>=1.8" in absent["mend"]
+    assert "version not found" in broken["found"]
