@@ -15,7 +15,7 @@ import msgspec
 from runtime.cli.command_line import progress
 from runtime.detector import Detector
 from runtime.errors import InferenceError, InputError
-from runtime.files import json_text, remove_folder, shown
+from runtime.files import json_text, remove_folder, remove_parts, shown
 from runtime.many.folder import JOURNAL_NAME, RUN_NAME, Wanted
 from runtime.many.inputs import no_place
 from runtime.many.rows import FrameRow, failed_frame, rows_of_frame
@@ -24,6 +24,8 @@ from runtime.video.file import SUFFIXES, Video
 from runtime.video.motion import Jitter, OneEuro
 from runtime.video.tracking import Tracker
 from runtime.video.writing import VideoWriter, video_written
+
+UNFINISHED_PTS = ".pts.part"
 
 
 @dataclass(kw_only=True)
@@ -126,6 +128,9 @@ def run_video(
         folder.mkdir(parents=True, exist_ok=True)
         drawn: VideoWriter | None = None
         target = wanted.output if alone else drawn_video(folder, path)
+        if not alone:
+            remove_parts(folder)  # of a run that was killed
+            remove_folder(folder / UNFINISHED_PTS)
         if drawing:
             target.parent.mkdir(exist_ok=True)
             drawn = writing.enter_context(video_written(target, video.time_base, video.sound))
@@ -196,8 +201,7 @@ def _write_rows(spool: IO[bytes], wanted: Wanted, points: int, summary: VideoSum
         if name in TABLES:
             write_table(name, path, spool, points, FrameRow)
         else:
-            new = folder / ".pts.part"
-            remove_folder(new)  # of a run that was killed
+            new = folder / UNFINISHED_PTS
             new.mkdir()
             try:
                 for row in map(msgspec.json.Decoder(FrameRow).decode, spool):

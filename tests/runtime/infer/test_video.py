@@ -382,3 +382,16 @@ def test_a_frame_that_fails_costs_no_other(tmp_path: Path, monkeypatch: pytest.M
     assert (rows[2]["time_s"], rows[2]["width"]) == (2, 64)
     assert (summary.frames, summary.failed, summary.without_face, summary.damage) == (5, 1, 0, "")
     assert times_of(out / "drawn/a.mp4") == [*range(5)]
+
+
+def test_what_a_killed_run_left_is_swept_by_the_next(tmp_path: Path) -> None:
+    """Also by one that writes other files; what is the user's stays."""
+    clip = write(tmp_path / "a.mp4", [np.full((64, 64, 3), 80, np.uint8)] * 3, range(3))
+    out = tmp_path / "out"
+    for name in ("drawn/.0123abcd.part.mp4", ".pts.part/000000_0.pts", ".89abcdef.part.csv"):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_bytes(b"half")
+    (out / "mine.part.mp4").write_bytes(b"whole")
+    run_video(Detector(Grey()), clip, Wanted(output=out), find_every=10, smooth=False)
+    found = {path.name for path in out.rglob("*") if path.is_file()}
+    assert found == {"results.jsonl", "mine.part.mp4"}
