@@ -106,12 +106,12 @@ def test_every_figure_is_the_time_that_passed(
     batches: list[int] = []
     monkeypatch.setattr(time, "perf_counter", clock)
 
-    def read_slowly(path: Path) -> NDArray[np.uint8]:
+    def read_slowly(path: Path, max_pixels: int) -> NDArray[np.uint8]:
         clock.now += 0.002
         shown.append(path)
-        return read_picture(path)
+        return read_picture(path, max_pixels)
 
-    monkeypatch.setattr("parity.timing.read_picture", read_slowly)
+    monkeypatch.setattr("parity.samples.read_picture", read_slowly)
     with Detector(starter_bundle) as detector:
         run_really = detector.backend._run
 
