@@ -53,10 +53,6 @@ def check_output(folder: Path, *, make_parent: bool = True) -> None:
             f"a folder that holds {named}, which exporting would delete",
             "Move them away, or choose another --output",
         )
-    if folder.is_mount():
-        raise _refused(
-            folder, "a mount point, which nothing can replace", "Name a folder inside it"
-        )
     if folder.exists() and not (folder.stat().st_mode & ANY_WRITE and os.access(folder, os.W_OK)):
         # the exchange would not ask, and the old bundle could not be removed afterwards
         raise _refused(folder, "a read-only folder", "Make it writable, or choose another --output")

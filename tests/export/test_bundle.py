@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import json
@@ -11,6 +12,7 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from builders import ROOT
@@ -248,3 +250,22 @@ def test_a_file_system_without_locks_is_named(
         raised.value
     )
     assert "on a local disk" in str(raised.value)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EXDEV])
+def test_a_system_that_cannot_exchange_two_folders_is_asked_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Old kernels, NFS and OverlayFS; whatever else it answers is an error with its path."""
+
+    def refuse(*_: object) -> int:
+        ctypes.set_errno(number)
+        return -1
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: SimpleNamespace(renameat2=refuse))
+    assert not bundle._exchange(tmp_path, tmp_path)
+    number = errno.EACCES
+    with pytest.raises(PermissionError, match=str(tmp_path)):
+        bundle._exchange(tmp_path, tmp_path)
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: SimpleNamespace())
+    assert not bundle._exchange(tmp_path, tmp_path)

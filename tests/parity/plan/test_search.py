@@ -119,3 +119,12 @@ def test_blocks_are_neighbours_of_one_module_and_never_long() -> None:
     assert blocks[:3] == [("/hgs.0/a", "/hgs.0/low/b"), ("/c", "/d"), ("/hgs.0/e",)]
     assert [name for block in blocks for name in block] == names
     assert max(map(len, blocks)) <= MOST_IN_BLOCK
+
+
+def test_operators_are_given_back_until_none_can_be() -> None:
+    """Here /a/3 can go only once /a/2 has gone, and so on back to /a/0: one a round."""
+    names = [f"/a/{n}" for n in range(4)]
+    needless = [frozenset(names[:n]) | {"/b"} for n in range(5)]
+    made = search([*names, "/b"], lambda kept: 0.0 if kept in needless else 5.0)
+
+    assert made._give_back_singly(frozenset((*names, "/b")), [(*names, "/b")]) == {"/b"}

@@ -57,3 +57,14 @@ def test_a_batch_is_of_the_inputs_own_shape_and_lies_where_it_is_wanted(
     np.testing.assert_array_equal(spec.pack(crops[1:2]), packed[1:2])
     if bytes_in:
         np.testing.assert_array_equal(packed, crops)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_batch_of_another_length_than_its_crops_is_refused(
+    rng: np.random.Generator, rows: int
+) -> None:
+    """Else a crop would be dropped, or a row be left as an earlier call filled it."""
+    spec = InputSpec(size=32)
+    crops = [noise(rng, 32, 32) for _ in range(2)]
+    with pytest.raises(ValueError, match="zip"):
+        spec.pack(crops, np.zeros(spec.shape(rows), np.float32))
