@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -26,6 +26,7 @@ from runtime.image.landmarks import Landmarks
 from runtime.image.picture import MAX_PIXELS, write_picture
 from runtime.many.heading import Heading
 from runtime.many.inputs import PictureFile
+from runtime.many.names import FileNames
 from runtime.many.rows import Row, rows_of
 from runtime.many.search import Searched, search
 from runtime.many.summary import Summary
@@ -124,10 +125,10 @@ def run_folder(
             with closing(
                 search(detector, left, readers=readers, batch=batch, max_pixels=max_pixels)
             ) as searched:
-                names_alike = _names_alike(files)
+                places = FileNames([file.name for file in files])
                 for picture in progress(searched, "pictures", len(left)):
                     rows = rows_of(picture)
-                    _write_beside(picture, rows, wanted, names_alike=names_alike)
+                    _write_beside(picture, rows, wanted, places)
                     journal.add(rows)  # last: whoever is in it has everything
                     summary.pictures_now += 1
         except BaseException:
@@ -172,17 +173,13 @@ def _damaged(path: Path, expected: str, error: DamageError) -> InputError:
     return InputError(shown(path), expected=expected, got=str(error), action=action)
 
 
-def _names_alike(files: Sequence[PictureFile]) -> bool:
-    """Whether two pictures differ by their suffixes alone: a.jpg beside a.png."""
-    return len({PurePosixPath(file.name).with_suffix("") for file in files}) < len(files)
-
-
-def _write_beside(picture: Searched, rows: list[Row], wanted: Wanted, *, names_alike: bool) -> None:
+def _write_beside(picture: Searched, rows: list[Row], wanted: Wanted, places: FileNames) -> None:
     """Write a picture's own files: drawn, and the points of each face."""
     if picture.error is not None:
         return
+    name = picture.file.name
     if wanted.drawn and picture.image is not None:
-        target = _place(wanted.output, "drawn", picture.file.name)
+        target = _place(wanted.output, places.drawn(name))
         drawn = wanted.draw(picture.image, (face.landmarks for face in picture.faces))
         try:
             write_picture(target, drawn)
@@ -191,16 +188,13 @@ def _write_beside(picture: Searched, rows: list[Row], wanted: Wanted, *, names_a
     if "pts" in wanted.formats:
         for row in rows:
             if row.points_px is not None:
-                more = "" if row.faces == 1 else f"_{row.face}"
-                target = _place(wanted.output, "pts", picture.file.name)
-                stem = target.name if names_alike else target.stem
-                write_pts(target.with_name(f"{stem}{more}.pts"), row.points_px)
+                face = None if row.faces == 1 else row.face
+                write_pts(_place(wanted.output, places.pts(name, face)), row.points_px)
 
 
-def _place(folder: Path, kind: str, name: str) -> Path:
+def _place(folder: Path, name: str) -> Path:
     """A file's place in the results; its folder is made."""
-    parts = [part for part in PurePosixPath(name).parts if part not in ("/", "..", ".")]
-    place = folder.joinpath(kind, *parts)
+    place = folder / name
     place.parent.mkdir(parents=True, exist_ok=True)
     return place
 
