@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Iterator
 
 import onnx
 
+from parity.npu_bound import Work
 from parity.onnx_weights import without_weights
 from runtime.model.manifest import GraphCost
 
@@ -18,6 +21,15 @@ WEIGHTS = {
     "InstanceNormalization": (1, 2),
 }
 BYTES = 4  # float32, of masks and indices, too
+# Vector instructions for each number of the output, the least there can be: a sigmoid negates,
+# exponentiates, adds and divides; an instance norm sums, sums squares and scales. Copies have none.
+INSTRUCTIONS = {
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Relu", "Greater", "Where"), 1),
+    "BatchNormalization": 1,
+    "Clip": 2,
+    "InstanceNormalization": 3,
+    "Sigmoid": 4,
+}
 
 
 def graph_cost(graph: onnx.ModelProto) -> GraphCost:
@@ -26,24 +38,63 @@ def graph_cost(graph: onnx.ModelProto) -> GraphCost:
     Args:
         graph: with a symbolic batch or a batch of 1; other sizes must be known or inferable.
     """
+    work = [one for _, one in _counted(graph)]
+    return GraphCost(
+        nodes=len(work),
+        parameters=sum(math.prod(tensor.dims) for tensor in graph.graph.initializer),
+        gflop=2 * sum(one.macs for one in work) / 1e9,
+        activation_bytes=BYTES * sum(one.moved for one in work),
+    )
+
+
+def kernels(graph: onnx.ModelProto) -> list[tuple[onnx.NodeProto, Work]]:
+    """Each operator with its work for one picture, in order.
+
+    A ReLU that alone reads a convolution is that kernel's own and costs nothing.
+    """
+    readers = Counter(name for node in graph.graph.node for name in node.input)
+    made = {node.output[0]: node.op_type for node in graph.graph.node}
+    return [
+        (node, Work())
+        if node.op_type == "Relu"
+        and made.get(node.input[0]) == "Conv"
+        and readers[node.input[0]] == 1
+        else (node, work)
+        for node, work in _counted(graph)
+    ]
+
+
+def map_numbers(graph: onnx.ModelProto) -> dict[str, int]:
+    """How many numbers each tensor holds for one picture."""
+    return {name: math.prod(shape) for name, shape in _shapes(graph).items()}
+
+
+def _counted(graph: onnx.ModelProto) -> Iterator[tuple[onnx.NodeProto, Work]]:
     shapes = _shapes(graph)
     constants = {tensor.name for tensor in graph.graph.initializer}
-    multiplied = moved = 0
     for node in graph.graph.node:
         weights = WEIGHTS.get(node.op_type, ())
-        maps = [
-            name
-            for place, name in enumerate(node.input)
-            if name and not (place in weights and name in constants)
-        ]
-        moved += sum(math.prod(shapes.get(name, ())) for name in (*maps, *node.output) if name)
-        multiplied += _multiply_adds(node, shapes)
-    return GraphCost(
-        nodes=len(graph.graph.node),
-        parameters=sum(math.prod(tensor.dims) for tensor in graph.graph.initializer),
-        gflop=2 * multiplied / 1e9,
-        activation_bytes=BYTES * moved,
-    )
+        constant = {node.input[place] for place in weights if place < len(node.input)} & constants
+        maps = [name for name in (*node.input, *node.output) if name and name not in constant]
+        yield (
+            node,
+            Work(
+                macs=_multiply_adds(node, shapes),
+                vector=_vector_numbers(node, shapes),
+                moved=sum(math.prod(shapes.get(name, ())) for name in maps),
+                weights=sum(math.prod(shapes[name]) for name in constant),
+            ),
+        )
+
+
+def _vector_numbers(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> int:
+    """What the vector units take at the least; 0 of what the cube does, and of a copy."""
+    if node.op_type == "ReduceSum":
+        return math.prod(shapes[node.input[0]])
+    each = INSTRUCTIONS.get(node.op_type, 0)
+    if node.op_type == "MaxPool":
+        each = math.prod(next(a.ints for a in node.attribute if a.name == "kernel_shape")) - 1
+    return each * math.prod(shapes[node.output[0]]) if each else 0
 
 
 def _multiply_adds(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> int:

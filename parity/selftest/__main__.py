@@ -18,6 +18,7 @@ import numpy as np
 
 from parity.judging.differences import check_comparable
 from parity.judging.verdict import Limits
+from parity.npu_bound import network_bound_s
 from parity.options import check_range, check_recording_name, files_read
 from parity.recording.recorder import Recorder
 from parity.recording.recorder import replay as run_again
@@ -35,6 +36,7 @@ from runtime.errors import (
     one_line,
 )
 from runtime.files import json_text, printable
+from runtime.model.device import Device
 from runtime.model.manifest import MANIFEST_NAME, SELFTEST_NAME, check_file, read_manifest
 from runtime.model.source import Source, parse_source
 
@@ -42,10 +44,16 @@ MOST_RUNS = 100_000
 
 
 class SelfTestReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The comparison, how long the network takes, and the recording to carry back."""
+    """The comparison, how long the network takes, and the recording to carry back.
+
+    Attributes:
+        bound_ms: the least time for one picture by the chip's published figures, in fp16; None
+            where it is no NPU, or one without figures here.
+    """
 
     report: Report
     latency: Latency
+    bound_ms: float | None = None
     recording: str
 
 
@@ -131,11 +139,22 @@ def _selftest(arguments: argparse.Namespace) -> int:
         # first: the answers have to cross the air gap, also if timing fails
         save_recording(output, found)
         times = latency_of(detector, next(reference.crops()), arguments.runs)
+        bound_ms = _bound_ms(detector)
     check_comparable(reference, found)
     report = make_report(reference, found, {}, bound=limits)
-    result = SelfTestReport(report=report, latency=times, recording=str(output))
+    result = SelfTestReport(report=report, latency=times, bound_ms=bound_ms, recording=str(output))
     print(json_text(result) if arguments.json else _as_text(result), end="")
     return EXIT_OK if report.verdict.passed else EXIT_FOUND_WANTING
+
+
+def _bound_ms(detector: Detector) -> float | None:
+    """Of an NPU whose chip the bundle was converted for."""
+    manifest = detector.backend.manifest
+    if manifest is None or not manifest.om or Device.of(detector.device).kind != "npu":
+        return None
+    cost = manifest.onnx.cost
+    seconds = network_bound_s(manifest.om[0].soc_version, cost.gflop, cost.parameters)
+    return None if seconds is None else seconds * 1e3
 
 
 def _selftest_file(source: Source) -> Path:
@@ -178,10 +197,19 @@ def _as_text(found: SelfTestReport) -> str:
     figures += f", P95 {times.p95_ms:.2f} ms, P99 {times.p99_ms:.2f} ms"
     lines += [
         f"network alone, batch 1, {times.runs} runs: {figures} ({times.fps:.1f} FPS)",
+        *_bound_lines(found),
         f"recording to carry back: {found.recording}",
         f"  there: python -m parity.compare BUNDLE/{SELFTEST_NAME} {Path(found.recording).name}",
     ]
     return "".join(f"{printable(line)}\n" for line in lines)
+
+
+def _bound_lines(found: SelfTestReport) -> list[str]:
+    if found.bound_ms is None:
+        return []
+    times = found.latency.median_ms / found.bound_ms
+    bound = f"{found.bound_ms:.3f} ms in fp16"
+    return [f"  {times:.0f} times the chip's bound on paper, {bound}: docs/npu_performance.md"]
 
 
 if __name__ == "__main__":

@@ -64,6 +64,7 @@ def test_on_the_simulated_box(
     assert said.startswith("PASSED: mean ")
     for word in ("P95", "P99", "median", "FPS", "pyACL Ascend910B3 precision_mode_v2=origin"):
         assert word in said
+    assert re.search(r"\d+ times the chip's bound on paper, 0\.010 ms in fp16", said)
     carried = load_recording(output)
     assert carried.header.device == "npu:0"
     assert carried.header.manifest is not None
