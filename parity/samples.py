@@ -22,6 +22,8 @@ from parity.boxes import (
 from runtime.errors import ConfigError, InputError
 from runtime.files import sha256_file, shown
 from runtime.files.ahead import ahead
+from runtime.files.kind import no_file
+from runtime.files.listing import log_skipped
 from runtime.image.picture import MAX_PIXELS, is_turned, read_picture
 from runtime.many.inputs import find_pictures
 
@@ -201,15 +203,14 @@ def _in_boxes_of(file: Path, named: Sequence[tuple[str, Path]]) -> list[Sample]:
 
 
 def _expand(patterns: Sequence[str]) -> list[Path]:
-    found = [file.path for pattern in patterns for file in find_pictures(pattern)]
+    listing = find_pictures(*patterns)
+    log_skipped(listing.skipped)
+    found = [file.path for file in listing.files]
     for path in found:
         if not path.is_file():  # a pipe would block the hashing of samples
-            raise InputError(
-                str(path),
-                expected="a file",
-                got="a pipe or device" if path.exists() else "a link that leads nowhere",
-                action="Remove it, or name other pictures",
-            )
+            got = "a folder that this user may not list" if path.is_dir() else no_file(path)
+            action = "Remove it, or name other pictures"
+            raise InputError(shown(path), expected="a file", got=got, action=action)
     return found
 
 

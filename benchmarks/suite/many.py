@@ -52,7 +52,7 @@ class ManyWorker:
         folders: list[float] = []
         early = late = 0
         with Detector(self._bundle, "cpu") as detector, self._linked(each) as pictures:
-            files = find_pictures(str(pictures))
+            listing = find_pictures(str(pictures))
             heading = Heading(model="", engine="", given=str(pictures), options={})
             detector.detect(decoded[0])
             for turn in range(TURNS):
@@ -62,7 +62,7 @@ class ManyWorker:
                 loops.append(time.perf_counter() - start)
                 with tempfile.TemporaryDirectory() as results, _memory() as sizes:
                     wanted = Wanted(output=Path(results))
-                    folders.append(run_folder(detector, files, heading, wanted).seconds_now)
+                    folders.append(run_folder(detector, listing, heading, wanted).seconds_now)
                 early = early if turn else sizes[int(EARLY * len(sizes))]
                 late = sizes[-1]
         ratios = tuple(loop / folder for loop, folder in zip(loops, folders, strict=True))

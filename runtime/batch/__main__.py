@@ -118,7 +118,9 @@ def _batch(arguments: argparse.Namespace) -> int:
     left = [one for one in inputs.partitions if one.index not in before]
     if before:
         logger.info("resumed: %d of %d partitions are done", len(before), len(inputs.partitions))
-    summary = BatchSummary(partitions=len(inputs.partitions), saved=[arguments.output])
+    summary = BatchSummary(
+        partitions=len(inputs.partitions), saved=[arguments.output], skipped=inputs.skipped
+    )
     try:
         _run(arguments, job, left, devices, summary)
     except BaseException:
@@ -132,7 +134,7 @@ def _batch(arguments: argparse.Namespace) -> int:
         found = results.columns(partition.index, ["picture", "status", "faces", "error"])
         for row in zip(*found.values(), strict=True):
             summary.count(*row)
-    summary.log_failed()
+    summary.log_left_out()
     text = summary.json(engine=arguments.engine) if arguments.json else "\n".join(summary.lines())
     print(text)
     return EXIT_FOUND_WANTING if summary.failed else EXIT_OK

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from runtime.batch.stored import Partition, open_table, place_of
+from runtime.batch.stored import Partition, is_local, open_table, place_of
 from runtime.errors import ConfigError, InputError, one_line
 from runtime.files import shown
+from runtime.files.listing import HIDDEN, OTHER_SUFFIX, Skip, count_skip
 from runtime.image.picture import SUFFIXES
-from runtime.many.inputs import ADDRESS, files_in, find_pictures
+from runtime.many.inputs import ADDRESS, PARQUET, find_pictures
 from runtime.many.tables import import_pyarrow
 
-PARQUET = ".parquet"
 # Looked for in this order: the pictures themselves, then where they are.
 IMAGE_COLUMNS = ("image", "bytes")
 ADDRESS_COLUMNS = ("uri", "url", "path", "file")
+NOTES = "tables whose names begin with _"
 # Names and paths.
 Listed = list[tuple[str, str]]
+Place = TypeVar("Place", str, Path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +35,13 @@ class Inputs:
         partitions: the same each time that the same inputs are listed.
         count: of inputs.
         sha256: over their names and partitions.
+        skipped: files that were passed over, by reason.
     """
 
     partitions: tuple[Partition, ...]
     count: int
     sha256: str
+    skipped: dict[str, Skip]
 
 
 def find_inputs(
@@ -57,11 +60,19 @@ def find_inputs(
         ConfigError: a column is named for pictures, or a folder holds both kinds.
         InputError: nothing is there, or a Parquet without such a column.
     """
-    root = given if ADDRESS in given else ""
-    listed = _listed(given)
+    skipped: dict[str, Skip] = {}
+    root, listed = _listed(given, skipped)
     if not listed:
         raise _nothing(given, "none")
     tables = [(name, path) for name, path in listed if _is_table(name)]
+    locked = [name for name, _ in listed if name.endswith("/")]
+    if tables and locked:  # of pictures it would be a row with an error
+        raise InputError(
+            f"{shown(given)}: {locked[0]}",
+            expected="a folder that can be read",
+            got="one that this user may not list",
+            action="Change its permissions (chmod u+rx), or move it away",
+        )
     if 0 < len(tables) < len(listed):
         raise ConfigError(
             shown(given),
@@ -86,53 +97,67 @@ def find_inputs(
         named = msgspec.structs.replace(one, places=(), file="", root="")
         digest.update(msgspec.json.encode(named))
     count = sum(one.count for one in found)
-    return Inputs(partitions=found, count=count, sha256=digest.hexdigest())
+    return Inputs(partitions=found, count=count, sha256=digest.hexdigest(), skipped=skipped)
 
 
-def _listed(given: str) -> Listed:
-    """Parquet files and pictures, sorted."""
+def _listed(given: str, skipped: dict[str, Skip]) -> tuple[str, Listed]:
+    """The root of the file system that the paths are of, and Parquet files and pictures, sorted."""
     if ADDRESS in given:
-        return _at_address(given)
-    path = Path(given)
-    if path.is_dir():
-        names = files_in(path, PARQUET, *SUFFIXES)
-        return [(shown(n), str((path / n).absolute())) for n in names if not _is_left_out(n)]
-    if path.suffix != PARQUET:
-        return [(one.name, str(one.path.absolute())) for one in find_pictures(given)]
-    if path.exists() or not glob.has_magic(given):
-        return [(shown(path.name), str(path.absolute()))]
-    matches = sorted(glob.glob(given, recursive=True))  # noqa: PTH207  # it may be absolute
-    return [(shown(match), str(Path(match).absolute())) for match in matches]
+        file_system, place = place_of(given)
+        if not is_local(file_system):
+            return given, _at_address(given, skipped)
+        given = place
+    listing = find_pictures(given, tables=True)
+    skipped.update(listing.skipped)
+    if Path(given).is_dir():
+        named = [(file.name, file.path) for file in listing.files]
+        return "", [(name, str(path.absolute())) for name, path in _wanted(named, skipped)]
+    alone = Path(given).exists() and _is_table(given)
+    return "", [
+        (shown(one.path.name) if alone else one.name, str(one.path.absolute()))
+        for one in listing.files
+    ]
 
 
-def _at_address(given: str) -> Listed:
-    """The same in the address's file system."""
+def _at_address(given: str, skipped: dict[str, Skip]) -> Listed:
+    """The same in the address's file system, by the same rules."""
     pa = import_pyarrow("runtime.batch")
     file_system, top = place_of(given)
     try:
-        infos = [file_system.get_file_info(top)]
-        if infos[0].type == pa.fs.FileType.Directory:
-            infos = file_system.get_file_info(pa.fs.FileSelector(top, recursive=True))
+        info = file_system.get_file_info(top)
+        if info.type == pa.fs.FileType.File:
+            return [(PurePosixPath(top).name, top)]
+        infos = file_system.get_file_info(pa.fs.FileSelector(top, recursive=True))
     # as with its addresses: what a library of fsspec's raises is its own
     except Exception as error:
         raise _nothing(given, one_line(error, 200, kind=True)) from error
-    paths = sorted(one.path for one in infos if one.type == pa.fs.FileType.File)
-    named = [(one.removeprefix(top).lstrip("/") or PurePosixPath(one).name, one) for one in paths]
-    wanted = [(name, one) for name, one in named if name.lower().endswith((PARQUET, *SUFFIXES))]
-    return [
-        (name, one)
-        for name, one in wanted
-        if not _is_left_out(name) and not any(part.startswith(".") for part in name.split("/"))
-    ]
+    found: Listed = []
+    for path in sorted(one.path for one in infos if one.type != pa.fs.FileType.Directory):
+        name = path.removeprefix(top).lstrip("/")
+        if any(part.startswith(".") for part in name.split("/")):
+            count_skip(skipped, HIDDEN, name)
+        elif not name.lower().endswith((PARQUET, *SUFFIXES)):
+            count_skip(skipped, OTHER_SUFFIX, name)
+        else:
+            found.append((shown(name), path))
+    return _wanted(found, skipped)
+
+
+def _wanted(
+    listed: Iterable[tuple[str, Place]], skipped: dict[str, Skip]
+) -> list[tuple[str, Place]]:
+    """Leave out the tables of a folder that readers of Parquet folders pass over, too."""
+    found = []
+    for name, place in listed:
+        if _is_table(name) and any(part.startswith("_") for part in name.split("/")):
+            count_skip(skipped, NOTES, name)
+        else:
+            found.append((name, place))
+    return found
 
 
 def _is_table(name: str) -> bool:
     return name.lower().endswith(PARQUET)
-
-
-def _is_left_out(name: str) -> bool:
-    """Whether readers of Parquet folders pass over a file, too."""
-    return _is_table(name) and any(part.startswith("_") for part in name.split("/"))
 
 
 def _of_pictures(root: str, pictures: Listed, per_partition: int) -> Iterator[Partition]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from runtime.errors import InputError, one_line
 from runtime.files import shown
+from runtime.files.kind import no_file
 from runtime.image.picture import MAX_PIXELS, decode_picture, read_picture, unreadable
 from runtime.many.inputs import ADDRESS, StoredPicture
 from runtime.many.tables import import_pyarrow
@@ -43,6 +45,7 @@ def _at_address(given: str) -> tuple[Any, str]:
         return file_system, path
     except (pa.ArrowException, ValueError):  # a scheme of fsspec's, which has many more
         pass
+    _check_no_pipe(given)
     try:
         import fsspec
 
@@ -57,6 +60,23 @@ def _at_address(given: str) -> tuple[Any, str]:
             action="Check it, and install fsspec with the package for that scheme",
         ) from error
     return pa.fs.PyFileSystem(pa.fs.FSSpecHandler(file_system)), path
+
+
+def _check_no_pipe(given: str) -> None:
+    """Refuse a pipe or device in a chain of file systems: they would wait for it, or read on."""
+    for part in given.split("::"):
+        scheme, _, path = part.rpartition(ADDRESS)
+        if scheme in ("", "file", "local"):
+            for local in (Path(path), Path(unquote(path))):
+                if local.exists() and not (local.is_file() or local.is_dir()):
+                    raise unreadable(given, no_file(local))
+
+
+def is_local(file_system: Any) -> bool:
+    """Whether a file system is this machine's own, whose files are read by their paths."""
+    handler = getattr(file_system, "handler", None)
+    kind = file_system if handler is None else handler.fs
+    return type(kind).__name__ == "LocalFileSystem"
 
 
 class Partition(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,8 +126,12 @@ def open_table(root: str, path: str) -> Any:
         InputError: it is none.
     """
     pa = import_pyarrow("runtime.batch")
+    file_system = place_of(root)[0]
     try:
-        return pa.parquet.ParquetFile(place_of(root)[0].open_input_file(path))
+        absent = no_file(Path(path)) if is_local(file_system) else ""
+        if absent:
+            raise ValueError(absent)
+        return pa.parquet.ParquetFile(file_system.open_input_file(path))
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _no_table(path, error) from error
 
@@ -164,6 +188,8 @@ class _AtPlace:
             if not self.root:
                 return read_picture(Path(self.place), max_pixels)
             file_system, path = place_of(self.root)
+            if is_local(file_system):
+                return read_picture(Path(self.place or path), max_pixels)
             with file_system.open_input_stream(self.place or path) as file:
                 encoded: bytes = file.read()
         except InputError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from runtime.errors import InputError, one_line
 from runtime.files import shown, written_whole
+from runtime.files.kind import no_file
 from runtime.image.header import Header, read_header
 
 # 100 MP are 300 MB decoded, and a PNG of some kilobytes can state 4,000.
@@ -79,7 +81,8 @@ def is_turned(path: Path) -> bool:
 def _bytes_of(path: Path) -> bytes:
     # a pipe or a device may never end
     if path.exists() and not path.is_file():
-        raise unreadable(path, "a folder" if path.is_dir() else "a pipe or device")
+        locked = path.is_dir() and not os.access(path, os.R_OK | os.X_OK)
+        raise unreadable(path, "a folder that this user may not list" if locked else no_file(path))
     try:
         return path.read_bytes()
     except OSError as error:

@@ -6,6 +6,7 @@ import argparse
 import glob
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,15 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         EXAMPLE,
     )
     add = parser.add_argument
-    help_of = "picture, folder of pictures, glob, or video"
-    add("--input", required=True, type=command_line.named, metavar="IMG", help=help_of)
+    add(
+        "--input",
+        required=True,
+        action="extend",
+        nargs="+",
+        type=command_line.named,
+        metavar="IMG",
+        help="pictures, folders of pictures, globs; or one video",
+    )
     help_of = "drawn picture or video, or a folder"
     add("--output", required=True, type=command_line.named, metavar="PNG", help=help_of)
     add("--device", default="auto", help="auto, cpu, cuda:N, npu:N or a provider (default auto)")
@@ -128,17 +136,24 @@ def _infer(arguments: argparse.Namespace) -> int:
         contours=arguments.contour,
         ellipses=arguments.ellipses,
     )
-    given = Path(arguments.input)
-    is_glob = glob.has_magic(arguments.input) and not given.exists()
-    if is_video(given) and not is_glob:
+    given = Path(arguments.input[0])
+    is_glob = glob.has_magic(arguments.input[0]) and not given.exists()
+    several = len(arguments.input) > 1 or given.is_dir() or is_glob
+    if is_video(given) and not several:
         return _video(arguments, wanted, finder)
     expected = "a video, whose frames follow each other"
     action = "Leave it out for pictures"
-    _refuse("--smooth", arguments.smooth, expected, arguments.input, action)
-    _refuse("--find-every", arguments.find_every is not None, expected, arguments.input, action)
-    if given.is_dir() or is_glob or arguments.format or arguments.draw or arguments.resume:
+    _refuse("--smooth", arguments.smooth, expected, _inputs(arguments), action)
+    _refuse("--find-every", arguments.find_every is not None, expected, _inputs(arguments), action)
+    if several or arguments.format or arguments.draw or arguments.resume:
         return _folder(arguments, wanted, options, finder)
+    if arguments.output.endswith("/") or wanted.output.is_dir():
+        return _folder(arguments, replace(wanted, drawn=True), options, finder)
     return _picture(arguments, wanted, box, finder)
+
+
+def _inputs(arguments: argparse.Namespace) -> str:
+    return shown(", ".join(arguments.input))
 
 
 def _refuse(option: str, given: bool, expected: str, got: object, action: str) -> None:
@@ -160,7 +175,7 @@ def _opened(arguments: argparse.Namespace, finder: YuNetFaces | None) -> Detecto
 def _picture(
     arguments: argparse.Namespace, wanted: Wanted, box: Any, finder: YuNetFaces | None
 ) -> int:
-    given = Path(arguments.input)
+    given = Path(arguments.input[0])
     image = read_picture(given, arguments.max_pixels)
     check_target(wanted.output, "--output", [given])
     check_encoder(wanted.output)
@@ -189,7 +204,7 @@ def _as_text(
     lines = [
         f"Device: {detector.device} ({detector.backend.name})",
         f"Parameters: {parameters}",
-        f"Image: {shown(arguments.input)} ({size_text(image)})",
+        f"Image: {_inputs(arguments)} ({size_text(image)})",
     ]
     if arguments.faces is not None:
         lines.append(f"Faces: {len(faces)}")
@@ -210,7 +225,7 @@ def _as_json(
         "device": detector.device,
         "engine": detector.backend.name,
         "parameters": detector.parameters,
-        "image": shown(arguments.input),
+        "image": _inputs(arguments),
         "size_wh": [image.shape[1], image.shape[0]],
     }
     if arguments.faces is None:
@@ -231,11 +246,11 @@ def _folder(
     arguments: argparse.Namespace, wanted: Wanted, options: FaceOptions, finder: YuNetFaces | None
 ) -> int:
     _check_folder(arguments, wanted.output)
-    files = find_pictures(arguments.input)
-    videos = [file.name for file in files if is_video(file.path)]
-    if videos:  # a glob may mean them; a folder's videos are not listed
+    listing = find_pictures(*arguments.input)
+    videos = [file.name for file in listing.files if is_video(file.path)]
+    if videos:  # named as such: neither a folder's nor a glob's are listed
         raise ConfigError(
-            f"--input {shown(arguments.input)}",
+            f"--input {_inputs(arguments)}",
             expected="pictures, or the name of one video",
             got=f"{len(videos)} videos, {videos[0]} first",
             action="Run them one by one",
@@ -244,7 +259,7 @@ def _folder(
         heading = Heading(
             model=digest_of(parse_source(arguments.model)),
             engine=f"{detector.backend.name} on {detector.device}",
-            given=shown(arguments.input),
+            given=_inputs(arguments),
             options={
                 "formats": ", ".join(wanted.formats),
                 "draw": f"{wanted.drawn}, {wanted.contours}, {wanted.ellipses}",
@@ -254,7 +269,7 @@ def _folder(
         )
         summary = run_folder(
             detector,
-            files,
+            listing,
             heading,
             wanted,
             resume=arguments.resume,
@@ -262,24 +277,24 @@ def _folder(
             batch=options.batch,
             max_pixels=options.max_pixels,
         )
-        summary.log_failed()
+        summary.log_left_out()
         return _report(arguments, detector, summary)
 
 
 def _video(arguments: argparse.Namespace, wanted: Wanted, finder: YuNetFaces | None) -> int:
-    given, output = Path(arguments.input), wanted.output
+    given, output = Path(arguments.input[0]), wanted.output
     _refuse(
         "--resume",
         arguments.resume,
         "pictures: a video's faces are followed from its first frame on",
-        arguments.input,
+        _inputs(arguments),
         "Leave it out: a video is run anew, and what is there is replaced at the end",
     )
     _refuse(
         "--batch",
         arguments.batch is not None,
         "pictures: the faces of a frame go together, and wait for no other frame",
-        arguments.input,
+        _inputs(arguments),
         "Leave it out",
     )
     if is_video(output):
@@ -313,7 +328,8 @@ def _check_folder(arguments: argparse.Namespace, output: Path) -> None:
             action="Name a folder, or leave --format, --draw and --resume out for one picture",
         )
     _check_no_box(arguments)
-    check_apart(arguments.input, arguments.output)
+    for given in arguments.input:
+        check_apart(given, arguments.output)
 
 
 def _check_no_box(arguments: argparse.Namespace) -> None:

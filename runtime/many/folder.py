@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -25,7 +25,7 @@ from runtime.image.draw import draw_faces
 from runtime.image.landmarks import Landmarks
 from runtime.image.picture import MAX_PIXELS, write_picture
 from runtime.many.heading import Heading
-from runtime.many.inputs import PictureFile
+from runtime.many.inputs import Listing
 from runtime.many.names import FileNames
 from runtime.many.rows import Row, rows_of
 from runtime.many.search import Searched, search
@@ -78,7 +78,7 @@ class FinishedRun(msgspec.Struct, frozen=True, kw_only=True):
 
 def run_folder(
     detector: Detector,
-    files: Sequence[PictureFile],
+    listing: Listing,
     heading: Heading,
     wanted: Wanted,
     *,
@@ -91,7 +91,7 @@ def run_folder(
 
     Args:
         detector: open, with its finder and its passes.
-        files: the pictures.
+        listing: the pictures.
         heading: of this run.
         wanted: what is to be written.
         resume: go on with a run that was stopped.
@@ -105,18 +105,20 @@ def run_folder(
         InferenceError: a device is lost.
     """
     wanted.check_packages()
-    folder = wanted.output
+    files, folder = listing.files, wanted.output
     folder.mkdir(parents=True, exist_ok=True)
     names = hashlib.sha256(b"".join(file.name.encode() + b"\0" for file in files)).hexdigest()
     if resume:
         before = _finished_before(folder, heading, names)
         if before is not None:
             logger.info("up to date: %s", shown(folder))
+            before.skipped = listing.skipped
             return before
     with Journal(folder, heading, resume=resume) as journal:
         if resume:
             remove_parts(folder)
         summary = journal.summary
+        summary.skipped = listing.skipped
         left = [file for file in files if file.name not in journal.done]
         if len(left) < len(files):
             logger.info("resumed: %d of %d pictures are done", len(files) - len(left), len(files))

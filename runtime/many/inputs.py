@@ -1,9 +1,10 @@
-"""Which pictures a file, a folder or a glob names: the one lister of every command."""
+"""Which pictures files, folders and globs name: the one lister of every command."""
 
 from __future__ import annotations
 
 import glob
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Protocol
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 
 from runtime.errors import ConfigError, InputError
 from runtime.files import shown
-from runtime.image.picture import MAX_PIXELS, SUFFIXES, read_picture
+from runtime.files.kind import no_file
+from runtime.files.listing import Lister, Skip, skipped_text
+from runtime.image.picture import MAX_PIXELS, SUFFIXES, read_picture, unreadable
 
-ADDRESS = "://"
+ADDRESS, PARQUET, POINTS = "://", ".parquet", ".pts"
 
 
 class StoredPicture(Protocol):
@@ -52,56 +55,80 @@ class PictureFile:
         return read_picture(self.path, max_pixels)
 
 
-def find_pictures(given: str) -> list[PictureFile]:
-    """List pictures, sorted by name.
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """The pictures that were found, and what was passed over on the way.
+
+    Attributes:
+        files: sorted by name, one input after the other.
+        skipped: by reason.
+    """
+
+    files: list[PictureFile]
+    skipped: dict[str, Skip]
+
+
+def find_pictures(*given: str, tables: bool = False) -> Listing:
+    """List pictures.
 
     Args:
-        given: a file, a folder with all folders in it, or a glob. In a folder, files count whose
-            suffix is a picture's; hidden ones apart (._a.jpg is macOS's note about a.jpg).
-            Links are followed, circles once.
+        given: files, folders with all folders in them, and patterns. A file that is named counts
+            whatever its suffix; others if it is a picture's, see `Lister`.
+        tables: list Parquet files, too.
 
     Raises:
-        InputError: nothing is there, or no picture.
+        InputError: nothing is there, no picture, a pipe or device, or a picture twice.
     """
-    path = Path(given)
-    if path.is_dir():
-        found = [PictureFile(name=shown(n), path=path / n) for n in files_in(path, *SUFFIXES)]
-        missing = "a folder without any"
-    elif path.exists():
-        return [PictureFile(name=shown(given), path=path)]
-    else:
-        # not Path.glob: the pattern may be absolute
-        matches = map(Path, sorted(glob.glob(given, recursive=True)))  # noqa: PTH207
-        found = [PictureFile(name=shown(m), path=m) for m in matches if not m.is_dir()]
-        missing = "no such file, folder or match"
-    if not found:
-        raise InputError(
-            given,
-            expected=f"pictures ({', '.join(SUFFIXES)})",
-            got=missing,
-            action="Name a picture, a folder that holds some, or a glob in quotes",
-        )
-    return found
+    lister = Lister(*SUFFIXES, *([PARQUET] if tables else []), beside=(POINTS,))
+    files: list[PictureFile] = []
+    for one in given:
+        found = _found(lister, one, alone=len(given) == 1)
+        if not found:
+            raise _nothing(one, skipped_text(lister.skipped), tables=tables)
+        files += [PictureFile(name=name, path=Path(path)) for name, path in found]
+    if len(given) > 1:
+        _check_once(files)
+    return Listing(files=files, skipped=lister.skipped)
 
 
-def files_in(folder: Path, *suffixes: str) -> list[str]:
-    """Paths of files in a folder and all below it, with slashes; each folder once, none hidden."""
-    found: list[str] = []
-    seen: set[tuple[int, int]] = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        status = Path(place).stat()
-        identity = (status.st_dev, status.st_ino)
-        if identity in seen:
-            folders.clear()
-            continue
-        seen.add(identity)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
-            (Path(place) / name).relative_to(folder).as_posix()
-            for name in files
-            if name.lower().endswith(suffixes) and not name.startswith(".")
-        ]
-    return sorted(found)
+def _nothing(given: str, skipped: str, *, tables: bool) -> InputError:
+    got = "a folder without any" if Path(given).is_dir() else "no such file, folder or match"
+    return InputError(
+        shown(given),
+        expected=f"pictures ({', '.join(SUFFIXES)}){' or Parquet files' if tables else ''}",
+        got=f"none, but {skipped}" if skipped else got,
+        action="Name a picture, a folder that holds some, or a glob in quotes",
+    )
+
+
+def _found(lister: Lister, given: str, *, alone: bool) -> list[tuple[str, str]]:
+    """Names in results and paths of what one input names."""
+    if os.path.isdir(given):  # noqa: PTH112  # as the path was written
+        found = lister.folder(given)
+        # several folders may hold the same names
+        return found if alone else [(shown(Path(given, name)), path) for name, path in found]
+    if not os.path.lexists(given):
+        return lister.pattern(given)
+    got = "a link that leads nowhere" if not Path(given).exists() else no_file(Path(given))
+    if got:
+        raise unreadable(given, got)
+    return [(shown(given), given)]
+
+
+def _check_once(files: Sequence[PictureFile]) -> None:
+    seen: set[tuple[Path, str]] = set()
+    folders: dict[Path, Path] = {}
+    for file in files:
+        folder = file.path.parent
+        place = folders.get(folder) or folders.setdefault(folder, folder.resolve()), file.path.name
+        if place in seen:
+            raise InputError(
+                shown(file.path),
+                expected="each picture once",
+                got="it twice",
+                action="Name it once",
+            )
+        seen.add(place)
 
 
 def check_apart(given: str, output: str) -> None:
@@ -116,10 +143,10 @@ def check_apart(given: str, output: str) -> None:
     """
     if Path(output).is_file():
         raise no_place(output, "a folder, where results of many pictures go", "a file")
-    inside = given
+    inside = os.path.dirname(given) or "." if Path(given).is_file() else given  # noqa: PTH120
     while glob.has_magic(inside) and ADDRESS not in inside:
         inside = os.path.dirname(inside) or "."  # noqa: PTH120  # of a pattern, not of a path
-    # a plain pattern looks into one folder alone
+    # a file and a plain pattern are of one folder alone
     deep = inside == given or "**" in given
     folder, target = _place(inside), _place(output)
     if target == folder or (deep and target.is_relative_to(folder)):

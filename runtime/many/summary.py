@@ -6,6 +6,7 @@ import logging
 from dataclasses import asdict, dataclass, field
 
 from runtime.files import json_text
+from runtime.files.listing import Skip, log_skipped
 
 logger = logging.getLogger("starmark")
 
@@ -23,6 +24,7 @@ class Summary:
         pictures_now: pictures of this run alone.
         seconds_now: of this run alone.
         saved: the files and folders.
+        skipped: files among the inputs that were passed over, by reason.
     """
 
     pictures: int = 0
@@ -33,6 +35,7 @@ class Summary:
     pictures_now: int = 0
     seconds_now: float = 0.0
     saved: list[str] = field(default_factory=list)
+    skipped: dict[str, Skip] = field(default_factory=dict)
 
     def count(self, picture: str, status: str, faces: int, error: str) -> None:
         """Count one picture by its row's columns."""
@@ -43,12 +46,13 @@ class Summary:
         if status == "error" and len(self.first_failed) < NAMED:
             self.first_failed.append((picture, error))
 
-    def log_failed(self) -> None:
-        """Name some of the pictures that failed, and count the others."""
+    def log_left_out(self) -> None:
+        """Name some of the pictures that failed and of the files that were passed over."""
         for name, error in self.first_failed:
             logger.warning("failed: %s: %s", name, error)
         if self.failed > len(self.first_failed):
             logger.warning("failed: %d more", self.failed - len(self.first_failed))
+        log_skipped(self.skipped)
 
     def lines(self) -> list[str]:
         """A few lines for people."""

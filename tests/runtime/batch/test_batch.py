@@ -327,9 +327,9 @@ def test_a_parquet_without_pictures_says_what_it_holds(
     (tmp_path / "no.parquet").write_text("no Parquet")
     for name, options, expected in (
         ("wrong.parquet", ["--column", "label2"], "expected the column 'label2'"),
-        ("[a-c]*.parquet", [], "or Parquet files, got none"),
+        ("[a-c]*.parquet", [], "or Parquet files, got no such file"),
         ("no.parquet", [], "no.parquet: expected a Parquet file"),
-        ("missing.parquet", [], "missing.parquet: expected a Parquet file"),
+        ("missing.parquet", [], "or Parquet files, got no such file"),
     ):
         assert run_here(tmp_path / name, "out", *options) == 2
         assert expected in capsys.readouterr().err
@@ -622,21 +622,47 @@ def test_the_device_in_the_models_name_counts(
 
 
 def test_what_one_input_has_wrong_is_its_own_row(
-    run_here: Run, tmp_path: Path, small: bytes
+    run_here: Run, tmp_path: Path, small: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A pipe, a name that is no text, a path with a NUL, a host that nobody knows."""
     folder = write_all(tmp_path / "p", ["a.jpg"], small)
     os.mkfifo(folder / "b.jpg")
     (folder / os.fsdecode(b"c\xff.jpg")).write_bytes(small)
     (folder / "d.jpg").symlink_to("d.jpg")
-    assert run_here(folder, 1) == 1
-    assert table_in(tmp_path / "1")["status"] == ["ok", "error", "ok", "error"]
+    assert run_here(folder, 1, "--json") == 1
+    assert table_in(tmp_path / "1")["status"] == ["ok", "error", "ok"]
+    skipped = json.loads(capsys.readouterr().out)["skipped"]
+    assert skipped == {"links that lead nowhere": {"count": 1, "first": ["d.jpg"]}}
 
     values = [str(folder / "a.jpg"), "a\0b.jpg", "hdfs://nobody.invalid/x.jpg", None]
+    pipe = folder / "b.jpg"
+    values += ["/dev/zero", "file:///dev/zero", f"file://{pipe}", f"local://{pipe}"]
+    values += [f"simplecache::file://{pipe}", f"zip://a.jpg::file://{pipe}"]
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"uri": values}), path)
     assert run_here(path, 2) == 1
-    assert table_in(tmp_path / "2")["status"] == ["ok", "error", "error", "error"]
+    assert table_in(tmp_path / "2")["status"] == ["ok"] + ["error"] * 9
+    assert "pipe or device" in table_in(tmp_path / "2")["error"][-1]
+
+
+@pytest.mark.parametrize("scheme", ["file", "local"])
+def test_an_address_of_this_machine_is_listed_as_its_path(
+    tmp_path: Path, small: bytes, scheme: str
+) -> None:
+    """Links, circles, hidden files, names that begin with _; and what a named file is."""
+    folder = write_all(tmp_path / "p q", ["_a.jpg", "b.jpg", ".c.jpg", "_in/d.jpg", "e.txt"], small)
+    (folder / "top").symlink_to(folder)
+    os.mkfifo(tmp_path / "pipe")
+    by_path, by_address = (
+        find_inputs(given, 10) for given in (str(folder), f"{scheme}://{folder}")
+    )
+    assert by_address == by_path
+    assert by_path.partitions[0].names == ("_a.jpg", "_in/d.jpg", "b.jpg")
+    for pipe in ("pipe", "pipe.parquet"):
+        (tmp_path / "pipe.parquet").unlink(missing_ok=True)
+        os.mkfifo(tmp_path / "pipe.parquet")
+        with pytest.raises(InputError, match="a pipe or device"):
+            find_inputs(f"{scheme}://{tmp_path}/{pipe}", 10)
 
 
 def test_addresses_are_kept_whole(small: bytes) -> None:

@@ -72,6 +72,7 @@ def test_a_folder_in_every_format(
     assert "Pictures: 5" in done.out
     assert "Failed: 1" in done.out
     assert "failed: broken.jpg: " in caplog.text
+    assert "skipped: 2 files: 1 hidden (._a.jpg), 1 with another suffix (notes.txt)" in caplog.text
     rows = rows_in(out)
     names = ["a.jpg", "a.png", "broken.jpg", "sixteen.png", "人脸 图片/张 三.jpg"]
     assert [row["picture"] for row in rows] == names
@@ -133,6 +134,25 @@ def test_folder_and_single_picture_agree(infer: CommandLine, photos: Path, out: 
         (row,) = rows_in(out)
         np.testing.assert_allclose(row["points_px"], one["points_px"], atol=0.002)
         assert row["picture"] == str(photos / "a.png")
+
+
+def test_a_picture_into_a_folder_and_several_inputs(
+    infer: CommandLine, photos: Path, out: Path
+) -> None:
+    """Drawn beside its row; names that several folders share are told apart; skips in the JSON."""
+    assert infer(photos / "a.png", f"{out}/").code == 0
+    assert {path.name for path in out.iterdir()} >= {"drawn", "results.jsonl", "run.json"}
+    assert [path.name for path in out.rglob("*.png")] == ["a.png"]
+
+    more = photos.with_name("more")
+    shutil.copytree(photos, more, ignore=shutil.ignore_patterns("人*", "*.png"))
+    done = infer(photos, out.with_name("all"), "--input", more, photos.with_name("m*"), "--json")
+    assert (done.code, "got it twice" in done.err) == (2, False)
+    done = infer(photos, out.with_name("all"), "--input", more, "--json")
+    assert [row["picture"] for row in rows_in(out.with_name("all"))][-1] == f"{more}/broken.jpg"
+    summary = json.loads(done.out)
+    assert (done.code, summary["pictures"], summary["failed"]) == (1, 7, 2)
+    assert summary["skipped"]["hidden"] == {"count": 2, "first": ["._a.jpg", "._a.jpg"]}
 
 
 def test_faces_and_passes_in_a_folder(
@@ -367,5 +387,5 @@ def test_cmyk_and_palette_pictures_are_read_like_others(tmp_path: Path) -> None:
     plain = image.open(tmp_path / "a.png").convert("RGB")
     plain.convert("CMYK").save(tmp_path / "b.jpg", quality=100)
     plain.quantize(256).save(tmp_path / "c.png")
-    for file in find_pictures(str(tmp_path)):
+    for file in find_pictures(str(tmp_path)).files:
         assert np.abs(file.read().astype(int) - SMALL).mean() < 8

@@ -80,7 +80,8 @@ def test_json_is_for_machines(
         (["--device", "gpu"], 3, "expected a provider of onnxruntime"),
         (["--model", "assets/starter68.safetensors", "--device", "npu:0"], 3, "torch_npu"),
         (["--output", "no/such/folder/x.png"], 2, "in a folder that exists"),
-        (["--output", "assets"], 2, "got a folder"),
+        (["--output", "assets"], 2, "expected a folder outside that of the pictures"),
+        (["--input", "assets/test.jpg", "assets/test.jpg"], 2, "got a picture's name"),
         (["--output", "x.nonsense"], 2, "ends in .png"),
     ],
 )
@@ -93,8 +94,9 @@ def test_bad_input_is_one_line_and_the_right_code(
     says: str,
 ) -> None:
     """On stderr; nothing on stdout, nothing written."""
-    base = ["--input", PHOTO, "--output", tmp_path / "out.png", "--model", starter_bundle]
-    assert infer_main(*base, *arguments) == code
+    base = ["--output", tmp_path / "out.png", "--model", starter_bundle]
+    given = [] if "--input" in arguments else ["--input", PHOTO]
+    assert infer_main(*base, *given, *arguments) == code
     said = capsys.readouterr()
 
     assert said.out == ""

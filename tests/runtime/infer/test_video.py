@@ -277,7 +277,7 @@ def test_what_pictures_and_drawn_videos_cannot_have(
         (clip, "o.webm", [], "a name that ends in .mp4, .mov, .mkv, .m4v, which hold H.264"),
         (clip, "o.png", [], "expected a folder"),
         (PHOTO, "o.mp4", [], "ends in .png"),
-        (glob, "o", [], "expected pictures, or the name of one video, got 1 videos"),
+        (glob, "o", [], "got none, but 1 with another suffix ("),
     ):
         done = infer(given, tmp_path / output, *options)
         assert done.code == 2
