@@ -19,9 +19,13 @@ from export.steps.om import commands
 from runtime.cli import command_line
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
 from runtime.files import shown
+from runtime.machine.packages import check_extra
 from runtime.model.checkpoint.contents import USUAL_SIDE_PX
 from runtime.model.manifest import Manifest
 from runtime.model.spec import InputSpec
+
+# What an export imports besides what `runtime` needs.
+NEEDED = ("torch", "onnx", "onnxscript", "onnxsim", "filelock", "jinja2", "matplotlib")
 
 logger = logging.getLogger("starmark")
 
@@ -39,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _export(options: ExportOptions) -> int:
     if options.print_atc:
         return _print_atc(options.config)
+    check_extra("export", "export", NEEDED)
     job = prepare(
         options.config, options.output, parity=options.parity, om=options.om, taps=options.taps
     )

@@ -17,6 +17,7 @@ from parity.judging.verdict import Limits
 from runtime.errors import ConfigError, one_line
 from runtime.files import shown
 from runtime.files.reading import DamageError, read_text
+from runtime.files.shipped import HOME, is_packaged, own_or_shipped
 from runtime.model.checkpoint.contents import POSSIBLE
 
 if sys.version_info >= (3, 11):
@@ -24,6 +25,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+CONFIGS = Path("configs")
 SMALLEST_PX, LARGEST_PX = POSSIBLE["size"]
 TORCHSCRIPT_OPSET = 13
 DYNAMO_OPSET = 18
@@ -88,17 +90,18 @@ class ExportConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 def read_config(path: Path) -> ExportConfig:
-    """Read and check a TOML file.
+    """Read and check a TOML file; one that comes with the code by its name in a checkout.
 
     Raises:
         ConfigError: absent, not TOML, unknown or missing key, wrong type, or a value out of range.
     """
+    path = own_or_shipped(path)
     try:
         table = tomllib.loads(read_text(path))
         if b"\\u0000" in msgspec.json.encode(table):  # an escape: no path and no name has one
             raise DamageError("a text with a NUL in it")
     except OSError as error:
-        known = ", ".join(str(p) for p in sorted(Path("configs").glob("*.toml")))
+        known = ", ".join(shown(name) for name in known_configs())
         raise ConfigError(
             str(path),
             expected="a TOML file",
@@ -112,7 +115,17 @@ def read_config(path: Path) -> ExportConfig:
     except msgspec.ValidationError as error:
         raise _translated(path, error) from error
     checked = check_config(_with_files(config, path.resolve().parent), path)
-    return msgspec.structs.replace(checked, weights=str((path.parent / checked.weights).resolve()))
+    weights = (path.parent / checked.weights).resolve()
+    if is_packaged(path) and not weights.exists():  # to be put where the command is run
+        weights = (CONFIGS.absolute() / checked.weights).resolve()
+    return msgspec.structs.replace(checked, weights=str(weights))
+
+
+def known_configs() -> list[Path]:
+    """What `read_config` takes under configs/, of the current folder and with the code."""
+    folders = (CONFIGS, HOME / CONFIGS)
+    names = {path.name for folder in folders for path in folder.glob("*.toml")}
+    return [CONFIGS / name for name in sorted(names)]
 
 
 def check_config(config: ExportConfig, path: Path) -> ExportConfig:

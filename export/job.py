@@ -8,7 +8,7 @@ from pathlib import Path
 
 from export.atc.options import among
 from export.atc.plan import OmPlan, Policy, plan_om
-from export.config import ExportConfig, ModelTable, read_config
+from export.config import CONFIGS, ExportConfig, ModelTable, known_configs, read_config
 from export.int8.pictures import Int8Pictures, choose_pictures
 from export.int8.table import quantiser
 from parity.html.options import check_packages
@@ -16,10 +16,10 @@ from parity.samples import Sample, default_samples
 from runtime.backends.base import Settings
 from runtime.errors import ArtifactError, ConfigError
 from runtime.files import sha256_file, shown
+from runtime.files.shipped import own_or_shipped
 from runtime.model.checkpoint.contents import open_contents
 from runtime.model.source import Source, find_artifact
 
-CONFIGS = Path("configs")
 DEBUG_SUFFIX = "-taps"
 INT8_SUFFIX = "_int8"
 
@@ -151,6 +151,8 @@ def _find_weights(config: ExportConfig) -> Path:
 def fitting_config(weights: Path, key: str) -> Path:
     """The configuration under configs/ of a checkpoint, told by its points and parameters.
 
+    One of the current folder goes before one that comes with the code.
+
     Raises:
         ArtifactError: the weights cannot be read.
         ConfigError: none fits, with the nearest, or several do.
@@ -158,8 +160,9 @@ def fitting_config(weights: Path, key: str) -> Path:
     path = find_artifact(Source(text=str(weights), path=weights)).path
     with open_contents(path, key) as contents:
         points, parameters = contents.architecture.points, contents.parameters
-    known = {path: read_config(path).model for path in sorted(CONFIGS.glob("*.toml"))}
+    known = {path: read_config(path).model for path in known_configs()}
     fitting = [p for p, model in known.items() if _is_of(model, points, parameters)]
+    fitting = [path for path in fitting if path.exists()] or fitting
     if len(fitting) == 1:
         logger.info("configuration: %s (%s)", fitting[0], _counts(points, parameters))
         return fitting[0]
@@ -167,16 +170,16 @@ def fitting_config(weights: Path, key: str) -> Path:
     def distance(path: Path) -> tuple[int, int]:
         return abs(known[path].points - points), abs(known[path].parameters - parameters)
 
-    nearest = min(known, key=distance, default=None)
+    nearest = shown(own_or_shipped(min(known, key=distance)))
     named = "; ".join(f"{p}: {_counts(m.points, m.parameters)}" for p, m in known.items())
     action = f"The nearest is {nearest}: copy it, correct its [model], and name it with --config"
     if fitting:
         action = f"Name one with --config: {' or '.join(map(str, fitting))}"
     raise ConfigError(
         shown(weights),
-        expected=f"one configuration for it under {CONFIGS}/ ({named or 'there is none'})",
+        expected=f"one configuration for it under {CONFIGS}/ ({named})",
         got=f"{_counts(points, parameters)}{', which several have' if fitting else ''}",
-        action=action if nearest else "Name its configuration with --config",
+        action=action,
     )
 
 

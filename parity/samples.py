@@ -24,12 +24,13 @@ from runtime.files import sha256_file, shown
 from runtime.files.ahead import ahead
 from runtime.files.kind import no_file
 from runtime.files.listing import log_skipped
+from runtime.files.shipped import HOME
 from runtime.image.picture import MAX_PIXELS, is_turned, read_picture
 from runtime.many.inputs import find_pictures
 
 logger = logging.getLogger("starmark")
 
-ASSETS = Path(__file__).resolve().parents[1] / "assets"
+ASSETS = HOME / "assets"
 EMBEDDED_CROP, EMBEDDED_CROP_PX = ASSETS / "sample.jpg", 256
 BOX_CHOICES = ("pts", "whole", "crop")
 Decoded = tuple["Sample", NDArray[np.uint8] | InputError, float]
@@ -108,7 +109,7 @@ def default_samples() -> list[Sample]:
                 str(sample.path),
                 expected="the embedded sample picture",
                 got="no such file",
-                action="Run from a checkout, or name pictures with --images",
+                action="Install Starmark anew, or name pictures with --images",
             )
     return samples
 

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from runtime.errors import BackendUnavailable, ConfigError, ExportError, StarmarkError, one_line
 from runtime.files import shown
+from runtime.files.shipped import ROOT
+from runtime.machine.packages import install_command
 from runtime.machine.process import Finished, run
 from runtime.model.manifest import Manifest
 from runtime.version import VERSION
 
-ROOT = Path(__file__).resolve().parents[2]
 OWN_WHEEL = f"starmark-{VERSION}-py3-none-any.whl"
 # Of every file in it, so that the same code gives the same bytes: 2020-02-02.
 WHEEL_DATE_S = 1580601600
@@ -102,7 +103,7 @@ def check_checkout() -> None:
             "the kit's own wheel",
             expected="the package hatchling, which builds it",
             got="none",
-            action="Install it with pip install -e '.[export]'",
+            action=install_command("hatchling"),
         )
 
 

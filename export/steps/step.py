@@ -17,6 +17,7 @@ from export.graph.reference import Reference
 from export.job import Job
 from parity.report import Report
 from runtime.files import sha256_json
+from runtime.files.shipped import ROOT
 from runtime.machine.packages import module_version
 from runtime.model.manifest import FileFact, Manifest
 from runtime.model.spec import InputSpec
@@ -29,7 +30,6 @@ JUDGE_PACKAGES = ("torch", "onnxruntime", "numpy", "opencv-python")
 PAGE_PACKAGES = ("jinja2", "matplotlib")
 # What they are imported as, where it is not that name.
 MODULES = {"opencv-python": "cv2", "scikit-learn": "sklearn"}
-ROOT = Path(__file__).resolve().parents[2]
 CODE_ROOMS = ("runtime", "parity", "export")
 # of our code, and of the page's templates, style and words
 CODE_SUFFIXES = (".py", ".j2", ".css", ".js", ".json")

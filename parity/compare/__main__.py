@@ -23,10 +23,11 @@ from parity.samples import Sample
 from runtime.cli import command_line
 from runtime.cli.options import DEFAULT_MODEL, EngineOptions
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError, InputError
-from runtime.files import check_target, json_text, write_text_whole
+from runtime.files import check_target, json_text, shown, write_text_whole
+from runtime.files.shipped import shipped
 from runtime.model.source import Source, parse_source
 
-STARTER_CHECKPOINT = "assets/starter68.safetensors@cpu"
+STARTER_WEIGHTS = "assets/starter68.safetensors"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -86,7 +87,8 @@ def _compare(arguments: argparse.Namespace, argv: list[str] | None) -> int:
     command_line.log_to_stderr()
     limits = LimitOptions.of(arguments)
     pictures = PictureOptions.of(arguments)
-    reference, candidate = arguments.sources or (STARTER_CHECKPOINT, DEFAULT_MODEL)
+    starter = f"{shown(shipped(STARTER_WEIGHTS))}@cpu"
+    reference, candidate = arguments.sources or (starter, DEFAULT_MODEL)
     sources = (parse_source(reference), parse_source(candidate))
     live = _check_sources(sources, pictures, arguments.record)
     keep = KeepOption.of(arguments, sources)

@@ -11,6 +11,7 @@ from runtime.doctor.findings import Finding, ok, problem, warning
 from runtime.doctor.packages import too_old
 from runtime.doctor.probe import Answer, ask, installed
 from runtime.machine.npu_packages import install_pair, release_of
+from runtime.machine.packages import install_extra
 
 # torch loads installed device backends by itself, and where that fails, `import torch` fails.
 AUTOLOAD_OFF = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
@@ -43,7 +44,7 @@ NEWEST_PYTHON = {
 def examine(cann: Cann | None) -> tuple[Finding, Finding]:
     """Try torch as everybody imports it, then as this project does, then torch_npu."""
     if not installed("torch"):
-        mend = "pip install -e '.[torch]'"
+        mend = install_extra("torch")
         mend += f"; for the NPU, before it: {_pair_for(cann, '')}" if cann else ""
         torch = warning("torch", "not installed: no checkpoint can run", mend)
         return torch, _no_torch_npu(cann, "")

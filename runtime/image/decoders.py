@@ -24,6 +24,7 @@ from runtime.image.header import (
     Header,
     Tags,
 )
+from runtime.machine.packages import install_extra
 
 logger = logging.getLogger("starmark")
 
@@ -120,7 +121,7 @@ def _heif(encoded: bytes) -> NDArray[np.uint8]:
         picture = exif_transpose(stored).convert("RGB")
     except ImportError as error:
         raise ValueError(
-            f"HEIC or AVIF, which needs pip install -e '.[pictures]' ({error})"
+            f"HEIC or AVIF, which needs {install_extra('pictures')} ({error})"
         ) from error
     except (OSError, RuntimeError, SyntaxError, EOFError) as error:
         raise ValueError(str(error)) from error

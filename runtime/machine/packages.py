@@ -6,7 +6,7 @@ import dis
 import importlib.util
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
@@ -18,6 +18,8 @@ from runtime.machine.npu_packages import BELOW_2, PIP
 ROOT = Path(__file__).resolve().parents[2]
 OWN = ("runtime", "parity", "export", "starmark", "benchmarks")
 MISSING = "missing"
+_INSTALLED = not (ROOT / "pyproject.toml").is_file()
+_WHERE = "" if _INSTALLED else " in this project's checkout"
 # What installs a module that is absent: an extra of this project's, or the package itself.
 _EXTRAS = {
     "export": ("filelock", "hatchling", "onnx", "onnxscript", "onnxsim", "tomli"),
@@ -111,7 +113,28 @@ def install_command(module: str) -> str:
     extra = _EXTRA_OF.get(module)
     if extra is None:
         return f"Install it with pip install {PIP.get(module, module)}"
-    return f"Install it with pip install -e '.[{extra}]' in this project's checkout"
+    return f"Install it with {install_extra(extra)}{_WHERE}"
+
+
+def install_extra(extra: str) -> str:
+    """The command that installs an extra of this code, in its checkout or beside its wheel."""
+    return f'pip install "starmark[{extra}]"' if _INSTALLED else f"pip install -e '.[{extra}]'"
+
+
+def check_extra(extra: str, where: str, modules: Sequence[str]) -> None:
+    """Look for all packages of an extra at once, without importing any.
+
+    Raises:
+        BackendUnavailable: with those that are missing, and the command that installs them all.
+    """
+    absent = [name for name in modules if importlib.util.find_spec(name) is None]
+    if absent:
+        raise BackendUnavailable(
+            where,
+            expected=f"the packages of the extra {extra}",
+            got=f"no {', '.join(absent)}",
+            action=f"Install them with {install_extra(extra)}{_WHERE}",
+        )
 
 
 def module_version(module: str, package: str = "") -> str:

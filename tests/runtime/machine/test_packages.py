@@ -10,7 +10,8 @@ import pytest
 from builders import ROOT, distribution, run_python
 
 from runtime.errors import BackendUnavailable
-from runtime.machine.packages import import_failure, importing, module_version
+from runtime.machine import packages
+from runtime.machine.packages import check_extra, import_failure, importing, module_version
 
 # What an import was seen to raise, and a word of what mends it. Of the loader, of NumPy, of
 # protobuf and of packages that found another of another release.
@@ -84,6 +85,21 @@ def test_commands_exit_3_where_a_package_cannot_be_imported(
     assert "OSError: libfoo.so.9: not a library" in line
     assert "Traceback" not in broken.stderr + absent.stderr
     assert "got none. Install it with pip install" in absent.stderr
+
+
+def test_a_missing_extra_is_named_with_all_that_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And with the command for a wheel, or for a checkout, beside which an index has no wheel."""
+    check_extra("export", "export", ["msgspec"])
+    with pytest.raises(
+        BackendUnavailable, match=r"no nowhere, none. .*pip install -e '.\[export\]'"
+    ):
+        check_extra("export", "export", ["msgspec", "nowhere", "none"])
+    monkeypatch.setattr(packages, "_INSTALLED", True)
+    monkeypatch.setattr(packages, "_WHERE", "")
+    with pytest.raises(
+        BackendUnavailable, match=r'Install them with pip install "starmark\[export\]"\.'
+    ):
+        check_extra("export", "export", ["nowhere"])
 
 
 def test_the_rest_of_what_goes_wrong_is_no_package() -> None:
