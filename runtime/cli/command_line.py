@@ -7,14 +7,16 @@ import errno
 import io
 import logging
 import os
+import re
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from types import FrameType, TracebackType
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from runtime.errors import (
     EXIT_BAD_INPUT,
@@ -28,6 +30,11 @@ from runtime.machine.process import INTERRUPTING
 from runtime.version import VERSION
 
 Item = TypeVar("Item")
+# The console script that runs every command.
+DOOR = "starmark"
+# Set by argcomplete's shell functions.
+COMPLETING = "_ARGCOMPLETE"
+_OTHER_SPELLING = re.compile(r"python -m (?:(?:runtime|parity|export)\.(\w+)|export\b)")
 logger = logging.getLogger("starmark")
 _stopping = threading.Event()
 # What mends an error of the system's.
@@ -138,18 +145,33 @@ def _of_system(error: OSError, where: str = "") -> str:
     )
 
 
+def as_called(text: str) -> str:
+    """A text with its commands spelt as this one was: `starmark X`, or `python -m ROOM.X`."""
+    called = Path(*sys.argv[:1])
+    if DOOR not in (called.stem, called.parent.name):
+        return text
+    return _OTHER_SPELLING.sub(lambda found: f"{DOOR} {found[1] or 'export'}", text)
+
+
+class _Format(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return as_called(super().format(record))
+
+
 def log_to_stderr(*, verbose: bool = False) -> None:
     """Send the project's log to stderr; results alone go to stdout."""
-    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Format("%(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
 def parser(module: str, description: str, example: str) -> argparse.ArgumentParser:
     """Make a parser with `--version` and an example in its `--help`."""
     made = _Parser(
-        prog=f"python -m {module}",
-        description=description,
-        epilog=f"example:\n  {example}",
+        prog=as_called(f"python -m {module}"),
+        description=as_called(description),
+        epilog=as_called(f"example:\n  {example}"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -165,7 +187,14 @@ def named(text: str) -> str:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Usage errors as one line, like every other error."""
+    """Usage errors as one line, like every other error; completes words where a shell asks."""
+
+    def parse_args(self, *arguments: Any, **keywords: Any) -> Any:
+        if COMPLETING in os.environ:
+            import argcomplete
+
+            argcomplete.autocomplete(self)  # ends the process
+        return super().parse_args(*arguments, **keywords)
 
     def error(self, message: str) -> NoReturn:
         self.exit(EXIT_BAD_INPUT, f"error: {self.prog}: {one_line(message)}. See --help.\n")
@@ -226,7 +255,7 @@ def _stop_if_asked() -> None:
 def _fail(message: str, code: int) -> int:
     if sys.stderr is not None:
         with suppress(OSError):  # stderr is gone; the exit code is left
-            print(f"error: {message}", file=sys.stderr)
+            print(f"error: {as_called(message)}", file=sys.stderr)
             sys.stderr.flush()
     return code
 

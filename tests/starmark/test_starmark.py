@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +13,7 @@ from builders import ROOT, run_python
 
 import runtime
 import starmark
+from runtime.cli.command_line import as_called
 from runtime.machine.packages import import_failure
 from runtime.version import VERSION
 from starmark.__main__ import COMMANDS, main
@@ -50,7 +52,8 @@ def test_a_command_gets_its_arguments_and_gives_its_exit_code(
     ("arguments", "code", "says"),
     [
         ([], 2, "usage: starmark COMMAND"),
-        (["--version"], 0, f"starmark {VERSION}"),
+        (["--version"], 0, f"starmark {VERSION}\nonnxruntime {metadata.version('onnxruntime')}\n"),
+        (["--help"], 0, "find landmarks:\n  infer "),
         (["comprae"], 2, "Did you mean starmark compare?"),
         (["xyz"], 2, "See starmark --help."),
     ],
@@ -61,6 +64,47 @@ def test_other_first_arguments(
     """None, a version, and what is no command."""
     assert main(arguments) == code
     assert says in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("line", "offers"),
+    [
+        ("starmark re", "record rehearse"),
+        ("starmark infer --ell", "--ellipses"),
+        ("starmark export --exporter ", "auto torchscript dynamo"),
+        ("starmark compare --max-", "--max-pixels --max-mean --max-error --max-p95 --max-p99"),
+    ],
+)
+def test_the_shell_completes_commands_and_their_options(
+    line: str, offers: str, tmp_path: Path
+) -> None:
+    """As the functions of `register-python-argcomplete starmark` ask."""
+    said = tmp_path / "said"
+    asked = {
+        "_ARGCOMPLETE": "1",
+        "_ARGCOMPLETE_IFS": "\n",
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(said),
+    }
+    run_python("-m", "starmark", COMP_LINE=line, COMP_POINT=str(len(line)), **asked)
+
+    assert {word.strip() for word in said.read_text().splitlines()} >= set(offers.split())
+
+
+@pytest.mark.parametrize(
+    ("called", "says"),
+    [
+        ("/usr/bin/starmark", "starmark export, starmark infer; python -m benchmarks.suite"),
+        ("/a/starmark/__main__.py", "starmark export, starmark infer; python -m benchmarks.suite"),
+        ("/a/runtime/infer/__main__.py", ""),
+    ],
+)
+def test_commands_in_messages_are_spelt_as_they_were_called(
+    called: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever runs `starmark` is told to run `starmark export`."""
+    text = "python -m export, python -m runtime.infer; python -m benchmarks.suite"
+    monkeypatch.setattr(sys, "argv", [called])
+    assert as_called(text) == (says or text)
 
 
 def test_public_names_are_those_of_runtime() -> None:
