@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity.boxes import (
-    Box,
     box_of_points,
     points_file,
     read_boxes,
@@ -26,7 +25,8 @@ from runtime.files.kind import no_file
 from runtime.files.listing import log_skipped
 from runtime.files.shipped import HOME
 from runtime.image.picture import MAX_PIXELS, is_turned, read_picture
-from runtime.many.inputs import find_pictures
+from runtime.many.boxes import SUFFIXES, Box
+from runtime.many.inputs import PictureFile, find_pictures
 
 logger = logging.getLogger("starmark")
 
@@ -122,19 +122,20 @@ def find_samples(patterns: Sequence[str], boxes: str | None = None) -> list[Samp
 
     Args:
         patterns: files, folders and globs, as for `find_pictures`.
-        boxes: "pts" (the points beside each picture), "whole", "crop", or a .json, .csv or .tsv
-            file. None uses the .pts beside a picture where there is one, else the whole picture.
+        boxes: "pts" (the points beside each picture), "whole", "crop", or a file of boxes, see
+            `runtime.many.boxes`. None uses the .pts beside a picture where there is one, else the
+            whole picture.
 
     Raises:
         InputError: nothing found, a picture named twice, or boxes that do not fit the pictures.
         ConfigError: `boxes` is neither a known word nor a file.
     """
-    paths = _expand(patterns)
-    named = list(zip(_unique_names(paths), paths, strict=True))
+    files = _expand(patterns)
+    names = _unique_names([file.path for file in files])
     if boxes in (*BOX_CHOICES, None):
-        samples = [_sample(name, path, boxes) for name, path in named]
+        samples = [_sample(n, file.path, boxes) for n, file in zip(names, files, strict=True)]
     else:
-        samples = _in_boxes_of(Path(str(boxes)), named)
+        samples = _in_boxes_of(Path(str(boxes)), names, files)
     faults = [sample for sample in samples if sample.annotation_fault]
     if faults:  # one line for all of them: agreement can be judged without annotations
         logger.warning(
@@ -183,36 +184,34 @@ def decoded(samples: Sequence[Sample], jobs: int) -> Iterator[Decoded]:
     return ahead(read, samples, jobs)
 
 
-def _in_boxes_of(file: Path, named: Sequence[tuple[str, Path]]) -> list[Sample]:
+def _in_boxes_of(file: Path, names: Sequence[str], pictures: Sequence[PictureFile]) -> list[Sample]:
     if not file.is_file():
         raise ConfigError(
             f"--boxes {file}",
-            expected=f"{', '.join(BOX_CHOICES)} or a .json, .csv or .tsv file",
+            expected=f"{', '.join(BOX_CHOICES)} or a {', '.join(SUFFIXES)} file",
             got="no such file",
             action="Check the path",
         )
-    paths = [path for _, path in named]
-    found = read_boxes(file, paths)
-    published = read_tsv_points(file, paths) if file.suffix.lower() == ".tsv" else {}
+    found = read_boxes(file, pictures)
+    published = read_tsv_points(file, pictures) if file.suffix.lower() == ".tsv" else {}
     return [
         _annotated(
-            Sample(name=name, path=path, box_xyxy=found[path]),
+            Sample(name=name, path=path, box_xyxy=box),
             published.get(path, _points_beside(path)),
         )
-        for name, path in named
+        for name, (path, box) in zip(names, found.items(), strict=True)
     ]
 
 
-def _expand(patterns: Sequence[str]) -> list[Path]:
+def _expand(patterns: Sequence[str]) -> list[PictureFile]:
     listing = find_pictures(*patterns)
     log_skipped(listing.skipped)
-    found = [file.path for file in listing.files]
-    for path in found:
+    for path in (file.path for file in listing.files):
         if not path.is_file():  # a pipe would block the hashing of samples
             got = "a folder that this user may not list" if path.is_dir() else no_file(path)
             action = "Remove it, or name other pictures"
             raise InputError(shown(path), expected="a file", got=got, action=action)
-    return found
+    return listing.files
 
 
 def _unique_names(paths: Sequence[Path]) -> list[str]:

@@ -36,6 +36,7 @@ from parity.recording.recording import load_recording, save_recording
 from runtime.errors import EXIT_BAD_INPUT, StarmarkError
 from runtime.many.folder import RUN_NAME, FinishedRun, Journal, _finished_before
 from runtime.many.heading import Heading
+from runtime.many.inputs import PictureFile
 from runtime.many.rows import Row
 from runtime.many.summary import Summary
 from runtime.model.manifest import MANIFEST_NAME, check_files, read_manifest
@@ -124,7 +125,7 @@ def formats(folder: Path) -> list[Format]:
     )
     toml = Path("configs/star68.toml").read_bytes()
     made.append(Format("c.toml", toml, read_config))
-    picture = [Path("/nowhere/a.jpg")]
+    picture = [PictureFile(name="a.jpg", path=Path("/nowhere/a.jpg"))]
     for name, content in (
         ("b.json", b'{"a.jpg": [10, 20.5, 110, 120]}'),
         ("b.csv", b"image,x1,y1,x2,y2\na.jpg,10,20.5,110,120\n"),

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.int8.table import Int8Table
-from parity.boxes import Box, box_of_points, points_file, read_pts
+from parity.boxes import box_of_points, points_file, read_pts
 from parity.samples import Sample, default_samples, find_samples
 from runtime.cli import command_line
 from runtime.errors import ConfigError
 from runtime.image.crop import crop_as
+from runtime.many.boxes import Box
 
 logger = logging.getLogger("starmark")
 

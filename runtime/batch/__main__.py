@@ -107,6 +107,7 @@ def _batch(arguments: argparse.Namespace) -> int:
         arguments.input,
         arguments.partition,
         arguments.column,
+        boxes=faces.boxes,
         forbid_remote=arguments.forbid_remote,
     )
     # the device in the model's own name counts where none stands beside it

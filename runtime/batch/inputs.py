@@ -15,7 +15,7 @@ from runtime.errors import ConfigError, InputError, one_line
 from runtime.files import shown
 from runtime.files.listing import HIDDEN, OTHER_SUFFIX, Skip, count_skip
 from runtime.image.picture import SUFFIXES
-from runtime.many.inputs import ADDRESS, PARQUET, find_pictures
+from runtime.many.inputs import ADDRESS, PARQUET, boxes_of, find_pictures
 from runtime.many.tables import import_pyarrow
 
 # Looked for in this order: the pictures themselves, then where they are.
@@ -45,7 +45,12 @@ class Inputs:
 
 
 def find_inputs(
-    given: str, per_partition: int, column: str | None = None, *, forbid_remote: bool = False
+    given: str,
+    per_partition: int,
+    column: str | None = None,
+    *,
+    boxes: Path | None = None,
+    forbid_remote: bool = False,
 ) -> Inputs:
     """List what is to be read.
 
@@ -54,10 +59,11 @@ def find_inputs(
             this machine or by an address.
         per_partition: inputs in each at most.
         column: of the Parquet's pictures or addresses; None looks for a known name.
+        boxes: file of the pictures' boxes, see `runtime.many.boxes`.
         forbid_remote: whether a row with the address of another machine is an error.
 
     Raises:
-        ConfigError: a column is named for pictures, or a folder holds both kinds.
+        ConfigError: a column is named for pictures, boxes for tables, or a folder holds both kinds.
         InputError: nothing is there, or a Parquet without such a column.
     """
     skipped: dict[str, Skip] = {}
@@ -84,13 +90,20 @@ def find_inputs(
         raise ConfigError(
             "--column", expected="a Parquet as input", got=shown(given), action="Leave it out"
         )
+    if boxes is not None and tables:
+        raise ConfigError(
+            "--boxes",
+            expected="pictures as input, whose names are known",
+            got=shown(given),
+            action="Name their folder, or use --faces",
+        )
     if tables:
         listed_rows = _of_tables(root, tables, per_partition, column)
         found = tuple(
             msgspec.structs.replace(one, forbid_remote=forbid_remote) for one in listed_rows
         )
     else:
-        found = tuple(_of_pictures(root, listed, per_partition))
+        found = tuple(_of_pictures(root, listed, per_partition, boxes))
     digest = hashlib.sha256()
     for one in found:
         # not where they are: a folder may be mounted elsewhere when a job goes on
@@ -160,7 +173,10 @@ def _is_table(name: str) -> bool:
     return name.lower().endswith(PARQUET)
 
 
-def _of_pictures(root: str, pictures: Listed, per_partition: int) -> Iterator[Partition]:
+def _of_pictures(
+    root: str, pictures: Listed, per_partition: int, boxes: Path | None
+) -> Iterator[Partition]:
+    boxed = [] if boxes is None else boxes_of(boxes, pictures)
     for index, first in enumerate(range(0, len(pictures), per_partition)):
         some = pictures[first : first + per_partition]
         yield Partition(
@@ -170,6 +186,10 @@ def _of_pictures(root: str, pictures: Listed, per_partition: int) -> Iterator[Pa
             root=root,
             names=tuple(name for name, _ in some),
             places=tuple(place for _, place in some),
+            boxes=tuple(
+                None if one is None else tuple(one) for one in boxed[first : first + per_partition]
+            ),
+            boxed_by="" if boxes is None else shown(boxes),
         )
 
 

@@ -17,7 +17,8 @@ from runtime.errors import InputError, one_line
 from runtime.files import shown
 from runtime.files.kind import no_file
 from runtime.image.picture import MAX_PIXELS, decode_picture, read_picture, unreadable
-from runtime.many.inputs import ADDRESS, StoredPicture
+from runtime.many.boxes import Box
+from runtime.many.inputs import ADDRESS, StoredPicture, unboxed
 from runtime.many.tables import import_pyarrow
 
 # Rows of a Parquet held at once: a row group may hold a million pictures.
@@ -88,6 +89,7 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True):
         count: how many inputs.
         root: address whose file system the paths are of; empty for this machine's.
         names: of pictures by path in results; `places` are their paths.
+        boxes, boxed_by: of each picture, as for `PictureFile`; none where they are to be found.
         table: of a Parquet file in results, for its rows from `skip` on in `row_group`; `file` is
             its path, `column` that of the pictures or of their paths.
         forbid_remote: a row's address is opened only if it is of a file on this machine.
@@ -99,6 +101,8 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True):
     root: str = ""
     names: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
+    boxes: tuple[tuple[Box, ...] | None, ...] = ()
+    boxed_by: str = ""
     table: str = ""
     file: str = ""
     row_group: int = 0
@@ -115,8 +119,12 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True):
         if self.file:
             yield from _rows_of(self)
         else:
-            for name, place in zip(self.names, self.places, strict=True):
-                yield _AtPlace(name=name, root=self.root, place=place)
+            boxes = self.boxes or (None,) * self.count
+            for name, place, some in zip(self.names, self.places, boxes, strict=True):
+                if self.boxed_by and some is None:
+                    yield _Refused(name=name, error=unboxed(name, self.boxed_by))
+                else:
+                    yield _AtPlace(name=name, root=self.root, place=place, boxes=some)
 
 
 def open_table(root: str, path: str) -> Any:
@@ -167,7 +175,8 @@ def _of_value(value: Any, name: str, partition: Partition) -> StoredPicture:
     if ADDRESS in value:
         # "::" chains file systems, as in file://x::http://y
         if partition.forbid_remote and (not value.startswith(f"file{ADDRESS}") or "::" in value):
-            return _Forbidden(name=value)
+            got = "a remote address, which --forbid-remote excludes"
+            return _Refused(name=value, error=unreadable(value, got))
         return _AtPlace(name=value, root=value, place="")
     if value.startswith("/"):
         return _AtPlace(name=value, root="", place=value)
@@ -182,6 +191,7 @@ class _AtPlace:
     name: str
     root: str
     place: str
+    boxes: tuple[Box, ...] | None = None
 
     def read(self, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
         try:
@@ -202,17 +212,20 @@ class _AtPlace:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Forbidden:
+class _Refused:
     name: str
+    error: InputError
+    boxes: None = None
 
     def read(self, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:  # noqa: ARG002
-        raise unreadable(self.name, "a remote address, which --forbid-remote excludes")
+        raise self.error
 
 
 @dataclass(frozen=True, kw_only=True)
 class _InRow:
     name: str
     encoded: Any
+    boxes: None = None
 
     def read(self, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
         if not isinstance(self.encoded, bytes):

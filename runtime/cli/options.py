@@ -72,6 +72,7 @@ class FaceOptions:
 
     Attributes:
         yunet: YuNet's ONNX file; None takes each picture as one face.
+        boxes: a file of boxes instead, see `runtime.many.boxes`.
         least_score, longest_side_px: as for `YuNetFaces`.
         refine: as for `Detector`.
         readers, batch: as for `Stream`.
@@ -79,6 +80,7 @@ class FaceOptions:
     """
 
     yunet: Path | None = None
+    boxes: Path | None = None
     least_score: float = LEAST_SCORE
     longest_side_px: int = LONGEST_SIDE_PX
     refine: int = 0
@@ -91,6 +93,8 @@ class FaceOptions:
         """Declare the options: --faces, and all that is about the pictures of a run."""
         add = parser.add_argument
         add("--faces", metavar="YUNET", help="YuNet's ONNX file: finds every face of a picture")
+        help_of = "CSV, TSV, JSON, COCO or results of a run, with the faces of each picture"
+        add("--boxes", metavar="FILE", help=help_of)
         add(
             "--least-score",
             type=float,
@@ -122,14 +126,21 @@ class FaceOptions:
         """Build the record.
 
         Raises:
-            ConfigError: --refine, --readers, --batch or --max-pixels out of range.
+            ConfigError: --refine, --readers, --batch or --max-pixels out of range, or both --faces
+                and --boxes.
         """
         check_range("--refine", arguments.refine, 0, MOST_PASSES)
         check_range("--readers", arguments.readers, 1, MOST_READERS)
         check_range("--batch", arguments.batch, 1, LARGEST_BATCH)
         check_range("--max-pixels", arguments.max_pixels, 1)
+        if arguments.faces is not None and arguments.boxes is not None:
+            action = "A face is cut in one way: leave one of them out"
+            raise ConfigError(
+                "--boxes", expected="either --faces or --boxes", got="both", action=action
+            )
         return cls(
             yunet=None if arguments.faces is None else Path(arguments.faces).resolve(),
+            boxes=None if arguments.boxes is None else Path(arguments.boxes),
             least_score=arguments.least_score,
             longest_side_px=arguments.faces_side,
             refine=arguments.refine,
@@ -156,6 +167,8 @@ class FaceOptions:
         if self.yunet is not None:
             digest = sha256_file(self.yunet)[:12]
             faces = f"{digest} from {self.least_score:g} at {self.longest_side_px} px"
+        if self.boxes is not None:
+            faces = f"boxes {sha256_file(self.boxes)[:12]}"
         return {"refine": str(self.refine), "faces": faces, "max_pixels": str(self.max_pixels)}
 
 

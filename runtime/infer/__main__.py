@@ -6,9 +6,10 @@ import argparse
 import glob
 import logging
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from runtime.detector import Detector
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
 from runtime.faces import Face, YuNetFaces
 from runtime.files import check_target, json_text, shown
-from runtime.image.geometry import read_box
+from runtime.image.geometry import check_box, read_box
 from runtime.image.picture import SUFFIXES, check_encoder, read_picture, size_text, write_picture
 from runtime.infer.video import (
     VideoSummary,
@@ -28,9 +29,10 @@ from runtime.infer.video import (
     is_video,
     run_video,
 )
+from runtime.many.boxes import Box
 from runtime.many.folder import Wanted, run_folder
 from runtime.many.heading import Heading, digest_of
-from runtime.many.inputs import check_apart, find_pictures, no_place
+from runtime.many.inputs import PictureFile, boxes_of, check_apart, find_pictures, no_place
 from runtime.many.summary import Summary
 from runtime.many.tables import FORMATS
 from runtime.model.source import parse_source
@@ -38,6 +40,8 @@ from runtime.video.tracking import FIND_EVERY
 from runtime.video.writing import DRAWN_SUFFIXES
 
 FIRST_POINTS = 5
+# What many pictures cannot have; one picture's results in a folder may have the first.
+BOXED = ("bbox", "cropped")
 EXAMPLE = """\
 python -m runtime.infer --input assets/test.jpg --output out.png --contour
   python -m runtime.infer --input photos/ --output out/ --faces yunet.onnx --format csv --resume
@@ -121,8 +125,9 @@ def _joined(argv: list[str]) -> list[str]:
 
 def _infer(arguments: argparse.Namespace) -> int:
     command_line.log_to_stderr(verbose=arguments.verbose)
-    box = None if arguments.bbox is None else read_box(arguments.bbox)
-    boxed = [name for name in ("cropped", "bbox", "faces") if getattr(arguments, name)]
+    if arguments.bbox is not None:
+        check_box(read_box(arguments.bbox))
+    boxed = [name for name in ("cropped", "bbox", "boxes", "faces") if getattr(arguments, name)]
     if len(boxed) > 1:
         expected = f"either --{boxed[0]} or --{boxed[1]}"
         action = "A face is cut in one way: leave one of them out"
@@ -145,11 +150,12 @@ def _infer(arguments: argparse.Namespace) -> int:
     action = "Leave it out for pictures"
     _refuse("--smooth", arguments.smooth, expected, _inputs(arguments), action)
     _refuse("--find-every", arguments.find_every is not None, expected, _inputs(arguments), action)
-    if several or arguments.format or arguments.draw or arguments.resume:
+    into_folder = arguments.output.endswith("/") or wanted.output.is_dir()
+    if several or into_folder or arguments.format or arguments.draw or arguments.resume:
+        _check_folder(arguments, wanted.output, BOXED if several else BOXED[-1:])
+        wanted = replace(wanted, drawn=wanted.drawn or (into_folder and not several))
         return _folder(arguments, wanted, options, finder)
-    if arguments.output.endswith("/") or wanted.output.is_dir():
-        return _folder(arguments, replace(wanted, drawn=True), options, finder)
-    return _picture(arguments, wanted, box, finder)
+    return _picture(arguments, wanted, options, finder)
 
 
 def _inputs(arguments: argparse.Namespace) -> str:
@@ -173,27 +179,51 @@ def _opened(arguments: argparse.Namespace, finder: YuNetFaces | None) -> Detecto
 
 
 def _picture(
-    arguments: argparse.Namespace, wanted: Wanted, box: Any, finder: YuNetFaces | None
+    arguments: argparse.Namespace, wanted: Wanted, options: FaceOptions, finder: YuNetFaces | None
 ) -> int:
     given = Path(arguments.input[0])
+    (boxes,) = _boxes(arguments, options, [PictureFile(name=shown(given), path=given)])
     image = read_picture(given, arguments.max_pixels)
     check_target(wanted.output, "--output", [given])
     check_encoder(wanted.output)
     with _opened(arguments, finder) as detector:
         if finder is not None:
             faces = detector.detect_faces(image)
+        elif boxes is not None:
+            faces = [
+                Face(box_xyxy=np.array(box, float), score=None, trace=detector.trace(image, box))
+                for box in boxes
+            ]
         else:
-            trace = detector.trace(image, box, cropped=arguments.cropped)
+            trace = detector.trace(image, cropped=arguments.cropped)
             faces = [Face(box_xyxy=None, score=None, trace=trace)]
         write_picture(wanted.output, wanted.draw(image, (face.landmarks for face in faces)))
         for index, face in enumerate(faces):
             for warning in face.trace.warnings:
-                logger.warning("warning: %s%s", f"face {index}: " if finder else "", warning)
+                logger.warning(
+                    "warning: %s%s", f"face {index}: " if _of_many(arguments) else "", warning
+                )
         if arguments.json:
             print(_as_json(detector, faces, arguments, image), end="")
         else:
             print(_as_text(detector, faces, arguments, image))
     return EXIT_OK
+
+
+def _of_many(arguments: argparse.Namespace) -> bool:
+    """Whether a picture may have any number of faces: found, or by a file."""
+    return arguments.faces is not None or arguments.boxes is not None
+
+
+def _boxes(
+    arguments: argparse.Namespace, options: FaceOptions, files: Sequence[PictureFile]
+) -> Sequence[Sequence[Box] | None]:
+    """Each picture's boxes, where --boxes or --bbox gives them."""
+    if options.boxes is not None:
+        return boxes_of(options.boxes, [(file.name, str(file.path)) for file in files])
+    if arguments.bbox is None:
+        return [None] * len(files)
+    return [[cast("Box", read_box(arguments.bbox))]] * len(files)
 
 
 def _as_text(
@@ -206,12 +236,13 @@ def _as_text(
         f"Parameters: {parameters}",
         f"Image: {_inputs(arguments)} ({size_text(image)})",
     ]
-    if arguments.faces is not None:
+    if _of_many(arguments):
         lines.append(f"Faces: {len(faces)}")
     for face in faces:
-        if face.box_xyxy is not None:
+        if face.box_xyxy is not None and _of_many(arguments):
             corners = ", ".join(f"{value:.1f}" for value in face.box_xyxy)
-            lines.append(f"Box: {corners} (score {face.score:.2f})")
+            score = "" if face.score is None else f" (score {face.score:.2f})"
+            lines.append(f"Box: {corners}{score}")
         points = ", ".join(f"({x:.1f}, {y:.1f})" for x, y in face.landmarks[:FIRST_POINTS])
         lines.append(f"Landmarks: {len(face.landmarks)} points")
         lines.append(f"First {FIRST_POINTS} points: {points}")
@@ -228,7 +259,7 @@ def _as_json(
         "image": _inputs(arguments),
         "size_wh": [image.shape[1], image.shape[0]],
     }
-    if arguments.faces is None:
+    if not _of_many(arguments):
         result |= faces[0].record()
     else:
         result["faces"] = [
@@ -245,7 +276,6 @@ def _as_json(
 def _folder(
     arguments: argparse.Namespace, wanted: Wanted, options: FaceOptions, finder: YuNetFaces | None
 ) -> int:
-    _check_folder(arguments, wanted.output)
     listing = find_pictures(*arguments.input)
     videos = [file.name for file in listing.files if is_video(file.path)]
     if videos:  # named as such: neither a folder's nor a glob's are listed
@@ -255,6 +285,12 @@ def _folder(
             got=f"{len(videos)} videos, {videos[0]} first",
             action="Run them one by one",
         )
+    boxed_by = "" if options.boxes is None else shown(options.boxes)
+    boxes = _boxes(arguments, options, listing.files)
+    files = [
+        replace(file, boxes=some, boxed_by=boxed_by)
+        for file, some in zip(listing.files, boxes, strict=True)
+    ]
     with _opened(arguments, finder) as detector:
         heading = Heading(
             model=digest_of(parse_source(arguments.model)),
@@ -264,12 +300,13 @@ def _folder(
                 "formats": ", ".join(wanted.formats),
                 "draw": f"{wanted.drawn}, {wanted.contours}, {wanted.ellipses}",
                 **options.heading(),
+                **({} if arguments.bbox is None else {"bbox": arguments.bbox}),
                 **EngineOptions.of(arguments).of_weights,
             },
         )
         summary = run_folder(
             detector,
-            listing,
+            replace(listing, files=files),
             heading,
             wanted,
             resume=arguments.resume,
@@ -307,18 +344,25 @@ def _video(arguments: argparse.Namespace, wanted: Wanted, finder: YuNetFaces | N
         _refuse("--format", bool(arguments.format), expected, output, action)
         check_target(output, "--output", [given])
     else:
-        _check_folder(arguments, output)
+        _check_folder(arguments, output, BOXED)
         check_no_pictures_run(output)
         drawn = drawn_video(output, given)
         if drawn.exists():
             check_target(drawn, "--output", [given])
+    _refuse(
+        "--boxes",
+        arguments.boxes is not None,
+        "pictures: a video's faces are found",
+        _inputs(arguments),
+        "Use --faces with YuNet's ONNX file",
+    )
     find_every = FIND_EVERY if arguments.find_every is None else arguments.find_every
     with _opened(arguments, finder) as detector:
         summary = run_video(detector, given, wanted, find_every=find_every, smooth=arguments.smooth)
         return _report(arguments, detector, summary)
 
 
-def _check_folder(arguments: argparse.Namespace, output: Path) -> None:
+def _check_folder(arguments: argparse.Namespace, output: Path, boxed: Sequence[str]) -> None:
     """Refuse what results of many pictures, or of a video in a folder, cannot have."""
     if output.suffix.lower() in SUFFIXES:
         raise ConfigError(
@@ -327,19 +371,19 @@ def _check_folder(arguments: argparse.Namespace, output: Path) -> None:
             got="a picture's name",
             action="Name a folder, or leave --format, --draw and --resume out for one picture",
         )
-    _check_no_box(arguments)
+    _check_no_box(arguments, boxed)
     for given in arguments.input:
         check_apart(given, arguments.output)
 
 
-def _check_no_box(arguments: argparse.Namespace) -> None:
-    for name in ("bbox", "cropped"):
+def _check_no_box(arguments: argparse.Namespace, boxed: Sequence[str] = BOXED) -> None:
+    for name in boxed:
         _refuse(
             f"--{name}",
             bool(getattr(arguments, name)),
             "one picture, and a picture as --output",
             f"results of many in {shown(arguments.output)}",
-            "Use --faces with YuNet's ONNX file for the boxes of many pictures",
+            "Use --faces with YuNet's ONNX file, or for pictures --boxes",
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +18,11 @@ from runtime.files import shown
 from runtime.files.kind import no_file
 from runtime.files.listing import Lister, Skip, skipped_text
 from runtime.image.picture import MAX_PIXELS, SUFFIXES, read_picture, unreadable
+from runtime.many.boxes import Box, match_names, read_boxes, refused
 
 ADDRESS, PARQUET, POINTS = "://", ".parquet", ".pts"
+
+logger = logging.getLogger("starmark")
 
 
 class StoredPicture(Protocol):
@@ -27,6 +31,10 @@ class StoredPicture(Protocol):
     @property
     def name(self) -> str:
         """Its name in results."""
+
+    @property
+    def boxes(self) -> Sequence[Box] | None:
+        """Its faces, x1, y1, x2, y2 in image px; None where they are to be found."""
 
     def read(self, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
         """Decode it, as `read_picture`.
@@ -45,14 +53,27 @@ class PictureFile:
 
     Attributes:
         name: in results: its path from the folder that was given, with slashes; else as given.
+        boxes: as for `StoredPicture`.
+        boxed_by: file of boxes; without boxes in it, the picture is not read.
     """
 
     name: str
     path: Path
+    boxes: Sequence[Box] | None = None
+    boxed_by: str = ""
 
     def read(self, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-        """Decode it, as `read_picture`."""
+        """Decode it, as `read_picture`; an InputError where its boxes are missing."""
+        if self.boxed_by and self.boxes is None:
+            raise unboxed(self.name, self.boxed_by)
         return read_picture(self.path, max_pixels)
+
+
+def unboxed(name: str, boxed_by: str) -> InputError:
+    """The error of a picture that a file of boxes does not name."""
+    return InputError(
+        name, expected=f"its boxes in {boxed_by}", got="none", action="Add them, or leave it out"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +150,28 @@ def _check_once(files: Sequence[PictureFile]) -> None:
                 action="Name it once",
             )
         seen.add(place)
+
+
+def boxes_of(path: Path, pictures: Sequence[tuple[str, str]]) -> list[list[Box] | None]:
+    """Read a file of boxes for pictures, given as for `match_names`.
+
+    Returns:
+        Each picture's boxes, none where it is listed without; None where it is not in the file.
+
+    Raises:
+        InputError: as `read_boxes` and `match_names`, or no picture is in it.
+    """
+    named = read_boxes(path)
+    found = match_names(path, named, pictures)
+    missing = found.entries.count(None)
+    if missing == len(pictures):
+        first = ", ".join(map(shown, found.others[:3])) or "no names"
+        expected = f"a name of the {missing} pictures given, {shown(pictures[0][0])} first"
+        raise refused(path, expected, first)
+    if missing or found.others:
+        message = "boxes: %d of %d pictures are not in %s, and %d of its names are of no picture"
+        logger.warning(message, missing, len(pictures), shown(path), len(found.others))
+    return found.entries
 
 
 def check_apart(given: str, output: str) -> None:

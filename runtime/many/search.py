@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from runtime.detector import Detector
 from runtime.errors import InferenceError, InputError
-from runtime.faces import Face, find_boxes
+from runtime.faces import Face, FaceFinder, find_boxes
 from runtime.files.ahead import ahead
 from runtime.image.geometry import F64
 from runtime.image.picture import MAX_PIXELS
@@ -46,10 +46,16 @@ class _Cut:
 
     picture: _Picture
     found_box_xyxy: F64 | None = None
+    given: bool = False
     score: float | None = None
     cut_by_xyxy: F64 | None = None
     trace: Trace | None = None
     passes: int = 0
+
+
+def _finder(detector: Detector, file: StoredPicture) -> FaceFinder | None:
+    boxes = file.boxes
+    return detector.faces if boxes is None else lambda _: boxes
 
 
 class _Picture:
@@ -60,17 +66,25 @@ class _Picture:
         self.cuts: list[_Cut] = []
         try:
             image = self.searched.image = file.read(max_pixels)
-            if detector.faces is None:
+            finder = _finder(detector, file)
+            if finder is None:
                 self.cuts = [_Cut(picture=self)]
-            else:
-                self.cuts = [
-                    _Cut(picture=self, found_box_xyxy=box, cut_by_xyxy=box, score=score)
-                    for box, score in find_boxes(detector.faces, image)
-                ]
+                return
+            self.cuts = [
+                _Cut(
+                    picture=self,
+                    found_box_xyxy=box,
+                    cut_by_xyxy=box,
+                    score=score,
+                    given=file.boxes is not None,
+                )
+                for box, score in find_boxes(finder, image)
+            ]
         except (InputError, InferenceError) as error:
             # its frames hold the picture
             self.searched.error = error.with_traceback(None)
-        self.open = len(self.cuts)
+        finally:
+            self.open = len(self.cuts)
 
     def finish(self) -> Searched:
         cuts, self.cuts = self.cuts, []  # a cycle would hold the decoded picture
@@ -142,7 +156,7 @@ def _goes_again(cut: _Cut, row: StreamRow, refine: int) -> bool:
     searched = cut.picture.searched
     if row.trace is not None:
         cut.trace = row.trace
-        if cut.passes < refine:
+        if cut.passes < refine and not cut.given:  # the caller's box stays, as in `Detector`
             cut.cut_by_xyxy = next_box(row.trace, searched.image)
             cut.passes += 1
             if cut.cut_by_xyxy is not None:

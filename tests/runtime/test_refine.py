@@ -47,7 +47,7 @@ class Scripted(Backend):
 
 
 class InMemory:
-    name = "picture"
+    name, boxes = "picture", None
 
     def read(self, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:  # noqa: ARG002
         return np.zeros((300, 300, 3), np.uint8)

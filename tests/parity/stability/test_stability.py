@@ -13,13 +13,13 @@ import pytest
 from builders import ROOT
 from numpy.typing import NDArray
 
-from parity.boxes import Box
 from parity.samples import Sample
 from parity.stability import __main__ as stability
 from parity.stability.measure import Stability, elongation_of, stability_of
 from parity.stability.report import StabilityReport
 from runtime.backends.base import Backend, Outputs
 from runtime.detector import Detector
+from runtime.many.boxes import Box
 from runtime.model.spec import spec_of
 
 U8 = NDArray[np.uint8]

@@ -315,6 +315,24 @@ def test_partitions_of_a_parquet_are_pictures_or_where_they_are(
     assert np.abs(np.array(points[0][0]) - alone).max() <= 1e-4
 
 
+def test_boxes_of_a_file_reach_the_workers(
+    run_here: Run, tmp_path: Path, small: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By name; not for a Parquet, whose rows have none yet."""
+    folder = write_all(tmp_path / "p", ["a.jpg", "b.jpg", "in/c.jpg"], small)
+    boxes = tmp_path / "boxes.csv"
+    lines = ["image;x;y;w;h", "in/c.jpg;10;20;100;110,5", "a.jpg;1;2;90;90", "a.jpg;9;9;90;90"]
+    boxes.write_text("\n".join(lines))
+    assert run_here(folder, "out", "--boxes", boxes, "--partition", 2) == 1
+    rows = table_in(tmp_path / "out")
+    assert rows["faces"] == [2, 0, 1]
+    assert rows["box_xyxy"][2] == [[10, 20, 110, 130.5]]
+    assert f"its boxes in {boxes}, got none" in rows["error"][1]
+    pq.write_table(pa.table({"image": [small]}), tmp_path / "t.parquet")
+    assert run_here(tmp_path / "t.parquet", "other", "--boxes", boxes) == 2
+    assert "--boxes: expected pictures as input" in capsys.readouterr().err
+
+
 def test_a_parquet_without_pictures_says_what_it_holds(
     run_here: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -155,6 +155,42 @@ def test_a_picture_into_a_folder_and_several_inputs(
     assert summary["skipped"]["hidden"] == {"count": 2, "first": ["._a.jpg", "._a.jpg"]}
 
 
+def test_boxes_of_a_file_are_the_faces_of_their_pictures(
+    infer: CommandLine, photos: Path, out: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Several, one or none; a picture that is not in the file fails; and the results are a file."""
+    boxes: dict[str, Any] = {
+        "a.jpg": [[20, 20, 220, 220], [90, 30, 300, 230]],
+        "a.png": [],
+        "broken.jpg": [],
+    }
+    boxes |= {"sixteen.png": [9.5, 9, 200, 200], "elsewhere.jpg": [1, 2, 30, 40]}
+    given = out.with_name("boxes.json")
+    given.write_text(json.dumps(boxes))
+    assert infer(photos, out, "--boxes", given, "--format", "csv", "--format", "jsonl").code == 1
+    rows = rows_in(out)
+    assert [row["status"] for row in rows] == ["ok", "ok", "no face", "error", "ok", "error"]
+    assert [row["box_xyxy"] for row in rows[:2]] == boxes["a.jpg"]
+    assert "its boxes in" in rows[-1]["error"]
+    assert "1 of 5 pictures are not in" in caplog.text
+    assert "1 of its names are of no picture" in caplog.text
+
+    again = out.with_name("again")
+    for name in ("results.csv", "results.jsonl"):
+        shutil.rmtree(again, ignore_errors=True)
+        assert infer(photos, again, "--boxes", out / name, "--refine", 2).code == 1
+        for row, one in zip(rows_in(again), rows, strict=True):
+            if row["status"] != "error":
+                assert row == one
+
+    done = infer(photos / "a.jpg", out.with_suffix(".png"), "--boxes", given)
+    assert (done.code, done.out.count("Box: ")) == (0, 2)
+    corners = ",".join(map(str, boxes["a.jpg"][1]))
+    assert infer(photos / "a.jpg", f"{again}/of one/", "--bbox", corners).code == 0
+    (row,) = rows_in(again / "of one")
+    assert row["points_px"] == rows[1]["points_px"]
+
+
 def test_faces_and_passes_in_a_folder(
     infer: CommandLine, starter_bundle: Path, shared: Path, tmp_path: Path, out: Path
 ) -> None:
@@ -240,6 +276,7 @@ def test_a_turned_picture_has_the_points_of_the_upright_one(
 def test_what_cannot_be_meant_is_refused(infer: CommandLine, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
+    (photos / "b.json").write_text('{"z.jpg": [1, 2, 30, 40]}')
     cases: list[tuple[str, str, list[object], str]] = [
         ("photos", "file", [], "expected a folder, where"),
         ("empty", "out", [], "a folder without any"),
@@ -257,6 +294,9 @@ def test_what_cannot_be_meant_is_refused(infer: CommandLine, photos: Path, tmp_p
         ("photos/a.png", "a.png", ["--format", "csv"], "a.png: expected a folder"),
         ("photos/a.png", "a.png", ["--resume"], "a.png: expected a folder"),
         ("photos/a.png", "a.png", ["--faces", "y", "--bbox", "1,2,3,4"], "either --bbox or"),
+        ("photos", "out", ["--faces", "y", "--boxes", "b.csv"], "either --boxes or --faces"),
+        ("photos", "out", ["--boxes", "gone.csv"], "boxes as CSV, got FileNotFoundError"),
+        ("photos", "out", ["--boxes", photos / "b.json"], "a name of the 5 pictures given"),
     ]
     for given, output, options, message in cases:
         done = infer(tmp_path / given, tmp_path / output, *options)
