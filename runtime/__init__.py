@@ -14,10 +14,11 @@ from runtime.version import VERSION
 
 if TYPE_CHECKING:
     from runtime.backends import Settings, open_backend
-    from runtime.detector import Detector, FaceLandmarkDetector
+    from runtime.detector import Detector
     from runtime.faces import Face, FaceFinder, YuNetFaces
     from runtime.image.draw import draw_landmarks_with_contours
     from runtime.image.landmarks import Landmarks
+    from runtime.published_port import FaceLandmarkDetector
     from runtime.stream.stream import Stream, StreamRow
     from runtime.tracing import Trace
     from runtime.video.motion import OneEuro
@@ -58,7 +59,7 @@ _HOMES = {
     "Detector": "runtime.detector",
     "Face": "runtime.faces",
     "FaceFinder": "runtime.faces",
-    "FaceLandmarkDetector": "runtime.detector",
+    "FaceLandmarkDetector": "runtime.published_port",
     "Landmarks": "runtime.image.landmarks",
     "OneEuro": "runtime.video.motion",
     "Settings": "runtime.backends",

@@ -273,20 +273,3 @@ class Detector:
             said = self.backend.run(batch)
         shared.update(said.timings)
         return traces_of(crops, said, timings, shared, self.error_scale)
-
-
-class FaceLandmarkDetector(Detector):
-    """`Detector` under the reference's name and with its arguments.
-
-    Example:
-        >>> detector = FaceLandmarkDetector("pytorch_model.pkl", device="npu:0")  # doctest: +SKIP
-    """
-
-    def __init__(
-        self,
-        weights: str | os.PathLike[str],
-        device: str = "auto",
-        *,
-        settings: Settings = DEFAULT_SETTINGS,
-    ) -> None:
-        super().__init__(weights, device, settings=settings)

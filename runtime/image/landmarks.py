@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 
 from runtime.image import geometry
@@ -16,11 +17,11 @@ F32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Landmarks:
+class Landmarks(NDArrayOperatorsMixin):
     """Points in the picture, and how sure the network is of each.
 
-    Behaves like its points where an array is expected: `np.asarray(landmarks)`, `len()`, indexing
-    and iteration all see `points_px`.
+    Behaves like its points where an array is expected: `np.asarray(landmarks)`, `len()`, indexing,
+    iteration and arithmetic all see `points_px`; `landmarks * 2` is a plain array.
 
     Attributes:
         points_px: float32 (P, 2), x right, y down, pixel centres at integers, image px.
@@ -57,6 +58,12 @@ class Landmarks:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         points: NDArray[Any] = self.points_px.astype(dtype or np.float32, copy=False)
         return points.copy() if copy else points
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        if any(isinstance(out, Landmarks) for out in options.get("out", ())):
+            del options["out"]  # `landmarks *= 2` makes a new array
+        plain = (np.asarray(one) if isinstance(one, Landmarks) else one for one in inputs)
+        return getattr(ufunc, method)(*plain, **options)
 
     def __len__(self) -> int:
         return len(self.points_px)

@@ -9,12 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from builders import PHOTO_BOX, ROOT, STARTER, STARTER_PARAMETERS, read_pts, run_python
+from builders import PHOTO_BOX, ROOT, STARTER, read_pts, run_python
 from numpy.typing import NDArray
 
-import runtime
 from runtime.backends import Backend
-from runtime.detector import LARGEST_BATCH, Detector, FaceLandmarkDetector
+from runtime.detector import LARGEST_BATCH, Detector
 from runtime.errors import InferenceError, InputError
 
 U8 = NDArray[np.uint8]
@@ -161,18 +160,6 @@ def test_absent_or_small_face_is_warned_of(
     (warning,) = detector.trace(image).warnings
 
     assert "face_bbox" in warning
-
-
-@pytest.mark.slow
-def test_reference_api_takes_weights_alone(photo: U8) -> None:
-    """`FaceLandmarkDetector(weights, device=...)`; the architecture comes from the file."""
-    detector = FaceLandmarkDetector(STARTER, device="cpu")
-    points = detector.detect(photo, face_bbox=PHOTO_BOX)
-    drawn = runtime.draw_landmarks_with_contours(photo, points)
-
-    assert (detector.parameters, points.shape) == (STARTER_PARAMETERS, (68, 2))
-    assert drawn.shape == photo.shape
-    assert not np.array_equal(drawn, photo)
 
 
 def test_auto_says_what_it_took_and_why(starter_torch: Backend) -> None:

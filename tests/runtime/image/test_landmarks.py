@@ -71,6 +71,14 @@ def test_landmarks_are_their_points_where_an_array_is_expected() -> None:
     assert (len(landmarks), landmarks.shape) == (5, (5, 2))
     np.testing.assert_array_equal(landmarks[:2], [[0, 1], [2, 3]])
     assert [tuple(point) for point in landmarks][4] == (8, 9)
+    for result in (landmarks * 2, 2 * landmarks, landmarks + np.asarray(landmarks)):
+        assert type(result) is np.ndarray
+        np.testing.assert_array_equal(result, landmarks.points_px * 2)
+    assert np.abs(landmarks - landmarks[0]).max() == np.hypot(landmarks - landmarks[0], 0).max()
+    doubled = landmarks
+    doubled *= 2
+    np.testing.assert_array_equal(doubled, landmarks_of() * 2)
+    assert np.mean(landmarks) == landmarks.points_px.mean()
     copied = np.array(landmarks, copy=True)
     copied[0] = -1
     assert landmarks.points_px[0, 0] == 0

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from runtime.backends import Backend, Settings, open_backend
 from runtime.backends.ascend.codes import CODES, acl_code
-from runtime.detector import Detector, FaceLandmarkDetector
+from runtime.detector import Detector
 from runtime.errors import BackendError, BackendUnavailable, InferenceError, StarmarkError
+from runtime.published_port import FaceLandmarkDetector
 
 F32 = NDArray[np.float32]
 FAST = Settings(allow_hf32=True)
@@ -114,7 +115,7 @@ def test_hf32_is_a_choice_that_the_name_tells(torch_npu: Any, tiny: Path, expect
     with Detector(f"{tiny}@npu:0", settings=FAST) as detector:
         answer = detector.backend.run(batch()).landmarks
     with FaceLandmarkDetector(tiny, "npu:0", settings=FAST) as same:
-        assert same.backend.name == detector.backend.name
+        assert same.detector.backend.name == detector.backend.name
 
     assert set(conv_bits(torch_npu)) == {11}
     assert detector.backend.name.endswith(" npu:0 HF32")
