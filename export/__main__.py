@@ -18,7 +18,7 @@ from export.options import ExportOptions, parse
 from export.steps.om import commands
 from runtime.cli import command_line
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
-from runtime.files import shown
+from runtime.files import printable, shown
 from runtime.machine.packages import check_extra
 from runtime.model.checkpoint.contents import USUAL_SIDE_PX
 from runtime.model.manifest import Manifest
@@ -104,7 +104,8 @@ def _print_atc(config: ExportConfig) -> int:
     spec = InputSpec(size=config.model.input_size or USUAL_SIDE_PX)
     for one in conversions(plan.table, plan.soc, spec):
         for name, text in setting_files(one).items():
-            logger.info("# %s:\n%s", name, text.rstrip())
+            for line in (f"# {name}:", *text.splitlines()):
+                logger.info("%s", line)
     print("\n".join(commands(plan, spec)))
     return EXIT_OK
 
@@ -128,7 +129,7 @@ def _say_no_om(folder: Path, job: Job, manifest: Manifest, options: ExportOption
 
 def _short(path: Path) -> str:
     here = Path.cwd()
-    return shown(path.relative_to(here) if path.is_relative_to(here) else path)
+    return printable(shown(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 if __name__ == "__main__":

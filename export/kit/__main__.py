@@ -28,7 +28,7 @@ from export.kit.wheelhouse import (
 )
 from runtime.cli import command_line
 from runtime.errors import EXIT_OK, ArtifactError, ConfigError
-from runtime.files import check_target, sha256_file, shown, written_whole
+from runtime.files import check_target, printable, sha256_file, shown, written_whole
 from runtime.model.manifest import MANIFEST_NAME, Manifest, check_files, read_manifest
 from runtime.version import VERSION
 
@@ -250,18 +250,19 @@ def _plan(bundle: Mapping[str, Path], wanted: Mapping[Target, Iterable[str]], ou
             f"wheel: {OWN_WHEEL}",
             *(f"wheels: {' '.join(needs)} for {target}" for target, needs in wanted.items()),
             f"files: {', '.join(FILLED_IN)}, {SUMS_NAME}",
-            f"kit: {shown(output)} (nothing was written)",
+            f"kit: {printable(shown(output))} (nothing was written)",
         )
     )
 
 
 def _summary(output: Path, manifest: Manifest, targets: Iterable[Target]) -> str:
     size_mb = output.stat().st_size / 1e6
+    name = printable(shown(output.name))
     return "\n".join(
         (
-            f"kit: {shown(output)} ({size_mb:.1f} MB, SHA-256 {sha256_file(output)})",
+            f"kit: {printable(shown(output))} ({size_mb:.1f} MB, SHA-256 {sha256_file(output)})",
             f"for: {', '.join(map(str, targets))}",
-            f"on the box: tar -xf {shown(output.name)} && bash {manifest.name}-kit/{INSTALLER}",
+            f"on the box: tar -xf {name} && bash {manifest.name}-kit/{INSTALLER}",
         )
     )
 

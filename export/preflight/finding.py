@@ -12,6 +12,7 @@ import onnx
 
 from export.preflight.graph import Graph, nodes_of
 from runtime.errors import one_line
+from runtime.files import printable
 
 Severity = Literal["refused", "changed", "risk"]
 SEVERITIES: tuple[Severity, ...] = ("refused", "changed", "risk")
@@ -120,9 +121,9 @@ def as_text(model: str, findings: tuple[Finding, ...]) -> str:
     for finding in findings:
         # a name in a graph may hold anything, line breaks included
         place = f"{finding.severity}: {finding.rule}: {finding.node}: {finding.found}"
-        lines += [one_line(place), f"  {finding.remedy}.", f"  {finding.source}", ""]
+        lines += [printable(one_line(place)), f"  {finding.remedy}.", f"  {finding.source}", ""]
     counts = Counter(finding.severity for finding in findings)
     summary = [f"{counts[one]} {one}" for one in SEVERITIES if counts[one]]
     if not fatal(findings):
         summary.append("ATC has no reason to refuse this graph")
-    return "\n".join([*lines, f"{model}: {', '.join(summary)}"])
+    return "\n".join([*lines, f"{printable(model)}: {', '.join(summary)}"])

@@ -27,6 +27,7 @@ from runtime.cli import command_line
 from runtime.cli.options import EngineOptions
 from runtime.detector import Detector
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
+from runtime.files import printable, shown
 from runtime.model.manifest import MANIFEST_NAME, read_manifest, save_manifest
 from runtime.model.source import parse_source
 
@@ -118,7 +119,9 @@ def _record(arguments: argparse.Namespace) -> int:
         if output is not None:
             save_recording(output, made, crops, taps)
             left_out = f", {len(made.header.unreadable)} left out" if made.header.unreadable else ""
-            print(f"recorded: {output} ({len(made.landmarks)} pictures{left_out})")
+            print(
+                f"recorded: {printable(shown(output))} ({len(made.landmarks)} pictures{left_out})"
+            )
     return _keep_scale(source.path, made) if arguments.error_scale else EXIT_OK
 
 

@@ -25,6 +25,7 @@ from runtime.errors import (
     StarmarkError,
     one_line,
 )
+from runtime.files import printable
 from runtime.machine.packages import import_failure
 from runtime.machine.process import INTERRUPTING
 from runtime.version import VERSION
@@ -154,6 +155,14 @@ def as_called(text: str) -> str:
 
 
 class _Format(logging.Formatter):
+    """A name in a message must neither forge a line of the log nor move the terminal's cursor."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
+        message = super().formatMessage(record)
+        if record.name == logger.name:
+            return printable(message)
+        return "\n".join(map(printable, message.splitlines()))  # a library's may have several
+
     def format(self, record: logging.LogRecord) -> str:
         return as_called(super().format(record))
 
@@ -197,7 +206,9 @@ class _Parser(argparse.ArgumentParser):
         return super().parse_args(*arguments, **keywords)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_BAD_INPUT, f"error: {self.prog}: {one_line(message)}. See --help.\n")
+        self.exit(
+            EXIT_BAD_INPUT, f"error: {self.prog}: {printable(one_line(message))}. See --help.\n"
+        )
 
 
 def _on_terminal() -> bool:
@@ -239,8 +250,10 @@ def step(description: str, *, turning: bool = True) -> Iterator[None]:
         if turning and _on_terminal():
             with suppress(ImportError):
                 from rich.console import Console
+                from rich.text import Text  # a name may look like mark-up
 
-                stack.enter_context(Console(stderr=True).status(f"{description} ..."))
+                turns = Text(f"{printable(description)} ...")
+                stack.enter_context(Console(stderr=True).status(turns))
         yield
     _stop_if_asked()
     logger.info("%s: %.1f s", description, time.perf_counter() - start)
@@ -255,7 +268,7 @@ def _stop_if_asked() -> None:
 def _fail(message: str, code: int) -> int:
     if sys.stderr is not None:
         with suppress(OSError):  # stderr is gone; the exit code is left
-            print(f"error: {as_called(message)}", file=sys.stderr)
+            print(f"error: {printable(as_called(message))}", file=sys.stderr)
             sys.stderr.flush()
     return code
 

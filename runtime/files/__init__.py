@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -20,6 +21,7 @@ from runtime.errors import ConfigError
 CHUNK_BYTES = 1 << 20
 # Names of `written_whole`'s temporary files.
 PART = re.compile(r"\.[0-9a-f]{8}\.part(\..*)?")
+NOT_ASCII = re.compile(r"[^\x00-\x7e]")
 ANY_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -198,7 +200,14 @@ def json_text(record: Any) -> str:
     """A record as indented JSON with a final line break, in the order of its fields."""
     import msgspec  # here: the doctor writes files where nothing is installed
 
-    return msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n"
+    text = msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n"
+    return text if text.isascii() else NOT_ASCII.sub(_as_json, text)
+
+
+def _as_json(found: re.Match[str]) -> str:
+    """A letter as it is, and what a terminal would obey escaped, as JSON does with the first 32."""
+    letter = found[0]
+    return letter if letter.isprintable() else json.dumps(letter)[1:-1]
 
 
 def write_text_whole(path: Path, text: str) -> None:

@@ -19,7 +19,7 @@ from runtime.cli.options import DEFAULT_MODEL, EngineOptions, FaceOptions
 from runtime.detector import Detector
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
 from runtime.faces import Face, YuNetFaces
-from runtime.files import check_target, json_text, shown
+from runtime.files import check_target, json_text, printable, shown
 from runtime.image.geometry import check_box, read_box
 from runtime.image.picture import SUFFIXES, check_encoder, read_picture, size_text, write_picture
 from runtime.infer.video import (
@@ -97,6 +97,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         choices=FORMATS,
         help="results.jsonl, .csv or .parquet, or pts/NAME.pts; may be repeated (default jsonl)",
     )
+    help_of = "write names as they are, also those that a spreadsheet would run (=, +, -, @)"
+    add("--raw-csv", action="store_true", help=help_of)
     add("--draw", action="store_true", help="drawn/NAME, too (also by --contour or --ellipses)")
     add("--resume", action="store_true", help="go on with a run that was stopped")
     add = parser.add_argument_group("a video, into a folder or a video").add_argument
@@ -140,6 +142,7 @@ def _infer(arguments: argparse.Namespace) -> int:
         drawn=arguments.draw or arguments.contour or arguments.ellipses,
         contours=arguments.contour,
         ellipses=arguments.ellipses,
+        raw_csv=arguments.raw_csv,
     )
     given = Path(arguments.input[0])
     is_glob = glob.has_magic(arguments.input[0]) and not given.exists()
@@ -234,7 +237,7 @@ def _as_text(
     lines = [
         f"Device: {detector.device} ({detector.backend.name})",
         f"Parameters: {parameters}",
-        f"Image: {_inputs(arguments)} ({size_text(image)})",
+        f"Image: {printable(_inputs(arguments))} ({size_text(image)})",
     ]
     if _of_many(arguments):
         lines.append(f"Faces: {len(faces)}")
@@ -246,7 +249,7 @@ def _as_text(
         points = ", ".join(f"({x:.1f}, {y:.1f})" for x, y in face.landmarks[:FIRST_POINTS])
         lines.append(f"Landmarks: {len(face.landmarks)} points")
         lines.append(f"First {FIRST_POINTS} points: {points}")
-    return "\n".join((*lines, f"Saved: {shown(arguments.output)}"))
+    return "\n".join((*lines, f"Saved: {printable(shown(arguments.output))}"))
 
 
 def _as_json(
@@ -300,6 +303,7 @@ def _folder(
                 "formats": ", ".join(wanted.formats),
                 "draw": f"{wanted.drawn}, {wanted.contours}, {wanted.ellipses}",
                 **options.heading(),
+                **({"raw_csv": "yes"} if arguments.raw_csv else {}),
                 **({} if arguments.bbox is None else {"bbox": arguments.bbox}),
                 **EngineOptions.of(arguments).of_weights,
             },

@@ -15,7 +15,7 @@ import msgspec
 from runtime.cli.command_line import progress
 from runtime.detector import Detector
 from runtime.errors import InferenceError, InputError
-from runtime.files import json_text, remove_folder, remove_parts, shown
+from runtime.files import json_text, printable, remove_folder, remove_parts, shown
 from runtime.many.folder import JOURNAL_NAME, RUN_NAME, Wanted
 from runtime.many.inputs import no_place
 from runtime.many.rows import FrameRow, failed_frame, rows_of_frame
@@ -71,7 +71,7 @@ class VideoSummary:
             f"Jitter: {jitter}",
             *([f"Failed: {self.failed}"] if self.failed else []),
             *([f"Damaged: {self.damage}"] if self.damage else []),
-            *(f"Saved: {name}" for name in self.saved),
+            *(f"Saved: {printable(name)}" for name in self.saved),
         ]
 
     def json(self, **beside: str) -> str:
@@ -199,7 +199,7 @@ def _write_rows(spool: IO[bytes], wanted: Wanted, points: int, summary: VideoSum
         spool.seek(0)
         path = folder / (f"results.{name}" if name in TABLES else name)
         if name in TABLES:
-            write_table(name, path, spool, points, FrameRow)
+            write_table(name, path, spool, points, FrameRow, raw_csv=wanted.raw_csv)
         else:
             new = folder / UNFINISHED_PTS
             new.mkdir()

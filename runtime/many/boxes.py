@@ -16,6 +16,7 @@ import msgspec
 
 from runtime.errors import InputError, one_line
 from runtime.files import shown
+from runtime.files.cells import as_written
 from runtime.files.reading import read_text
 from runtime.image import geometry
 
@@ -173,7 +174,7 @@ def _from_table(path: Path, text: str) -> Mapping[str, list[Any]]:
             numbers = [_number(cell, delimiter) for cell in cells] if there else None
             if numbers and box in SIZES:
                 numbers[2:] = [numbers[0] + numbers[2], numbers[1] + numbers[3]]
-            found.append((name, numbers))
+            found.append((as_written(name), numbers))
     return _grouped(found)
 
 

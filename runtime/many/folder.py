@@ -46,6 +46,7 @@ class Wanted:
         formats: of `runtime.many.tables.FORMATS`, into the folder.
         drawn: drawn pictures or a drawn video, too.
         contours, ellipses: as for `draw_faces`.
+        raw_csv: as for `write_table`.
     """
 
     output: Path
@@ -53,6 +54,7 @@ class Wanted:
     drawn: bool = False
     contours: bool = False
     ellipses: bool = False
+    raw_csv: bool = False
 
     def check_packages(self) -> None:
         """Find out that a format cannot be written before there is anything to write.
@@ -143,7 +145,7 @@ def run_folder(
         summary.seconds_now = time.perf_counter() - start
         for name in (one for one in wanted.formats if one in TABLES):
             path = folder / f"results.{name}"
-            write_table(name, path, journal.lines(), detector.spec.points)
+            write_table(name, path, journal.lines(), detector.spec.points, raw_csv=wanted.raw_csv)
             summary.saved.append(shown(path))
         folders = [name for name in ("drawn", "pts") if (folder / name).is_dir()]
         summary.saved += [shown(folder / name) for name in folders]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict, dataclass, field
 
-from runtime.files import json_text
+from runtime.files import json_text, printable
 from runtime.files.listing import Skip, log_skipped
 
 logger = logging.getLogger("starmark")
@@ -65,7 +65,7 @@ class Summary:
             f"Faces: {self.faces}",
             f"Without a face: {self.without_face}",
             f"Failed: {self.failed}",
-            *(f"Saved: {name}" for name in self.saved),
+            *(f"Saved: {printable(name)}" for name in self.saved),
         ]
 
     def json(self, **beside: str) -> str:

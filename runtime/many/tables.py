@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from runtime.files import written_whole
+from runtime.files.cells import neutral
 from runtime.machine.packages import importing
 from runtime.many.rows import FrameRow, Row
 
@@ -35,7 +36,13 @@ def import_pyarrow(where: str = "--format parquet") -> Any:
 
 
 def write_table(
-    name: str, path: Path, lines: Iterable[bytes], points: int, kind: type[Row] = Row
+    name: str,
+    path: Path,
+    lines: Iterable[bytes],
+    points: int,
+    kind: type[Row] = Row,
+    *,
+    raw_csv: bool = False,
 ) -> None:
     """Write all rows, whole or not at all.
 
@@ -45,6 +52,7 @@ def write_table(
         lines: a row in JSON each.
         points: how many a face has.
         kind: of all the rows; it decides the columns.
+        raw_csv: leave text in CSV as it is, also where a spreadsheet would run it.
 
     Raises:
         BackendUnavailable: Parquet, and pyarrow is missing.
@@ -56,7 +64,7 @@ def write_table(
             return
         rows = map(msgspec.json.Decoder(kind).decode, lines)
         if name == "csv":
-            _write_csv(temporary, rows, points, kind)
+            _write_csv(temporary, rows, points, kind, str if raw_csv else neutral)
         else:
             _write_parquet(temporary, rows, kind)
 
@@ -91,7 +99,9 @@ def face_columns(pa: Any, number: Any) -> dict[str, Any]:
     }
 
 
-def _write_csv(path: Path, rows: Iterable[Row], points: int, kind: type[Row]) -> None:
+def _write_csv(
+    path: Path, rows: Iterable[Row], points: int, kind: type[Row], text: Callable[[str], str]
+) -> None:
     frame = FRAME_COLUMNS if kind is FrameRow else ()
     plain = ("picture", *frame, "status", "width", "height", "faces", "face")
     box = [f"box_{corner}" for corner in ("x1", "y1", "x2", "y2")]
@@ -103,13 +113,14 @@ def _write_csv(path: Path, rows: Iterable[Row], points: int, kind: type[Row]) ->
         table.writerow((*plain, *box, "score", *places, *spreads, "warning", "error"))
         for row in rows:
             cells = (
-                *(getattr(row, name) for name in plain),
+                text(row.picture),
+                *(getattr(row, name) for name in plain[1:]),
                 *(row.box_xyxy or (None,) * 4),
                 row.score,
                 *(chain(*row.points_px) if row.points_px else nothing * 2),
                 *(row.spread_px or nothing),
-                row.warning,
-                row.error,
+                text(row.warning),
+                text(row.error),
             )
             table.writerow(cells)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -189,6 +190,66 @@ def test_boxes_of_a_file_are_the_faces_of_their_pictures(
     assert infer(photos / "a.jpg", f"{again}/of one/", "--bbox", corners).code == 0
     (row,) = rows_in(again / "of one")
     assert row["points_px"] == rows[1]["points_px"]
+
+
+def test_names_that_spreadsheets_and_terminals_would_obey(
+    starter_bundle: Path, tmp_path: Path, out: Path
+) -> None:
+    """Marked in CSV, which --boxes reads back; escaped in the log; as they are in the rows.
+
+    Names of 255 bytes, or that are no text, are like others, with --resume, too.
+    """
+    folder = tmp_path / "in\nerror: forged"
+    folder.mkdir()
+    names = [
+        "=cmd|' !A0.jpg",
+        "+1.jpg",
+        "@SUM.jpg",
+        "'=x.jpg",
+        "\x1b[2J\x9b2J.jpg",
+        "\u202egpj.jpg",
+    ]
+    names += ["人" * 83 + "ab.jpg", "n" * 251 + ".jpg", "a\nerror: forged.jpg"]
+    for name in names:
+        cv2.imwrite(str(folder / "a.png"), SMALL)
+        (folder / "a.png").rename(folder / name)
+    for broken in (b"\xff" * 61 + b".jpg", b"\xff" * 251 + b".jpg", b"b\nc\x1b.jpg"):
+        (Path(os.fsdecode(bytes(folder) + b"/" + broken))).write_bytes(b"no picture")
+    Path(os.fsdecode(bytes(folder) + b"/\xff.jpg")).write_bytes((folder / "+1.jpg").read_bytes())
+    names += ["\\udcff.jpg"]
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text(json.dumps({name: [[20, 20, 220, 220], [30, 30, 220, 220]] for name in names}))
+    options = ["--model", starter_bundle, "--draw", "--boxes", boxes]
+    for one in ("jsonl", "csv", "pts"):
+        options += ["--format", one]
+    given = ("-m", "runtime.infer", "--input", folder, "--output", out)
+    done = run_python(*given, *options)
+
+    assert done.returncode == 1, done.stderr
+    assert [line for line in done.stderr.splitlines() if line.startswith("error")] == []
+    assert "b\\nc\\x1b.jpg" in done.stderr
+    assert all(c.isprintable() for c in (done.stderr + done.stdout).replace("\n", ""))
+    rows = rows_in(out)
+    assert {row["picture"] for row in rows if row["status"] == "ok"} == set(names)
+    assert len([row for row in rows if row["status"] == "error"]) == 3
+    assert len(list((out / "pts").iterdir())) == 2 * len(names)
+    assert len(list((out / "drawn").iterdir())) == len(names)
+    with (out / "results.csv").open(newline="", encoding="utf-8") as file:
+        cells = [row["picture"] for row in csv.DictReader(file)]
+    assert {cell for cell in cells if cell[0] in "=+@\t\r"} == set()
+    assert {"'+1.jpg", "''=x.jpg"} < set(cells)
+    assert run_python(*given, *options, "--resume").returncode == 1
+    assert rows_in(out) == rows
+
+    options[4] = out / "results.csv"
+    again = tmp_path / "again"
+    done = run_python(*given[:-1], again, *options, "--raw-csv")
+    assert done.returncode == 1, done.stderr
+    assert [r for r in rows_in(again) if r["status"] == "ok"] == [
+        r for r in rows if r["status"] == "ok"
+    ]
+    with (again / "results.csv").open(newline="", encoding="utf-8") as file:
+        assert "+1.jpg" in {row["picture"] for row in csv.DictReader(file)}
 
 
 def test_faces_and_passes_in_a_folder(
