@@ -21,6 +21,9 @@ from runtime.many.tables import import_pyarrow
 # Looked for in this order: the pictures themselves, then where they are.
 IMAGE_COLUMNS = ("image", "bytes")
 ADDRESS_COLUMNS = ("uri", "url", "path", "file")
+# By their names: those of views came with pyarrow 16.
+TEXT_OR_BYTES = {f"{size}{kind}" for size in ("", "large_") for kind in ("string", "binary")}
+TEXT_OR_BYTES |= {"string_view", "binary_view"}
 NOTES = "tables whose names begin with _"
 # Names and paths.
 Listed = list[tuple[str, str]]
@@ -238,12 +241,12 @@ def _column(table: str, schema: Any, named: str | None) -> str:
 
 
 def _can_hold_pictures(pa: Any, kind: Any) -> bool:
+    if pa.types.is_dictionary(kind):  # pandas' category, polars' Enum
+        return str(kind.value_type) in TEXT_OR_BYTES
     # as Hugging Face's datasets keep pictures
     if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-        inner = kind.field("bytes").type
-        return bool(pa.types.is_binary(inner) or pa.types.is_large_binary(inner))
-    tests = ("is_binary", "is_large_binary", "is_string", "is_large_string")
-    return any(getattr(pa.types, test)(kind) for test in tests)
+        return "binary" in str(kind.field("bytes").type)
+    return str(kind) in TEXT_OR_BYTES
 
 
 def _nothing(where: str, got: str) -> InputError:

@@ -333,6 +333,33 @@ def test_boxes_of_a_file_reach_the_workers(
     assert "--boxes: expected pictures as input" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "kind", ["dictionary", "large_string", "string_view", "large_binary", "binary_view", "struct"]
+)
+def test_columns_are_read_whatever_their_width_or_index(
+    tmp_path: Path, small: bytes, kind: str
+) -> None:
+    """As pandas' categories, polars and newer writers have them."""
+    write_all(tmp_path, ["a.jpg"], small)
+    if kind == "dictionary":
+        column = pa.array(["a.jpg", None, "a.jpg"]).dictionary_encode()
+    elif kind == "struct":
+        column = pa.array([{"bytes": small}, {"bytes": None}, {"bytes": small}])
+        column = column.cast(pa.struct([("bytes", pa.large_binary())]))
+    else:
+        of_kind = getattr(pa, kind, None)
+        if of_kind is None:
+            pytest.skip("this pyarrow has no such type")
+        value = small if "binary" in kind else "a.jpg"
+        column = pa.array([value, None, value], of_kind())
+    pq.write_table(pa.table({"image": column}), tmp_path / "t.parquet")
+    (partition,) = find_inputs(str(tmp_path / "t.parquet"), 10).partitions
+    one, missing, other = partition.pictures()
+    assert one.read().shape == other.read().shape == (240, 320, 3)
+    with pytest.raises(InputError, match="got nothing"):
+        missing.read()
+
+
 def test_a_parquet_without_pictures_says_what_it_holds(
     run_here: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
