@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from runtime.machine import processor
 from runtime.machine.packages import MISSING, module_version
 
 PACKAGES = ("onnxruntime", "openvino", "torch", "torch_npu", "onnx")
@@ -45,10 +46,8 @@ def versions() -> dict[str, str]:
 
 def machine() -> str:
     """Processor, cores this process may use, system."""
-    processor = (
-        _line_of("/proc/cpuinfo", "model name") or platform.processor() or platform.machine()
-    )
-    return f"{processor}, {_cores()} cores, {platform.system()} {platform.machine()}"
+    model = _line_of("/proc/cpuinfo", "model name") or platform.processor() or platform.machine()
+    return f"{model}, {processor.cores()} cores, {platform.system()} {platform.machine()}"
 
 
 def peak_rss_bytes() -> int:
@@ -72,7 +71,7 @@ def rss_bytes() -> int:
 
 def threads() -> dict[str, str]:
     """Cores this process may use, and the environment's settings of threads."""
-    found = {"cores": str(_cores())}
+    found = {"cores": str(processor.cores())}
     return found | {name: os.environ[name] for name in THREAD_SETTINGS if name in os.environ}
 
 
@@ -88,10 +87,6 @@ def gemm_gflops() -> float:
         a @ b
         best = min(best, time.perf_counter() - start)
     return 2 * GEMM_SIDE**3 / best / 1e9
-
-
-def _cores() -> int | None:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _status_bytes(name: str) -> int:

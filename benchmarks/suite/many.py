@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
 import threading
@@ -22,6 +21,7 @@ from parity.samples import Sample
 from runtime.detector import Detector
 from runtime.errors import InferenceError, one_line
 from runtime.image.picture import read_picture
+from runtime.machine import processor
 from runtime.machine.process import run as run_program
 from runtime.many.folder import Wanted, run_folder
 from runtime.many.heading import Heading
@@ -87,7 +87,7 @@ class ManyWorker:
         Raises:
             InferenceError: it failed, for example because Ray is not there.
         """
-        threads = os.cpu_count() or 1
+        threads = processor.cores()
         with self._linked(self._pictures) as pictures, tempfile.TemporaryDirectory() as results:
             command = ["-m", "runtime.batch", str(pictures), "--output", results, "--engine", name]
             command += ["--model", str(self._bundle), "--device", "cpu", "--workers", "1"]

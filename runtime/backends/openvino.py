@@ -60,8 +60,12 @@ class OpenVinoBackend(GraphBackend):
         if model.has_rt_info(key):
             self.checkpoint_sha256 = model.get_rt_info(key).astype(str)
         options = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
-        if settings.threads is not None and target == CPU:
-            options["INFERENCE_NUM_THREADS"] = str(settings.threads)
+        if target == CPU:
+            # a thread that is pinned to a core cannot leave it to the process that took it
+            options["ENABLE_CPU_PINNING"] = "NO"
+            threads = settings.threads or processor.quota_cores()
+            if threads is not None:
+                options["INFERENCE_NUM_THREADS"] = str(threads)
         compiled = _compile(core, model, target, options, where)
         executed = _executed(compiled)
         _check_executed(executed, precision, where, target)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 import time
 from collections.abc import Generator, Sequence
@@ -19,6 +18,7 @@ from runtime.batch.workers import Job, run_locally
 from runtime.cli import command_line
 from runtime.cli.options import DEFAULT_MODEL, EngineOptions, FaceOptions, check_range
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
+from runtime.machine import processor
 from runtime.many.heading import Heading, digest_of
 from runtime.many.inputs import ADDRESS, check_apart
 from runtime.many.summary import Summary
@@ -198,7 +198,7 @@ def _job(arguments: argparse.Namespace, faces: FaceOptions, devices: Sequence[st
     settings = EngineOptions.of(arguments)
     if settings.threads is None and (len(devices) > 1 or arguments.engine == "ray"):
         # many workers, each with a thread for every core, are slower than few; Ray counts cores
-        share = 1 if arguments.engine == "ray" else (os.cpu_count() or 1) // len(devices)
+        share = 1 if arguments.engine == "ray" else processor.cores() // len(devices)
         settings = replace(settings, threads=max(1, share))
     faces.finder()  # what is wrong with it is an error here, before any worker starts
     named = parse_source(arguments.model, devices[0])

@@ -16,7 +16,7 @@ from runtime.doctor import devices, plain_files
 from runtime.doctor.box import LONGEST_TEXT_BYTES, Box, read_tail
 from runtime.doctor.cann import Cann
 from runtime.doctor.versions import INSTALL_INFO, VERSION_CFG, VERSION_INFO, driver_version
-from runtime.machine import npu_smi, process
+from runtime.machine import npu_smi, process, processor
 
 VARIABLES = re.compile(r"(ASCEND|TORCH|OMP)_.*|(LD_LIBRARY_)?PATH|PYTHONPATH")
 # The first chips of a large machine stand for the others.
@@ -127,6 +127,7 @@ def python(box: Box) -> None:
         "platform": platform.platform(),
         "libc": " ".join(platform.libc_ver()),
         "cores": os.cpu_count(),
+        "cores_allowed": processor.cores(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "path": sys.path,
         "packages": sorted(packages, key=str.casefold),

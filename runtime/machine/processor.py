@@ -1,8 +1,11 @@
-"""What the kernel lists of this machine's processor; the standard library alone."""
+"""What this machine's processor can do, and how much of it is ours; the standard library alone."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 CPU_INFO = Path("/proc/cpuinfo")
 # Any of these computes in bf16: AVX512_BF16, AMX, AVX_NE_CONVERT, and Arm's.
@@ -22,3 +25,63 @@ def has_bf16(listing: Path = CPU_INFO) -> bool | None:
         if name.strip() in FLAG_LINES:
             return bool(BF16_FLAGS & set(flags.split()))
     return None
+
+
+def cores(root: Path = Path("/")) -> int:
+    """How many cores this process may use: of those it may run on, what its quota pays for.
+
+    Args:
+        root: folder that holds /proc and /sys.
+    """
+    return quota_cores(root) or _allowed()
+
+
+def quota_cores(root: Path = Path("/")) -> int | None:
+    """Cores that a container's quota leaves (`docker run --cpus 1.5`); None where it leaves all.
+
+    It hides no core, so that engines start a thread for each: those beyond it are stopped for the
+    rest of every period, while the others wait for them.
+    """
+    quotas = [quota for folder in _groups(root) if (quota := _quota(folder)) is not None]
+    left = max(1, math.ceil(min(quotas))) if quotas else None
+    return left if left is not None and left < _allowed() else None
+
+
+def _allowed() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _groups(root: Path) -> Iterator[Path]:
+    """Folders of this process's control groups and of those around them, where they are mounted.
+
+    Inside a container the path may be the host's, which is not there: the mount itself is then its
+    group.
+    """
+    try:
+        listed = (root / "proc/self/cgroup").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # no Linux
+        return
+    for line in listed.splitlines():
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mount = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
+        inside = PurePosixPath(path.lstrip("/"))
+        yield from (mount / one for one in (inside, *inside.parents))
+
+
+def _quota(folder: Path) -> float | None:
+    """Cores that a control group may use, version 2 or 1; None where it is not limited."""
+    try:
+        if (folder / "cpu.max").exists():
+            quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
+        else:
+            quota, period = (
+                (folder / f"cpu.cfs_{name}_us").read_text(encoding="ascii").strip()
+                for name in ("quota", "period")
+            )
+        # "max", or -1: no limit
+        return int(quota) / int(period) if quota != "max" and int(quota) > 0 else None
+    except (OSError, ValueError, ZeroDivisionError):  # no such group, or no controller in it
+        return None

@@ -22,6 +22,7 @@ from runtime.backends.torch.npu_device import SAME_ON_CPU, NpuDevice
 from runtime.backends.torch.npu_device import Stopwatch as NpuStopwatch
 from runtime.backends.torch.npu_failures import NEW_PROCESS, Refusal, refusal_of
 from runtime.errors import BackendError, BackendUnavailable, InferenceError, InputError, one_line
+from runtime.machine import processor
 from runtime.model.device import Device
 from runtime.model.source import Artifact
 from runtime.model.spec import INPUT_NAME, spec_of
@@ -34,7 +35,7 @@ from runtime.network.probe import ModuleProbe
 ACCELERATORS = ("npu", "cuda")
 STAGES = ("h2d", "compute", "d2h")
 # what the process began with: another backend's number must not become this one's
-DEFAULT_THREADS = torch.get_num_threads()
+DEFAULT_THREADS = min(torch.get_num_threads(), processor.cores())
 
 # numbers that float32 holds exactly, and plenty between two that are equal
 MOST_RUNS_TOLD_APART = 1 << 20
