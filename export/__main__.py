@@ -69,7 +69,9 @@ def _dry_run(job: Job) -> int:
     print(f"weights: {_short(job.weights)} (SHA-256 {job.weights_sha256[:12]})")
     check_numbers(job)
     old = bundle_in_place(job.output)
-    for name, fresh in pipeline.up_to_date(job, old).items():
+    steps = pipeline.up_to_date(job, old)
+    pipeline.check_tools(job, steps)
+    for name, fresh in steps.items():
         state = "up to date" if fresh else "would run"
         if name == "om" and not fresh and not job.om.converts:
             files = ", ".join(om.file for om in old.om) if old else ""

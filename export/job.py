@@ -11,7 +11,6 @@ from export.atc.plan import OmPlan, Policy, plan_om
 from export.config import CONFIGS, ExportConfig, ModelTable, known_configs, read_config
 from export.int8.pictures import Int8Pictures, choose_pictures
 from export.int8.table import quantiser
-from parity.html.options import check_packages
 from parity.samples import Sample, default_samples
 from runtime.backends.base import Settings
 from runtime.errors import ArtifactError, ConfigError
@@ -69,14 +68,11 @@ def prepare(
         ArtifactError: the weights are not there, with where they come from, or cannot be read.
         ConfigError: the weights are another model's than the configuration's; the output folder
             cannot be used, or the [atc] table; see `plan_om`.
-        BackendUnavailable: an .om is required and cannot be made here, or what draws the report is
-            missing, or what quantises.
+        BackendUnavailable: an .om is required and cannot be made here, or no quantiser is there.
         InputError: the sample pictures are not there, or those that int8 is to be calibrated on.
     """
     weights = _find_weights(config)
     _check_model(config, weights)
-    if parity:
-        check_packages("the bundle's parity.html")
     quantised = config.precision == "int8"
     if quantised and (taps or not parity):
         raise ConfigError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -26,6 +27,7 @@ from export.steps.step import (
     Work,
     versions_of,
 )
+from parity.html.options import check_packages
 from parity.report import as_text
 from runtime.model.manifest import (
     ONNX_NAME,
@@ -66,12 +68,23 @@ def up_to_date(job: Job, old: Manifest | None) -> dict[str, bool]:
     return {step.name: step.is_fresh(inputs, old) for step in steps}
 
 
+def check_tools(job: Job, fresh: Mapping[str, bool]) -> None:
+    """Import what the report is drawn with, if one is to be drawn, before anything slow starts.
+
+    Raises:
+        BackendUnavailable: one is missing or cannot be imported.
+    """
+    if job.parity and not fresh[Parity.name]:
+        check_packages("the bundle's parity.html")
+
+
 def run(job: Job) -> Outcome:
     """Make, judge and place the bundle; do only what is not up to date.
 
     Raises:
         ArtifactError, ConfigError, ExportError, InferenceError: a step's own fault; the old bundle
             stays as it was.
+        BackendUnavailable: as `check_tools`.
         OSError: the disk is full or cannot be written to; likewise.
     """
     check_output(job.output)
@@ -81,6 +94,7 @@ def run(job: Job) -> Outcome:
         if old is not None and all(fresh.values()):
             logger.info("up to date: %s", ", ".join(fresh))
             return Outcome(folder=job.output, manifest=old)
+        check_tools(job, fresh)
         work = Work(inputs=Inputs(job=job), old=old, staging=staging, reference=reference)
         for step in STEPS:
             step.run(work)

@@ -77,7 +77,6 @@ def empty_bundle(
             operators={},
             rewrites=(),
             cost=COST,
-            plain=COST,
         ),
         verification={},
         parity=ParityFact(passed=passed),

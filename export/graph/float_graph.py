@@ -37,10 +37,6 @@ def make_float_graph(
             graph = with_byte_input(graph, InputSpec(size=architecture.size))
             check_graph(graph, architecture, taps_out=taps_out)
         target.write_bytes(graph.SerializeToString(deterministic=True))
-    cost = plain = graph_cost(graph)
-    if settings.rewrites:
-        with step("count the plain form"):
-            plain = _plain_cost(opened, settings, taps_out=taps_out)
     counts = operator_counts(graph)
     fact = OnnxFact(
         exporter=exported.exporter,
@@ -49,12 +45,16 @@ def make_float_graph(
         nodes=sum(counts.values()),
         operators=counts,
         rewrites=settings.rewrites,
-        cost=cost,
-        plain=plain,
+        cost=graph_cost(graph),
     )
     logger.info("%s: opset %d by %s, %d nodes", ONNX_NAME, fact.opset, fact.exporter, fact.nodes)
     logger.info("  rewrites: %s", ", ".join(fact.rewrites) or "none, the published form")
-    for name, change in cost_changes(fact).items():
+    compared = fact
+    if settings.rewrites and logger.isEnabledFor(logging.DEBUG):
+        with step("count the plain form"):  # which exports the network a second time
+            plain = _plain_cost(opened, settings, taps_out=taps_out)
+        compared = msgspec.structs.replace(fact, plain=plain)
+    for name, change in cost_changes(compared).items():
         logger.info("  %-22s %s", name, change)
     return fact
 

@@ -61,7 +61,8 @@ class OnnxFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         exporter: torchscript or dynamo.
         rewrites: of the network before it was exported; none where it is the published form.
         cost: of this graph; where it is quantised, of the float graph it was made from.
-        plain: of the float graph that the same checkpoint gives without rewrites.
+        plain: of the float graph that the same checkpoint gives without rewrites, in manifests of
+            before: an export counts it with --verbose alone, for the log.
     """
 
     exporter: str
@@ -71,7 +72,7 @@ class OnnxFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     operators: dict[str, int]
     rewrites: tuple[str, ...]
     cost: GraphCost
-    plain: GraphCost
+    plain: GraphCost | UnsetType = UNSET
 
 
 class KeptFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -208,7 +209,8 @@ def cost_changes(onnx: OnnxFact) -> dict[str, str]:
     def change(form: str, before: float, after: float) -> str:
         return " -> ".join(dict.fromkeys(format(number, form) for number in (before, after)))
 
-    before, after = onnx.plain, onnx.cost
+    after = onnx.cost
+    before = after if onnx.plain is UNSET else onnx.plain
     return {
         "nodes": change(",", before.nodes, after.nodes),
         "parameters": change(",", before.parameters, after.parameters),

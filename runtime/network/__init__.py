@@ -5,16 +5,24 @@ Only the PyTorch backend, `export.graph.to_onnx` and `export.graph.inference_for
 
 import os
 
+# What torch and its libraries read while they are imported; the environment of the host process
+# stays its own afterwards.
+#
 # With torch_npu installed and CANN missing, plain `import torch` fails, because torch autoloads
-# device backends. The NPU path imports torch_npu itself, so here autoload is held back, and only
-# for the length of this import: the environment of the host process stays its own.
-_AUTOLOAD = "TORCH_DEVICE_BACKEND_AUTOLOAD"
-_before = os.environ.get(_AUTOLOAD)
-os.environ[_AUTOLOAD] = "0"
+# device backends. The NPU path imports torch_npu itself, so here autoload is held back.
+_WHILE_IMPORTING = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
+# libgomp's threads look 300,000 times for work before they sleep, on a core that the thread they
+# wait for may need: beside other processes a call takes several times as long. 10,000 rounds still
+# outlast the gaps between operators, so that nothing is lost where the cores are free.
+if os.environ.keys().isdisjoint(("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")):
+    _WHILE_IMPORTING["GOMP_SPINCOUNT"] = "10000"
+_before = {name: os.environ.get(name) for name in _WHILE_IMPORTING}
+os.environ.update(_WHILE_IMPORTING)
 try:
     import torch as torch
 finally:
-    if _before is None:
-        del os.environ[_AUTOLOAD]
-    else:
-        os.environ[_AUTOLOAD] = _before
+    for _name, _value in _before.items():
+        if _value is None:
+            del os.environ[_name]
+        else:
+            os.environ[_name] = _value

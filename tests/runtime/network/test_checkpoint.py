@@ -282,3 +282,17 @@ def test_torch_opens_where_torch_npu_is_broken(tmp_path: Path) -> None:
         PYTHONPATH=str(tmp_path),
     )
     assert done.stdout.split() == ["cpu", "True", "False", "3", "True"], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("user", "rounds"),
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "PASSIVE"}, "0")],
+)
+def test_torchs_threads_sleep_soon_and_as_the_user_says(user: dict[str, str], rounds: str) -> None:
+    """By libgomp's own word; the process's environment is as before."""
+    code = "import os, runtime.network; print(os.environ.get('GOMP_SPINCOUNT', 'none'))"
+    done = run_python("-c", code, OMP_DISPLAY_ENV="VERBOSE", **user)
+    if "GOMP_SPINCOUNT" not in done.stderr:
+        pytest.skip("this torch has another OpenMP than libgomp")
+    assert f"GOMP_SPINCOUNT = '{rounds}'" in done.stderr
+    assert done.stdout.split() == [user.get("GOMP_SPINCOUNT", "none")]
