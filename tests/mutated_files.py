@@ -34,9 +34,12 @@ from export.config import read_config
 from parity.boxes import read_boxes, read_pts
 from parity.recording.recording import load_recording, save_recording
 from runtime.errors import EXIT_BAD_INPUT, StarmarkError
-from runtime.many.folder import RUN_NAME, FinishedRun, Journal, _finished_before
+from runtime.files.owned import FILES_NAME, OwnedFiles, ReadFile, WrittenFile
+from runtime.files.reading import DamageError, decode_json, read_bytes
+from runtime.many.folder import RUN_NAME, FinishedRun
 from runtime.many.heading import Heading
 from runtime.many.inputs import PictureFile
+from runtime.many.journal import Entry, Journal
 from runtime.many.rows import Row
 from runtime.many.summary import Summary
 from runtime.model.manifest import MANIFEST_NAME, check_files, read_manifest
@@ -97,6 +100,19 @@ def _journal(path: Path) -> Any:
         return journal.done
 
 
+def _owned(path: Path) -> Any:
+    owned = OwnedFiles(path.parent)
+    owned.check(["a.pts"], again=True)
+    return owned.is_intact("a.pts"), owned.read
+
+
+def _finished(path: Path) -> Any:
+    try:
+        return decode_json(read_bytes(path), FinishedRun)
+    except DamageError:  # such a run is run again
+        return None
+
+
 def formats(folder: Path) -> list[Format]:
     """Whole files of every kind, small."""
     state = tiny_network().state_dict()
@@ -112,15 +128,20 @@ def formats(folder: Path) -> list[Format]:
     )
     save_recording(folder / "r.npz", recording_of(np.random.default_rng(0)))
     made.append(Format("r.npz", (folder / "r.npz").read_bytes(), _recording, (BLIND,)))
-    rows = [Row(picture=f"{n}.jpg", status="no face") for n in range(9)]
-    lines = [msgspec.json.encode(one) + b"\n" for one in (HEADING, *rows)]
+    read = [ReadFile(name=f"{n}.jpg", bytes=n, wrote=("a.pts",)) for n in range(9)]
+    row = msgspec.Raw(msgspec.json.encode(Row(picture="a.jpg", status="no face")))
+    entries = [Entry(read=one, rows=[row]) for one in read]
+    lines = [msgspec.json.encode(one) + b"\n" for one in (HEADING, *entries)]
     made.append(Format("journal/unfinished.jsonl", b"".join(lines), _journal))
+    written = WrittenFile(path="a.pts", bytes=0, sha256="0")
+    lines = [msgspec.json.encode(one) + b"\n" for one in (written, *read)]
+    made.append(Format(f"owned/{FILES_NAME}", b"".join(lines), _owned))
     run = FinishedRun(heading=HEADING, pictures_sha256="0", summary=Summary(pictures=3))
     made.append(
         Format(
             f"run/{RUN_NAME}",
             msgspec.json.encode(run),
-            lambda path: _finished_before(path.parent, HEADING, "0"),
+            _finished,
         )
     )
     toml = Path("configs/star68.toml").read_bytes()

@@ -11,8 +11,8 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ CHUNK_BYTES = 1 << 20
 # Names of `written_whole`'s temporary files.
 PART = re.compile(r"\.[0-9a-f]{8}\.part(\..*)?")
 NOT_ASCII = re.compile(r"[^\x00-\x7e]")
+# How a file is written, whole or not at all: `written_whole`, or with a note of it.
+Writing = Callable[[Path], AbstractContextManager[Path]]
 ANY_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -176,9 +178,9 @@ def _is_free(file: int, path: Path) -> bool:
     return own and os.path.samestat(found, there)
 
 
-def remove_parts(folder: Path) -> None:
-    """Remove what a `written_whole` that was killed has left in a folder or below it."""
-    for path in folder.rglob(".*.part*"):
+def remove_parts(folder: Path, *, deep: bool = True) -> None:
+    """Remove what a `written_whole` that was killed has left in a folder, or also below it."""
+    for path in (folder.rglob if deep else folder.glob)(".*.part*"):
         if PART.fullmatch(path.name):
             with suppress(OSError):
                 path.unlink()

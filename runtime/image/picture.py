@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InputError, one_line
-from runtime.files import shown, written_whole
+from runtime.files import Writing, shown, written_whole
 from runtime.files.kind import no_file
 from runtime.image.header import Header, read_header
 
@@ -118,8 +118,15 @@ def check_encoder(path: Path) -> None:
         )
 
 
-def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+def write_picture(
+    path: Path, picture: NDArray[np.uint8], *, writing: Writing = written_whole
+) -> None:
     """Encode a picture by its suffix and write it, whole or not at all.
+
+    Args:
+        path: of the picture.
+        picture: BGR.
+        writing: as `written_whole`.
 
     Raises:
         InputError: no encoder for the suffix, or a picture that is too large for it.
@@ -139,7 +146,7 @@ def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
             got=f"{size_text(picture)} px",
             action="Write a .png, or cut the picture",
         )
-    with written_whole(path) as temporary:
+    with writing(path) as temporary:
         temporary.write_bytes(encoded.tobytes())
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
@@ -15,9 +16,13 @@ import msgspec
 from runtime.cli.command_line import progress
 from runtime.detector import Detector
 from runtime.errors import InferenceError, InputError
-from runtime.files import json_text, printable, remove_folder, remove_parts, shown
-from runtime.many.folder import JOURNAL_NAME, RUN_NAME, Wanted
+from runtime.files import Writing, json_text, printable, shown, written_whole
+from runtime.files.lock import folder_locked
+from runtime.files.owned import OwnedFiles, sweep
+from runtime.many.folder import RUN_NAME, Wanted
 from runtime.many.inputs import no_place
+from runtime.many.journal import JOURNAL_NAME
+from runtime.many.names import FileNames
 from runtime.many.rows import FrameRow, failed_frame, rows_of_frame
 from runtime.many.tables import TABLES, write_pts, write_table
 from runtime.video.file import SUFFIXES, Video
@@ -25,7 +30,8 @@ from runtime.video.motion import Jitter, OneEuro
 from runtime.video.tracking import Tracker
 from runtime.video.writing import VideoWriter, video_written
 
-UNFINISHED_PTS = ".pts.part"
+# Of a face in a frame, by its track.
+POINTS = re.compile(r"\d{6,}_\d+\.pts")
 
 
 @dataclass(kw_only=True)
@@ -86,7 +92,8 @@ def is_video(path: Path) -> bool:
 
 def drawn_video(folder: Path, video: Path) -> Path:
     """Where a video is drawn to, in the folder of its results."""
-    return folder / "drawn" / f"{video.stem}.mp4"
+    name = f"{shown(video.stem)}.mp4"
+    return folder / FileNames([name]).drawn(name)
 
 
 def check_no_pictures_run(folder: Path) -> None:
@@ -118,34 +125,54 @@ def run_video(
         InputError: not a video, or one without a frame.
         InferenceError: the device is lost.
     """
-    alone = is_video(wanted.output)
     wanted.check_packages()
     tracker = Tracker(detector, find_every=find_every, smooth=OneEuro() if smooth else None)
     start = time.perf_counter()
-    drawing = alone or wanted.drawn
-    with Video(path, sound=drawing) as video, ExitStack() as writing:
-        folder = wanted.output.parent if alone else wanted.output
+    alone = is_video(wanted.output)
+    folder = wanted.output.parent if alone else wanted.output
+    target = wanted.output if alone else drawn_video(folder, path)
+    drawing, summary = alone or wanted.drawn, VideoSummary()
+    with Video(path, sound=drawing) as video, ExitStack() as stack:
         folder.mkdir(parents=True, exist_ok=True)
-        drawn: VideoWriter | None = None
-        target = wanted.output if alone else drawn_video(folder, path)
+        owned: OwnedFiles | None = None
         if not alone:
-            remove_parts(folder)  # of a run that was killed
-            remove_folder(folder / UNFINISHED_PTS)
-        if drawing:
-            target.parent.mkdir(exist_ok=True)
-            drawn = writing.enter_context(video_written(target, video.time_base, video.sound))
+            stack.enter_context(folder_locked(folder))
+            owned = stack.enter_context(closing(OwnedFiles(folder)))
+            owned.check(_targets(wanted, target), again=False)
+            sweep(folder)
         # rows on disk until all are there: a video may be long
-        spool = writing.enter_context(tempfile.TemporaryFile(dir=folder))
-        summary = VideoSummary()
-        _follow(detector, tracker, video, wanted, spool, drawn, summary)
-        if not smooth:
-            summary.jitter_raw_px = None
-        if not alone:
-            _write_rows(spool, wanted, detector.spec.points, summary)
-    if drawn is not None:
+        spool = stack.enter_context(tempfile.TemporaryFile(dir=folder))
+        writing = written_whole if owned is None else owned.writing
+        with ExitStack() as drawn_whole:
+            drawn: VideoWriter | None = None
+            if drawing:
+                target.parent.mkdir(exist_ok=True)
+                begun = video_written(target, video.time_base, video.sound, writing=writing)
+                drawn = drawn_whole.enter_context(begun)
+            _follow(detector, tracker, video, wanted, spool, drawn, summary)
+        if owned is not None:
+            names = _write_rows(spool, wanted, detector.spec.points, summary, writing)
+            names += [target.relative_to(folder).as_posix()] if drawing else []
+            owned.keep(names)
+    if drawing:
         summary.saved.append(shown(target))
     summary.seconds_now = time.perf_counter() - start
     return summary
+
+
+def _targets(wanted: Wanted, drawn: Path) -> Iterator[str]:
+    """The files that may be written, as far as something may be in their way."""
+    folder = wanted.output
+    yield from (f"results.{name}" for name in wanted.formats if name in TABLES)
+    beside = [drawn.relative_to(folder).as_posix()] if wanted.drawn else []
+    yield from beside
+    if "pts" in wanted.formats:
+        beside.append("pts/0")
+        yield from (f"pts/{one.name}" for one in folder.glob("pts/*") if POINTS.fullmatch(one.name))
+    for name in beside:
+        kind = name.partition("/")[0]
+        if not (folder / kind).is_dir():
+            yield kind
 
 
 def _follow(
@@ -193,22 +220,28 @@ def _follow(
     summary.jitter_px, summary.jitter_raw_px = jitter.px, raw.px
 
 
-def _write_rows(spool: IO[bytes], wanted: Wanted, points: int, summary: VideoSummary) -> None:
+def _write_rows(
+    spool: IO[bytes], wanted: Wanted, points: int, summary: VideoSummary, writing: Writing
+) -> list[str]:
+    """Write the tables and the points of each face.
+
+    Returns:
+        The files, from the folder on.
+    """
     folder = wanted.output
-    for name in wanted.formats:
+    names: list[str] = []
+    for kind in wanted.formats:
         spool.seek(0)
-        path = folder / (f"results.{name}" if name in TABLES else name)
-        if name in TABLES:
-            write_table(name, path, spool, points, FrameRow, raw_csv=wanted.raw_csv)
+        path = folder / (f"results.{kind}" if kind in TABLES else kind)
+        if kind in TABLES:
+            raw = wanted.raw_csv
+            write_table(kind, path, spool, points, FrameRow, raw_csv=raw, writing=writing)
+            names.append(path.name)
         else:
-            new = folder / UNFINISHED_PTS
-            new.mkdir()
-            try:
-                for row in map(msgspec.json.Decoder(FrameRow).decode, spool):
-                    if row.points_px is not None:
-                        write_pts(new / f"{row.frame:06d}_{row.track}.pts", row.points_px)
-                remove_folder(path)  # of an earlier, perhaps longer video
-                new.rename(path)
-            finally:
-                remove_folder(new)
+            path.mkdir(exist_ok=True)
+            for row in map(msgspec.json.Decoder(FrameRow).decode, spool):
+                if row.points_px is not None:
+                    names.append(f"pts/{row.frame:06d}_{row.track}.pts")
+                    write_pts(folder / names[-1], row.points_px, writing=writing)
         summary.saved.append(shown(path))
+    return names

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import closing, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
+from itertools import groupby
+from pathlib import Path, PurePosixPath
 
 import msgspec
 import numpy as np
@@ -18,21 +19,24 @@ from numpy.typing import NDArray
 
 from runtime.cli.command_line import progress
 from runtime.detector import Detector
-from runtime.errors import ConfigError, InputError
-from runtime.files import json_text, remove_parts, shown, write_text_whole
+from runtime.errors import InputError
+from runtime.files import json_text, shown
+from runtime.files.lock import folder_locked
+from runtime.files.owned import OwnedFiles, ReadFile, sweep
 from runtime.files.reading import DamageError, decode_json, read_bytes
 from runtime.image.draw import draw_faces
 from runtime.image.landmarks import Landmarks
 from runtime.image.picture import MAX_PIXELS, write_picture
 from runtime.many.heading import Heading
-from runtime.many.inputs import Listing
+from runtime.many.inputs import Listing, PictureFile
+from runtime.many.journal import JOURNAL_NAME, Entry, Journal
 from runtime.many.names import FileNames
 from runtime.many.rows import Row, rows_of
 from runtime.many.search import Searched, search
 from runtime.many.summary import Summary
 from runtime.many.tables import TABLES, import_pyarrow, write_pts, write_table
 
-JOURNAL_NAME, RUN_NAME = "unfinished.jsonl", "run.json"
+RUN_NAME, ROWS_NAME = "run.json", "results.jsonl"
 
 logger = logging.getLogger("starmark")
 
@@ -96,208 +100,205 @@ def run_folder(
         listing: the pictures.
         heading: of this run.
         wanted: what is to be written.
-        resume: go on with a run that was stopped.
+        resume: go on with a run that was stopped, or make again what of an ended one is not what
+            was written, or was made from other bytes.
         readers: as for `search`.
         batch: as for `search`.
         max_pixels: as for `read_picture`.
 
     Raises:
-        ConfigError: an unfinished run is in the way, or `resume` is about another one.
+        ConfigError: an unfinished run, another run's lock or a file of the user's is in the way,
+            or `resume` is about another run.
         BackendUnavailable: the package of a format is missing.
         InferenceError: a device is lost.
     """
     wanted.check_packages()
     files, folder = listing.files, wanted.output
     folder.mkdir(parents=True, exist_ok=True)
-    names = hashlib.sha256(b"".join(file.name.encode() + b"\0" for file in files)).hexdigest()
-    if resume:
-        before = _finished_before(folder, heading, names)
-        if before is not None:
+    with folder_locked(folder), closing(OwnedFiles(folder)) as owned:
+        run = _FolderRun(listing, heading, wanted, owned)
+        owned.check(run.targets(), again=resume)
+        sweep(folder)
+        if resume and (before := run.up_to_date()):
             logger.info("up to date: %s", shown(folder))
-            before.skipped = listing.skipped
             return before
-    with Journal(folder, heading, resume=resume) as journal:
-        if resume:
-            remove_parts(folder)
-        summary = journal.summary
-        summary.skipped = listing.skipped
-        left = [file for file in files if file.name not in journal.done]
-        if len(left) < len(files):
-            logger.info("resumed: %d of %d pictures are done", len(files) - len(left), len(files))
-        start = time.perf_counter()
-        try:
-            with closing(
-                search(detector, left, readers=readers, batch=batch, max_pixels=max_pixels)
-            ) as searched:
-                places = FileNames([file.name for file in files])
-                for picture in progress(searched, "pictures", len(left)):
-                    rows = rows_of(picture)
-                    _write_beside(picture, rows, wanted, places)
-                    journal.add(rows)  # last: whoever is in it has everything
-                    summary.pictures_now += 1
-        except BaseException:
-            logger.warning(
-                "stopped after %d of %d pictures: the same command with --resume goes on",
-                len(journal.done),
-                len(files),
+        with Journal(folder, heading, resume=resume, counts=run.counts) as journal:
+            left = [file for file in files if file.name not in journal.done]
+            if len(left) < len(files):
+                done = len(files) - len(left)
+                logger.info("resumed: %d of %d pictures are done", done, len(files))
+            start = time.perf_counter()
+            read: dict[str, ReadFile] = {}
+            found = search(
+                detector, noted(left, read), readers=readers, batch=batch, max_pixels=max_pixels
             )
-            raise
-        summary.seconds_now = time.perf_counter() - start
-        for name in (one for one in wanted.formats if one in TABLES):
-            path = folder / f"results.{name}"
-            write_table(name, path, journal.lines(), detector.spec.points, raw_csv=wanted.raw_csv)
-            summary.saved.append(shown(path))
-        folders = [name for name in ("drawn", "pts") if (folder / name).is_dir()]
-        summary.saved += [shown(folder / name) for name in folders]
-        run = FinishedRun(heading=heading, pictures_sha256=names, summary=summary)
-        write_text_whole(folder / RUN_NAME, json_text(run))
+            try:
+                with closing(found) as searched:
+                    for picture in progress(searched, "pictures", len(left)):
+                        run.add(journal, picture, read.pop(picture.file.name))
+            except BaseException:
+                logger.warning(
+                    "stopped after %d of %d pictures: the same command with --resume goes on",
+                    len(journal.done),
+                    len(files),
+                )
+                raise
+            seconds = time.perf_counter() - start
+            return run.finish(journal, detector.spec.points, len(left), seconds)
+
+
+def noted(files: Iterable[PictureFile], read: dict[str, ReadFile]) -> Iterator[PictureFile]:
+    """Pass files on, each noted as it is before it is read."""
+    for file in files:
+        read[file.name] = ReadFile.of(file.name, file.path)
+        yield file
+
+
+class _FolderRun:
+    """The files of a run over pictures: what it reads, and what it writes where."""
+
+    def __init__(
+        self, listing: Listing, heading: Heading, wanted: Wanted, owned: OwnedFiles
+    ) -> None:
+        self._paths = {file.name: file.path for file in listing.files}
+        self._skipped = listing.skipped
+        self._heading, self._wanted, self._owned = heading, wanted, owned
+        self._folder = wanted.output
+        self._beside = wanted.drawn or "pts" in wanted.formats
+        self._places = FileNames([*self._paths] if self._beside else ())
+        self._tables = [f"results.{name}" for name in wanted.formats if name in TABLES]
+        names = b"".join(os.fsencode(name) + b"\0" for name in self._paths)
+        self._names_sha256 = hashlib.sha256(names).hexdigest()
+
+    def targets(self) -> Iterator[str]:
+        """The files that may be written, as far as something may be in their way."""
+        yield from (RUN_NAME, *self._tables)
+        beside: list[str] = []
+        if self._wanted.drawn:
+            beside = [self._places.drawn(name) for name in self._paths]
+            yield from (f"{place}{end}" for place in beside for end in ("", ".png"))
+        if "pts" in self._wanted.formats:
+            beside += [self._places.pts(name) for name in self._paths]
+            yield from self._places.pts_in(self._folder)
+        for parent in {up for place in beside for up in PurePosixPath(place).parents}:
+            if not os.path.isdir(self._folder / parent):  # noqa: PTH112  # it may be too long
+                yield str(parent)
+
+    def counts(self, read: ReadFile) -> bool:
+        """Whether what was made from an input is there, and would be made from it again."""
+        path = self._paths.get(read.name)
+        still = path is not None and read.is_still(path)
+        return still and all(self._owned.is_intact(name) for name in read.wrote)
+
+    def up_to_date(self) -> Summary | None:
+        """What the same run came to, where it has ended and nothing is to be made again.
+
+        Otherwise its rows become a journal again, as far as they hold.
+        """
+        path = self._folder / RUN_NAME
+        if (self._folder / JOURNAL_NAME).exists() or not path.exists():
+            return None
+        try:
+            run = decode_json(read_bytes(path), FinishedRun)
+        except DamageError as error:
+            logger.warning("warning: %s: %s. All pictures are run again", shown(path), error)
+            return None
+        if run.heading != self._heading:
+            return None
+        holding = {name: read for name, read in self._owned.read.items() if self.counts(read)}
+        changed = [name for name in self._tables if not self._owned.is_intact(name)]
+        for name in changed:
+            logger.info("changed since it was written, made again: %s", shown(self._folder / name))
+        same = run.pictures_sha256 == self._names_sha256 and len(holding) == len(self._paths)
+        if same and not changed and self._owned.is_intact(RUN_NAME):
+            run.summary.pictures_now, run.summary.seconds_now = 0, 0.0
+            run.summary.skipped = self._skipped
+            return run.summary
+        rows = self._folder / ROWS_NAME
+        if self._owned.is_intact(ROWS_NAME):
+            with Journal(self._folder, self._heading, resume=False) as journal:
+                _restore(journal, rows, holding)
+        return None
+
+    def add(self, journal: Journal, picture: Searched, read: ReadFile) -> None:
+        """Write what belongs to a picture: last its rows, so that who has them has everything."""
+        rows = rows_of(picture)
+        wrote: list[str] = []
+        try:
+            wrote = self._write_beside(picture, rows)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            picture.error = InputError(
+                "--output",
+                expected="paths that the file system takes",
+                got=f"one of {len(os.fsencode(error.filename))} bytes",
+                action="Write to a folder with a shorter path",
+            )
+            rows = rows_of(picture)
+        journal.add(msgspec.structs.replace(read, wrote=tuple(wrote)), rows)
+
+    def finish(self, journal: Journal, points: int, now: int, seconds: float) -> Summary:
+        """Write the tables, and remove what earlier runs wrote and this one did not."""
+        summary = journal.count(self._paths)
+        summary.skipped = self._skipped
+        summary.pictures_now, summary.seconds_now = now, seconds
+        for table in self._tables:
+            path, kind = self._folder / table, table.removeprefix("results.")
+            lines = journal.lines(self._paths)
+            raw, writing = self._wanted.raw_csv, self._owned.writing
+            write_table(kind, path, lines, points, raw_csv=raw, writing=writing)
+        read = [entry.read for entry in journal.entries(self._paths)]
+        beside = [name for one in read for name in one.wrote]
+        kinds = sorted({name.partition("/")[0] for name in beside})
+        summary.saved += [shown(self._folder / name) for name in (*self._tables, *kinds)]
+        run = FinishedRun(
+            heading=self._heading, pictures_sha256=self._names_sha256, summary=summary
+        )
+        with self._owned.writing(self._folder / RUN_NAME) as temporary:
+            temporary.write_text(json_text(run), encoding="utf-8")
+        self._owned.keep((RUN_NAME, *self._tables, *beside), read)
         journal.finish()
-    return summary
+        return summary
+
+    def _write_beside(self, picture: Searched, rows: list[Row]) -> list[str]:
+        """Write a picture's own files: drawn, and the points of each face."""
+        wrote: list[str] = []
+        if picture.error is not None:
+            return wrote
+        name = picture.file.name
+        if self._wanted.drawn and picture.image is not None:
+            wrote.append(self._places.drawn(name))
+            drawn = self._wanted.draw(picture.image, (face.landmarks for face in picture.faces))
+            try:
+                write_picture(self._place(wrote[-1]), drawn, writing=self._owned.writing)
+            except InputError:  # a suffix that is only read, or a picture too large for it
+                wrote[-1] += ".png"
+                write_picture(self._place(wrote[-1]), drawn, writing=self._owned.writing)
+        if "pts" in self._wanted.formats:
+            for row in rows:
+                if row.points_px is not None:
+                    face = None if row.faces == 1 else row.face
+                    wrote.append(self._places.pts(name, face))
+                    write_pts(self._place(wrote[-1]), row.points_px, writing=self._owned.writing)
+        return wrote
+
+    def _place(self, name: str) -> Path:
+        """A file's place in the results; its folder is made."""
+        place = self._folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return place
 
 
-def _finished_before(folder: Path, heading: Heading, names_sha256: str) -> Summary | None:
-    """What the same run came to, where it has ended and its results are all there."""
-    if (folder / JOURNAL_NAME).exists():
-        return None
-    try:
-        run = decode_json(read_bytes(folder / RUN_NAME), FinishedRun)
-    except FileNotFoundError:
-        return None
-    except DamageError as error:
-        raise _damaged(folder / RUN_NAME, "the record of a finished run", error) from error
-    there = all(Path(name).exists() for name in run.summary.saved)
-    if run.heading != heading or run.pictures_sha256 != names_sha256 or not there:
-        return None
-    run.summary.pictures_now, run.summary.seconds_now = 0, 0.0
-    return run.summary
+class _Named(msgspec.Struct):
+    picture: str
 
 
-def _damaged(path: Path, expected: str, error: DamageError) -> InputError:
-    action = "Write to another folder, or remove this file to start over"
-    return InputError(shown(path), expected=expected, got=str(error), action=action)
-
-
-def _write_beside(picture: Searched, rows: list[Row], wanted: Wanted, places: FileNames) -> None:
-    """Write a picture's own files: drawn, and the points of each face."""
-    if picture.error is not None:
-        return
-    name = picture.file.name
-    if wanted.drawn and picture.image is not None:
-        target = _place(wanted.output, places.drawn(name))
-        drawn = wanted.draw(picture.image, (face.landmarks for face in picture.faces))
-        try:
-            write_picture(target, drawn)
-        except InputError:  # a suffix that is only read, or a picture too large for it
-            write_picture(target.with_name(target.name + ".png"), drawn)
-    if "pts" in wanted.formats:
-        for row in rows:
-            if row.points_px is not None:
-                face = None if row.faces == 1 else row.face
-                write_pts(_place(wanted.output, places.pts(name, face)), row.points_px)
-
-
-def _place(folder: Path, name: str) -> Path:
-    """A file's place in the results; its folder is made."""
-    place = folder / name
-    place.parent.mkdir(parents=True, exist_ok=True)
-    return place
-
-
-class Journal:
-    """Rows in JSON, one a line, all those of a picture in one write.
-
-    Args:
-        folder: where the results go.
-        heading: of this run.
-        resume: go on with what is there.
-
-    Attributes:
-        done: the names of the pictures that have their rows.
-        summary: counts over these rows.
-
-    Raises:
-        ConfigError: there is an unfinished run and `resume` is not set, or it is another run.
-    """
-
-    def __init__(self, folder: Path, heading: Heading, *, resume: bool) -> None:
-        self.path = folder / JOURNAL_NAME
-        self.done: set[str] = set()
-        self.summary = Summary()
-        there = self.path.exists()
-        if there and not resume:
-            raise ConfigError(
-                shown(self.path),
-                expected="no unfinished run in the folder of the results",
-                got="one",
-                action="Add --resume to continue it, or remove this file",
-            )
-        if there:
-            self._continue(heading)
-        # a buffer would keep what a full disk did not take, and write it behind the cut
-        self._file = self.path.open("ab", buffering=0)
-        if not there:
-            self._append(msgspec.json.encode(heading) + b"\n")
-
-    def add(self, rows: list[Row]) -> None:
-        """Write a picture's rows, all or none."""
-        self._append(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
-        self._count(rows[0])
-
-    def lines(self) -> Iterator[bytes]:
-        """All rows so far, as they were encoded."""
-        with self.path.open("rb") as file:
-            yield from islice(file, 1, None)
-
-    def finish(self) -> None:
-        """Remove the file: its rows are in the results."""
-        self.close()
-        self.path.unlink(missing_ok=True)
-
-    def close(self) -> None:
-        """Leave the file for a run that goes on with it; a second call does nothing."""
-        self._file.close()
-        if not self.done:
-            self.path.unlink(missing_ok=True)  # nothing to go on with
-
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _count(self, row: Row) -> None:
-        self.done.add(row.picture)
-        self.summary.count(row.picture, row.status, row.faces, row.error)
-
-    def _append(self, data: bytes) -> None:
-        end = self._file.tell()
-        try:
-            left = memoryview(data)
-            while left:
-                left = left[self._file.write(left) :]
-        except OSError:  # a full disk may take a part of it
-            with suppress(OSError):
-                os.ftruncate(self._file.fileno(), end)
-            raise
-
-    def _continue(self, heading: Heading) -> None:
-        """Read what is whole, and cut off what is not: a picture's last rows may be half there."""
-        with self.path.open("rb") as file:
-            first = file.readline()
-            heading.check(first, shown(self.path))
-            whole, pending, size = len(first), 0, 0
-            for number, line in enumerate(file, 2):
-                if not line.endswith(b"\n"):
-                    break
-                try:
-                    row = decode_json(line, Row)
-                except DamageError as error:
-                    raise _damaged(
-                        self.path, f"a row of results in line {number}", error
-                    ) from error
-                size += len(line)
-                pending += 1
-                if pending >= max(row.faces, 1):
-                    self._count(row)
-                    whole, pending, size = whole + size, 0, 0
-        os.truncate(self.path, whole)
+def _restore(journal: Journal, rows: Path, holding: Mapping[str, ReadFile]) -> None:
+    """Take the rows of pictures that hold from a table of all rows."""
+    picture_of = msgspec.json.Decoder(_Named)
+    with rows.open("rb") as file:
+        for name, lines in groupby(file, lambda line: picture_of.decode(line).picture):
+            if name in holding:
+                raw = [msgspec.Raw(line.rstrip(b"\n")) for line in lines]
+                journal.put(Entry(read=holding[name], rows=raw))

@@ -6,8 +6,11 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
-from pathlib import PurePosixPath
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+
+from runtime.files import shown
 
 # What most file systems take for one part of a path, and what a name may still get behind it.
 LONGEST_BYTES, ROOM_BYTES = 255, len("_99999.pts")
@@ -29,17 +32,33 @@ class FileNames:
     """
 
     def __init__(self, pictures: Sequence[str]) -> None:
+        self._all = pictures
         self._pts = _decided(pictures, (_stem, _whole, _digest_behind), FACE_NUMBER, ".pts")
         self._drawn = _decided(pictures, (_whole, _digest_inside), OTHER_FORMAT, "")
 
     def pts(self, picture: str, face: int | None = None) -> str:
         """The file of a face's points, below the folder of the results; None: the only face."""
         number = "" if face is None else f"_{face}"
-        return f"pts/{self._pts.get(picture) or _stem(picture)}{number}.pts"
+        return f"pts/{self._stem(picture)}{number}.pts"
 
     def drawn(self, picture: str) -> str:
         """The file of the drawn picture; where its format cannot hold it, with .png behind."""
         return f"drawn/{self._drawn.get(picture) or _whole(picture)}"
+
+    def pts_in(self, folder: Path) -> Iterator[str]:
+        """Files below a folder of results where a picture's points may go, however many faces."""
+        stems = {_folded(PurePosixPath(self._stem(name))): self._stem(name) for name in self._all}
+        for place in sorted({PurePosixPath("pts", stem).parent for stem in stems.values()}):
+            with suppress(OSError):  # none is there
+                for found in sorted((folder / place).iterdir()):
+                    key = _folded((place / shown(found.name)).relative_to("pts"))
+                    number = FACE_NUMBER.search(key.removesuffix(".pts"))
+                    for end in ("", number[0] if number else ""):
+                        if stem := stems.get(key.removesuffix(f"{end}.pts")):
+                            yield f"pts/{stem}{end}.pts"
+
+    def _stem(self, picture: str) -> str:
+        return str(self._pts.get(picture) or _stem(picture))
 
 
 def _decided(

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from runtime.files import written_whole
+from runtime.files import Writing, written_whole
 from runtime.files.cells import neutral
 from runtime.machine.packages import importing
 from runtime.many.rows import FrameRow, Row
@@ -43,6 +43,7 @@ def write_table(
     kind: type[Row] = Row,
     *,
     raw_csv: bool = False,
+    writing: Writing = written_whole,
 ) -> None:
     """Write all rows, whole or not at all.
 
@@ -53,11 +54,12 @@ def write_table(
         points: how many a face has.
         kind: of all the rows; it decides the columns.
         raw_csv: leave text in CSV as it is, also where a spreadsheet would run it.
+        writing: as `written_whole`.
 
     Raises:
         BackendUnavailable: Parquet, and pyarrow is missing.
     """
-    with written_whole(path) as temporary:
+    with writing(path) as temporary:
         if name == "jsonl":
             with temporary.open("wb") as file:
                 file.writelines(lines)
@@ -69,11 +71,13 @@ def write_table(
             _write_parquet(temporary, rows, kind)
 
 
-def write_pts(path: Path, points_px: Sequence[tuple[float, float]]) -> None:
+def write_pts(
+    path: Path, points_px: Sequence[tuple[float, float]], *, writing: Writing = written_whole
+) -> None:
     """Write a face's points as 300-W does: pixels counted from 1."""
     lines = [f"{x + 1:.3f} {y + 1:.3f}" for x, y in points_px]
     text = "\n".join(("version: 1", f"n_points: {len(lines)}", "{", *lines, "}", ""))
-    with written_whole(path) as temporary:
+    with writing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import one_line
-from runtime.files import shown, written_whole
+from runtime.files import Writing, shown, written_whole
 from runtime.video.file import import_av
 
 # Those that hold H.264.
@@ -91,7 +91,11 @@ class VideoWriter:
 
 @contextmanager
 def video_written(
-    path: Path, time_base: Fraction, sound: Sequence[Any] = ()
+    path: Path,
+    time_base: Fraction,
+    sound: Sequence[Any] = (),
+    *,
+    writing: Writing = written_whole,
 ) -> Iterator[VideoWriter]:
     """Write a video, whole or not at all, its frames at the times they are given.
 
@@ -99,12 +103,13 @@ def video_written(
         path: of the video.
         time_base: unit of its times, s.
         sound: streams whose packets will be copied, `Video.sound`.
+        writing: as `written_whole`.
 
     Raises:
         BackendUnavailable: the package av is missing.
     """
     av = import_av()
-    with written_whole(path) as temporary:
+    with writing(path) as temporary:
         try:
             with av.open(f"file:{temporary}", "w") as container:
                 writer = VideoWriter(container, av.VideoFrame, time_base, sound)

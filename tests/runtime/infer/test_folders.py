@@ -24,8 +24,8 @@ from runtime.faces import YuNetFaces
 from runtime.image.picture import read_picture
 from runtime.infer.__main__ import main
 from runtime.many import inputs, tables
-from runtime.many.folder import JOURNAL_NAME
 from runtime.many.inputs import find_pictures
+from runtime.many.journal import JOURNAL_NAME
 
 SMALL = cv2.resize(read_picture(ROOT / "assets/test.jpg"), (320, 240), interpolation=cv2.INTER_AREA)
 TABLES = ["--format", "jsonl", "--format", "csv"]

@@ -6,6 +6,7 @@ import csv
 import itertools
 import json
 import math
+import shutil
 import signal
 import struct
 import subprocess
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 
 from runtime.backends import Outputs
 from runtime.detector import Detector
-from runtime.errors import InferenceError, InputError
+from runtime.errors import ConfigError, InferenceError, InputError
 from runtime.image.picture import read_picture
 from runtime.infer.video import run_video
 from runtime.many.folder import Wanted
@@ -357,6 +358,27 @@ def test_points_of_an_earlier_video_do_not_stay(
     assert not list((tmp_path / "out").glob(".*"))
 
 
+def test_a_video_replaces_no_file_of_the_users(tmp_path: Path) -> None:
+    """Points that a person has placed for its frames, or a table of the same name."""
+    clip = write(tmp_path / "a.mp4", [np.full((64, 64, 3), 80, np.uint8)] * 3, range(3))
+    out = tmp_path / "out"
+    wanted = Wanted(output=out, formats=("csv", "pts"), drawn=True)
+    for name in ("results.csv", "pts/000001_4.pts", "drawn/a.mp4", "drawn"):
+        (out / name).parent.mkdir(parents=True)
+        (out / name).write_bytes(b"mine")
+        with pytest.raises(ConfigError, match=f"{name}: expected no file here"):
+            run_video(Detector(Grey()), clip, wanted, find_every=10, smooth=False)
+        assert [path for path in out.rglob("*") if path.is_file()] == [out / name]
+        shutil.rmtree(out)
+    (out / "pts").mkdir(parents=True)
+    (out / "pts/mine.pts").write_bytes(b"mine")
+    for _ in range(2):
+        run_video(Detector(Grey()), clip, wanted, find_every=10, smooth=False)
+    found = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    points = {f"pts/{index:06d}_0.pts" for index in range(3)}
+    assert found == points | {"results.csv", "files.jsonl", "drawn/a.mp4", "pts/mine.pts"}
+
+
 def test_a_frame_that_fails_costs_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has a row with its error, and is drawn as it is."""
     clip = write(
@@ -388,10 +410,10 @@ def test_what_a_killed_run_left_is_swept_by_the_next(tmp_path: Path) -> None:
     """Also by one that writes other files; what is the user's stays."""
     clip = write(tmp_path / "a.mp4", [np.full((64, 64, 3), 80, np.uint8)] * 3, range(3))
     out = tmp_path / "out"
-    for name in ("drawn/.0123abcd.part.mp4", ".pts.part/000000_0.pts", ".89abcdef.part.csv"):
+    for name in ("drawn/.0123abcd.part.mp4", "pts/.0123abcd.part.pts", ".89abcdef.part.csv"):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_bytes(b"half")
     (out / "mine.part.mp4").write_bytes(b"whole")
     run_video(Detector(Grey()), clip, Wanted(output=out), find_every=10, smooth=False)
     found = {path.name for path in out.rglob("*") if path.is_file()}
-    assert found == {"results.jsonl", "mine.part.mp4"}
+    assert found == {"results.jsonl", "files.jsonl", "mine.part.mp4"}
