@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 from export.int8.scope import quantised_convolutions
 from parity.judging.differences import Statistics, statistics
 from parity.plan.search import Budget
-from runtime.backends.base import DEFAULT_SETTINGS, Backend
+from runtime.backends.base import Backend, Settings
+from runtime.cli import command_line
 from runtime.errors import InferenceError
+from runtime.machine import processor
 from runtime.model.device import CPU
 from runtime.model.source import Artifact
 from runtime.model.spec import InputSpec
@@ -58,6 +61,7 @@ class Damage:
         self.at_first: frozenset[str] = frozenset()
         self.best: bytes | None = None
         self._least = math.inf
+        self._ranked: Iterator[int] = iter(())
         truth = self._run(graph, self.items)
         # by content: the quantiser hands out its own lists of the items
         self._truth = {item.tobytes(): said for item, said in zip(self.items, truth, strict=True)}
@@ -81,6 +85,8 @@ class Damage:
             logger.debug("a candidate is no landmark network any more: %s", error)
             return FLAWLESS - WORST, [FLAWLESS - WORST] * len(given)
         found = statistics(differences)
+        if 1 < len(given) < len(self.items):
+            next(self._ranked, None)
         if len(given) == len(self.items):
             self.evaluations += 1
             self._remember(graph, found)
@@ -94,7 +100,11 @@ class Damage:
             )
             logger.info("  int8: candidate %d: %s crop px", self.evaluations, values)
         excess, int8 = self._budget.excess(found), quantised_convolutions(graph)
-        self.at_first = self.at_first or frozenset(int8)
+        if int8 and not self.at_first:
+            self.at_first = frozenset(int8)
+            # about as many: the quantiser ranks each with what feeds it
+            ranked = command_line.progress(range(len(int8)), "Ranking operators", len(int8))
+            self._ranked = iter(ranked)
         if excess < self._least and int8:
             self._least, self.best = excess, graph.SerializeToString()
 
@@ -108,12 +118,13 @@ class Damage:
         return differences
 
     def _run(self, graph: onnx.ModelProto, items: list[Packed]) -> list[NDArray[np.float32]]:
-        with _opened(graph) as backend:
-            return [backend.run(item).landmarks for item in items]
+        # one crop a core: threads inside a crop's small operators wait for each other half the time
+        with _opened(graph) as backend, ThreadPoolExecutor(processor.cores()) as pool:
+            return [outputs.landmarks for outputs in pool.map(backend.run, items)]
 
 
 def _opened(graph: onnx.ModelProto) -> Backend:
     from runtime.backends.ort import OnnxRuntimeBackend  # an engine: when it is used
 
     artifact = Artifact(path=Path("candidate"), kind="onnx", graph=graph.SerializeToString())
-    return OnnxRuntimeBackend(artifact, CPU, DEFAULT_SETTINGS)
+    return OnnxRuntimeBackend(artifact, CPU, Settings(threads=1))
