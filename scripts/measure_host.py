@@ -4,7 +4,8 @@ The engine is replaced by one that answers at once. Boxes of 200 to 1,000 px a s
 faces that fill the picture and faces partly outside, on pictures of 1920x1080 and 4000x3000.
 
 Beside it, box by box, the floor: OpenCV's warp into a kept buffer and one call that normalises and
-transposes, without any check, any way home and any new memory but that call's.
+transposes, without any check, any way home and any new memory but that call's. Its ratio is that of
+the fastest rounds, P10/P50/P90 over the boxes.
 """
 
 from __future__ import annotations
@@ -118,11 +119,14 @@ def main() -> int:
             worst = max(
                 statistics.median(seconds[index :: len(boxes)]) for index in range(len(boxes))
             )
-            ratios = np.percentile(np.divide(seconds, least), (10, 50, 90))
-            over = "/".join(f"{ratio:.2f}" for ratio in ratios)
+            # of each box the fastest round: whatever else the machine does only adds
+            fastest = [np.reshape(of, (ROUNDS, len(boxes))).min(axis=0) for of in (seconds, least)]
+            over = "/".join(
+                f"{r:.2f}" for r in np.percentile(fastest[0] / fastest[1], (10, 50, 90))
+            )
             sys.stdout.write(
                 f"{width}x{height} {kind}: ms {said}  slowest box {worst * 1e3:.3f}"
-                f"  over the floor P10/50/90 {over}\n"
+                f"  fastest {np.median(fastest[0]) * 1e3:.3f}, over the floor {over}\n"
             )
     return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -188,3 +189,26 @@ def test_bundle_needs_numpy_opencv_msgspec_and_onnxruntime_alone(starter_bundle:
     )
 
     assert done.stdout.strip() == "(68, 2) False", done.stderr
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_a_call_allocates_its_answer_alone(engine: str, starter_bundle: Path, photo: U8) -> None:
+    """Once warm: the crop that its trace keeps, and no batch, plane or cut beside it."""
+    pytest.importorskip(engine)
+    with Detector(f"{starter_bundle}@{engine}/cpu") as detector:
+        for _ in range(3):
+            detector.trace(photo, PHOTO_BOX)
+        tracemalloc.start()
+        try:
+            detector.trace(photo, PHOTO_BOX)
+            before, _ = tracemalloc.get_traced_memory()
+            tracemalloc.reset_peak()
+            trace = detector.trace(photo, PHOTO_BOX)
+            _, peak = tracemalloc.get_traced_memory()
+            kept = trace.crop.pixels.nbytes
+            del trace
+            after, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert kept < peak - before < kept + 32_000
+    assert after - before < 4_000
