@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from parity.boxes import points_file
@@ -17,6 +17,7 @@ from parity.sources import NOTHING_KEPT, REHEARSAL
 from runtime.cli.options import add_max_pixels
 from runtime.errors import ConfigError
 from runtime.files import check_target
+from runtime.files.listing import Skip
 from runtime.model.source import Source
 
 MOST_JOBS = 64
@@ -24,13 +25,14 @@ MOST_JOBS = 64
 
 @dataclass(frozen=True, kw_only=True)
 class PictureOptions:
-    """Which pictures sources are run on, and how they are read."""
+    """Which pictures sources are run on, how they are read, and what is passed over."""
 
     images: Sequence[str]
     boxes: str | None
     jobs: int
     strict: bool
     max_pixels: int
+    skipped: dict[str, Skip] = field(default_factory=dict)
 
     @staticmethod
     def add(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +81,9 @@ class PictureOptions:
 
     def samples(self) -> list[Sample]:
         """The pictures; the embedded samples without --images. Raises as `find_samples`."""
-        found = find_samples(self.images, self.boxes) if self.images else default_samples()
+        found = default_samples()
+        if self.images:
+            found = find_samples(self.images, self.boxes, self.skipped)
         return [replace(sample, max_pixels=self.max_pixels) for sample in found]
 
 

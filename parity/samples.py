@@ -22,7 +22,7 @@ from runtime.errors import ConfigError, InputError
 from runtime.files import sha256_file, shown
 from runtime.files.ahead import ahead
 from runtime.files.kind import no_file
-from runtime.files.listing import log_skipped
+from runtime.files.listing import Skip, log_skipped
 from runtime.files.shipped import HOME
 from runtime.image.picture import MAX_PIXELS, is_turned, read_picture
 from runtime.many.boxes import SUFFIXES, Box
@@ -114,7 +114,9 @@ def default_samples() -> list[Sample]:
     return samples
 
 
-def find_samples(patterns: Sequence[str], boxes: str | None = None) -> list[Sample]:
+def find_samples(
+    patterns: Sequence[str], boxes: str | None = None, skipped: dict[str, Skip] | None = None
+) -> list[Sample]:
     """List pictures and how each is shown.
 
     Annotations are the points of the .tsv, else the .pts beside each picture. Where a picture's box
@@ -125,12 +127,18 @@ def find_samples(patterns: Sequence[str], boxes: str | None = None) -> list[Samp
         boxes: "pts" (the points beside each picture), "whole", "crop", or a file of boxes, see
             `runtime.many.boxes`. None uses the .pts beside a picture where there is one, else the
             whole picture.
+        skipped: gets what was passed over.
 
     Raises:
         InputError: nothing found, a picture named twice, or boxes that do not fit the pictures.
         ConfigError: `boxes` is neither a known word nor a file.
     """
-    files = _expand(patterns)
+    listing = find_pictures(*patterns)
+    log_skipped(listing.skipped)
+    if skipped is not None:
+        skipped.update(listing.skipped)
+    files = listing.files
+    _check_files(files)
     names = _unique_names([file.path for file in files])
     if boxes in (*BOX_CHOICES, None):
         samples = [_sample(n, file.path, boxes) for n, file in zip(names, files, strict=True)]
@@ -203,15 +211,12 @@ def _in_boxes_of(file: Path, names: Sequence[str], pictures: Sequence[PictureFil
     ]
 
 
-def _expand(patterns: Sequence[str]) -> list[PictureFile]:
-    listing = find_pictures(*patterns)
-    log_skipped(listing.skipped)
-    for path in (file.path for file in listing.files):
+def _check_files(files: Sequence[PictureFile]) -> None:
+    for path in (file.path for file in files):
         if not path.is_file():  # a pipe would block the hashing of samples
             got = "a folder that this user may not list" if path.is_dir() else no_file(path)
             action = "Remove it, or name other pictures"
             raise InputError(shown(path), expected="a file", got=got, action=action)
-    return listing.files
 
 
 def _unique_names(paths: Sequence[Path]) -> list[str]:

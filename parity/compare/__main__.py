@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from parity.comparison import check_pair, is_recording, judged_comparison
 from parity.html.options import PageOptions
 from parity.judging.accuracy import not_annotated
@@ -114,10 +116,11 @@ def _compare(arguments: argparse.Namespace, argv: list[str] | None) -> int:
         keep_fp32=keep,
     )
     report = found.report
+    as_json = json_text(msgspec.to_builtins(report) | {"skipped": pictures.skipped})
     if arguments.output is not None:
-        write_text_whole(arguments.output, json_text(report))
+        write_text_whole(arguments.output, as_json)
     page.write(found, "parity.compare", argv)
-    print(json_text(report) if arguments.json else as_text(report), end="")
+    print(as_json if arguments.json else as_text(report), end="")
     return EXIT_OK if report.verdict.passed else EXIT_FOUND_WANTING
 
 

@@ -24,7 +24,7 @@ ADDRESS_COLUMNS = ("uri", "url", "path", "file")
 # By their names: those of views came with pyarrow 16.
 TEXT_OR_BYTES = {f"{size}{kind}" for size in ("", "large_") for kind in ("string", "binary")}
 TEXT_OR_BYTES |= {"string_view", "binary_view"}
-NOTES = "tables whose names begin with _"
+NOTES = "tables named with _ first"
 # Names and paths.
 Listed = list[tuple[str, str]]
 Place = TypeVar("Place", str, Path)

@@ -17,8 +17,8 @@ from runtime.files import printable, shown
 NAMED = 5
 HIDDEN: Final = "hidden"
 OTHER_SUFFIX: Final = "with another suffix"
-DEAD_LINK: Final = "links that lead nowhere"
-FOLDER: Final = "folders that a pattern matched"
+DEAD_LINK: Final = "linked to nothing"
+FOLDER: Final = "matched as folders"
 DEEP, FILE = "**", ""
 
 logger = logging.getLogger("starmark")
@@ -53,7 +53,8 @@ def log_skipped(skipped: Mapping[str, Skip]) -> None:
     """Say what was passed over, if anything was."""
     if skipped:
         count = sum(skip.count for skip in skipped.values())
-        logger.warning("skipped: %d files: %s", count, skipped_text(skipped))
+        files = "1 file" if count == 1 else f"{count} files"
+        logger.warning("skipped: %s: %s", files, skipped_text(skipped))
 
 
 class Lister:

@@ -36,6 +36,8 @@ from runtime.many.search import Searched, search
 from runtime.many.summary import Summary
 from runtime.many.tables import TABLES, import_pyarrow, write_pts, write_table
 
+# Of a path that the file system of the results does not take, and another would.
+NAME_REFUSED = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
 RUN_NAME, ROWS_NAME = "run.json", "results.jsonl"
 
 logger = logging.getLogger("starmark")
@@ -227,12 +229,12 @@ class _FolderRun:
         try:
             wrote = self._write_beside(picture, rows)
         except OSError as error:
-            if error.errno != errno.ENAMETOOLONG:
+            if error.errno not in NAME_REFUSED:
                 raise
             picture.error = InputError(
                 "--output",
                 expected="paths that the file system takes",
-                got=f"one of {len(os.fsencode(error.filename))} bytes",
+                got=f"{error.strerror}: one of {len(os.fsencode(error.filename))} bytes",
                 action="Write to a folder with a shorter path",
             )
             rows = rows_of(picture)

@@ -43,6 +43,7 @@ def test_checkpoint_against_bundle_on_the_samples(
         assert run(f"{STARTER}@cpu", starter_bundle, "--json", "--output", output) == 0
         assert capsys.readouterr().out == output.read_text()
     report = json.loads(output.read_text())
+    assert report["skipped"] == {}
 
     assert (tmp_path / "a.json").read_bytes() == output.read_bytes()
     assert report["verdict"]["passed"]

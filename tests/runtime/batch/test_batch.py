@@ -677,7 +677,7 @@ def test_what_one_input_has_wrong_is_its_own_row(
     assert run_here(folder, 1, "--json") == 1
     assert table_in(tmp_path / "1")["status"] == ["ok", "error", "ok"]
     skipped = json.loads(capsys.readouterr().out)["skipped"]
-    assert skipped == {"links that lead nowhere": {"count": 1, "first": ["d.jpg"]}}
+    assert skipped == {"linked to nothing": {"count": 1, "first": ["d.jpg"]}}
 
     values = [str(folder / "a.jpg"), "a\0b.jpg", "hdfs://nobody.invalid/x.jpg", None]
     pipe = folder / "b.jpg"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import importlib.util
 import json
 import os
@@ -23,7 +24,7 @@ from runtime.detector import Detector
 from runtime.faces import YuNetFaces
 from runtime.image.picture import read_picture
 from runtime.infer.__main__ import main
-from runtime.many import inputs, tables
+from runtime.many import folder, inputs, tables
 from runtime.many.inputs import find_pictures
 from runtime.many.journal import JOURNAL_NAME
 
@@ -312,6 +313,24 @@ def test_a_picture_too_large_for_its_format_is_drawn_as_png(
     (tmp_path / "photos/wide.webp").write_bytes(data)  # read by its content
     assert infer(tmp_path / "photos", out, "--draw").code == 0
     assert [path.name for path in (out / "drawn").iterdir()] == ["wide.webp.png"]
+
+
+def test_a_name_that_the_results_cannot_have_costs_its_own_row(
+    infer: CommandLine, photos: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other file systems take shorter names than this one, or fewer letters."""
+    write = tables.write_pts
+
+    def refusing(path: Path, points: Any, **options: Any) -> None:
+        if "a.png" in path.name:
+            raise OSError(errno.EINVAL, "Invalid argument", str(path))
+        write(path, points, **options)
+
+    monkeypatch.setattr(folder, "write_pts", refusing)
+    assert infer(photos, out, "--format", "pts", "--format", "jsonl").code == 1
+    errors = {row["picture"]: row["error"] for row in rows_in(out) if row["status"] == "error"}
+    assert list(errors) == ["a.png", "broken.jpg"]
+    assert "expected paths that the file system takes, got Invalid argument" in errors["a.png"]
 
 
 def test_a_turned_picture_has_the_points_of_the_upright_one(

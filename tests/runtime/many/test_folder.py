@@ -216,7 +216,7 @@ def test_a_path_too_long_is_its_pictures_error(photos: Path, out: Path) -> None:
     listing = Listing(files=files, skipped={})
     summary = run_folder(Detector(Grey()), listing, HEADING, wanted)
     assert (summary.pictures, summary.failed) == (4, 1)
-    assert "expected paths that the file system takes, got one of 4" in summary.first_failed[0][1]
+    assert "the file system takes, got File name too long: one of 4" in summary.first_failed[0][1]
 
 
 def test_a_second_run_is_refused_while_the_first_writes(photos: Path, out: Path) -> None:

@@ -103,7 +103,7 @@ def test_what_is_passed_over_is_counted_by_reason(
     find_samples([str(tmp_path)])
     (line,) = [r.getMessage() for r in caplog.records if r.getMessage().startswith("skipped")]
     assert "skipped: 13 files: " in line
-    assert "2 links that lead nowhere (disk, in/c.jpg)" in line
+    assert "2 linked to nothing (disk, in/c.jpg)" in line
     assert "9 with another suffix (0.txt, 1.txt, 2.txt, 3.txt, 4.txt, …)" in line
 
 
