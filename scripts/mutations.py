@@ -36,6 +36,7 @@ MODULES = {
     "runtime/model/om_file.py": ("tests/runtime/model", "tests/cann/test_om_format.py"),
     "runtime/backends/ascend/backend.py": ("tests/runtime/backends/ascend",),
     "runtime/refine.py": ("tests/runtime/test_refine.py",),
+    "runtime/many/boxes.py": ("tests/runtime/many/test_boxes.py",),
     "runtime/many/folder.py": ("tests/runtime/infer",),
     "runtime/many/heading.py": ("tests/runtime/infer", "tests/runtime/batch"),
     "runtime/many/rows.py": ("tests/runtime/infer",),

@@ -88,6 +88,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         help=f"pictures in each file (default {PER_PARTITION}); what a killed worker does again",
     )
     add("--column", metavar="NAME", help="of a Parquet's pictures or paths (default: found)")
+    help_of = "of a Parquet's boxes: x1, y1, x2, y2 in px, one list a row or several"
+    add("--boxes-column", default="", metavar="NAME", help=help_of)
     help_of = "open no address of another machine that a Parquet's row names: that row is an error"
     add("--forbid-remote", action="store_true", help=help_of)
     FaceOptions.add(parser)
@@ -102,12 +104,20 @@ def _batch(arguments: argparse.Namespace) -> int:
     check_range("--workers", arguments.workers, 1, MOST_WORKERS)
     check_range("--partition", arguments.partition, 1)
     faces = FaceOptions.of(arguments)
+    if arguments.boxes_column and faces.yunet is not None:
+        raise ConfigError(
+            "--boxes-column",
+            expected="either --faces or --boxes-column",
+            got="both",
+            action="A face is cut in one way: leave one of them out",
+        )
     check_apart(arguments.input, arguments.output)
     inputs = find_inputs(
         arguments.input,
         arguments.partition,
         arguments.column,
         boxes=faces.boxes,
+        box_column=arguments.boxes_column,
         forbid_remote=arguments.forbid_remote,
     )
     # the device in the model's own name counts where none stands beside it

@@ -53,6 +53,7 @@ def find_inputs(
     column: str | None = None,
     *,
     boxes: Path | None = None,
+    box_column: str = "",
     forbid_remote: bool = False,
 ) -> Inputs:
     """List what is to be read.
@@ -63,6 +64,7 @@ def find_inputs(
         per_partition: inputs in each at most.
         column: of the Parquet's pictures or addresses; None looks for a known name.
         boxes: file of the pictures' boxes, see `runtime.many.boxes`.
+        box_column: of the Parquet's boxes, in place of a finder.
         forbid_remote: whether a row with the address of another machine is an error.
 
     Raises:
@@ -89,19 +91,20 @@ def find_inputs(
             got="both",
             action="Name the Parquet file, or a folder of one kind",
         )
-    if column is not None and not tables:
+    if (column or box_column) and not tables:
+        option = "--column" if column else "--boxes-column"
         raise ConfigError(
-            "--column", expected="a Parquet as input", got=shown(given), action="Leave it out"
+            option, expected="a Parquet as input", got=shown(given), action="Leave it out"
         )
     if boxes is not None and tables:
         raise ConfigError(
             "--boxes",
             expected="pictures as input, whose names are known",
             got=shown(given),
-            action="Name their folder, or use --faces",
+            action="Use --boxes-column for a column of the table",
         )
     if tables:
-        listed_rows = _of_tables(root, tables, per_partition, column)
+        listed_rows = _of_tables(root, tables, per_partition, column, box_column)
         found = tuple(
             msgspec.structs.replace(one, forbid_remote=forbid_remote) for one in listed_rows
         )
@@ -197,12 +200,13 @@ def _of_pictures(
 
 
 def _of_tables(
-    root: str, tables: Listed, per_partition: int, column: str | None
+    root: str, tables: Listed, per_partition: int, column: str | None, box_column: str
 ) -> Iterator[Partition]:
     index = first = 0
     for name, path in tables:
         file = open_table(root, path)
         chosen = _column(path, file.schema_arrow, column)
+        _check_box_column(path, file.schema_arrow, box_column)
         for row_group in range(file.num_row_groups):
             rows = file.metadata.row_group(row_group).num_rows
             for skip in range(0, rows, per_partition):
@@ -217,6 +221,7 @@ def _of_tables(
                     row_group=row_group,
                     skip=skip,
                     column=chosen,
+                    box_column=box_column,
                 )
                 index, first = index + 1, first + count
     if not first:
@@ -238,6 +243,17 @@ def _column(table: str, schema: Any, named: str | None) -> str:
         got=one_line(", ".join(f"{name}: {kind}" for name, kind in types.items()), 300),
         action="Name the column with --column",
     )
+
+
+def _check_box_column(table: str, schema: Any, named: str) -> None:
+    types = dict(zip(schema.names, map(str, schema.types), strict=True))
+    if named and "list<" not in types.get(named, ""):
+        raise InputError(
+            shown(table),
+            expected=f"the column {named!r} of boxes: lists of four numbers, or of such lists",
+            got=one_line(", ".join(f"{name}: {kind}" for name, kind in types.items()), 300),
+            action="Correct --boxes-column",
+        )
 
 
 def _can_hold_pictures(pa: Any, kind: Any) -> bool:

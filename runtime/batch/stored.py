@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 import msgspec
@@ -91,7 +91,7 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True):
         names: of pictures by path in results; `places` are their paths.
         boxes, boxed_by: of each picture, as for `PictureFile`; none where they are to be found.
         table: of a Parquet file in results, for its rows from `skip` on in `row_group`; `file` is
-            its path, `column` that of the pictures or of their paths.
+            its path, `column` that of the pictures or of their paths, `box_column` of their boxes.
         forbid_remote: a row's address is opened only if it is of a file on this machine.
     """
 
@@ -108,6 +108,7 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True):
     row_group: int = 0
     skip: int = 0
     column: str = ""
+    box_column: str = ""
     forbid_remote: bool = False
 
     def pictures(self) -> Iterator[StoredPicture]:
@@ -148,15 +149,18 @@ def _rows_of(partition: Partition) -> Iterator[StoredPicture]:
     file = open_table(partition.root, partition.file)
     first = sum(file.metadata.row_group(i).num_rows for i in range(partition.row_group))
     place, end = 0, partition.skip + partition.count
+    columns = [name for name in (partition.column, partition.box_column) if name]
     some_rows = file.iter_batches(
-        batch_size=ROWS_HELD, row_groups=[partition.row_group], columns=[partition.column]
+        batch_size=ROWS_HELD, row_groups=[partition.row_group], columns=columns
     )
     try:
         for some in some_rows:
-            for value in some.column(0):
+            for values in zip(*map(some.column, columns), strict=True):
                 if partition.skip <= place < end:
                     name = f"{partition.table}#{first + place}"
-                    yield _of_value(value.as_py(), name, partition)
+                    value, *boxes = (one.as_py() for one in values)
+                    picture = _of_value(value, name, partition)
+                    yield _boxed(picture, boxes[0], partition) if boxes else picture
                 place += 1
             if place >= end:
                 return
@@ -164,7 +168,22 @@ def _rows_of(partition: Partition) -> Iterator[StoredPicture]:
         raise _no_table(partition.file, error) from error
 
 
-def _of_value(value: Any, name: str, partition: Partition) -> StoredPicture:
+def _boxed(picture: Stored, boxes: Any, partition: Partition) -> Stored:
+    """A picture with the boxes of its row: one, or a list of them."""
+    where = f"the column {partition.box_column}"
+    if boxes is None:
+        return _Refused(name=picture.name, error=unboxed(picture.name, where))
+    several = not boxes or isinstance(boxes[0], list)
+    try:
+        checked = msgspec.convert(boxes if several else [boxes], tuple[Box, ...])
+    except msgspec.ValidationError:
+        expected = f"boxes of four numbers, x1, y1, x2, y2, in {where}"
+        fault = InputError(picture.name, expected=expected, got=repr(boxes), action="Correct them")
+        return _Refused(name=picture.name, error=fault)
+    return replace(picture, boxes=checked)
+
+
+def _of_value(value: Any, name: str, partition: Partition) -> Stored:
     if isinstance(value, dict):
         path = value.get("path")
         if value.get("bytes") is None and path:
@@ -215,7 +234,7 @@ class _AtPlace:
 class _Refused:
     name: str
     error: InputError
-    boxes: None = None
+    boxes: tuple[Box, ...] | None = None
 
     def read(self, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:  # noqa: ARG002
         raise self.error
@@ -225,13 +244,16 @@ class _Refused:
 class _InRow:
     name: str
     encoded: Any
-    boxes: None = None
+    boxes: tuple[Box, ...] | None = None
 
     def read(self, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
         if not isinstance(self.encoded, bytes):
             got = "nothing (null)" if self.encoded is None else type(self.encoded).__name__
             raise unreadable(self.name, got)
         return decode_picture(self.encoded, self.name, max_pixels)
+
+
+Stored: TypeAlias = _AtPlace | _Refused | _InRow
 
 
 def _no_table(path: str, error: Exception) -> InputError:

@@ -318,7 +318,7 @@ def test_partitions_of_a_parquet_are_pictures_or_where_they_are(
 def test_boxes_of_a_file_reach_the_workers(
     run_here: Run, tmp_path: Path, small: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By name; not for a Parquet, whose rows have none yet."""
+    """By name; of a Parquet from a column."""
     folder = write_all(tmp_path / "p", ["a.jpg", "b.jpg", "in/c.jpg"], small)
     boxes = tmp_path / "boxes.csv"
     lines = ["image;x;y;w;h", "in/c.jpg;10;20;100;110,5", "a.jpg;1;2;90;90", "a.jpg;9;9;90;90"]
@@ -328,9 +328,26 @@ def test_boxes_of_a_file_reach_the_workers(
     assert rows["faces"] == [2, 0, 1]
     assert rows["box_xyxy"][2] == [[10, 20, 110, 130.5]]
     assert f"its boxes in {boxes}, got none" in rows["error"][1]
-    pq.write_table(pa.table({"image": [small]}), tmp_path / "t.parquet")
-    assert run_here(tmp_path / "t.parquet", "other", "--boxes", boxes) == 2
-    assert "--boxes: expected pictures as input" in capsys.readouterr().err
+    of_rows = [[[10, 20, 110, 130.5]], [[1, 2, 91, 92], [9, 9, 99, 99]], [], None, [[1, None]]]
+    columns = {"image": [small] * 5, "where": of_rows, "one": [[10.0, 20, 110, 130.5]] * 5}
+    table = tmp_path / "t.parquet"
+    pq.write_table(pa.table(columns), table)
+    assert run_here(table, "column", "--boxes-column", "where", "--partition", 2) == 1
+    found = table_in(tmp_path / "column")
+    assert found["status"] == ["ok", "ok", "no face", "error", "error"]
+    assert found["box_xyxy"][1] == of_rows[1]
+    np.testing.assert_allclose(found["points_px"][0], rows["points_px"][2], atol=1e-4)
+    assert "its boxes in the column where, got none" in found["error"][3]
+    assert "boxes of four numbers" in found["error"][4]
+    assert run_here(table, "one", "--boxes-column", "one") == 0
+    for given, options, says in (
+        (table, ["--boxes", boxes], "--boxes: expected pictures as input"),
+        (table, ["--boxes-column", "image"], "the column 'image' of boxes: lists of four numbers"),
+        (table, ["--boxes-column", "one", "--faces", "y"], "--boxes-column: expected either"),
+        (folder, ["--boxes-column", "one"], "--boxes-column: expected a Parquet as input"),
+    ):
+        assert run_here(given, "other", *options) == 2
+        assert says in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
