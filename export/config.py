@@ -57,6 +57,7 @@ class OnnxTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """How the graph is made; without an opset, 13 by TorchScript and 18 by dynamo.
 
     Attributes:
+        batch: pictures a call of a graph with that one batch; None is a graph for any.
         input: float32 is normalised by the host; uint8 are the crops' own bytes, which the graph
             normalises. ATC is given float32 graphs alone; AIPP makes their input of uint8.
         rewrites: of the network before it is exported, equal but for rounding; none of them is the
@@ -65,6 +66,7 @@ class OnnxTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     exporter: Exporter = "auto"
     opset: int | None = None
+    batch: int | None = None
     input: Literal["float32", "uint8"] = "float32"
     rewrites: tuple[Rewrite, ...] = DEFAULT_REWRITES
 
@@ -75,6 +77,7 @@ class ExportConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     Attributes:
         weights: resolved against the TOML file's folder when read.
         weights_key: of a checkpoint with several sets of weights, the one to take.
+        weights_license: of the weights, as SPDX names it; the graph's metadata repeat it.
     """
 
     name: str
@@ -82,6 +85,7 @@ class ExportConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     model: ModelTable
     weights_origin: str = ""
     weights_key: str = ""
+    weights_license: str = ""
     onnx: OnnxTable = OnnxTable()
     parity: Limits = Limits()
     precision: Precision = "fp32"
@@ -187,10 +191,28 @@ def check_config(config: ExportConfig, path: Path) -> ExportConfig:
             raise _refused(path, expected, str(got), action)
     config.int8.check(f"{path}: int8")
     config.parity.check(f"{path}: parity")
-    check_atc(config.atc, f"{path}: atc")
+    atc = _for_batch(config.atc, config.onnx.batch, path)
+    check_atc(atc, f"{path}: atc")
     rewrites = in_order(config.onnx.rewrites, f"{path}: onnx.rewrites")
     onnx = msgspec.structs.replace(config.onnx, rewrites=rewrites)
-    return msgspec.structs.replace(config, onnx=onnx)
+    return msgspec.structs.replace(config, onnx=onnx, atc=atc)
+
+
+def _for_batch(atc: AtcTable, batch: int | None, path: Path) -> AtcTable:
+    """The [atc] table for a graph of one batch: the .om has the same."""
+    if batch is None:
+        return atc
+    if batch < 1:
+        raise _refused(path, "onnx.batch: 1 or more", str(batch), "Leave it out for any batch")
+    if atc.dynamic_batch_size or atc.batch_sizes not in ((), (batch,)):
+        given = atc.dynamic_batch_size or ",".join(map(str, atc.batch_sizes))
+        raise _refused(
+            path,
+            f"an .om for batch {batch}, the only one of the graph",
+            f"atc batches {given}",
+            "Leave onnx.batch out: the default graph converts for any batches",
+        )
+    return msgspec.structs.replace(atc, batch_sizes=(batch,))
 
 
 def in_order(names: Sequence[str], where: str) -> tuple[Rewrite, ...]:

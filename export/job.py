@@ -86,6 +86,8 @@ def prepare(
     _check_ignored(config.atc.ignore_preflight)
     # beside the bundle that is deployed, never in its place
     name = f"{config.name}{DEBUG_SUFFIX if taps else INT8_SUFFIX if quantised else ''}"
+    if config.onnx.batch is not None:
+        name += f"_bs{config.onnx.batch}"
     return Job(
         config=config,
         weights=weights,

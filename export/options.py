@@ -99,6 +99,8 @@ def _parser() -> argparse.ArgumentParser:
     exporters, inputs = ("auto", "torchscript", "dynamo"), ("float32", "uint8")
     add("--exporter", dest="onnx.exporter", choices=exporters, help="instead of [onnx] exporter")
     add("--opset", dest="onnx.opset", type=int, metavar="N", help="instead of [onnx] opset")
+    help_batch = "a graph for this one batch, instead of any; for tools that need static shapes"
+    add("--batch", dest="onnx.batch", type=int, metavar="N", help=help_batch)
     add("--input", dest="onnx.input", choices=inputs, help="instead of [onnx] input")
     _add_int8_options(parser)
     add(
@@ -211,7 +213,15 @@ def _override(
     replace = msgspec.structs.replace
     tables = {name: replace(getattr(config, name), **keys) for name, keys in given.items()}
     key = arguments.weights_key or ("" if arguments.weights else config.weights_key)
-    return replace(config, precision=precision, weights=str(weights), weights_key=key, **tables)
+    license_name = "" if arguments.weights else config.weights_license
+    return replace(
+        config,
+        precision=precision,
+        weights=str(weights),
+        weights_key=key,
+        weights_license=license_name,
+        **tables,
+    )
 
 
 def _apart(behind: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:

@@ -54,6 +54,7 @@ def fold(exported: ExportedGraph, *, taps_out: bool = False) -> onnx.ModelProto:
     if not holds:
         raise _failed("a graph that its own check refuses")
     clean = without_traces(simplified)
+    _constants_to_initializers(clean.graph)
     if not taps_out:
         _take_inside(clean)
     clean.metadata_props.add(key=CHECKPOINT_KEY, value=exported.checkpoint.sha256)
@@ -98,6 +99,18 @@ def operator_counts(graph: onnx.ModelProto) -> dict[str, int]:
 def simplifier() -> str:
     """Name and version, for the manifest."""
     return f"onnxsim {module_version('onnxsim')}"
+
+
+def _constants_to_initializers(graph: onnx.GraphProto) -> None:
+    """Store every Constant node's tensor as an initializer, where all converters look for them."""
+    for node in [node for node in graph.node if node.op_type == "Constant"]:
+        (value,) = node.attribute
+        if value.name != "value":
+            continue  # a list or a scalar, which neither exporter writes
+        tensor = graph.initializer.add()
+        tensor.CopyFrom(value.t)
+        tensor.name = node.output[0]
+        graph.node.remove(node)
 
 
 def _take_inside(graph: onnx.ModelProto) -> None:

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import msgspec
 import onnx
+from msgspec import UNSET
 
+from export.graph.metadata import describe
 from export.graph.simplify import check_graph, operator_counts, without_traces
+from export.graph.static_batch import with_static_batch
 from export.int8.pictures import crops_of
 from export.int8.quantise import quantise
 from export.int8.scope import convolutions, kept_facts, quantised_convolutions
@@ -19,7 +22,7 @@ from parity.samples import sample_facts
 from runtime.cli.command_line import step
 from runtime.files import sha256_file
 from runtime.model.manifest import CheckpointFact, OnnxFact, QuantisationFact
-from runtime.model.spec import CHECKPOINT_KEY, InputSpec
+from runtime.model.spec import ModelSpec
 
 logger = logging.getLogger("starmark")
 
@@ -29,7 +32,7 @@ def quantise_graph(
     target: Path,
     job: Job,
     fact: OnnxFact,
-    spec: InputSpec,
+    spec: ModelSpec,
     checkpoint: CheckpointFact,
 ) -> dict[str, object]:
     """Quantise one file into another within the job's budget.
@@ -43,14 +46,25 @@ def quantise_graph(
     with step(f"int8 ({quantiser()})", turning=False):
         made = quantise(
             graph,
-            crops_of(pictures.calibration, spec.size),
-            crops_of(pictures.validation, spec.size),
+            crops_of(pictures.calibration, spec.input.size),
+            crops_of(pictures.validation, spec.input.size),
             budget,
-            spec,
+            spec.input,
         )
     clean = without_traces(made.graph)
-    clean.metadata_props.add(key=CHECKPOINT_KEY, value=checkpoint.sha256)
+    batch = job.config.onnx.batch
+    if batch is not None:
+        clean = with_static_batch(clean, batch)
     check_graph(clean, checkpoint.architecture)
+    counts = operator_counts(clean)
+    onnx_fact = msgspec.structs.replace(
+        fact,
+        nodes=sum(counts.values()),
+        operators=counts,
+        static_batch=UNSET if batch is None else batch,
+    )
+    described = {"precision": "int8", "license_name": job.config.weights_license}
+    describe(clean, spec, checkpoint, onnx_fact, **described)
     target.write_bytes(clean.SerializeToString(deterministic=True))
     facts = [sample_facts(samples) for samples in (pictures.calibration, pictures.validation)]
     quantisation = QuantisationFact(
@@ -77,6 +91,4 @@ def quantise_graph(
         ", ".join(f"{name} {px:g}" for name, px in budget.limits_px.items()),
         quantisation.evaluations,
     )
-    counts = operator_counts(clean)
-    onnx_fact = msgspec.structs.replace(fact, nodes=sum(counts.values()), operators=counts)
     return {"quantisation": quantisation, "onnx": onnx_fact}

@@ -56,6 +56,7 @@ class Onnx(Step):
             job.weights_sha256,
             job.settings.of_weights,
             msgspec.to_builtins((job.config.onnx, job.config.model)),
+            job.config.weights_license,
             job.taps,
             versions_of(GRAPH_PACKAGES),
             own_code(),
@@ -73,7 +74,11 @@ class Onnx(Step):
         count = f"{checkpoint.parameters:,}"
         logger.info("%s: %s parameters, 0 missing, 0 unexpected keys", checkpoint.file, count)
         spec = _spec(job, checkpoint)
-        fact = make_float_graph(opened, job.config.onnx, target, taps_out=job.taps)
+        settings = job.config.onnx
+        if job.int8 is not None:  # its graph is quantised for any batch, and fixed afterwards
+            settings = msgspec.structs.replace(settings, batch=None)
+        licensed = job.config.weights_license
+        fact = make_float_graph(opened, settings, spec, target, license_name=licensed)
         work.fields |= {"checkpoint": checkpoint, "onnx": fact, "quantisation": None, "spec": spec}
         if job.int8 is not None:
             from export.graph.verify import verify
@@ -82,7 +87,7 @@ class Onnx(Step):
             source = target.rename(work.staging / FLOAT_NAME)
             # first: quantising takes minutes, and a float graph that is wrong makes them worthless
             work.fields["verification"] = verify(work.reference, source, job.samples)
-            work.fields |= quantise_graph(source, target, job, fact, spec.input, checkpoint)
+            work.fields |= quantise_graph(source, target, job, fact, spec, checkpoint)
             source.unlink()
         work.files[ONNX_NAME] = file_fact(target)
         self._note(work)

@@ -42,7 +42,7 @@ DTYPES = {"f32": "float32", "u8": "uint8"}
 
 
 class OpenVinoBackend(GraphBackend):
-    """One graph, compiled for any batch.
+    """One graph, compiled for the batches that it takes.
 
     Each call takes an inference request of its own, so that several threads may call.
     """
@@ -75,11 +75,11 @@ class OpenVinoBackend(GraphBackend):
         self._compiled: Any = compiled
         self._idle: list[Any] = []
 
-    def _run(self, batch: NDArray[Any]) -> Outputs:
+    def _infer(self, batch: NDArray[Any]) -> Outputs:
         _check_finite(batch, self.name)
         start = time.perf_counter()
         try:
-            found = self._infer(np.ascontiguousarray(batch))
+            found = self._request(np.ascontiguousarray(batch))
         # OpenVINO raises RuntimeError for whatever is wrong
         except Exception as error:
             raise InferenceError(
@@ -96,7 +96,7 @@ class OpenVinoBackend(GraphBackend):
             taps={name: found[name] for name in self.spec.taps},
         )
 
-    def _infer(self, batch: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+    def _request(self, batch: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
         """Run one batch; the outputs are copies, which the next call leaves alone."""
         compiled = self._compiled
         try:

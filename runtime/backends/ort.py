@@ -78,7 +78,7 @@ class OnnxRuntimeBackend(GraphBackend):
         self._session: Any = session
         self._failing = threading.Lock()
 
-    def _run(self, batch: NDArray[Any]) -> Outputs:
+    def _infer(self, batch: NDArray[Any]) -> Outputs:
         # bound before the check: what closes the backend in between is found by it, and what does
         # so afterwards leaves this call its session
         session = self._session

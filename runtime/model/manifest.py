@@ -63,6 +63,7 @@ class OnnxFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         cost: of this graph; where it is quantised, of the float graph it was made from.
         plain: of the float graph that the same checkpoint gives without rewrites, in manifests of
             before: an export counts it with --verbose alone, for the log.
+        static_batch: the only batch the graph takes; left out where it takes any.
     """
 
     exporter: str
@@ -73,6 +74,7 @@ class OnnxFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     rewrites: tuple[str, ...]
     cost: GraphCost
     plain: GraphCost | UnsetType = UNSET
+    static_batch: int | UnsetType = UNSET
 
 
 class KeptFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

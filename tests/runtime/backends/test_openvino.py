@@ -24,6 +24,7 @@ from runtime.errors import BackendUnavailable, ConfigError, InferenceError
 from runtime.machine import processor
 from runtime.model.device import CPU
 from runtime.model.source import find_artifact, parse_source
+from runtime.model.spec import CHECKPOINT_KEY
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None,
@@ -242,7 +243,7 @@ def test_failing_run_is_an_inference_error(graph: Path, monkeypatch: pytest.Monk
             raise RuntimeError("[CPU] out of luck")
 
         with monkeypatch.context() as patched:
-            patched.setattr(openvino_backend().OpenVinoBackend, "_infer", fail)
+            patched.setattr(openvino_backend().OpenVinoBackend, "_request", fail)
             with pytest.raises(InferenceError, match="out of luck"):
                 backend.run(batch)
         assert backend.run(batch).landmarks.shape == (1, 68, 2)
@@ -251,7 +252,8 @@ def test_failing_run_is_an_inference_error(graph: Path, monkeypatch: pytest.Monk
 def test_graph_in_memory_is_opened_in_the_files_place(graph: Path) -> None:
     """As onnxruntime does for a graph that was changed in memory."""
     model = onnx.load(str(graph))
-    model.metadata_props[0].value = "0" * 64
+    (checkpoint,) = [p for p in model.metadata_props if p.key == CHECKPOINT_KEY]
+    checkpoint.value = "0" * 64
     artifact = find_artifact(parse_source(graph))
     changed = replace(artifact, manifest=None, graph=model.SerializeToString())
     with openvino_backend().OpenVinoBackend(changed, CPU, Settings()) as backend:
