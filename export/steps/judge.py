@@ -11,7 +11,6 @@ from export.config import config_facts
 from export.steps.onnx import judged
 from export.steps.step import PAGE_PACKAGES, Inputs, Step, Work, key_of, versions_of
 from parity.comparison import judged_comparison
-from parity.html.page import as_html
 from parity.report.text import passing_options
 from parity.samples import sample_facts
 from parity.selftest.__main__ import make_selftest
@@ -53,6 +52,8 @@ class Parity(Step):
             logger.warning("WARNING: parity was skipped by request; the manifest records it")
             work.fields["parity"] = ParityFact(passed=None)
             return
+        from parity.html.page import as_html  # drawing: when there is something to draw
+
         samples, bound, limits = job.samples, job.config.parity, None
         if job.int8 is not None:
             samples, bound = job.int8.validation, job.config.int8.limits
