@@ -38,7 +38,10 @@ class Trace:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Doubts about these points, in words; computed on access."""
+        """Doubts about these points, in words; computed on access.
+
+        Most often there was no face's box, and the picture was taken as one face.
+        """
         return _warnings(self.outputs)
 
 
@@ -85,7 +88,6 @@ def _warnings(outputs: Outputs) -> tuple[str, ...]:
     return (
         (
             f"the points are unsure (a tenth of them have a spread above {found}, expected at most"
-            f" {LARGEST_RELATIVE_SPREAD:.0%}): the face is too small in the crop, or absent."
-            " Pass its box as face_bbox=(x1, y1, x2, y2)."
+            f" {LARGEST_RELATIVE_SPREAD:.0%}): the face is too small in the crop, or absent"
         ),
     )

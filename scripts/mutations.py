@@ -30,7 +30,7 @@ MODULES = {
     "runtime/image/crop.py": ("tests/runtime/image",),
     "runtime/image/landmarks.py": ("tests/runtime/image",),
     "runtime/image/draw.py": ("tests/runtime/image",),
-    "runtime/faces.py": ("tests/runtime/test_faces.py",),
+    "runtime/faces/scaled.py": ("tests/runtime/test_faces.py",),
     "runtime/model/spec.py": ("tests/runtime/model",),
     "runtime/model/manifest.py": ("tests/runtime/model",),
     "runtime/model/om_file.py": ("tests/runtime/model", "tests/cann/test_om_format.py"),

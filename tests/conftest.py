@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from runtime.backends import Backend, open_backend
 from runtime.detector import Detector
+from runtime.faces import choice
 
 pytest_plugins = ["cann.plugin"]
 
@@ -52,8 +53,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees a terminal's width or colours, or the machine's Ascend settings."""
+def clean_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """No test sees a terminal's width or colours, or what this machine has for an NPU or faces."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "no cache"))
+    monkeypatch.setattr(choice, "has_dlib", lambda: False)
     for name in (
         *("COLUMNS", "FORCE_COLOR", "ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME"),
         "ASCEND_RT_VISIBLE_DEVICES",

@@ -142,10 +142,11 @@ def _batch(arguments: argparse.Namespace) -> int:
     finally:
         results.sweep()
     for partition in inputs.partitions:
-        found = results.columns(partition.index, ["picture", "status", "faces", "error"])
+        found = results.columns(partition.index, ["picture", "status", "faces", "error", "warning"])
         for row in zip(*found.values(), strict=True):
             summary.count(*row)
     summary.log_left_out()
+    faces.hint(summary.unsure)
     text = summary.json(engine=arguments.engine) if arguments.json else "\n".join(summary.lines())
     print(text)
     return EXIT_FOUND_WANTING if summary.failed else EXIT_OK

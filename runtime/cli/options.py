@@ -7,6 +7,7 @@ arguments and checks it, so that commands pass records and never a Namespace.
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,20 @@ from pathlib import Path
 from runtime.backends.base import Settings
 from runtime.detector import LARGEST_BATCH
 from runtime.errors import ConfigError
-from runtime.faces import LEAST_SCORE, LONGEST_SIDE_PX, YuNetFaces
-from runtime.files import sha256_file
+from runtime.faces import DlibFaces, YuNetFaces
+from runtime.faces.choice import AUTO, DLIB, HOW_TO_GET, NONE, chosen
+from runtime.faces.scaled import LONGEST_SIDE_PX
+from runtime.faces.yunet import LEAST_SCORE, WHERE_FROM, ZOO_SHA256
+from runtime.files import sha256_file, shown
 from runtime.image.picture import MAX_PIXELS
+from runtime.machine.packages import module_version
+from runtime.model.source import parse_source
 from runtime.refine import MOST_PASSES
 from runtime.stream.stream import MOST_READERS
 
 DEFAULT_MODEL = "build/starter68"
+
+logger = logging.getLogger("starmark")
 
 
 class EngineOptions:
@@ -71,7 +79,7 @@ class FaceOptions:
     """How faces are found, cut and batched in every picture.
 
     Attributes:
-        yunet: YuNet's ONNX file; None takes each picture as one face.
+        found_by: YuNet's ONNX file, or "dlib"; None takes each picture as one face.
         boxes: a file of boxes instead, see `runtime.many.boxes`.
         least_score, longest_side_px: as for `YuNetFaces`.
         refine: as for `Detector`.
@@ -79,7 +87,7 @@ class FaceOptions:
         max_pixels: as for `read_picture`.
     """
 
-    yunet: Path | None = None
+    found_by: Path | str | None = None
     boxes: Path | None = None
     least_score: float = LEAST_SCORE
     longest_side_px: int = LONGEST_SIDE_PX
@@ -92,7 +100,14 @@ class FaceOptions:
     def add(parser: argparse.ArgumentParser) -> None:
         """Declare the options: --faces, and all that is about the pictures of a run."""
         add = parser.add_argument
-        add("--faces", metavar="YUNET", help="YuNet's ONNX file: finds every face of a picture")
+        add(
+            "--faces",
+            metavar="FINDER",
+            help="finds every face of a picture: YuNet's ONNX file; dlib, the package; auto, which"
+            " of them is there (YuNet's file beside the model, in the current folder or in"
+            f" ~/.cache/starmark); none, the picture as one face. Get {WHERE_FROM}, sha256"
+            f" {ZOO_SHA256}",
+        )
         help_of = "CSV, TSV, JSON, COCO or results of a run, with the faces of each picture"
         add("--boxes", metavar="FILE", help=help_of)
         add(
@@ -100,7 +115,7 @@ class FaceOptions:
             type=float,
             default=LEAST_SCORE,
             metavar="S",
-            help=f"with --faces, boxes below it are no faces (default {LEAST_SCORE})",
+            help=f"with YuNet, boxes below it are no faces (default {LEAST_SCORE})",
         )
         add(
             "--faces-side",
@@ -122,24 +137,34 @@ class FaceOptions:
         add_max_pixels(parser)
 
     @classmethod
-    def of(cls, arguments: argparse.Namespace) -> FaceOptions:
+    def of(cls, arguments: argparse.Namespace, default: str = NONE) -> FaceOptions:
         """Build the record.
 
+        Args:
+            arguments: with the model's name, beside which YuNet's file may lie.
+            default: what --faces is where it was left out; AUTO takes what is there, and says so.
+
         Raises:
-            ConfigError: --refine, --readers, --batch or --max-pixels out of range, or both --faces
-                and --boxes.
+            ConfigError: --refine, --readers, --batch or --max-pixels out of range, both --faces
+                and --boxes, or --faces auto finds nothing.
         """
         check_range("--refine", arguments.refine, 0, MOST_PASSES)
         check_range("--readers", arguments.readers, 1, MOST_READERS)
         check_range("--batch", arguments.batch, 1, LARGEST_BATCH)
         check_range("--max-pixels", arguments.max_pixels, 1)
-        if arguments.faces is not None and arguments.boxes is not None:
+        if arguments.faces not in (None, NONE) and arguments.boxes is not None:
             action = "A face is cut in one way: leave one of them out"
             raise ConfigError(
                 "--boxes", expected="either --faces or --boxes", got="both", action=action
             )
+        asked = arguments.faces or default
+        model = parse_source(arguments.model).path
+        found_by = chosen(asked, model, required=arguments.faces == AUTO)
+        if asked == AUTO and found_by is not None:
+            name = "dlib" if found_by == DLIB else shown(found_by)
+            logger.info("faces: %s finds them (--faces none: the picture as one face)", name)
         return cls(
-            yunet=None if arguments.faces is None else Path(arguments.faces).resolve(),
+            found_by=found_by,
             boxes=None if arguments.boxes is None else Path(arguments.boxes),
             least_score=arguments.least_score,
             longest_side_px=arguments.faces_side,
@@ -149,23 +174,35 @@ class FaceOptions:
             max_pixels=arguments.max_pixels,
         )
 
-    def finder(self) -> YuNetFaces | None:
+    def finder(self) -> YuNetFaces | DlibFaces | None:
         """Open the finder.
 
         Raises:
-            ArtifactError, ConfigError: as `YuNetFaces`.
+            ArtifactError, BackendUnavailable, ConfigError: as `YuNetFaces` and `DlibFaces`.
         """
-        if self.yunet is None:
+        if self.found_by is None:
             return None
+        if self.found_by == DLIB:
+            return DlibFaces(longest_side_px=self.longest_side_px)
         return YuNetFaces(
-            self.yunet, least_score=self.least_score, longest_side_px=self.longest_side_px
+            self.found_by, least_score=self.least_score, longest_side_px=self.longest_side_px
         )
+
+    def hint(self, unsure: int) -> None:
+        """Say what helps where pictures were taken as one face, and points are unsure."""
+        if unsure and self.found_by is None and self.boxes is None:
+            logger.warning(
+                "hint: a picture was taken as one face; --faces FINDER finds every face. %s",
+                HOW_TO_GET,
+            )
 
     def heading(self) -> dict[str, str]:
         """What rows depend on, for a run's `Heading`."""
         faces = "none"
-        if self.yunet is not None:
-            digest = sha256_file(self.yunet)[:12]
+        if self.found_by == DLIB:
+            faces = f"{DLIB} {module_version(DLIB)} at {self.longest_side_px} px"
+        elif self.found_by is not None:
+            digest = sha256_file(Path(self.found_by))[:12]
             faces = f"{digest} from {self.least_score:g} at {self.longest_side_px} px"
         if self.boxes is not None:
             faces = f"boxes {sha256_file(self.boxes)[:12]}"

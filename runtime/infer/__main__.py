@@ -18,7 +18,8 @@ from runtime.cli import command_line
 from runtime.cli.options import DEFAULT_MODEL, EngineOptions, FaceOptions
 from runtime.detector import Detector
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
-from runtime.faces import Face, YuNetFaces
+from runtime.faces import Face, FaceFinder
+from runtime.faces.choice import AUTO, NONE
 from runtime.files import check_target, json_text, printable, shown
 from runtime.image.geometry import check_box, read_box
 from runtime.image.picture import SUFFIXES, check_encoder, read_picture, size_text, write_picture
@@ -33,7 +34,7 @@ from runtime.many.boxes import Box
 from runtime.many.folder import Wanted, run_folder
 from runtime.many.heading import Heading, digest_of
 from runtime.many.inputs import PictureFile, boxes_of, check_apart, find_pictures, no_place
-from runtime.many.summary import Summary
+from runtime.many.summary import Summary, faces_line
 from runtime.many.tables import FORMATS
 from runtime.model.source import parse_source
 from runtime.video.tracking import FIND_EVERY
@@ -130,11 +131,12 @@ def _infer(arguments: argparse.Namespace) -> int:
     if arguments.bbox is not None:
         check_box(read_box(arguments.bbox))
     boxed = [name for name in ("cropped", "bbox", "boxes", "faces") if getattr(arguments, name)]
+    boxed = [name for name in boxed if getattr(arguments, name) != NONE]
     if len(boxed) > 1:
         expected = f"either --{boxed[0]} or --{boxed[1]}"
         action = "A face is cut in one way: leave one of them out"
         raise ConfigError(f"--{boxed[1]}", expected=expected, got="both", action=action)
-    options = FaceOptions.of(arguments)
+    options = FaceOptions.of(arguments, default=NONE if boxed else AUTO)
     finder = options.finder()
     wanted = Wanted(
         output=Path(arguments.output),
@@ -148,7 +150,7 @@ def _infer(arguments: argparse.Namespace) -> int:
     is_glob = glob.has_magic(arguments.input[0]) and not given.exists()
     several = len(arguments.input) > 1 or given.is_dir() or is_glob
     if is_video(given) and not several:
-        return _video(arguments, wanted, finder)
+        return _video(arguments, wanted, options, finder)
     expected = "a video, whose frames follow each other"
     action = "Leave it out for pictures"
     _refuse("--smooth", arguments.smooth, expected, _inputs(arguments), action)
@@ -171,7 +173,7 @@ def _refuse(option: str, given: bool, expected: str, got: object, action: str) -
         raise ConfigError(option, expected=expected, got=shown(got), action=action)
 
 
-def _opened(arguments: argparse.Namespace, finder: YuNetFaces | None) -> Detector:
+def _opened(arguments: argparse.Namespace, finder: FaceFinder | None) -> Detector:
     return Detector(
         arguments.model,
         arguments.device,
@@ -182,7 +184,7 @@ def _opened(arguments: argparse.Namespace, finder: YuNetFaces | None) -> Detecto
 
 
 def _picture(
-    arguments: argparse.Namespace, wanted: Wanted, options: FaceOptions, finder: YuNetFaces | None
+    arguments: argparse.Namespace, wanted: Wanted, options: FaceOptions, finder: FaceFinder | None
 ) -> int:
     given = Path(arguments.input[0])
     (boxes,) = _boxes(arguments, options, [PictureFile(name=shown(given), path=given)])
@@ -203,9 +205,10 @@ def _picture(
         write_picture(wanted.output, wanted.draw(image, (face.landmarks for face in faces)))
         for index, face in enumerate(faces):
             for warning in face.trace.warnings:
-                logger.warning(
-                    "warning: %s%s", f"face {index}: " if _of_many(arguments) else "", warning
-                )
+                face_of_many = f"face {index}: " if _of_many(detector, arguments) else ""
+                logger.warning("warning: %s%s", face_of_many, warning)
+        if boxes is None and not arguments.cropped:
+            options.hint(_unsure(faces))
         if arguments.json:
             print(_as_json(detector, faces, arguments, image), end="")
         else:
@@ -213,9 +216,14 @@ def _picture(
     return EXIT_OK
 
 
-def _of_many(arguments: argparse.Namespace) -> bool:
+def _of_many(detector: Detector, arguments: argparse.Namespace) -> bool:
     """Whether a picture may have any number of faces: found, or by a file."""
-    return arguments.faces is not None or arguments.boxes is not None
+    return detector.faces is not None or arguments.boxes is not None
+
+
+def _unsure(faces: list[Face]) -> int:
+    """How many faces have unsure points."""
+    return sum(bool(face.trace.warnings) for face in faces)
 
 
 def _boxes(
@@ -239,10 +247,10 @@ def _as_text(
         f"Parameters: {parameters}",
         f"Image: {printable(_inputs(arguments))} ({size_text(image)})",
     ]
-    if _of_many(arguments):
-        lines.append(f"Faces: {len(faces)}")
+    if _of_many(detector, arguments):
+        lines.append(faces_line(len(faces), _unsure(faces)))
     for face in faces:
-        if face.box_xyxy is not None and _of_many(arguments):
+        if face.box_xyxy is not None and _of_many(detector, arguments):
             corners = ", ".join(f"{value:.1f}" for value in face.box_xyxy)
             score = "" if face.score is None else f" (score {face.score:.2f})"
             lines.append(f"Box: {corners}{score}")
@@ -262,7 +270,7 @@ def _as_json(
         "image": _inputs(arguments),
         "size_wh": [image.shape[1], image.shape[0]],
     }
-    if not _of_many(arguments):
+    if not _of_many(detector, arguments):
         result |= faces[0].record()
     else:
         result["faces"] = [
@@ -277,7 +285,7 @@ def _as_json(
 
 
 def _folder(
-    arguments: argparse.Namespace, wanted: Wanted, options: FaceOptions, finder: YuNetFaces | None
+    arguments: argparse.Namespace, wanted: Wanted, options: FaceOptions, finder: FaceFinder | None
 ) -> int:
     listing = find_pictures(*arguments.input)
     videos = [file.name for file in listing.files if is_video(file.path)]
@@ -319,10 +327,13 @@ def _folder(
             max_pixels=options.max_pixels,
         )
         summary.log_left_out()
+        options.hint(summary.unsure)
         return _report(arguments, detector, summary)
 
 
-def _video(arguments: argparse.Namespace, wanted: Wanted, finder: YuNetFaces | None) -> int:
+def _video(
+    arguments: argparse.Namespace, wanted: Wanted, options: FaceOptions, finder: FaceFinder | None
+) -> int:
     given, output = Path(arguments.input[0]), wanted.output
     _refuse(
         "--resume",
@@ -363,6 +374,7 @@ def _video(arguments: argparse.Namespace, wanted: Wanted, finder: YuNetFaces | N
     find_every = FIND_EVERY if arguments.find_every is None else arguments.find_every
     with _opened(arguments, finder) as detector:
         summary = run_video(detector, given, wanted, find_every=find_every, smooth=arguments.smooth)
+        options.hint(summary.unsure)
         return _report(arguments, detector, summary)
 
 
@@ -387,7 +399,7 @@ def _check_no_box(arguments: argparse.Namespace, boxed: Sequence[str] = BOXED) -
             bool(getattr(arguments, name)),
             "one picture, and a picture as --output",
             f"results of many in {shown(arguments.output)}",
-            "Use --faces with YuNet's ONNX file, or for pictures --boxes",
+            "Use --faces, or for pictures --boxes",
         )
 
 

@@ -24,6 +24,7 @@ from runtime.many.inputs import no_place
 from runtime.many.journal import JOURNAL_NAME
 from runtime.many.names import FileNames
 from runtime.many.rows import FrameRow, failed_frame, rows_of_frame
+from runtime.many.summary import faces_line
 from runtime.many.tables import TABLES, write_pts, write_table
 from runtime.video.file import SUFFIXES, Video
 from runtime.video.motion import Jitter, OneEuro
@@ -41,6 +42,7 @@ class VideoSummary:
     Attributes:
         frames: that were decoded.
         faces: rows with points.
+        unsure: rows whose points are unsure.
         without_face: frames without one.
         tracks: faces, each counted once as long as it was followed.
         jitter_px: how much the points tremble, see `Jitter`; as they are written.
@@ -53,6 +55,7 @@ class VideoSummary:
 
     frames: int = 0
     faces: int = 0
+    unsure: int = 0
     without_face: int = 0
     tracks: int = 0
     jitter_px: float | None = None
@@ -72,7 +75,7 @@ class VideoSummary:
         rate = self.frames / max(self.seconds_now, 1e-9)
         return [
             f"Frames: {self.frames} (in {self.seconds_now:.1f} s, {rate:.1f} a second)",
-            f"Faces: {self.faces} in {self.tracks} tracks",
+            f"{faces_line(self.faces, self.unsure)} in {self.tracks} tracks",
             f"Without a face: {self.without_face}",
             f"Jitter: {jitter}",
             *([f"Failed: {self.failed}"] if self.failed else []),
@@ -209,6 +212,7 @@ def _follow(
         tracks |= {face.track for face in faces}
         summary.frames += 1
         summary.faces += len(faces)
+        summary.unsure += sum(bool(row.warning) for row in rows)
         summary.without_face += rows[0].status == "no face"
     if drawn is not None:
         drawn.copy(video.taken_sound())

@@ -23,6 +23,7 @@ _WHERE = "" if _INSTALLED else " in this project's checkout"
 # What installs a module that is absent: an extra of this project's, or the package itself.
 _EXTRAS = {
     "export": ("filelock", "hatchling", "onnx", "onnxscript", "onnxsim", "tomli"),
+    "faces": ("dlib",),
     "int8": ("nncf",),
     "openvino": ("openvino",),
     "parquet": ("pyarrow",),

@@ -34,6 +34,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     rows: list[msgspec.Raw]
 
 
+class _Warned(msgspec.Struct):
+    """Of a row, what the summary counts."""
+
+    warning: str = ""
+
+
 class Journal:
     """A file of entries, after the heading of the run.
 
@@ -104,7 +110,8 @@ class Journal:
         summary = Summary()
         for entry in self.entries(names):
             row = msgspec.json.decode(entry.rows[0], type=Row)
-            summary.count(row.picture, row.status, row.faces, row.error)
+            warnings = [msgspec.json.decode(one, type=_Warned).warning for one in entry.rows]
+            summary.count(row.picture, row.status, row.faces, row.error, warnings)
         return summary
 
     def finish(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
 from runtime.files import json_text, printable
@@ -14,12 +15,18 @@ logger = logging.getLogger("starmark")
 NAMED = 20
 
 
+def faces_line(faces: int, unsure: int) -> str:
+    """How many faces there are, and of how many the points are unsure."""
+    return f"Faces: {faces}" + (f" ({unsure} unsure)" if unsure else "")
+
+
 @dataclass(kw_only=True)
 class Summary:
     """What a run came to.
 
     Attributes:
         pictures, faces, without_face, failed: counts over all runs that were continued.
+        unsure: of the faces, those whose points are unsure.
         first_failed: name and error of some.
         pictures_now: pictures of this run alone.
         seconds_now: of this run alone.
@@ -29,6 +36,7 @@ class Summary:
 
     pictures: int = 0
     faces: int = 0
+    unsure: int = 0
     without_face: int = 0
     failed: int = 0
     first_failed: list[tuple[str, str]] = field(default_factory=list)
@@ -37,10 +45,13 @@ class Summary:
     saved: list[str] = field(default_factory=list)
     skipped: dict[str, Skip] = field(default_factory=dict)
 
-    def count(self, picture: str, status: str, faces: int, error: str) -> None:
-        """Count one picture by its row's columns."""
+    def count(
+        self, picture: str, status: str, faces: int, error: str, warnings: Iterable[str]
+    ) -> None:
+        """Count one picture by its row's columns, and the warnings of its faces."""
         self.pictures += 1
         self.faces += faces
+        self.unsure += sum(map(bool, warnings))
         self.without_face += status == "no face"
         self.failed += status == "error"
         if status == "error" and len(self.first_failed) < NAMED:
@@ -62,7 +73,7 @@ class Summary:
         before = f" and {resumed} before" if resumed else ""
         return [
             f"Pictures: {self.pictures} ({self.pictures_now} now{rate}{before})",
-            f"Faces: {self.faces}",
+            faces_line(self.faces, self.unsure),
             f"Without a face: {self.without_face}",
             f"Failed: {self.failed}",
             *(f"Saved: {printable(name)}" for name in self.saved),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +17,16 @@ from numpy.typing import NDArray
 
 from runtime.backends.base import Backend
 from runtime.detector import LARGEST_BATCH, Detector
-from runtime.errors import ArtifactError, ConfigError, InputError, StarmarkError
-from runtime.faces import YuNetFaces, _seen, find_boxes
+from runtime.errors import (
+    ArtifactError,
+    BackendUnavailable,
+    ConfigError,
+    InputError,
+    StarmarkError,
+)
+from runtime.faces import DlibFaces, YuNetFaces, choice, find_boxes
+from runtime.faces.scaled import seen
+from runtime.faces.yunet import ZOO_FILE
 from runtime.image.geometry import box_around
 from runtime.image.picture import read_picture
 
@@ -186,8 +195,12 @@ def test_absurd_passes_are_refused(starter_bundle: Path, refine: Any) -> None:
         Detector(starter_bundle, "cpu", refine=refine)
 
 
-def test_yunet_finds_the_marked_face_in_nearly_every_photo(shared: Path, yunet: Path) -> None:
-    finder = YuNetFaces(yunet)
+@pytest.mark.parametrize("name", ["YuNet", "dlib"])
+def test_the_marked_face_is_found_in_nearly_every_photo(
+    shared: Path, yunet: Path, name: str
+) -> None:
+    """Of 250x250 px, half of a face's size below what dlib finds without enlarging them."""
+    finder = YuNetFaces(yunet) if name == "YuNet" else dlib_faces()
     files = sorted((shared / "faces").glob("*.jpg"))
     hits = 0
     for file in files:
@@ -196,6 +209,50 @@ def test_yunet_finds_the_marked_face_in_nearly_every_photo(shared: Path, yunet: 
         middle = np.array([line.split() for line in text], float).mean(axis=0)
         hits += holds(finder(picture), middle)
     assert hits >= 46
+
+
+def dlib_faces(**settings: Any) -> DlibFaces:
+    pytest.importorskip("dlib")
+    return DlibFaces(**settings)
+
+
+def test_dlibs_boxes_are_the_pictures_own_px_in_every_process() -> None:
+    """Three by three pixels for one, searched at the old size; no scores."""
+    photo = read_picture(PHOTO)[:600]
+    finder = pickle.loads(pickle.dumps(dlib_faces(longest_side_px=max(photo.shape))))
+    (expected,) = finder(photo)
+    (found,) = finder(photo.repeat(3, 0).repeat(3, 1))
+
+    assert expected.shape == (4,)
+    np.testing.assert_allclose(found, expected * 3 + 1, atol=0.01)
+
+
+def test_without_dlib_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    with pytest.raises(BackendUnavailable, match=r"pip install -e '\.\[faces\]'"):
+        DlibFaces()
+
+
+def test_a_finder_that_is_there_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """YuNet's file beside the bundle, in the current folder, in the cache; else dlib; else none."""
+    names = ("models/yunet_n.onnx", "here/yunet.onnx", f"cache/starmark/{ZOO_FILE}")
+    files = [tmp_path / name for name in names]
+    for file in files:
+        file.parent.mkdir(parents=True)
+        file.touch()
+        (file.parent / "face_detection_yunet_2023mar_int8.onnx").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path / "here")
+    bundle = tmp_path / "models/star68"
+
+    for file in files:
+        assert choice.chosen("auto", bundle, required=True) == file
+        file.unlink()
+    assert choice.chosen("auto", bundle, required=False) is None
+    with pytest.raises(ConfigError, match=rf"cache/starmark.*Get {ZOO_FILE}"):
+        choice.chosen("auto", bundle, required=True)
+    monkeypatch.setattr(choice, "has_dlib", lambda: True)
+    assert choice.chosen("auto", bundle, required=False) == "dlib"
 
 
 def test_boxes_of_a_larger_photo_are_its_own_px(yunet: Path) -> None:
@@ -213,13 +270,13 @@ def test_boxes_beside_the_picture_or_without_area_are_dropped() -> None:
     kept = [(-5, -5, 0.1, 9), (58.9, 0, 70, 9), (0, 38.9, 9, 50), (5, 5, 6, 6)]
     gone = [(-5, -5, 0, 9), (59, 0, 70, 9), (0, 39, 9, 50), (5, 5, 5.9, 6), (5, 5, 6, 5.9)]
     found = np.array([(*box, 0.5) for box in (*kept, *gone)])
-    np.testing.assert_array_equal(_seen(found, (60, 40)), found[: len(kept)])
+    np.testing.assert_array_equal(seen(found, (60, 40)), found[: len(kept)])
 
 
 def holds(found: NDArray[np.float64], middle: NDArray[np.float64]) -> bool:
     return any(
         x1 < middle[0] < x2 and y1 < middle[1] < y2 and (x2 - x1) < 4 * (middle[0] - x1)
-        for x1, y1, x2, y2, _ in found
+        for x1, y1, x2, y2 in found[:, :4]
     )
 
 

@@ -396,7 +396,7 @@ def test_a_run_that_was_stopped_is_continued(
     rng = np.random.default_rng(0)
     for index in range(150):
         cv2.imwrite(str(folder / f"{index:03}.png"), noise(rng, 60, 50))
-    formats = ("--format", "jsonl", "--format", "pts")
+    formats = ("--format", "jsonl", "--format", "pts", "--faces", "none")
     assert infer(folder, tmp_path / "whole", *formats).code == 0
     command = ["runtime.infer", "--input", folder, "--output", out, "--model", starter_bundle]
     process = subprocess.Popen(
@@ -481,7 +481,7 @@ def test_a_full_disk_loses_nothing(
         " resource.setrlimit(resource.RLIMIT_FSIZE, (7000, 7000)); sys.exit(main(sys.argv[1:]))"
     )
     given = ("--input", photos, "--output", out, "--model", starter_bundle)
-    done = run_python("-c", limited, *given)
+    done = run_python("-c", limited, *given, "--faces", "none")
     assert done.returncode == 4
     assert "expected to read and write here" in done.stderr
     assert "--resume goes on" in done.stderr

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import ROOT, run_module
+from builders import ROOT, CommandLine, run_module
 
-from runtime.image.picture import read_picture
+from runtime.image.picture import read_picture, write_picture
 from runtime.infer import __main__ as infer
 
 PHOTO = ROOT / "assets/test.jpg"
@@ -43,6 +43,45 @@ def test_log_is_the_references(
         f"Saved: {out}",
     ]
     assert read_picture(out).shape == (768, 1024, 3)
+
+
+@pytest.mark.parametrize("picture", ["a photo", "a folder"])
+def test_a_first_own_group_photo_is_told_what_it_needs(
+    infer: CommandLine,
+    shared: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    picture: str,
+) -> None:
+    """Taken as one face, its points are unsure: the option and the file are named, once.
+
+    With the file in the current folder, every face is found, and one line says by what.
+    """
+    photo = read_picture(PHOTO)
+    group = np.full((768, 4096, 3), 128, np.uint8)
+    group[:, :1024], group[:, 3072:] = photo, photo[:, ::-1]
+    given = tmp_path / "group/group.png"
+    given.parent.mkdir()
+    write_picture(given, group)
+    source, suffix = (given, ".png") if picture == "a photo" else (given.parent, "")
+    monkeypatch.chdir(tmp_path)
+
+    alone = infer(source, tmp_path / f"alone{suffix}")
+    (hint,) = [text for text in caplog.messages if text.startswith("hint: ")]
+    assert "--faces FINDER" in hint
+    assert "face_detection_yunet_2023mar.onnx of github.com/opencv/opencv_zoo" in hint
+    assert "face_bbox" not in caplog.text
+    assert picture == "a photo" or "Faces: 1 (1 unsure)" in alone.out
+
+    caplog.clear()
+    shutil.copy(shared / "models/face_detection_yunet_n.onnx", "yunet.onnx")
+    found = infer(source, tmp_path / f"found{suffix}")
+    assert caplog.messages[0].startswith(f"faces: {tmp_path / 'yunet.onnx'} finds them")
+    assert "hint: " not in caplog.text
+    assert "Faces: 2\n" in found.out
+    none = infer(source, tmp_path / f"none{suffix}", "--faces", "none").out
+    assert none.splitlines()[1:3] == alone.out.splitlines()[1:3]
 
 
 def test_json_is_for_machines(
