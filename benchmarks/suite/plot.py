@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from benchmarks.suite.report import ModelRows, SuiteReport
 from benchmarks.suite.text import times
 from parity.html.svg import drawing
@@ -26,7 +28,8 @@ QUIET = "#8a909c"
 COLOURS = {"torch": "#b5651d", "onnxruntime": "#2f6db3", "openvino": "#2a8c6e"}
 # Below this, points are the same but for rounding.
 SMALLEST_PX = 1e-6
-LARGEST_PX = 10.0
+# Behind the longest bar there is room for what is written on it, and no more.
+LATENCY_ROOM, DAMAGE_ROOM = 1.5, 6.0
 LONGEST_REASON = 84
 
 
@@ -71,26 +74,37 @@ def write_plot(path: Path, report: SuiteReport) -> None:
 
 def _latency(axes: Axes, model: ModelRows) -> None:
     _frame(axes, model)
-    medians = [row.figures.network.median_ms if row.figures else 0.0 for row in model.rows]
-    # what is written on the longest bar stands behind it
-    axes.set_xlim(0, max([*medians, 1e-3]) * 1.55)
+    # text stands behind the line that shows how far a row's rounds lie apart
+    p90s = [float(np.percentile(row.figures.rounds_ms, 90)) for row in model.rows if row.figures]
+    axes.set_xlim(0, max([*p90s, 1e-3]) * LATENCY_ROOM)
     axes.set_yticks(range(len(model.rows)), [row.label for row in model.rows])
     for place, row in enumerate(model.rows):
         if row.figures is None:
             _write(axes, f"not run: {one_line(row.missing, LONGEST_REASON)}", 0, place, QUIET)
             continue
         found = row.figures
-        axes.barh(place, found.network.median_ms, height=0.66, color=_colour(row.source))
-        text = f"{found.network.median_ms:.1f} ms"
-        text += f"   {times(found.over_plain)} plain   {times(found.over_torch)} torch"
-        _write(axes, text, found.network.median_ms, place)
-    axes.set_title(f"{model.name}: network at batch 1, median ms", loc="left", fontsize=12)
+        median = found.network.median_ms
+        p10, p90 = np.percentile(found.rounds_ms, (10, 90)).tolist()
+        axes.barh(place, median, height=0.66, color=_colour(row.source))
+        axes.plot([p10, p90], [place, place], "|-", color=INK, markersize=9, linewidth=1.3)
+        ratios = f"{times(found.over_plain)} plain   {times(found.over_torch)} torch"
+        _write(axes, f"{median:.1f} ms   {ratios}", max(median, p90), place)
+    axes.set_title(
+        f"{model.name}: network at batch 1, ms: median, and P10 to P90 of the rounds",
+        loc="left",
+        fontsize=12,
+    )
 
 
 def _damage(axes: Axes, model: ModelRows) -> None:
     _frame(axes, model)
     axes.set_xscale("log")
-    axes.set_xlim(SMALLEST_PX, LARGEST_PX * 10)
+    found_px = [
+        max(row.figures.difference.p99_px, SMALLEST_PX)
+        for row in model.rows
+        if row.figures and row.figures.difference
+    ] or [SMALLEST_PX]
+    axes.set_xlim(SMALLEST_PX, max(*found_px, 10 * SMALLEST_PX) * DAMAGE_ROOM)
     axes.set_yticks(range(len(model.rows)), [""] * len(model.rows))
     for place, row in enumerate(model.rows):
         found = row.figures.difference if row.figures else None

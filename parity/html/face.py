@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SIDE = 640
-COLOURS = "viridis_r"
+# from good to bad, told apart without colour vision, too
+COLOURS = "RdYlBu_r"
 # share of the contrast that the picture behind the points keeps
 FADED_TO = 0.62
-WIDTH_IN, HEIGHT_IN = 8.3, 7.0
+WIDTH_IN, HEIGHT_IN = 8.9, 7.0
 # the colours' scale, right of the face: left, bottom, width, height as shares
-BAR = (0.857, 0.15, 0.022, 0.7)
+BAR = (0.8, 0.15, 0.022, 0.7)
 # size of a number, its possible distances from its point, and its least distance from any point
 LABEL_WH, LABEL_AWAY, POINT_CLEAR = (21.0, 14.0), np.arange(15.0, 78.0, 3.0), 5.5
 NEIGHBOURS = 6
@@ -114,8 +115,8 @@ def face_map(
                 "o",
                 markersize=7.5,
                 markerfacecolor=colours.to_rgba(means[index]),
-                markeredgecolor="white",
-                markeredgewidth=1.1,
+                markeredgecolor="#333333",
+                markeredgewidth=0.8,
                 zorder=4,
                 gid=_gid(index),
             )

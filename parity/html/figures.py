@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from parity.html.svg import CLASS, INK, as_svg, drawing
+from parity.html.svg import INK, as_svg, drawing
 from parity.html.words import Words, power_of_ten
 from parity.judging.differences import F64
 from parity.judging.verdict import Limits, Unit
@@ -28,8 +28,11 @@ WIDTH_IN = 7.0
 ROW_IN = 0.36
 # margins around the axes
 LEFT_IN, RIGHT_IN, BOTTOM_IN, TOP_IN = 0.8, 0.2, 0.62, 0.34
-# margins for names at the left, and for a second row of the legend above
-NAMES_IN, TWO_ROWS_IN = 1.55, 0.6
+# margins for names at the left, and for each further row of the legend above
+NAMES_IN, LEGEND_ROW_IN = 1.55, 0.26
+# dashes of the limits' lines: the legend names them, above the axes, where no bar is
+DASHES = ((4, 2), (1, 1.5), (7, 2), (4, 2, 1, 2))
+LEGEND_COLUMNS = 2
 
 
 def histogram(errors_px: F64, limits: Limits, words: Words) -> str:
@@ -44,12 +47,13 @@ def histogram(errors_px: F64, limits: Limits, words: Words) -> str:
     low, high = _range(found, limits)
     bins = 10 ** np.linspace(low, high, (high - low) * BINS_A_DECADE + 1)
     with drawing():
-        figure, axes = _axes(3.7)
+        figure, axes = _axes(3.7, top=_top(len(_lines(limits))))
         axes.hist(np.clip(found, bins[0], bins[-1]), bins.tolist(), color=BLUE, alpha=0.9)
         _error_axis(axes, low, high)
         axes.set_ylabel("coordinates")
         axes.grid(axis="y")
         _limit_lines(axes, limits)
+        _legend(axes, LEGEND_COLUMNS)
         title = words("Histogram of the errors")
         return as_svg(figure, "histogram", title, _texts(words, limits.unit))
 
@@ -65,7 +69,7 @@ def cumulative(errors_px: F64, distances_px: F64, limits: Limits, words: Words) 
     """
     low, high = _range(_drawable(errors_px), limits)
     with drawing():
-        figure, axes = _axes(3.7)
+        figure, axes = _axes(3.7, top=_top(2 + len(_lines(limits))))
         shares = np.linspace(0, 1, CURVE_POINTS)
         for values, colour, style, label in (
             (distances_px, ORANGE, "--", "point distance"),
@@ -93,8 +97,8 @@ def cumulative(errors_px: F64, distances_px: F64, limits: Limits, words: Words) 
         axes.set_ylim(0, 104)
         axes.set_ylabel("share of all, %")
         axes.grid()
-        _legend(axes, 2)
         _limit_lines(axes, limits)
+        _legend(axes, LEGEND_COLUMNS)
         title = words("Cumulative curve of the errors")
         return as_svg(figure, "cumulative", title, _texts(words, limits.unit))
 
@@ -137,7 +141,7 @@ def stages(sides: Sequence[Mapping[str, float]], words: Words) -> str:
         import matplotlib as mpl
 
         colours = mpl.colormaps["viridis"](np.linspace(0.05, 0.95, len(names)))
-        figure, axes = _axes(2.7, NAMES_IN, TWO_ROWS_IN)
+        figure, axes = _axes(2.7, NAMES_IN, TOP_IN + LEGEND_ROW_IN)
         for row, side in enumerate(sides):
             left = 0.0
             for stage, colour in zip(names, colours, strict=True):
@@ -172,6 +176,8 @@ def _axes(height_in: float, left: float = LEFT_IN, top: float = TOP_IN) -> tuple
 
 def _legend(axes: Axes, columns: int) -> None:
     """Above the axes, where nothing is drawn."""
+    if not axes.get_legend_handles_labels()[0]:
+        return
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(0, 1),
@@ -214,23 +220,21 @@ def _power(power: int) -> str:
     return f"{10.0**power:g}" if -3 <= power <= 4 else power_of_ten(power)
 
 
+def _lines(limits: Limits) -> list[tuple[str, float]]:
+    """Labels and places of the limits that an axis of errors can show."""
+    return [
+        (f"limit of the landmarks' {name}", limit) for name, _, limit in limits.named() if limit > 0
+    ]
+
+
+def _top(entries: int) -> float:
+    """The margin above the axes for a legend of so many entries, in inches."""
+    return TOP_IN + LEGEND_ROW_IN * max(0, math.ceil(entries / LEGEND_COLUMNS) - 1)
+
+
 def _limit_lines(axes: Axes, limits: Limits) -> None:
-    for name, _, limit in limits.named():
-        if limit > 0:
-            axes.axvline(limit, color=RED, linewidth=1.5, linestyle=(0, (4, 2)))
-            axes.annotate(
-                f"limit {name}",
-                (limit, 0),
-                xycoords=("data", "axes fraction"),
-                xytext=(-4, 6),
-                textcoords="offset points",
-                rotation=90,
-                ha="right",
-                va="bottom",
-                color=RED,
-                fontsize=11,
-                gid=f"{CLASS}halo",
-            )
+    for (label, limit), dashes in zip(_lines(limits), DASHES, strict=False):
+        axes.axvline(limit, color=RED, linewidth=1.5, linestyle=(0, dashes), label=label)
 
 
 def _texts(words: Words, unit: Unit) -> dict[str, str]:
@@ -241,8 +245,8 @@ def _texts(words: Words, unit: Unit) -> dict[str, str]:
         "point distance": words("point distance"),
         "mean": words("mean"),
         "max": words("max"),
-        "limit mean": words("limit of the mean"),
-        "limit error": words("limit of the maximum"),
-        "limit p95": words("limit of P95"),
-        "limit p99": words("limit of P99"),
+        "limit of the landmarks' mean": words("limit of the mean"),
+        "limit of the landmarks' error": words("limit of the maximum"),
+        "limit of the landmarks' p95": words("limit of P95"),
+        "limit of the landmarks' p99": words("limit of P99"),
     }

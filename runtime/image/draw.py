@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import cv2
@@ -17,14 +17,22 @@ from runtime.model.topology import topology_of
 POINT_BGR = (0, 255, 0)
 CONTOUR_BGR = (255, 200, 0)
 ELLIPSE_BGR = (0, 160, 255)
-OUTLINE_BGR = (0, 0, 0)
+EDGE_BGR = (0, 0, 0)
 # cv2's drawing takes coordinates as integers with this many bits after the point
 SHIFT = 4
 # Beyond this a coordinate no longer fits cv2's int32 with SHIFT bits.
 FARTHEST_PX = 1e7
 ELLIPSE_SIGMAS = 2.0
-# A picture of so many times the points' extent is the largest whose size the marks go by.
-SIDES_OF_A_FACE = 2.5
+# Sizes as shares of the points' extent, so that a face looks alike at any size, and the least that
+# is still seen. An eye is a fifth of a face's extent wide.
+RADIUS, LEAST_RADIUS_PX = 0.009, 0.9
+LINE, LEAST_LINE_PX = 0.005, 0.6
+# Where ellipses are drawn, they are thinner than contours, and a point is a dot in its own.
+THIN, DOT = 0.6, 0.6
+# The dark edge of a mark, as a share of a line: it is seen on light skin and on white, too.
+EDGE, EDGE_ALPHA = 0.5, 0.6
+# cv2 draws whole px: a thinner line is drawn enlarged, to this thickness, and made smaller again.
+DRAWN_PX, MOST_ENLARGED, MOST_DRAWN_PX = 4.0, 8, 2000**2
 
 
 def draw_landmarks_with_contours(
@@ -49,23 +57,7 @@ def draw_landmarks_with_contours(
         InputError: not a picture, not points, or ellipses without a covariance.
     """
     canvas = to_bgr8(check_picture(image)).copy()
-    points_px = _check_points(landmarks)
-    # marks look alike in a thumbnail and in a photo, and do not cover the small faces of a group
-    extent_px = float(np.ptp(points_px, axis=0).max()) if len(points_px) else 0.0
-    unit = max(1, round(min(*canvas.shape[:2], SIDES_OF_A_FACE * extent_px) / 256))
-    if ellipses:
-        _draw_ellipses(canvas, landmarks, points_px, unit)
-    if contours:
-        for contour in topology_of(len(points_px)).contours:
-            line = fixed(points_px[[*contour.indices]])
-            cv2.polylines(
-                canvas, [line], contour.closed, CONTOUR_BGR, unit, cv2.LINE_AA, shift=SHIFT
-            )
-    for x, y in fixed(points_px):
-        centre = (int(x), int(y))
-        radius = int(1.6 * unit * 2**SHIFT)
-        cv2.circle(canvas, centre, radius + 2**SHIFT, OUTLINE_BGR, -1, cv2.LINE_AA, SHIFT)
-        cv2.circle(canvas, centre, radius, POINT_BGR, -1, cv2.LINE_AA, SHIFT)
+    _draw(canvas, landmarks, contours=contours, ellipses=ellipses)
     return canvas
 
 
@@ -77,14 +69,119 @@ def draw_faces(
     ellipses: bool = False,
 ) -> NDArray[np.uint8]:
     """Draw every face of a picture; arguments as for `draw_landmarks_with_contours`."""
+    canvas = image.copy()
     for landmarks in faces:
-        image = draw_landmarks_with_contours(image, landmarks, contours=contours, ellipses=ellipses)
-    return image
+        _draw(canvas, landmarks, contours=contours, ellipses=ellipses)
+    return canvas
 
 
-def _draw_ellipses(
-    canvas: NDArray[np.uint8], landmarks: Any, points_px: NDArray[np.float64], unit: int
-) -> None:
+def _draw(canvas: NDArray[np.uint8], landmarks: Any, *, contours: bool, ellipses: bool) -> None:
+    points_px = _check_points(landmarks)
+    if not len(points_px):
+        return
+    extent_px = min(float(np.ptp(points_px, axis=0).max()), max(canvas.shape))
+    radius_px, line_px = (
+        max(RADIUS * extent_px, LEAST_RADIUS_PX),
+        max(LINE * extent_px, LEAST_LINE_PX),
+    )
+    largest_px = 0.0
+    if ellipses:
+        covariance_px2 = _check_covariance(landmarks).covariance_px2
+        largest_px = ELLIPSE_SIGMAS * float(np.sqrt(covariance_px2[:, [0, 2]].max()))
+    marks = _Marks(canvas, points_px, largest_px + 2 * radius_px, line_px)
+    if contours:
+        for contour in topology_of(len(points_px)).contours:
+            marks.polyline(points_px[[*contour.indices]], closed=contour.closed)
+        marks.paint(CONTOUR_BGR)
+    marks.discs(points_px, radius_px * DOT if ellipses else radius_px)
+    marks.paint(POINT_BGR)
+    if ellipses:  # on top: a sure point's is smaller than its dot
+        marks.ellipses(points_px, covariance_px2)
+        marks.paint(ELLIPSE_BGR)
+
+
+class _Marks:
+    """Marks of one colour at a time, smooth however thin: drawn enlarged, made smaller, blended in.
+
+    Args:
+        canvas: uint8 (H, W, 3) BGR, painted on: where the points are, and around them.
+        points_px: (P, 2) image px.
+        around_px: how far marks reach beyond the points' bounding box.
+        line_px: thickness of lines.
+    """
+
+    def __init__(
+        self,
+        canvas: NDArray[np.uint8],
+        points_px: NDArray[np.float64],
+        around_px: float,
+        line_px: float,
+    ) -> None:
+        size_wh = canvas.shape[1::-1]
+        low = np.clip(np.floor(points_px.min(axis=0) - around_px), 0, size_wh).astype(int)
+        high = np.clip(np.ceil(points_px.max(axis=0) + around_px) + 1, low, size_wh).astype(int)
+        self._part = canvas[low[1] : high[1], low[0] : high[0]]
+        self._origin_px = low
+        pixels = max(1, self._part.shape[0] * self._part.shape[1])
+        enlarged = min(DRAWN_PX / line_px, MOST_ENLARGED, (MOST_DRAWN_PX / pixels) ** 0.5)
+        self._scale = max(1, int(np.ceil(enlarged)))
+        self._line = line_px * self._scale
+        height, width = self._part.shape[:2]
+        self._masks = np.zeros((2, height * self._scale, width * self._scale), np.uint8)
+
+    def polyline(self, points_px: NDArray[np.float64], *, closed: bool) -> None:
+        """Add a line along points (P, 2)."""
+        places = fixed(self._places(points_px))
+        for mask, thickness in self._lines(1.0):
+            cv2.polylines(mask, [places], closed, 255, thickness, cv2.LINE_AA, SHIFT)
+
+    def ellipses(
+        self, points_px: NDArray[np.float64], covariances_px2: NDArray[np.floating]
+    ) -> None:
+        """Add each point's ellipse; covariances (P, 3) xx, xy, yy."""
+        moments = covariances_px2 * float(self._scale**2)
+        for mask, thickness in self._lines(THIN):
+            for place, moment in zip(self._places(points_px), moments, strict=True):
+                draw_ellipse(mask, place, moment, ELLIPSE_SIGMAS, (255, 0, 0), thickness)
+
+    def discs(self, points_px: NDArray[np.float64], radius_px: float) -> None:
+        """Add a filled circle at each point."""
+        radius = radius_px * self._scale
+        for mask, wider in zip(self._masks, (EDGE * self._line, 0.0), strict=True):
+            for x, y in fixed(self._places(points_px)):
+                centre, drawn = (int(x), int(y)), round((radius + wider) * 2**SHIFT)
+                cv2.circle(mask, centre, drawn, 255, -1, cv2.LINE_AA, SHIFT)
+
+    def paint(self, colour_bgr: tuple[int, int, int]) -> None:
+        """Paint what was added, its edge dark, and begin anew."""
+        if not self._part.size:
+            return
+        size_wh = self._part.shape[1::-1]
+        for mask, colour, alpha in zip(
+            self._masks, (EDGE_BGR, colour_bgr), (EDGE_ALPHA, 1.0), strict=True
+        ):
+            share = (
+                mask if self._scale == 1 else cv2.resize(mask, size_wh, None, 0, 0, cv2.INTER_AREA)
+            )
+            where = np.nonzero(share)
+            opacity = share[where].astype(np.float32)[:, None] * np.float32(alpha / 255)
+            behind = self._part[where].astype(np.float32)
+            behind += (np.array(colour, np.float32) - behind) * opacity
+            self._part[where] = np.rint(behind, out=behind)
+        self._masks[:] = 0
+
+    def _places(self, points_px: NDArray[np.float64]) -> NDArray[np.float64]:
+        """In the enlarged masks; pixel centres are integers in both."""
+        places: NDArray[np.float64] = (points_px - self._origin_px + 0.5) * self._scale - 0.5
+        return places
+
+    def _lines(self, share: float) -> Iterator[tuple[NDArray[np.uint8], int]]:
+        """Each mask, and the thickness of a line in it."""
+        for mask, width in zip(self._masks, (1 + 2 * EDGE, 1.0), strict=True):
+            yield mask, max(1, round(share * width * self._line))
+
+
+def _check_covariance(landmarks: Any) -> Landmarks:
     if not isinstance(landmarks, Landmarks):
         raise InputError(
             "landmarks",
@@ -92,8 +189,7 @@ def _draw_ellipses(
             got=type(landmarks).__name__,
             action="Pass what detect() returned",
         )
-    for point_px, moments_px2 in zip(points_px, landmarks.covariance_px2, strict=True):
-        draw_ellipse(canvas, point_px, moments_px2, ELLIPSE_SIGMAS, ELLIPSE_BGR, max(1, unit // 2))
+    return landmarks
 
 
 def draw_ellipse(
@@ -107,7 +203,7 @@ def draw_ellipse(
     """Draw one point's covariance onto a picture.
 
     Args:
-        canvas: uint8 (H, W, 3) BGR, drawn on.
+        canvas: uint8 (H, W, 3) BGR or (H, W) grey, drawn on.
         point_px: (2,) in the canvas's px.
         covariance_px2: (3,) xx, xy, yy in the canvas's px squared.
         sigmas: how many standard deviations the ellipse is away from the point.

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from builders import ROOT
+from numpy.typing import NDArray
 
 from runtime.errors import InputError
-from runtime.image.draw import CONTOUR_BGR, POINT_BGR, draw_faces, draw_landmarks_with_contours
+from runtime.image.draw import (
+    CONTOUR_BGR,
+    ELLIPSE_BGR,
+    POINT_BGR,
+    draw_faces,
+    draw_landmarks_with_contours,
+)
 from runtime.image.landmarks import Landmarks
 
 CANVAS = np.zeros((256, 256, 3), np.uint8)
@@ -116,15 +126,57 @@ def test_ellipses_need_a_covariance() -> None:
         draw_landmarks_with_contours(CANVAS, landmarks().points_px, ellipses=True)
 
 
-def test_marks_of_a_small_face_in_a_large_picture_are_small() -> None:
-    """Else the faces of a group would be covered by their own points."""
+def face(extent_px: float, at_px: float) -> NDArray[np.float64]:
+    """The points of the sample photo's face, that large, its corner at (at_px, at_px)."""
+    text = (ROOT / "assets/test.pts").read_text().splitlines()[3:71]
+    points = np.array([line.split() for line in text], np.float64)
+    placed: NDArray[np.float64] = points - points.min(axis=0)
+    placed *= extent_px / placed.max()
+    placed += at_px
+    return placed
 
-    def marked(height: int, points_px: list[list[int]]) -> int:
-        canvas = np.zeros((height, 2000, 3), np.uint8)
-        drawn = draw_landmarks_with_contours(canvas, points_px, contours=False)
-        return int(drawn.any(axis=2).sum())
 
-    near, far = [[1000, 100], [1040, 140]], [[200, 100], [1800, 140]]
-    assert 0 < marked(2000, near) <= 50
-    assert marked(2000, far) > 10 * marked(2000, near)
-    assert marked(300, far) == marked(2000, near)  # a flat picture is small, too
+def marked(height: int, width: int, points_px: Any, *, contours: bool) -> NDArray[np.float64]:
+    """How much each pixel changes, 0 to 1, on grey: dark edges are seen, too."""
+    canvas = np.full((height, width, 3), 128, np.uint8)
+    drawn = draw_landmarks_with_contours(canvas, points_px, contours=contours)
+    found: NDArray[np.float64] = np.abs(drawn.astype(np.float64) - 128).max(axis=2) / 128
+    return found
+
+
+@pytest.mark.parametrize("contours", [True, False])
+def test_marks_are_as_large_as_their_face_whatever_the_picture(*, contours: bool) -> None:
+    """A thumbnail of a large face looks as a small face: what is marked is the same share of it."""
+    shares = {
+        extent: marked(size, size, face(extent, 20), contours=contours).sum() / extent**2
+        for extent, size in ((250, 300), (250, 2000), (2000, 2100))
+    }
+    same = marked(300, 300, face(250, 20), contours=contours)
+    in_large = marked(300, 2000, face(250, 20), contours=contours)
+
+    assert shares[250] == pytest.approx(shares[2000], rel=0.1)
+    np.testing.assert_array_equal(in_large[:, :300], same)
+    assert not in_large[:, 300:].any()
+
+
+def test_eyes_and_lips_of_a_small_face_stay_visible() -> None:
+    """60 px wide: the points cover a tenth of it, and the middle of no eye and no mouth."""
+    points = face(60, 20)
+    seen = marked(100, 100, points, contours=False)
+
+    assert 0.02 < seen.sum() / 60**2 < 0.1
+    for part in (points[36:42], points[42:48]):
+        x, y = np.rint(part.mean(axis=0)).astype(int)
+        assert seen[y, x] < 0.5
+    assert ((seen > 0.1) & (seen < 0.9)).sum() > 100  # no stairs: edges are smooth
+
+
+def test_an_ellipse_smaller_than_its_point_is_seen() -> None:
+    """On top of its dot, in its own colour: green has no red in it."""
+    points = face(400, 50)
+    covariance = np.tile(np.array([1, 0, 1], np.float32), (68, 1))
+    sure = Landmarks(points_px=points.astype(np.float32), covariance_px2=covariance)
+    canvas = np.zeros((500, 500, 3), np.uint8)
+
+    red = draw_landmarks_with_contours(canvas, sure, ellipses=True)[..., 2]
+    assert (red > 0.7 * ELLIPSE_BGR[2]).sum() > 5 * 68
