@@ -1,10 +1,10 @@
-"""The rehearsal's figures, measured in one run and written into every document that has them.
+"""The rehearsal's figures, measured in one run and written into the document that has them.
 
     python scripts/rehearsal_figures.py build/starter68 build/star68 ../shared/faces
     python scripts/rehearsal_figures.py
 
 The first measures both bundles on the samples and on annotated faces, makes a plan, and keeps the
-figures in docs/rehearsal.json; the second writes the documents from that file alone.
+figures in docs/rehearsal.json; the second writes the document from that file alone.
 """
 
 from __future__ import annotations
@@ -26,21 +26,17 @@ from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = ROOT / "docs/rehearsal.json"
-DOCUMENTS = ("README.md", "README.zh-CN.md", "docs/rehearsal.md")
+DOCUMENTS = ("docs/rehearsal.md",)
 ARITHMETICS = {"fp16": "fp16", "fp16_cube": "fp16_cube", "hf32": "HF32"}
 BUDGET = "max=0.06"
 # The first cell of a row that is written: a model, and its arithmetic or budget.
 STARTER, FULL_SIZE = "starter68", "star68"
-LABEL = re.compile(
-    r"\| (starter68|full[ -]size [^|]+|完整规模[^|]+)\W ?"
-    r"(fp16_cube|fp16|HF32|`max=[^`]+`)( rehearsed| 预演)? \| "
-)
+LABEL = re.compile(r"\| (starter68|full[ -]size [^|]+)\W ?(fp16_cube|fp16|HF32|`max=[^`]+`) \| ")
 # By the number of a row's cells, which of the figures it has.
-SAMPLES = ("mean", "max", "std", "p95", "p99", "< 0.5 px")
+SAMPLES = ("mean", "max", "std", "p95", "p99")
 PARTS = ("crop mean", "crop max", "photo mean", "photo max")
 COLUMNS = {
-    10: ("samples", (*SAMPLES, *PARTS)),
-    9: ("samples", (*SAMPLES[:5], *PARTS)),
+    9: ("samples", (*SAMPLES, *PARTS)),
     4: ("faces", ("mean", "max", "p95", "p99")),
     6: ("plan", ("alone", "searched", "margin", "judged", "operators", "lists")),
 }
@@ -61,8 +57,7 @@ def on_samples(bundle: Path, *options: object) -> dict[str, dict[str, float]]:
     for one in rehearsed(bundle, "--as", ",".join(ARITHMETICS), *options)["rehearsals"]:
         everything, photo, crop, _ = (row["statistics"] for row in one["rows"])
         found[ARITHMETICS[one["arithmetic"]]] = {
-            **{name: everything[name] for name in SAMPLES[:5]},
-            "< 0.5 px": everything["share_under"]["0.5"],
+            **{name: everything[name] for name in SAMPLES},
             **{f"crop {name}": crop[name] for name in ("mean", "max")},
             **{f"photo {name}": photo[name] for name in ("mean", "max")},
         }
@@ -103,17 +98,15 @@ def _row(line: str, record: Mapping[str, Any]) -> str:
     kind, columns = COLUMNS[line.count("|") - 2]
     model = STARTER if match[1] == STARTER else FULL_SIZE
     figures = record[kind][model][match[2].strip("`")]
-    return f"{match[0]}{' | '.join(_cell(name, figures[name]) for name in columns)} |\n"
+    return f"{match[0]}{' | '.join(_cell(figures[name]) for name in columns)} |\n"
 
 
-def _cell(name: str, figure: Any) -> str:
-    if name == "< 0.5 px":
-        return f"{100 * figure:.4g} %"
+def _cell(figure: Any) -> str:
     return f"{figure:.4f}" if isinstance(figure, float) else str(figure)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure where asked to, and write the documents."""
+    """Measure where asked to, and write the document."""
     if arguments:
         starter, full_size, faces = map(Path, arguments)
         bundles = {STARTER: starter, FULL_SIZE: full_size}
