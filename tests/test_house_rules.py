@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from builders import ROOT, run_python
 
+from starmark.__main__ import COMMANDS
+
 ROOMS = ("runtime", "parity", "export", "starmark", "benchmarks")
 SOURCES = sorted(path for room in (*ROOMS, "scripts") for path in (ROOT / room).rglob("*.py"))
 LONGEST_FILE = 500
@@ -135,6 +137,23 @@ def test_both_languages_have_the_same_commands(name: str) -> None:
 
     assert len(english) >= 5
     assert without_comments[0] == without_comments[1]
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_readme_is_short_and_lists_every_command(name: str) -> None:
+    """Each with its module, as `starmark --help` has them."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    listed = dict(re.findall(r"(?m)^\| `(\w+)` \| `([\w.]+)` \|", text))
+
+    assert listed == {command: module for command, (module, _) in COMMANDS.items()}
+    assert text.count("\n") <= 220
+
+
+def test_links_of_the_pages_lead_somewhere() -> None:
+    """Relative ones: to files of this repository."""
+    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")):
+        links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+        assert [link for link in links if not (page.parent / link).exists()] == [], page
 
 
 def test_no_environment_is_in_the_repository() -> None:
