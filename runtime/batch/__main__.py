@@ -104,7 +104,7 @@ def _batch(arguments: argparse.Namespace) -> int:
     check_range("--workers", arguments.workers, 1, MOST_WORKERS)
     check_range("--partition", arguments.partition, 1)
     faces = FaceOptions.of(arguments)
-    if arguments.boxes_column and faces.yunet is not None:
+    if arguments.boxes_column and faces.found_by is not None:
         raise ConfigError(
             "--boxes-column",
             expected="either --faces or --boxes-column",
