@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
@@ -98,7 +99,8 @@ def find_pictures(*given: str, tables: bool = False) -> Listing:
         tables: list Parquet files, too.
 
     Raises:
-        InputError: nothing is there, no picture, a pipe or device, or a picture twice.
+        InputError: nothing is there, no picture, a pipe or device, a picture twice, or two whose
+            names are written alike.
     """
     lister = Lister(*SUFFIXES, *([PARQUET] if tables else []), beside=(POINTS,))
     files: list[PictureFile] = []
@@ -109,6 +111,14 @@ def find_pictures(*given: str, tables: bool = False) -> Listing:
         files += [PictureFile(name=name, path=Path(path)) for name, path in found]
     if len(given) > 1:
         _check_once(files)
+    if len({file.name for file in files}) < len(files):
+        ((name, _),) = Counter(file.name for file in files).most_common(1)
+        raise InputError(
+            name,
+            expected="names that differ as they are written",
+            got="this one for two files: bytes that are no UTF-8 are written so",
+            action="Rename one of them",
+        )
     return Listing(files=files, skipped=lister.skipped)
 
 

@@ -150,6 +150,14 @@ def test_pipes_sockets_and_devices_are_refused_at_once(tmp_path: Path) -> None:
                 file.read()
 
 
+def test_two_names_that_are_written_alike_are_refused(tmp_path: Path) -> None:
+    """One of their rows would pass for the other's."""
+    for name in (b"\xff.jpg", b"\\udcff.jpg"):
+        Path(os.fsdecode(bytes(tmp_path) + b"/" + name)).touch()
+    with pytest.raises(InputError, match="udcff.jpg: expected names that differ"):
+        find_pictures(str(tmp_path))
+
+
 def test_several_inputs_are_one_list_with_names_that_differ(tmp_path: Path) -> None:
     """By the folder that was given; nothing twice."""
     touch(tmp_path, "one/a.jpg", "two/a.jpg", "two/b.jpg")
