@@ -64,6 +64,7 @@ def clean_environment(
         "ASCEND_RT_VISIBLE_DEVICES",
     ):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")  # the language of what is printed
     monkeypatch.chdir(ROOT)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,52 @@ def test_every_example_is_listed_and_tested() -> None:
     for path in EXAMPLES.glob("*.py"):
         assert f"`{path.name}`" in listed
         assert f'example("{path.name}"' in tested
+
+
+SNIPPETS = """
+from inference import FaceLandmarkDetector, draw_landmarks_with_contours
+import cv2
+
+detector = FaceLandmarkDetector('pytorch_model.pkl', device='cpu')
+image = cv2.imread('assets/test.jpg')
+landmarks = detector.detect(image)
+assert landmarks.shape == (68, 2)
+cropped = cv2.imread('assets/sample.jpg')
+assert (detector.detect_from_cropped(cropped) * 2).shape == (68, 2)
+landmarks = detector.detect(image, face_bbox=(100, 50, 500, 450))
+result = draw_landmarks_with_contours(image, landmarks)
+cv2.imwrite('result.png', result)
+"""
+
+
+@pytest.mark.slow
+def test_the_published_ports_own_calls_work_unchanged(tiny: Path, tmp_path: Path) -> None:
+    """In a folder like its own: code, weights and pictures beside each other, and no NPU here."""
+    for path in (EXAMPLES / "reference_port").glob("*.py"):
+        assert f"`reference_port/{path.name}`" in (EXAMPLES / "README.md").read_text()
+        assert len(path.read_text().splitlines()) < 60
+        shutil.copy(path, tmp_path)
+    shutil.copytree(PHOTO.parent, tmp_path / "assets")
+    shutil.copy(tiny, tmp_path / "pytorch_model.pkl")
+    calls = [
+        "inference.py --input assets/test.jpg --output a.png --device cpu --contour",
+        "inference.py --input assets/sample.jpg --output b.png --device cpu --cropped --contour",
+        "benchmark.py --device_npu none --device_cpu cpu --runs 10 --output benchmark_report.json",
+        "inference.py --input assets/test.jpg --output c.png",
+    ]
+    api = run_python("-c", SNIPPETS, cwd=tmp_path, PYTHONPATH=str(ROOT))
+    photo, crop, benchmark, no_npu = (
+        run_python(*call.split(), cwd=tmp_path, PYTHONPATH=str(ROOT)) for call in calls
+    )
+
+    assert (api.returncode, photo.returncode, crop.returncode) == (0, 0, 0), photo.stderr
+    assert "参数量：9,646" in photo.stdout  # noqa: RUF001  # Chinese
+    assert read_picture(tmp_path / "b.png").shape == (256, 256, 3)
+    assert benchmark.returncode in {0, 4}, benchmark.stderr  # a busy machine makes a run invalid
+    assert "参考实现的指标" in benchmark.stdout
+    assert json.loads((tmp_path / "benchmark_report.json").read_text())["sources"]
+    assert (tmp_path / "benchmark_report_cpu_test.jpg").is_file()
+    assert (no_npu.returncode, no_npu.stdout) == (3, "")
 
 
 def test_service_answers_everything(

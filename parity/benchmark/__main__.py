@@ -28,6 +28,7 @@ from parity.samples import Sample
 from parity.sources import is_rehearsal, open_detector
 from parity.timing import measure, runs_on_cpu, stopwatch
 from runtime.cli import command_line
+from runtime.cli.language import LanguageOption
 from runtime.cli.options import DEFAULT_MODEL, EngineOptions
 from runtime.detector import Detector
 from runtime.errors import (
@@ -37,7 +38,7 @@ from runtime.errors import (
     BackendUnavailable,
     ConfigError,
 )
-from runtime.files import check_target, json_text, write_text_whole
+from runtime.files import check_target, json_text, shown, write_text_whole
 from runtime.image.draw import draw_landmarks_with_contours
 from runtime.image.picture import write_picture
 from runtime.model.device import Device
@@ -91,6 +92,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     PictureOptions.add(parser)
     KeepOption.add(parser)
     EngineOptions.add(parser)
+    LanguageOption.add(parser)
     add("--json", action="store_true", help="print the report as JSON")
     arguments, _ = parser.parse_known_args(argv)
     if arguments.suite:
@@ -152,8 +154,16 @@ def _benchmark(arguments: argparse.Namespace) -> int:
         created_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
     write_text_whole(arguments.output, json_text(report))
-    written = f"written: {arguments.output}, {len(overlays)} overlays beside it\n"
-    print(json_text(report) if arguments.json else as_text(report) + written, end="")
+    if arguments.json:
+        print(json_text(report), end="")
+    else:
+        say = LanguageOption.of(arguments)
+        written = say(
+            "written: {name}, {count} overlays beside it",
+            name=shown(arguments.output),
+            count=len(overlays),
+        )
+        print(f"{as_text(report, say)}{written}")
     if report.invalid:
         return EXIT_FAILED
     broken = any(promise.holds is False for promise in report.promises)

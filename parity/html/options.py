@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from parity.html.words import LANGUAGES
+from runtime.cli.language import LANGUAGES
 from runtime.files import check_target, write_text_whole
 from runtime.machine.packages import importing
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 
-import msgspec
+from runtime.cli import language
 
 HERE = Path(__file__).parent
-LANGUAGES = ("en", "zh")
 # in the browser's spelling, for fonts and voices
 BROWSER_LANGUAGES = {"en": "en", "zh": "zh-CN"}
 SMALLEST_DECIMAL = 0.001
@@ -18,30 +16,20 @@ TIMES = "×"  # noqa: RUF001  # in powers of ten
 NOTHING = "–"  # noqa: RUF001  # a dash, which no number begins with
 
 
-class Words:
-    """English as it stands in the code, or its translation; one that is missing is an error.
+class Words(language.Words):
+    """The page's sentences.
 
     Args:
-        language: one of `LANGUAGES`.
+        spoken: one of `LANGUAGES`.
     """
 
-    def __init__(self, language: str) -> None:
-        self.language = BROWSER_LANGUAGES[language]
-        self._catalogue = None if language == "en" else catalogue(language)
-
-    def __call__(self, message: str, **values: object) -> str:
-        """One of the page's sentences, with its `{values}` put in."""
-        text = message if self._catalogue is None else self._catalogue[message]
-        return text.format(**values) if values else text
+    def __init__(self, spoken: str) -> None:
+        super().__init__(spoken, HERE)
+        self.language = BROWSER_LANGUAGES[spoken]
 
     def known(self, name: str) -> str:
         """A name from a recording; translated where a known mark-up has it."""
-        return name if self._catalogue is None else self._catalogue.get(name, name)
-
-
-def catalogue(language: str) -> Mapping[str, str]:
-    """English to another language, sentence by sentence."""
-    return msgspec.json.decode((HERE / f"{language}.json").read_bytes(), type=dict[str, str])
+        return self.table.get(name, name)
 
 
 def figure(value: float | None) -> str:

@@ -12,6 +12,7 @@ from parity.judging.expected import BASES
 from parity.judging.uncertainty import sentence
 from parity.judging.verdict import Limits
 from parity.report.record import PictureReport, Report
+from runtime.cli.language import ENGLISH, Words, padded
 from runtime.files import printable
 
 # that are named one by one
@@ -180,10 +181,11 @@ def _interval(found: AccuracyReport, limits: Limits) -> list[str]:
     return lines
 
 
-def first_points(picture: PictureReport) -> list[str]:
+def first_points(picture: PictureReport, say: Words = ENGLISH) -> list[str]:
     """A picture's first points on both sides, and the candidate's minus the reference's."""
-    lines = [f"{picture.name}: the first points, photo px"]
-    lines.append(f"{'':>4}{'reference':>22}{'candidate':>22}{'difference':>26}")
+    heads = ((say("reference"), 26), (say("candidate"), 22), (say("difference"), 26))
+    lines = [say("{name}: the first points, photo px", name=picture.name)]
+    lines.append("".join(padded(head, columns, right=True) for head, columns in heads))
     for point in picture.first_points:
         pair = point.reference_xy_px, point.candidate_xy_px
         here, there = (f"({x + 0.0:.2f}, {y + 0.0:.2f})" for x, y in pair)

@@ -16,6 +16,7 @@ from runtime.batch.results import Results
 from runtime.batch.stored import Partition
 from runtime.batch.workers import Job, run_locally
 from runtime.cli import command_line
+from runtime.cli.language import ENGLISH, Words
 from runtime.cli.options import DEFAULT_MODEL, EngineOptions, FaceOptions, check_range
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
 from runtime.machine import processor
@@ -48,10 +49,10 @@ class BatchSummary(Summary):
     first_to_last_s: float = 0.0
     pictures_after_first: int = 0
 
-    def lines(self) -> list[str]:
+    def lines(self, say: Words = ENGLISH) -> list[str]:
         """A few lines for people."""
-        pictures, *others = super().lines()
-        return [pictures, f"Partitions: {self.partitions}", *others]
+        pictures, *others = super().lines(say)
+        return [pictures, say("Partitions: {count}", count=self.partitions), *others]
 
 
 def main(argv: list[str] | None = None) -> int:

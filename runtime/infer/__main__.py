@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.cli import command_line
+from runtime.cli.language import LanguageOption
 from runtime.cli.options import DEFAULT_MODEL, EngineOptions, FaceOptions
 from runtime.detector import Detector
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
@@ -111,6 +112,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         help=f"look for faces in each Nth frame, else follow them (default {FIND_EVERY})",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    LanguageOption.add(parser)
     parser.add_argument("--verbose", action="store_true", help="log more")
     return parser.parse_args(_joined(sys.argv[1:] if argv is None else argv))
 
@@ -241,23 +243,24 @@ def _as_text(
     detector: Detector, faces: list[Face], arguments: argparse.Namespace, image: NDArray[np.uint8]
 ) -> str:
     """The reference's log, in its order."""
-    parameters = f"{detector.parameters:,}" if detector.parameters is not None else "unknown"
+    say = LanguageOption.of(arguments)
+    count = say("unknown") if detector.parameters is None else f"{detector.parameters:,}"
     lines = [
-        f"Device: {detector.device} ({detector.backend.name})",
-        f"Parameters: {parameters}",
-        f"Image: {printable(_inputs(arguments))} ({size_text(image)})",
+        say("Device: {device} ({engine})", device=detector.device, engine=detector.backend.name),
+        say("Parameters: {count}", count=count),
+        say("Image: {name} ({size})", name=printable(_inputs(arguments)), size=size_text(image)),
     ]
     if _of_many(detector, arguments):
-        lines.append(faces_line(len(faces), _unsure(faces)))
+        lines.append(faces_line(len(faces), _unsure(faces), say))
     for face in faces:
         if face.box_xyxy is not None and _of_many(detector, arguments):
             corners = ", ".join(f"{value:.1f}" for value in face.box_xyxy)
-            score = "" if face.score is None else f" (score {face.score:.2f})"
-            lines.append(f"Box: {corners}{score}")
+            score = "" if face.score is None else say(" (score {score})", score=f"{face.score:.2f}")
+            lines.append(say("Box: {corners}{score}", corners=corners, score=score))
         points = ", ".join(f"({x:.1f}, {y:.1f})" for x, y in face.landmarks[:FIRST_POINTS])
-        lines.append(f"Landmarks: {len(face.landmarks)} points")
-        lines.append(f"First {FIRST_POINTS} points: {points}")
-    return "\n".join((*lines, f"Saved: {printable(shown(arguments.output))}"))
+        lines.append(say("Landmarks: {count} points", count=len(face.landmarks)))
+        lines.append(say("First {count} points: {points}", count=FIRST_POINTS, points=points))
+    return "\n".join((*lines, say("Saved: {name}", name=printable(shown(arguments.output)))))
 
 
 def _as_json(
@@ -409,7 +412,7 @@ def _report(
     if arguments.json:
         print(summary.json(device=detector.device, engine=detector.backend.name))
     else:
-        print("\n".join(summary.lines()))
+        print("\n".join(summary.lines(LanguageOption.of(arguments))))
     return EXIT_FOUND_WANTING if summary.failed else EXIT_OK
 
 

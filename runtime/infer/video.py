@@ -14,6 +14,7 @@ from typing import IO
 import msgspec
 
 from runtime.cli.command_line import progress
+from runtime.cli.language import ENGLISH, Words
 from runtime.detector import Detector
 from runtime.errors import InferenceError, InputError
 from runtime.files import Writing, json_text, printable, shown, written_whole
@@ -65,22 +66,28 @@ class VideoSummary:
     seconds_now: float = 0.0
     saved: list[str] = field(default_factory=list)
 
-    def lines(self) -> list[str]:
+    def lines(self, say: Words = ENGLISH) -> list[str]:
         """A few lines for people."""
-        jitter = "unknown: no face in three frames"
+        jitter = say("unknown: no face in three frames")
         if self.jitter_px is not None:
             jitter = f"{self.jitter_px:.3f} px"
             if self.jitter_raw_px is not None:
-                jitter += f" smoothed, {self.jitter_raw_px:.3f} px before"
-        rate = self.frames / max(self.seconds_now, 1e-9)
+                jitter += say(" smoothed, {raw} px before", raw=f"{self.jitter_raw_px:.3f}")
+        seconds, rate = f"{self.seconds_now:.1f}", self.frames / max(self.seconds_now, 1e-9)
         return [
-            f"Frames: {self.frames} (in {self.seconds_now:.1f} s, {rate:.1f} a second)",
-            f"{faces_line(self.faces, self.unsure)} in {self.tracks} tracks",
-            f"Without a face: {self.without_face}",
-            f"Jitter: {jitter}",
-            *([f"Failed: {self.failed}"] if self.failed else []),
-            *([f"Damaged: {self.damage}"] if self.damage else []),
-            *(f"Saved: {printable(name)}" for name in self.saved),
+            say(
+                "Frames: {count} (in {seconds} s, {rate} a second)",
+                count=self.frames,
+                seconds=seconds,
+                rate=f"{rate:.1f}",
+            ),
+            faces_line(self.faces, self.unsure, say)
+            + say(" in {tracks} tracks", tracks=self.tracks),
+            say("Without a face: {count}", count=self.without_face),
+            say("Jitter: {jitter}", jitter=jitter),
+            *([say("Failed: {count}", count=self.failed)] if self.failed else []),
+            *([say("Damaged: {damage}", damage=self.damage)] if self.damage else []),
+            *(say("Saved: {name}", name=printable(name)) for name in self.saved),
         ]
 
     def json(self, **beside: str) -> str:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
+from runtime.cli.language import ENGLISH, Words
 from runtime.files import json_text, printable
 from runtime.files.listing import Skip, log_skipped
 
@@ -15,9 +16,10 @@ logger = logging.getLogger("starmark")
 NAMED = 20
 
 
-def faces_line(faces: int, unsure: int) -> str:
+def faces_line(faces: int, unsure: int, say: Words = ENGLISH) -> str:
     """How many faces there are, and of how many the points are unsure."""
-    return f"Faces: {faces}" + (f" ({unsure} unsure)" if unsure else "")
+    line = say("Faces: {count}", count=faces)
+    return line + (say(" ({count} unsure)", count=unsure) if unsure else "")
 
 
 @dataclass(kw_only=True)
@@ -65,18 +67,21 @@ class Summary:
             logger.warning("failed: %d more", self.failed - len(self.first_failed))
         log_skipped(self.skipped)
 
-    def lines(self) -> list[str]:
+    def lines(self, say: Words = ENGLISH) -> list[str]:
         """A few lines for people."""
-        seconds = self.seconds_now
-        rate = f" in {seconds:.1f} s, {self.pictures_now / seconds:.1f} a second" if seconds else ""
-        resumed = self.pictures - self.pictures_now
-        before = f" and {resumed} before" if resumed else ""
+        seconds, resumed = self.seconds_now, self.pictures - self.pictures_now
+        now = say("{pictures} now", pictures=self.pictures_now)
+        if seconds:
+            rate = f"{self.pictures_now / seconds:.1f}"
+            now += say(" in {seconds} s, {rate} a second", seconds=f"{seconds:.1f}", rate=rate)
+        if resumed:
+            now += say(" and {pictures} before", pictures=resumed)
         return [
-            f"Pictures: {self.pictures} ({self.pictures_now} now{rate}{before})",
-            faces_line(self.faces, self.unsure),
-            f"Without a face: {self.without_face}",
-            f"Failed: {self.failed}",
-            *(f"Saved: {printable(name)}" for name in self.saved),
+            say("Pictures: {count} ({now})", count=self.pictures, now=now),
+            faces_line(self.faces, self.unsure, say),
+            say("Without a face: {count}", count=self.without_face),
+            say("Failed: {count}", count=self.failed),
+            *(say("Saved: {name}", name=printable(name)) for name in self.saved),
         ]
 
     def json(self, **beside: str) -> str:

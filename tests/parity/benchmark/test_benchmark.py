@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from recordings import recording_of, shifted
 
 from parity.benchmark import __main__ as benchmark
-from parity.benchmark.report import BenchmarkReport, json_schema, source_timing
+from parity.benchmark.report import BenchmarkReport, as_text, json_schema, source_timing
 from parity.judging.digits import signed
 from parity.samples import default_samples
 from parity.timing import (
@@ -31,6 +31,7 @@ from parity.timing import (
     stopwatch,
 )
 from runtime.backends import Outputs
+from runtime.cli.language import Words
 from runtime.detector import Detector
 from runtime.image.picture import read_picture, write_picture
 
@@ -76,6 +77,10 @@ def test_cpu_alone_as_the_reference_calls_it(
     assert [promise.holds for promise in report.promises] == [None] * 4
     assert report.peak_rss_bytes > 50 << 20
     assert "network only" in text
+    chinese = as_text(report, Words("zh"))
+    assert len(chinese.splitlines()) == len(text.splitlines()) - 1  # where it was written
+    assert "仅网络" in chinese
+    assert "network only" not in chinese
     for name in ("test", "sample"):
         drawn = read_picture(tmp_path / f"r_cpu_{name}.jpg")
         plain = read_picture(ROOT / f"assets/{name}.jpg")

@@ -24,9 +24,9 @@ from recordings import (
 
 from parity.comparison import Comparison
 from parity.html.page import as_html
-from parity.html.words import LANGUAGES
 from parity.recording.recording import Unreadable, sha256_pixels
 from parity.samples import default_samples
+from runtime.cli.language import LANGUAGES
 from runtime.image.picture import read_picture
 
 pytestmark = pytest.mark.slow

@@ -30,11 +30,12 @@ from parity.comparison import Comparison
 from parity.html import tables
 from parity.html.gallery import MOST_SHOWN
 from parity.html.page import as_html
-from parity.html.words import LANGUAGES, Words, catalogue, exact, figure, percent
+from parity.html.words import Words, exact, figure, percent
 from parity.judging.expected import BASES
 from parity.judging.verdict import NOT_JUDGED, UNITS, Limits
 from parity.recording.recording import STAGES, Unreadable, sha256_pixels
 from parity.samples import Sample
+from runtime.cli.language import LANGUAGES, table_of
 from runtime.files import json_text
 from runtime.model.topology import FACE_29, FACE_68, FACE_98, REST_OF_THE_FACE
 
@@ -344,7 +345,7 @@ def test_no_sentence_is_untranslated_and_no_translation_is_stale() -> None:
     regions = {c.name for mark_up in (FACE_29, FACE_68, FACE_98) for c in mark_up.contours}
     names = regions | {REST_OF_THE_FACE, *STAGES, "box", "whole", "crop"}
     names |= {m.normaliser[0] for m in (FACE_29, FACE_68, FACE_98) if m.normaliser is not None}
-    chinese = catalogue("zh")
+    chinese = table_of(HTML, "zh")
 
     assert len(written) > 100
     assert set(chinese) == written | heads | names
