@@ -154,20 +154,18 @@ def _benchmark(arguments: argparse.Namespace) -> int:
         created_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
     write_text_whole(arguments.output, json_text(report))
-    if arguments.json:
-        print(json_text(report), end="")
-    else:
-        say = LanguageOption.of(arguments)
-        written = say(
-            "written: {name}, {count} overlays beside it",
-            name=shown(arguments.output),
-            count=len(overlays),
-        )
-        print(f"{as_text(report, say)}{written}")
+    text = json_text(report) if arguments.json else _text(report, arguments, len(overlays))
+    print(text, end="")
     if report.invalid:
         return EXIT_FAILED
     broken = any(promise.holds is False for promise in report.promises)
     return EXIT_FOUND_WANTING if broken else EXIT_OK
+
+
+def _text(report: BenchmarkReport, arguments: argparse.Namespace, overlays: int) -> str:
+    say, name = LanguageOption.of(arguments), shown(arguments.output)
+    written = say("written: {name}, {count} overlays beside it", name=name, count=overlays)
+    return f"{as_text(report, say)}{written}\n"
 
 
 def _names(

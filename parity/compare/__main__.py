@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -25,11 +26,11 @@ from parity.samples import Sample
 from runtime.cli import command_line
 from runtime.cli.options import DEFAULT_MODEL, EngineOptions
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError, InputError
-from runtime.files import check_target, json_text, shown, write_text_whole
+from runtime.files import check_target, json_text, write_text_whole
 from runtime.files.shipped import shipped
 from runtime.model.source import Source, parse_source
 
-STARTER_WEIGHTS = "assets/starter68.safetensors"
+STARTER = "assets/starter68.safetensors@cpu"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -89,9 +90,10 @@ def _compare(arguments: argparse.Namespace, argv: list[str] | None) -> int:
     command_line.log_to_stderr()
     limits = LimitOptions.of(arguments)
     pictures = PictureOptions.of(arguments)
-    starter = f"{shown(shipped(STARTER_WEIGHTS))}@cpu"
-    reference, candidate = arguments.sources or (starter, DEFAULT_MODEL)
-    sources = (parse_source(reference), parse_source(candidate))
+    reference, candidate = map(parse_source, arguments.sources or (STARTER, DEFAULT_MODEL))
+    if not arguments.sources:
+        reference = replace(reference, path=shipped(str(reference.path)))
+    sources = (reference, candidate)
     live = _check_sources(sources, pictures, arguments.record)
     keep = KeepOption.of(arguments, sources)
     samples = pictures.samples() if live else []

@@ -143,7 +143,8 @@ def _selftest(arguments: argparse.Namespace) -> int:
     check_comparable(reference, found)
     report = make_report(reference, found, {}, bound=limits)
     result = SelfTestReport(report=report, latency=times, bound_ms=bound_ms, recording=str(output))
-    print(json_text(result) if arguments.json else _as_text(result), end="")
+    text = command_line.as_called(_as_text(result))
+    print(json_text(result) if arguments.json else text, end="")
     return EXIT_OK if report.verdict.passed else EXIT_FOUND_WANTING
 
 

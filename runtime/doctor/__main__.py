@@ -66,7 +66,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
     found = examine()
     code = EXIT_OK if found.usable else EXIT_UNAVAILABLE
     if arguments.collect is None:
-        print(json.dumps(found.record(), indent=2) if arguments.json else found.text())
+        text = command_line.as_called(found.text())
+        print(json.dumps(found.record(), indent=2) if arguments.json else text)
         return code
     collected = collect.gather(
         found, arguments.sources, exit_code=code, selftest=arguments.selftest

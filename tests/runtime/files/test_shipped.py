@@ -100,6 +100,7 @@ def test_the_pages_commands_work_in_an_empty_folder(installed: Path, tmp_path: P
     assert install == 'pip install "starmark[export]"'
     assert [done.returncode for done in said] == [0, 0, 0], said
     assert "PASSED" in said[1].stdout
+    assert "reference: assets/starter68.safetensors@cpu " in said[1].stdout
     assert {path.name for path in tmp_path.iterdir()} == {"build", "landmarks.png", "photo.jpg"}
     assert read_manifest(tmp_path / "build/starter68").parity.passed
     assert sorted(installed.rglob("*[!c]")) == before
