@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from runtime.faces import Face, FaceFinder, YuNetFaces
     from runtime.image.draw import draw_landmarks_with_contours
     from runtime.image.landmarks import Landmarks
+    from runtime.image.picture import read_picture
     from runtime.published_port import FaceLandmarkDetector
     from runtime.stream.stream import Stream, StreamRow
     from runtime.tracing import Trace
@@ -53,6 +54,7 @@ __all__ = [
     "__version__",
     "draw_landmarks_with_contours",
     "open_backend",
+    "read_picture",
 ]
 
 _HOMES = {
@@ -71,6 +73,7 @@ _HOMES = {
     "YuNetFaces": "runtime.faces",
     "draw_landmarks_with_contours": "runtime.image.draw",
     "open_backend": "runtime.backends",
+    "read_picture": "runtime.image.picture",
 }
 
 
