@@ -6,19 +6,22 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import repeat
 from pathlib import Path
 
+from runtime.batch.dispatch import Outcome
 from runtime.batch.inputs import Inputs, find_inputs
 from runtime.batch.results import Results
-from runtime.batch.stored import Partition
+from runtime.batch.stored import Partition, stamped
 from runtime.batch.workers import Job, run_locally
 from runtime.cli import command_line
 from runtime.cli.language import ENGLISH, Words
 from runtime.cli.options import DEFAULT_MODEL, EngineOptions, FaceOptions, check_range
 from runtime.errors import EXIT_FOUND_WANTING, EXIT_OK, ConfigError
+from runtime.files import sha256_json
 from runtime.machine import processor
 from runtime.many.heading import Heading, digest_of
 from runtime.many.inputs import ADDRESS, check_apart
@@ -43,16 +46,19 @@ class BatchSummary(Summary):
         partitions: all there are.
         first_to_last_s: from its first partition's end to its last one's, start excluded.
         pictures_after_first: of the partitions after the first.
+        set_aside: partitions that ended their worker twice; their rows are missing.
     """
 
     partitions: int
     first_to_last_s: float = 0.0
     pictures_after_first: int = 0
+    set_aside: list[str] = field(default_factory=list)
 
     def lines(self, say: Words = ENGLISH) -> list[str]:
         """A few lines for people."""
         pictures, *others = super().lines(say)
-        return [pictures, say("Partitions: {count}", count=self.partitions), *others]
+        aside = [say("Set aside: {name}", name=one) for one in self.set_aside]
+        return [pictures, say("Partitions: {count}", count=self.partitions), *aside, *others]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -124,17 +130,40 @@ def _batch(arguments: argparse.Namespace) -> int:
     # the device in the model's own name counts where none stands beside it
     devices = [parse_source(arguments.model, one).device for one in _devices(arguments)]
     job = _job(arguments, faces, devices)
-    results = Results(arguments.output)
-    results.begin(_heading(job, inputs))
-    before = results.finished(inputs.partitions)
-    left = [one for one in inputs.partitions if one.index not in before]
+    heading = _heading(job, inputs)
+    job = replace(job, heading_sha256=sha256_json(heading))
+    results = Results(arguments.output, job.heading_sha256)
+    with results.locked():
+        results.begin(heading)
+        summary = _all(arguments, job, inputs, results, devices)
+    summary.log_left_out()
+    faces.hint(summary.unsure)
+    for one in summary.set_aside:
+        logger.warning("set aside: %s. The same command tries it again", one)
+    text = summary.json(engine=arguments.engine) if arguments.json else "\n".join(summary.lines())
+    print(text)
+    return EXIT_FOUND_WANTING if summary.failed or summary.set_aside else EXIT_OK
+
+
+def _all(
+    arguments: argparse.Namespace,
+    job: Job,
+    inputs: Inputs,
+    results: Results,
+    devices: Sequence[str],
+) -> BatchSummary:
+    """Run what is left of the partitions, and count what is there."""
+    partitions = tuple(stamped(inputs.partitions))
+    before = results.finished(partitions)
+    left = [one for one in partitions if one.index not in before]
     if before:
-        logger.info("resumed: %d of %d partitions are done", len(before), len(inputs.partitions))
+        logger.info("resumed: %d of %d partitions are done", len(before), len(partitions))
     summary = BatchSummary(
-        partitions=len(inputs.partitions), saved=[arguments.output], skipped=inputs.skipped
+        partitions=len(partitions), saved=[arguments.output], skipped=inputs.skipped
     )
+    missing: set[int] = set()
     try:
-        _run(arguments, job, left, devices, summary)
+        missing = _run(arguments, job, left, devices, summary)
     except BaseException:
         done = inputs.count - sum(one.count for one in left) + summary.pictures_now
         message = "stopped after %d of %d pictures: the same command goes on"
@@ -142,15 +171,13 @@ def _batch(arguments: argparse.Namespace) -> int:
         raise
     finally:
         results.sweep()
-    for partition in inputs.partitions:
-        found = results.columns(partition.index, ["picture", "status", "faces", "error", "warning"])
-        for row in zip(*found.values(), strict=True):
-            summary.count(*row)
-    summary.log_left_out()
-    faces.hint(summary.unsure)
-    text = summary.json(engine=arguments.engine) if arguments.json else "\n".join(summary.lines())
-    print(text)
-    return EXIT_FOUND_WANTING if summary.failed else EXIT_OK
+    for partition in partitions:
+        if partition.index not in missing:
+            names = ["picture", "status", "faces", "error", "warning"]
+            found = results.columns(partition.index, names)
+            for row in zip(*found.values(), strict=True):
+                summary.count(*row)
+    return summary
 
 
 def _run(
@@ -159,24 +186,38 @@ def _run(
     left: Sequence[Partition],
     devices: Sequence[str],
     summary: BatchSummary,
-) -> None:
-    start = time.perf_counter()
+) -> set[int]:
+    """Run partitions; gives those that were set aside."""
+    start, total = time.perf_counter(), sum(one.count for one in left)
     first_s: float | None = None
-    with closing(_partitions(arguments, job, left, devices)) as running:
-        for pictures in command_line.progress(running, "partitions", len(left)):
-            summary.pictures_now += pictures
-            now_s = time.perf_counter() - start
-            if first_s is None:
-                first_s = now_s
-            else:
-                summary.pictures_after_first += pictures
-                summary.first_to_last_s = now_s - first_s
+    missing: set[int] = set()
+
+    def pictures() -> Iterator[None]:
+        nonlocal first_s
+        with closing(_outcomes(arguments, job, left, devices)) as running:
+            for outcome in running:
+                now_s, count = time.perf_counter() - start, outcome.partition.count
+                if not outcome.is_done:
+                    missing.add(outcome.partition.index)
+                    summary.set_aside.append(outcome.partition.text)
+                    continue
+                summary.pictures_now += count
+                if first_s is None:
+                    first_s = now_s
+                else:
+                    summary.pictures_after_first += count
+                    summary.first_to_last_s = now_s - first_s
+                yield from repeat(None, count)
+
+    for _ in command_line.progress(pictures(), "pictures", total):
+        pass
     summary.seconds_now = time.perf_counter() - start
+    return missing
 
 
-def _partitions(
+def _outcomes(
     arguments: argparse.Namespace, job: Job, left: Sequence[Partition], devices: Sequence[str]
-) -> Generator[int, None, None]:
+) -> Generator[Outcome, None, None]:
     if arguments.engine == "local":
         yield from run_locally(job, left, devices)
     elif left:

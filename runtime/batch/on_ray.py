@@ -1,4 +1,4 @@
-"""Workers as actors of a Ray cluster, fed by Ray Data, which replaces those that die."""
+"""Workers as actors of a Ray cluster; one that dies is replaced."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import pickle
 import signal
 import threading
 from collections.abc import Generator, Sequence
+from concurrent.futures import Future
 from typing import Any
 
+from runtime.batch.dispatch import Outcome, dispatch
 from runtime.batch.stored import Partition
 from runtime.batch.workers import Job, Worker
 from runtime.errors import BackendUnavailable, ConfigError, InferenceError, StarmarkError, one_line
@@ -24,13 +26,11 @@ logger = logging.getLogger("starmark")
 
 def run_on_ray(
     job: Job, partitions: Sequence[Partition], workers: int | None
-) -> Generator[int, None, None]:
+) -> Generator[Outcome, None, None]:
     """Run partitions in actors of the cluster that is there (RAY_ADDRESS), or of this machine.
 
-    Ray Data starts actors that die anew, and gives them their partition again.
-
     Yields:
-        The pictures of each partition when it is done, in no order.
+        Each partition when it is done or was set aside, in no order.
 
     Raises:
         BackendUnavailable: Ray is missing, or the cluster has no such device.
@@ -45,22 +45,11 @@ def run_on_ray(
     try:
         needs, count = _needs(ray.cluster_resources(), job, workers)
         logger.info("ray: %d workers, each with %s", count, needs)
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-        context.print_on_execution_start = False
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
-        items = [{"partition": pickle.dumps(one)} for one in partitions]
-        done = ray.data.from_items(items, override_num_blocks=len(items)).map(
-            Actor,
-            fn_constructor_args=(job,),
-            compute=ray.data.ActorPoolStrategy(size=min(count, len(items))),
-            **needs,
-        )
+        seats = [_Seat(ray, job, needs) for _ in range(min(count, len(partitions)))]
+        errors = ray.exceptions
+        died = (errors.RayActorError, errors.WorkerCrashedError, errors.OutOfMemoryError)
         try:
-            for row in done.iter_rows():
-                if row["failure"]:
-                    raise pickle.loads(row["failure"])  # noqa: S301  # of our own actor
-                yield row["pictures"]
+            yield from dispatch(partitions, seats, died)
         except ray.exceptions.RayError as error:
             raise InferenceError(
                 "--engine ray",
@@ -68,6 +57,9 @@ def run_on_ray(
                 got=one_line(error, 300, kind=True),
                 action="Look into Ray's logs; the same command goes on",
             ) from error
+        finally:
+            for seat in seats:
+                seat.abandon()
     finally:
         if ours:
             ray.shutdown()
@@ -90,35 +82,71 @@ def _start(ray: Any) -> None:
             signal.signal(signal.SIGTERM, before)  # Ray's exits with a code of its own
 
 
-class Actor:
-    """A worker in the form that Ray Data calls."""
+class _Seat:
+    """An actor, with what Ray reserves for it."""
+
+    def __init__(self, ray: Any, job: Job, needs: dict[str, Any]) -> None:
+        self._ray, self._job = ray, job
+        self._kind = ray.remote(BatchWorker).options(max_restarts=0, **needs)
+        self._actor: Any = None
+
+    def submit(self, partition: Partition) -> Future[int]:
+        self._actor = self._actor or self._kind.remote(self._job)
+        # pickled: a name may be no text
+        ended: Future[bytes] = self._actor.run.remote(pickle.dumps(partition)).future()
+        return _unpacked(ended)
+
+    def abandon(self) -> None:
+        if self._actor is not None:
+            self._ray.kill(self._actor)
+            self._actor = None
+
+
+def _unpacked(ended: Future[bytes]) -> Future[int]:
+    """What the worker returned or raised, as it was there."""
+    future: Future[int] = Future()
+
+    def take(_: object) -> None:
+        try:
+            found = pickle.loads(ended.result())  # noqa: S301  # of our own actor
+        except Exception as error:  # noqa: BLE001  # it is raised by the future
+            found = error
+        if isinstance(found, BaseException):
+            future.set_exception(found)
+        else:
+            future.set_result(found)
+
+    ended.add_done_callback(take)
+    return future
+
+
+class BatchWorker:
+    """A worker as an actor."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self._worker: Worker | None = None
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Run the partition of a row."""
-        # pickled: a name may be no text
-        partition: Partition = pickle.loads(row["partition"])  # noqa: S301  # our own driver's
+    def run(self, pickled: bytes) -> bytes:
+        """Run a partition; gives its pictures, or the error."""
+        partition: Partition = pickle.loads(pickled)  # noqa: S301  # our own driver's
         try:
-            # not when the actor begins: what is wrong there Ray tries again, and calls its death
+            # not when the actor begins: what is wrong there Ray calls its death
             self._worker = self._worker or Worker(self._job)
-            return {"pictures": self._worker.run(partition), "failure": b""}
+            return pickle.dumps(self._worker.run(partition))
         except (StarmarkError, OSError) as error:
             # returned as it is: Ray would wrap it twice, and log it with its own frames
-            return {"pictures": 0, "failure": pickle.dumps(error.with_traceback(None))}
+            return pickle.dumps(error.with_traceback(None))
 
 
 def import_ray() -> Any:
-    """Ray with Ray Data.
+    """Ray.
 
     Raises:
         BackendUnavailable: it is missing.
     """
     with importing("--engine ray"):
         import ray
-        import ray.data
     return ray
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from runtime.batch.stored import Partition, place_of
+from runtime.batch.stored import Partition, is_local, place_of
 from runtime.errors import ConfigError, InputError, one_line
 from runtime.files import shown
+from runtime.files.lock import folder_locked
+from runtime.files.reading import DamageError, decode_json
 from runtime.many.heading import Heading
 from runtime.many.rows import Row
 from runtime.many.tables import face_columns, import_pyarrow, picture_columns
@@ -20,6 +25,23 @@ from runtime.many.tables import face_columns, import_pyarrow, picture_columns
 JOB_NAME = "_job.json"
 PART = re.compile(r"part-(\d{6,})\.parquet")
 TEMPORARY = re.compile(r"\.(part-\d{6,}|_job)\.[0-9a-f]{8}")
+MADE_FROM = b"starmark"
+
+logger = logging.getLogger("starmark")
+
+
+class MadeFrom(msgspec.Struct, frozen=True, kw_only=True):
+    """What a partition's rows were made from; it stands in the metadata of its file.
+
+    Attributes:
+        heading_sha256: of the batch.
+        stamps: of its inputs, `Partition.stamps`.
+        contents_sha256: of its inputs, `Partition.digest_of_contents`.
+    """
+
+    heading_sha256: str
+    stamps: str
+    contents_sha256: str
 
 
 class Results:
@@ -27,23 +49,34 @@ class Results:
 
     Args:
         output: folder, or address of one.
+        heading_sha256: of the batch.
 
     Raises:
         InputError: an address that nothing opens.
     """
 
-    def __init__(self, output: str) -> None:
-        self._output = output
+    def __init__(self, output: str, heading_sha256: str) -> None:
+        self._output, self._heading_sha256 = output, heading_sha256
         self._file_system, self._path = place_of(output)
         self._pa = import_pyarrow()
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folder, and hold its lock where it is on this machine.
+
+        Raises:
+            ConfigError: another run holds it.
+        """
+        self._file_system.create_dir(self._path, recursive=True)
+        with folder_locked(Path(self._path)) if is_local(self._file_system) else nullcontext():
+            yield
+
     def begin(self, heading: Heading) -> None:
-        """Make the folder and note the heading; a batch that goes on must have the same.
+        """Note the heading; a batch that goes on must have the same.
 
         Raises:
             ConfigError: another batch's results are there.
         """
-        self._file_system.create_dir(self._path, recursive=True)
         noted = f"{self._path}/{JOB_NAME}"
         parts = self._parts()
         there = self._file_system.get_file_info(noted).type == self._pa.fs.FileType.File
@@ -68,19 +101,55 @@ class Results:
                 if TEMPORARY.fullmatch(name):
                     self._file_system.delete_file(f"{self._path}/{name}")
 
-    def finished(self, partitions: tuple[Partition, ...]) -> set[int]:
-        """Which partitions are there, whole."""
-        there: set[int] = set()
-        parts = self._parts()
+    def finished(self, partitions: Iterable[Partition]) -> set[int]:
+        """Which partitions are there, whole, and made from what their inputs are now.
+
+        Raises:
+            ConfigError: one is not of a batch.
+        """
+        there, parts = set[int](), self._parts()
         for partition in partitions:
             if partition.index in parts:
-                # one may be cut off by whatever copied it
-                with suppress(OSError, self._pa.ArrowException):
-                    with self._file_system.open_input_file(self._part(partition.index)) as file:
-                        rows = self._pa.parquet.read_metadata(file).num_rows
-                    if rows == partition.count:
-                        there.add(partition.index)
+                fault = self._fault(partition)
+                if fault:
+                    name = shown(self._part(partition.index))
+                    logger.warning("%s: %s, made again", name, fault)
+                else:
+                    there.add(partition.index)
         return there
+
+    def _fault(self, partition: Partition) -> str:
+        """Why a partition is to be made again; empty where it is not."""
+        path = self._part(partition.index)
+        try:
+            with self._file_system.open_input_file(path) as file:
+                # every page of data has its checksum
+                parquet = self._pa.parquet
+                table = parquet.read_table(file, page_checksum_verification=True)
+        except (OSError, ValueError, self._pa.ArrowException) as error:
+            return f"damaged ({one_line(error, 100)})"
+        noted = (table.schema.metadata or {}).get(MADE_FROM)
+        if noted is None:
+            raise ConfigError(
+                shown(path),
+                expected="no file here, or one that a batch wrote",
+                got="a Parquet file of another origin",
+                action="Move it away, or write to another folder",
+            )
+        try:
+            made_from = decode_json(noted, MadeFrom)
+        except DamageError as error:
+            return f"damaged ({error})"
+        first = partition.first
+        if table.column("row").to_pylist() != list(range(first, first + partition.count)):
+            return "not its rows"
+        if made_from.heading_sha256 != self._heading_sha256:
+            return "another batch's"
+        is_same = made_from.stamps == partition.stamps or (
+            made_from.contents_sha256
+            and made_from.contents_sha256 == partition.digest_of_contents()
+        )
+        return "" if is_same else "its inputs have changed"
 
     def columns(self, index: int, names: list[str]) -> dict[str, list[Any]]:
         """Some columns of a partition that is there.
@@ -103,7 +172,11 @@ class Results:
         return found
 
     def write(
-        self, partition: Partition, pictures: list[list[Row]], beside: dict[str, str]
+        self,
+        partition: Partition,
+        pictures: list[list[Row]],
+        beside: dict[str, str],
+        contents_sha256: str,
     ) -> None:
         """Put a partition's rows into place.
 
@@ -112,6 +185,7 @@ class Results:
             pictures: the rows of each picture, which become one: each of a face's columns is a
                 list over its faces.
             beside: columns with the same text in every row.
+            contents_sha256: of the inputs, before they were read.
         """
         pa = self._pa
         shared, of_face = picture_columns(pa), face_columns(pa, pa.float32())
@@ -128,8 +202,14 @@ class Results:
         columns |= {name: pa.list_(kind) for name, kind in of_face.items()}
         columns |= dict.fromkeys(("error", *beside), pa.string())
         sink = pa.BufferOutputStream()
-        table = pa.Table.from_pylist(records, pa.schema(list(columns.items())))
-        pa.parquet.write_table(table, sink, compression="zstd")
+        made_from = MadeFrom(
+            heading_sha256=self._heading_sha256,
+            stamps=partition.stamps,
+            contents_sha256=contents_sha256,
+        )
+        schema = pa.schema([*columns.items()], metadata={MADE_FROM: msgspec.json.encode(made_from)})
+        table = pa.Table.from_pylist(records, schema)
+        pa.parquet.write_table(table, sink, compression="zstd", write_page_checksum=True)
         self._place(self._part(partition.index), sink.getvalue())
 
     def _place(self, target: str, encoded: Any) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InputError, one_line
-from runtime.files import shown
+from runtime.files import sha256_file, shown
 from runtime.files.kind import no_file
 from runtime.image.picture import MAX_PIXELS, decode_picture, read_picture, unreadable
 from runtime.many.boxes import Box
@@ -93,6 +94,7 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True):
         table: of a Parquet file in results, for its rows from `skip` on in `row_group`; `file` is
             its path, `column` that of the pictures or of their paths, `box_column` of their boxes.
         forbid_remote: a row's address is opened only if it is of a file on this machine.
+        stamps: see `stamped`.
     """
 
     index: int
@@ -110,6 +112,33 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True):
     column: str = ""
     box_column: str = ""
     forbid_remote: bool = False
+    stamps: str = ""
+
+    @property
+    def text(self) -> str:
+        """The partition as people find it again."""
+        if self.file:
+            where = f"rows from {self.skip} on in row group {self.row_group} of {self.table}"
+        else:
+            where = f"pictures, {self.names[0]} to {self.names[-1]}"
+        return f"partition {self.index}, {self.count} {where}"
+
+    def files(self) -> tuple[str, ...]:
+        """The paths of what it reads; what a table's rows name is not among them."""
+        return (self.file,) if self.file else self.places
+
+    def digest_of_contents(self) -> str:
+        """SHA-256 of its pictures' files on this machine; empty for others and for tables."""
+        if self.root or self.file:
+            return ""
+        digest = hashlib.sha256()
+        for place in map(Path, self.places):
+            try:
+                content = sha256_file(place) if place.is_file() else ""
+            except (OSError, ValueError):
+                content = ""
+            digest.update(f"{content}\n".encode())
+        return digest.hexdigest()
 
     def pictures(self) -> Iterator[StoredPicture]:
         """Its pictures, to be decoded when their turn comes.
@@ -126,6 +155,37 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True):
                     yield _Refused(name=name, error=unboxed(name, self.boxed_by))
                 else:
                     yield _AtPlace(name=name, root=self.root, place=place, boxes=some)
+
+
+def stamped(partitions: Iterable[Partition]) -> Iterator[Partition]:
+    """Note the size and the time of every file, by which a change is told without reading it."""
+    seen: dict[str, dict[str, str]] = {}
+    for partition in partitions:
+        root, digest = partition.root, hashlib.sha256()
+        if root and root not in seen:
+            seen[root] = _stamps_at(root)
+        for path in partition.files():
+            found = seen[root].get(path, "") if root else _stamp(path)
+            digest.update(f"{found}\n".encode())
+        yield msgspec.structs.replace(partition, stamps=digest.hexdigest())
+
+
+def _stamp(path: str) -> str:
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError):
+        return ""
+    return f"{found.st_size} {found.st_mtime_ns}"
+
+
+def _stamps_at(root: str) -> dict[str, str]:
+    pa = import_pyarrow("runtime.batch")
+    file_system, top = place_of(root)
+    found = file_system.get_file_info(top)
+    infos = [found]
+    if found.type == pa.fs.FileType.Directory:
+        infos = file_system.get_file_info(pa.fs.FileSelector(top, recursive=True))
+    return {info.path: f"{info.size} {info.mtime_ns}" for info in infos}
 
 
 def open_table(root: str, path: str) -> Any:

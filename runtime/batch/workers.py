@@ -1,6 +1,6 @@
 """Workers of a batch: each opens the model once and runs partition after partition.
 
-On one machine they are processes of a pool of the standard library; one that dies is replaced.
+On one machine each is a pool with one process; one that dies is replaced.
 """
 
 from __future__ import annotations
@@ -10,27 +10,23 @@ import os
 import signal
 import threading
 from collections.abc import Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait as wait_for
-from typing import Any
 
 from runtime.backends import Settings
+from runtime.batch.dispatch import Outcome, dispatch
 from runtime.batch.results import Results
 from runtime.batch.stored import Partition
 from runtime.cli.options import FaceOptions
 from runtime.detector import Detector
-from runtime.errors import ArtifactError, InferenceError
+from runtime.errors import ArtifactError
 from runtime.files import sha256_file
 from runtime.many.heading import digest_of
 from runtime.many.rows import rows_of
 from runtime.many.search import search
 from runtime.model.source import Source, find_artifact
-
-# Workers that may die one after the other without one partition finished in between: then it is
-# the picture, or the machine's memory, and not chance.
-MOST_DEATHS = 3
 
 # Of a worker's process: its job and device, and its worker once it has run a partition.
 _given: list[tuple[Job, str]] = []
@@ -47,6 +43,7 @@ class Job:
         bundle_sha256: see `digest_of`; a worker's model must have the same.
         faces: how faces are found.
         output: folder or address of the results.
+        heading_sha256: of the batch.
     """
 
     model: Source
@@ -54,6 +51,7 @@ class Job:
     bundle_sha256: str
     faces: FaceOptions
     output: str
+    heading_sha256: str = ""
 
 
 class Worker:
@@ -88,7 +86,7 @@ class Worker:
             "model_sha256": sha256_file(find_artifact(opened).path),
             "bundle_sha256": job.bundle_sha256,
         }
-        self._results = Results(job.output)
+        self._results = Results(job.output, job.heading_sha256)
 
     def run(self, partition: Partition) -> int:
         """Run a partition's pictures and put its rows into place.
@@ -100,7 +98,7 @@ class Worker:
             InputError: its Parquet file cannot be read any more.
             InferenceError: the device is lost.
         """
-        faces = self._job.faces
+        faces, made_from = self._job.faces, partition.digest_of_contents()
         searched = search(
             self._detector,
             partition.pictures(),
@@ -109,60 +107,26 @@ class Worker:
             max_pixels=faces.max_pixels,
         )
         rows = [rows_of(picture, rounded=False) for picture in searched]
-        self._results.write(partition, rows, self._beside)
+        self._results.write(partition, rows, self._beside, made_from)
         return len(rows)
 
 
 def run_locally(
     job: Job, partitions: Sequence[Partition], devices: Sequence[str]
-) -> Generator[int, None, None]:
+) -> Generator[Outcome, None, None]:
     """Run partitions in processes, one for each device that is named.
 
     Yields:
-        The pictures of each partition when it is done, in no order.
+        Each partition when it is done or was set aside, in no order.
 
     Raises:
-        InferenceError: workers die whatever is done, or a device is lost.
+        InferenceError: workers die whatever they are given, or a device is lost.
         StarmarkError: as `Worker`.
     """
-    left = {partition.index: partition for partition in partitions}
-    deaths = 0
-    while left:
-        try:
-            for index, pictures in _until_one_dies(job, [*left.values()], devices):
-                del left[index]
-                deaths = 0
-                yield pictures
-        except BrokenProcessPool as error:
-            deaths += 1
-            if deaths >= MOST_DEATHS:
-                raise InferenceError(
-                    f"batch: partition {next(iter(left))}",
-                    expected="a worker to survive it",
-                    got=f"{deaths} killed in a row, with {len(left)} partitions left",
-                    action="Look for what ends them (memory?); the same command goes on",
-                ) from error
-
-
-def _until_one_dies(
-    job: Job, partitions: Sequence[Partition], devices: Sequence[str]
-) -> Generator[tuple[int, int], None, None]:
-    # spawn: engines' threads do not survive a fork
-    context = multiprocessing.get_context("spawn")
-    names = context.Queue()
-    for device in devices:
-        names.put(device)
     others = {process.pid for process in multiprocessing.active_children()}
-    pool = ProcessPoolExecutor(len(devices), context, initializer=_begin, initargs=(job, names))
+    seats = [_Process(job, device) for device in devices]
     try:
-        # Ctrl-C is the driver's to answer: what is blocked when a process begins stays so in it
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            running = [pool.submit(_run, partition) for partition in partitions]
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        for done in as_completed(running):
-            yield done.result()
+        yield from dispatch(partitions, seats, (BrokenProcessPool,))
     except BaseException:
         # what is running would go on to its end, which nobody waits for
         for process in multiprocessing.active_children():
@@ -170,13 +134,40 @@ def _until_one_dies(
                 process.terminate()
         raise
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        for seat in seats:
+            seat.abandon()
 
 
-def _begin(job: Job, names: Any) -> None:
-    """Reserve a device for this process, and end with the driver."""
+class _Process:
+    """A process of its own for a device: who of several had died would not be known."""
+
+    def __init__(self, job: Job, device: str) -> None:
+        self._given = job, device
+        self._pool: ProcessPoolExecutor | None = None
+
+    def submit(self, partition: Partition) -> Future[int]:
+        # spawn: engines' threads do not survive a fork
+        context = multiprocessing.get_context("spawn")
+        self._pool = self._pool or ProcessPoolExecutor(
+            1, context, initializer=_begin, initargs=self._given
+        )
+        # Ctrl-C is the driver's to answer: what is blocked when a process begins stays so in it
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return self._pool.submit(_run, partition)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def abandon(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+
+def _begin(job: Job, device: str) -> None:
+    """Note what this process is for, and end with the driver."""
     threading.Thread(target=_end_with_the_driver, daemon=True).start()
-    _given.append((job, names.get()))
+    _given.append((job, device))
 
 
 def _end_with_the_driver() -> None:
@@ -186,8 +177,8 @@ def _end_with_the_driver() -> None:
     os._exit(1)
 
 
-def _run(partition: Partition) -> tuple[int, int]:
+def _run(partition: Partition) -> int:
     # here and not when the process begins: an error there would be no more than a broken pool
     if not _workers:
         _workers.append(Worker(*_given[0]))
-    return partition.index, _workers[0].run(partition)
+    return _workers[0].run(partition)

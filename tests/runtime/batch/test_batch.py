@@ -149,7 +149,7 @@ def workers_of(driver: int, engine: str) -> Iterator[int]:
         above = process
         while above in parents and above != driver:
             above = parents[above]
-        ours = command.startswith("ray::") and "Map" in command
+        ours = command.startswith("ray::") and "BatchWorker" in command
         if above == driver and (ours if engine == "ray" else "spawn_main" in command):
             yield process
 
@@ -250,28 +250,60 @@ def test_ctrl_c_says_how_to_go_on(many: Path, starter_bundle: Path, tmp_path: Pa
         assert pq.read_metadata(path).num_rows == 25
 
 
+DIE = (
+    "from runtime.batch import workers\n"
+    "run = workers.Worker.run\n"
+    "def die(self, partition):\n"
+    "    if partition.index in DYING:\n"
+    "        os.kill(os.getpid(), signal.SIGKILL)\n"
+    "    return run(self, partition)\n"
+    "workers.Worker.run = die"
+)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_partition_that_ends_its_worker_twice_is_set_aside(
+    engine: str, many: Path, starter_bundle: Path, tmp_path: Path
+) -> None:
+    """And named, exit code 1; the others are run, and the same command tries it again."""
+    out = tmp_path / "out"
+    options = ("--model", starter_bundle, *of_engine(engine), "--partition", 50)
+    given = (many / "0", "--output", out, *options)
+    patch = DIE.replace("DYING", "(1,)")
+    if engine == "ray":  # its workers begin with this module, and not with the driver's
+        write_all(tmp_path, ["patched_worker.py"], f"import os, signal\n{patch}".encode())
+        patch = (
+            "from runtime.batch import on_ray\n"
+            "class BatchWorker(on_ray.BatchWorker):\n"
+            "    def run(self, pickled):\n"
+            "        import patched_worker\n"
+            "        return super().run(pickled)\n"
+            "on_ray.BatchWorker = BatchWorker"
+        )
+    done = run_patched(tmp_path, patch, *given)
+
+    assert done.returncode == 1, done.stderr
+    said = "partition 1, 50 pictures, 050.jpg to 099.jpg"
+    assert f"set aside: {said}. The same command tries it again" in done.stderr
+    assert f"Set aside: {said}" in done.stdout
+    assert "Pictures: 50 (50 now" in done.stdout
+    assert table_in(out)["row"] == list(range(50))
+    assert run(*given) == 0
+    assert table_in(out)["row"] == list(range(100))
+
+
 def test_workers_that_always_die_end_the_job(
     many: Path, starter_bundle: Path, tmp_path: Path
 ) -> None:
-    """Three in a row, and it says where; what is done stays."""
-    patch = (
-        "run = workers.Worker.run\n"
-        "def die(self, partition):\n"
-        "    if partition.index == 1:\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return run(self, partition)\n"
-        "workers.Worker.run = die"
-    )
+    """Three partitions set aside and none finished: it is the machine."""
     out = tmp_path / "out"
-    options = ("--model", starter_bundle, "--device", "cpu", "--partition", 50)
-    done = run_patched(tmp_path, patch, many, "--output", out, *options)
+    options = ("--model", starter_bundle, "--device", "cpu", "--partition", 20)
+    patch = DIE.replace("DYING", "range(99)")
+    done = run_patched(tmp_path, patch, many / "0", "--output", out, *options)
 
     assert done.returncode == 4
-    assert (
-        "batch: partition 1: expected a worker to survive it, got 3 killed in a row" in done.stderr
-    )
-    assert (out / "part-000000.parquet").exists()
-    assert not (out / "part-000001.parquet").exists()
+    assert "batch: expected workers that live, got 8 killed and no partition" in done.stderr
+    assert not list(out.glob("part-*"))
 
 
 def test_partitions_of_a_parquet_are_pictures_or_where_they_are(
