@@ -103,6 +103,7 @@ def test_engines_stand_in_their_own_rooms() -> None:
         "subprocess": {
             "runtime/machine/process.py",
             "scripts/check_clients.py",
+            "scripts/kill_runs.py",
             "scripts/mutations.py",
         },
     }

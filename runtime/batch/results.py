@@ -26,6 +26,8 @@ JOB_NAME = "_job.json"
 PART = re.compile(r"part-(\d{6,})\.parquet")
 TEMPORARY = re.compile(r"\.(part-\d{6,}|_job)\.[0-9a-f]{8}")
 MADE_FROM = b"starmark"
+# What tells a part whose note is damaged from a table of somebody else's.
+OURS = {"row", "picture", "status"}
 
 logger = logging.getLogger("starmark")
 
@@ -34,11 +36,13 @@ class MadeFrom(msgspec.Struct, frozen=True, kw_only=True):
     """What a partition's rows were made from; it stands in the metadata of its file.
 
     Attributes:
+        columns: names and types.
         heading_sha256: of the batch.
         stamps: of its inputs, `Partition.stamps`.
         contents_sha256: of its inputs, `Partition.digest_of_contents`.
     """
 
+    columns: str
     heading_sha256: str
     stamps: str
     contents_sha256: str
@@ -129,7 +133,7 @@ class Results:
         except (OSError, ValueError, self._pa.ArrowException) as error:
             return f"damaged ({one_line(error, 100)})"
         noted = (table.schema.metadata or {}).get(MADE_FROM)
-        if noted is None:
+        if noted is None and not {*table.schema.names} >= OURS:
             raise ConfigError(
                 shown(path),
                 expected="no file here, or one that a batch wrote",
@@ -137,9 +141,11 @@ class Results:
                 action="Move it away, or write to another folder",
             )
         try:
-            made_from = decode_json(noted, MadeFrom)
+            made_from = decode_json(noted or b"", MadeFrom)
         except DamageError as error:
             return f"damaged ({error})"
+        if _columns(table.schema) != made_from.columns:
+            return "damaged (other columns)"
         first = partition.first
         if table.column("row").to_pylist() != list(range(first, first + partition.count)):
             return "not its rows"
@@ -203,6 +209,7 @@ class Results:
         columns |= dict.fromkeys(("error", *beside), pa.string())
         sink = pa.BufferOutputStream()
         made_from = MadeFrom(
+            columns=_columns(pa.schema([*columns.items()])),
             heading_sha256=self._heading_sha256,
             stamps=partition.stamps,
             contents_sha256=contents_sha256,
@@ -235,3 +242,8 @@ class Results:
     def _names(self) -> list[str]:
         infos = self._file_system.get_file_info(self._pa.fs.FileSelector(self._path))
         return [info.base_name for info in infos]
+
+
+def _columns(schema: Any) -> str:
+    """Names and types as Parquet has them: what is an item of a list in Arrow is its element."""
+    return str(schema.remove_metadata()).replace("item: ", "element: ")
