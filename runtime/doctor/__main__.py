@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.cli import command_line
-from runtime.doctor import cann, collect, devices, packages, pytorch
+from runtime.doctor import cann, collect, devices, installation, packages, pytorch
 from runtime.doctor.findings import Examination, Finding, Route
 from runtime.errors import EXIT_OK, EXIT_UNAVAILABLE
 
@@ -82,19 +82,21 @@ def _doctor(arguments: argparse.Namespace) -> int:
 def examine() -> Examination:
     """Look at everything, one thing after the other; nothing here raises for what it finds."""
     base = [packages.needed(module) for module in packages.NEEDED]
-    installation = cann.find()
-    ort, provider = packages.onnxruntime(installation)
+    cann_here = cann.find()
+    ort, provider = packages.onnxruntime(cann_here)
     openvino = packages.openvino()
-    torch, torch_npu = pytorch.examine(installation)
+    torch, torch_npu = pytorch.examine(cann_here)
     driver = devices.driver()
     chips, on_chips = devices.chips(driver_there=driver.works)
-    acl = devices.acl(installation, chips)
+    acl = devices.acl(cann_here, chips)
     families = devices.families(chips)
-    on_cann = cann.examine(installation, families=families, acl_opens=acl.works)
+    on_cann = cann.examine(cann_here, families=families, acl_opens=acl.works)
     findings = (
+        installation.code(),
         packages.python(),
         *base,
         packages.simplejpeg(),
+        installation.extras(),
         *(ort, *([provider] if provider.mend else [])),
         *(openvino, torch, torch_npu),
         *on_cann,

@@ -18,21 +18,26 @@ from runtime.machine.npu_packages import BELOW_2, PIP
 ROOT = Path(__file__).resolve().parents[2]
 OWN = ("runtime", "parity", "export", "starmark", "benchmarks")
 MISSING = "missing"
-_INSTALLED = not (ROOT / "pyproject.toml").is_file()
-_WHERE = "" if _INSTALLED else " in this project's checkout"
+IS_PACKAGED = not (ROOT / "pyproject.toml").is_file()
+_WHERE = "" if IS_PACKAGED else " in this project's checkout"
 # What installs a module that is absent: an extra of this project's, or the package itself.
-_EXTRAS = {
-    "export": ("filelock", "hatchling", "onnx", "onnxscript", "onnxsim", "tomli"),
+EXTRAS = {
+    "completion": ("argcomplete",),
+    "export": (
+        *("filelock", "hatchling", "onnx", "onnxscript", "onnxsim"),
+        *(("tomli",) if sys.version_info < (3, 11) else ()),
+    ),
     "faces": ("dlib",),
     "int8": ("nncf",),
     "openvino": ("openvino",),
     "parquet": ("pyarrow",),
+    "pictures": ("PIL", "pillow_heif"),
     "ray": ("ray",),
     "report": ("jinja2", "matplotlib"),
     "torch": ("torch",),
     "video": ("av",),
 }
-_EXTRA_OF = {module: extra for extra, modules in _EXTRAS.items() for module in modules}
+_EXTRA_OF = {module: extra for extra, modules in EXTRAS.items() for module in modules}
 # Several packages install into one module: which of them is there, and which came last, its own
 # version tells and no package's metadata does.
 _SHARED = frozenset({"cv2", "onnxruntime"})
@@ -119,7 +124,7 @@ def install_command(module: str) -> str:
 
 def install_extra(extra: str) -> str:
     """The command that installs an extra of this code, in its checkout or beside its wheel."""
-    return f'pip install "starmark[{extra}]"' if _INSTALLED else f"pip install -e '.[{extra}]'"
+    return f'pip install "starmark[{extra}]"' if IS_PACKAGED else f"pip install -e '.[{extra}]'"
 
 
 def check_extra(extra: str, where: str, modules: Sequence[str]) -> None:
