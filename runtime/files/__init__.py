@@ -22,6 +22,8 @@ CHUNK_BYTES = 1 << 20
 # Names of `written_whole`'s temporary files.
 PART = re.compile(r"\.[0-9a-f]{8}\.part(\..*)?")
 NOT_ASCII = re.compile(r"[^\x00-\x7e]")
+# A list of numbers and nothing else, in indented JSON: text in it would stand in quotes.
+NUMBERS = re.compile(r"\[\n([-+.,\w\s]*)\]")
 # How a file is written, whole or not at all: `written_whole`, or with a note of it.
 Writing = Callable[[Path], AbstractContextManager[Path]]
 ANY_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
@@ -199,10 +201,14 @@ def remove_folder(folder: Path) -> None:
 
 
 def json_text(record: Any) -> str:
-    """A record as indented JSON with a final line break, in the order of its fields."""
+    """A record as indented JSON with a final line break, in the order of its fields.
+
+    A list of numbers is one line, so that a point is.
+    """
     import msgspec  # here: the doctor writes files where nothing is installed
 
     text = msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n"
+    text = NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
     return text if text.isascii() else NOT_ASCII.sub(_as_json, text)
 
 

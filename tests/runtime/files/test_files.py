@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from runtime.errors import ConfigError
-from runtime.files import check_target, shown, write_text_whole, written_whole
+from runtime.files import check_target, json_text, shown, write_text_whole, written_whole
 
 
 def test_link_is_written_through(tmp_path: Path) -> None:
@@ -105,3 +106,18 @@ def test_a_link_to_itself_is_no_target(tmp_path: Path) -> None:
     loop.symlink_to("loop.json")
     with pytest.raises(ConfigError, match="got a link that leads to itself"):
         check_target(loop, "--output")
+
+
+def test_json_has_a_point_a_line() -> None:
+    """Lists of numbers are one line each; texts are left alone, whatever they hold."""
+    record = {
+        "points_px": [[1.5, -2e-9], [3, 4]],
+        "size": [],
+        "texts": ["[\n  1,\n  2\n]", "b"],
+        "flags": [None, True],
+    }
+    text = json_text(record)
+
+    assert json.loads(text) == record
+    assert "\n    [1.5, -2e-9],\n    [3, 4]\n" in text
+    assert '"flags": [null, true]' in text
