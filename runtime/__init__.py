@@ -9,14 +9,25 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from runtime.errors import StarmarkError
+from runtime.errors import (
+    ArtifactError,
+    BackendError,
+    BackendUnavailable,
+    ConfigError,
+    ExportError,
+    InferenceError,
+    InputError,
+    StarmarkError,
+)
 from runtime.version import VERSION
 
 if TYPE_CHECKING:
     from runtime.backends import Settings, open_backend
     from runtime.detector import Detector
     from runtime.faces import Face, FaceFinder, YuNetFaces
+    from runtime.image.crop import Picture
     from runtime.image.draw import draw_landmarks_with_contours
+    from runtime.image.geometry import Box
     from runtime.image.landmarks import Landmarks
     from runtime.image.picture import read_picture
     from runtime.published_port import FaceLandmarkDetector
@@ -30,6 +41,8 @@ __version__ = VERSION
 # onnxruntime 1.32, and onnxsim, which contains it, write a device's identity into the home folder
 # when they are imported, and report to a server
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+# OpenCV prints warnings about pictures and graphs to stderr; what matters of them is an error here
+os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 
 if sys.argv[:1] == ["-m"]:  # `python -m` of a command, which imports this on its way there
     from runtime.cli import command_line
@@ -37,12 +50,21 @@ if sys.argv[:1] == ["-m"]:  # `python -m` of a command, which imports this on it
     sys.excepthook = command_line.on_uncaught
 
 __all__ = [
+    "ArtifactError",
+    "BackendError",
+    "BackendUnavailable",
+    "Box",
+    "ConfigError",
     "Detector",
+    "ExportError",
     "Face",
     "FaceFinder",
     "FaceLandmarkDetector",
+    "InferenceError",
+    "InputError",
     "Landmarks",
     "OneEuro",
+    "Picture",
     "Settings",
     "StarmarkError",
     "Stream",
@@ -58,12 +80,14 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Box": "runtime.image.geometry",
     "Detector": "runtime.detector",
     "Face": "runtime.faces",
     "FaceFinder": "runtime.faces",
     "FaceLandmarkDetector": "runtime.published_port",
     "Landmarks": "runtime.image.landmarks",
     "OneEuro": "runtime.video.motion",
+    "Picture": "runtime.image.crop",
     "Settings": "runtime.backends",
     "Stream": "runtime.stream.stream",
     "StreamRow": "runtime.stream.stream",

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +15,8 @@ from runtime.backends import Backend, Settings, open_backend
 from runtime.backends.base import DEBUG_BUNDLE, DEFAULT_SETTINGS
 from runtime.errors import ConfigError, InputError
 from runtime.faces import Face, FaceFinder, find_boxes
-from runtime.image.crop import Crop, crop_as
+from runtime.image.crop import Crop, Picture, crop_as
+from runtime.image.geometry import F64, Box
 from runtime.image.landmarks import Landmarks
 from runtime.image.picture import as_lists, naming_picture
 from runtime.machine.buffers import Scratch
@@ -37,8 +37,12 @@ class Detector:
     """Finds the landmarks of one face in a picture. Safe to share between threads.
 
     Example:
-        >>> with Detector("build/starter68") as detector:  # doctest: +SKIP
-        ...     points_px = detector.detect(image, face_bbox=(80, 60, 320, 300)).points_px
+        >>> from runtime import Detector, read_picture
+        >>> image = read_picture("assets/test.jpg")
+        >>> with Detector("build/starter68") as detector:
+        ...     points_px = detector.detect(image, face_bbox=(340, 270, 660, 575)).points_px
+        >>> points_px.shape
+        (68, 2)
 
     Args:
         source: `PATH[@[ENGINE/]DEVICE]`: a bundle, a checkpoint or an .onnx file; or a backend that
@@ -66,7 +70,7 @@ class Detector:
             raise ConfigError(
                 "refine", expected=f"0 to {MOST_PASSES}", got=repr(refine), action="Correct it"
             )
-        self.faces, self.refine = faces, refine
+        self.faces, self.refine, self._source = faces, refine, source
         self.backend: Backend = (
             source
             if isinstance(source, Backend)
@@ -79,7 +83,16 @@ class Detector:
         if self.spec.taps:
             logger.warning("WARNING: %s: %s", self.backend.name, DEBUG_BUNDLE)
         if self.backend.reasons:
-            logger.info("%s: device auto: %s", source, "; ".join(self.backend.reasons))
+            logger.debug("%s: device auto: %s", source, "; ".join(self.backend.reasons))
+
+    def __repr__(self) -> str:
+        given = self._source
+        source = given.name if isinstance(given, Backend) else str(given)
+        state = ", closed" if self.backend.closed else ""
+        return (
+            f"{type(self).__name__}({source!r}, device={self.device!r},"
+            f" engine={self.backend.name!r}, points={self.spec.points}{state})"
+        )
 
     @property
     def device(self) -> str:
@@ -91,7 +104,7 @@ class Detector:
         """Number of the model's parameters, None where nothing says."""
         return self.backend.parameters
 
-    def detect(self, image: Any, face_bbox: Any = None) -> Landmarks:
+    def detect(self, image: Picture, face_bbox: Box | None = None) -> Landmarks:
         """Find the landmarks of the face in a box, or in the whole picture.
 
         Args:
@@ -104,7 +117,7 @@ class Detector:
         """
         return self.trace(image, face_bbox).landmarks
 
-    def detect_from_cropped(self, crop: Any) -> Landmarks:
+    def detect_from_cropped(self, crop: Picture) -> Landmarks:
         """Find the landmarks of a picture that already is the crop the network takes.
 
         Raises:
@@ -114,7 +127,7 @@ class Detector:
         return self.trace(crop, cropped=True).landmarks
 
     def detect_batch(
-        self, images: Iterable[Any], boxes: Iterable[Any] | None = None
+        self, images: Iterable[Picture], boxes: Iterable[Box | None] | None = None
     ) -> list[Landmarks]:
         """Find the landmarks of several pictures, in as few calls of the engine as possible.
 
@@ -128,7 +141,7 @@ class Detector:
         """
         return [trace.landmarks for trace in self.trace_batch(images, boxes)]
 
-    def detect_faces(self, image: Any) -> list[Face]:
+    def detect_faces(self, image: Picture) -> list[Face]:
         """Find every face of a picture, and its landmarks; without a finder it is one face whole.
 
         Raises:
@@ -137,7 +150,7 @@ class Detector:
         """
         return self.detect_faces_batch([image])[0]
 
-    def detect_faces_batch(self, images: Iterable[Any]) -> list[list[Face]]:
+    def detect_faces_batch(self, images: Iterable[Picture]) -> list[list[Face]]:
         """As `detect_faces` for several pictures: all faces in as few calls of the engine as go.
 
         Raises:
@@ -146,10 +159,10 @@ class Detector:
             InferenceError: the engine or the finder failed.
         """
         pictures, _ = as_lists(images, None)
-        found: list[list[tuple[Any, float | None]]] = []
+        found: list[list[tuple[F64 | None, float | None]]] = []
         for index, image in enumerate(pictures):
             with naming_picture(index):
-                whole: list[tuple[Any, float | None]] = [(None, None)]
+                whole: list[tuple[F64 | None, float | None]] = [(None, None)]
                 found.append(whole if self.faces is None else [*find_boxes(self.faces, image)])
         shown = [image for image, boxes in zip(pictures, found, strict=True) for _ in boxes]
         boxes = [box for boxes in found for box, _ in boxes]
@@ -161,7 +174,9 @@ class Detector:
             for boxes in found
         ]
 
-    def trace(self, image: Any, face_bbox: Any = None, *, cropped: bool = False) -> Trace:
+    def trace(
+        self, image: Picture, face_bbox: Box | None = None, *, cropped: bool = False
+    ) -> Trace:
         """As `detect`, with everything seen on the way.
 
         Args:
@@ -180,7 +195,9 @@ class Detector:
         alone = face_bbox is None and not cropped
         return self.refined([image], [trace], [0])[0] if alone and self.refine else trace
 
-    def trace_batch(self, images: Iterable[Any], boxes: Iterable[Any] | None = None) -> list[Trace]:
+    def trace_batch(
+        self, images: Iterable[Picture], boxes: Iterable[Box | None] | None = None
+    ) -> list[Trace]:
         """As `detect_batch`, with everything seen on the way but taps: tens of MB a picture.
 
         Raises:
@@ -219,7 +236,7 @@ class Detector:
     ) -> None:
         self.close()
 
-    def crop(self, image: Any, face_bbox: Any = None, *, cropped: bool = False) -> Crop:
+    def crop(self, image: Picture, face_bbox: Box | None = None, *, cropped: bool = False) -> Crop:
         """Cut out what the network will see of a picture; arguments as for `trace`.
 
         Raises:
@@ -228,7 +245,7 @@ class Detector:
         return crop_as(image, face_bbox, self.spec.input.size, cropped=cropped)
 
     def refined(
-        self, images: Sequence[Any], traces: list[Trace], which: Iterable[int]
+        self, images: Sequence[Picture], traces: list[Trace], which: Iterable[int]
     ) -> list[Trace]:
         """Cut some pictures again by the points found in them, `refine` times.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from types import TracebackType
-from typing import Any
 
 from runtime.backends import Settings
 from runtime.backends.base import DEFAULT_SETTINGS
 from runtime.detector import Detector
+from runtime.image.crop import Picture
+from runtime.image.geometry import Box
 from runtime.image.landmarks import F32
 
 
@@ -16,8 +17,10 @@ class FaceLandmarkDetector:
     """Finds landmarks as plain arrays: what the code of the published port expects.
 
     Example:
-        >>> detector = FaceLandmarkDetector("pytorch_model.pkl", device="npu:0")  # doctest: +SKIP
-        >>> points_px = detector.detect(image)  # doctest: +SKIP
+        >>> from runtime import read_picture
+        >>> detector = FaceLandmarkDetector("assets/starter68.safetensors", device="cpu")
+        >>> detector.detect(read_picture("assets/test.jpg")).shape
+        (68, 2)
 
     Attributes:
         detector: gives covariances, batches and traces of the same model.
@@ -44,7 +47,7 @@ class FaceLandmarkDetector:
         """Where it runs, as resolved."""
         return self.detector.device
 
-    def detect(self, image: Any, face_bbox: Any = None) -> F32:
+    def detect(self, image: Picture, face_bbox: Box | None = None) -> F32:
         """Find the landmarks of the face in a box, or in the whole picture.
 
         Returns:
@@ -55,7 +58,7 @@ class FaceLandmarkDetector:
         """
         return self.detector.detect(image, face_bbox).points_px.copy()
 
-    def detect_from_cropped(self, crop: Any) -> F32:
+    def detect_from_cropped(self, crop: Picture) -> F32:
         """Find the landmarks of a picture that already is the crop the network takes.
 
         Returns:

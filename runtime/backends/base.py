@@ -13,7 +13,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import DEVICE_LOST, ConfigError, InferenceError, InputError, StarmarkError
+from runtime.errors import (
+    DEVICE_LOST,
+    BackendError,
+    ConfigError,
+    InferenceError,
+    InputError,
+    StarmarkError,
+)
 from runtime.model.manifest import Manifest
 from runtime.model.spec import ModelSpec
 
@@ -142,6 +149,14 @@ class Backend(ABC):
         return backend
 
     _process: int
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise BackendError(
+            self.name,
+            expected="use in the process that opened it",
+            got="an open engine to be pickled or copied, for example into a worker process",
+            action="Open a Detector in each process, for example in the initializer of its pool",
+        )
 
     def run(self, batch: NDArray[Any]) -> Outputs:
         """Run the network on packed crops.

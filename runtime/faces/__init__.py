@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from runtime.errors import InputError
 from runtime.faces.hog import DlibFaces as DlibFaces
 from runtime.faces.yunet import YuNetFaces as YuNetFaces
-from runtime.image.crop import check_picture, to_bgr8
+from runtime.image.crop import Picture, check_picture, to_bgr8
 from runtime.image.geometry import F64, check_box
 from runtime.image.landmarks import F32, Landmarks
 from runtime.tracing import Trace
@@ -25,7 +25,7 @@ class FaceFinder(Protocol):
     an empty list, where there is no face.
     """
 
-    def __call__(self, image: NDArray[np.uint8], /) -> Any:
+    def __call__(self, image: NDArray[np.uint8], /) -> ArrayLike | None:
         """Find them."""
 
 
@@ -70,7 +70,7 @@ class Face:
         }
 
 
-def find_boxes(finder: FaceFinder, image: Any) -> list[tuple[F64, float | None]]:
+def find_boxes(finder: FaceFinder, image: Picture) -> list[tuple[F64, float | None]]:
     """Run a finder, and check its boxes.
 
     Args:

@@ -35,8 +35,11 @@ class YuNetFaces:
     """Finds faces by YuNet, over OpenCV's FaceDetectorYN. Safe to share between threads.
 
     Example:
-        >>> finder = YuNetFaces("face_detection_yunet_2023mar.onnx")  # doctest: +SKIP
-        >>> faces = Detector("build/starter68", faces=finder).detect_faces(image)  # doctest: +SKIP
+        >>> from runtime import Detector, read_picture
+        >>> finder = YuNetFaces("face_detection_yunet_2023mar.onnx")
+        >>> with Detector("build/starter68", faces=finder) as detector:
+        ...     len(detector.detect_faces(read_picture("assets/test.jpg")))
+        1
 
     Args:
         model: YuNet's ONNX file.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from runtime.errors import InputError
 from runtime.image import geometry
-from runtime.image.geometry import F64
+from runtime.image.geometry import F64, Box, Numbers
 from runtime.machine.buffers import Scratch
 
 # OpenCV's warp keeps source coordinates in int16, see imgwarp.cpp and its SHRT_MAX checks.
@@ -23,6 +23,8 @@ LARGEST_WIDENED_PX = 450 * 450
 
 _WIDE, _SQUARE = Scratch(), Scratch()
 
+# A decoded picture as callers give it: `PICTURE_CONTRACT`, which is checked when it is used.
+Picture = Numbers
 PICTURE_CONTRACT = (
     "a decoded picture: uint8 (H, W, 3) BGR; (H, W) grey, (H, W, 4) BGRA and uint16 are converted"
 )
@@ -69,7 +71,7 @@ def check_picture(image: Any, where: str = "image") -> NDArray[Any]:
     return picture
 
 
-def crop_as(image: Any, face_bbox: Any, size: int, *, cropped: bool = False) -> Crop:
+def crop_as(image: Picture, face_bbox: Box | None, size: int, *, cropped: bool = False) -> Crop:
     """Cut out a face's box, take the whole picture, or take it as the crop it already is.
 
     Args:
@@ -88,7 +90,7 @@ def crop_as(image: Any, face_bbox: Any, size: int, *, cropped: bool = False) -> 
     return crop_face(image, face_bbox, size)
 
 
-def crop_face(image: Any, face_bbox: Any, size: int) -> Crop:
+def crop_face(image: Picture, face_bbox: Box, size: int) -> Crop:
     """Cut the square around a face box, bilinear, black outside the picture.
 
     Only the part of the picture under the square is read, so neither the picture's size nor its
@@ -123,7 +125,7 @@ def crop_face(image: Any, face_bbox: Any, size: int) -> Crop:
     return Crop(pixels=pixels, image_from_crop=image_from_crop)
 
 
-def crop_whole(image: Any, size: int) -> Crop:
+def crop_whole(image: Picture, size: int) -> Crop:
     """Resize the whole picture to the square, each axis on its own, bilinear.
 
     Raises:
@@ -147,7 +149,7 @@ def crop_whole(image: Any, size: int) -> Crop:
     )
 
 
-def crop_straight(image: Any, size: int) -> Crop:
+def crop_straight(image: Picture, size: int) -> Crop:
     """Take a picture that already is the crop.
 
     Raises:

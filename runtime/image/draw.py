@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InputError
-from runtime.image.crop import check_picture, to_bgr8
-from runtime.image.landmarks import Landmarks
+from runtime.image.crop import Picture, check_picture, to_bgr8
+from runtime.image.landmarks import Landmarks, Points
 from runtime.model.topology import topology_of
 
 POINT_BGR = (0, 255, 0)
@@ -36,8 +35,8 @@ DRAWN_PX, MOST_ENLARGED, MOST_DRAWN_PX = 4.0, 8, 2000**2
 
 
 def draw_landmarks_with_contours(
-    image: Any,
-    landmarks: Any,
+    image: Picture,
+    landmarks: Points,
     *,
     contours: bool = True,
     ellipses: bool = False,
@@ -75,7 +74,7 @@ def draw_faces(
     return canvas
 
 
-def _draw(canvas: NDArray[np.uint8], landmarks: Any, *, contours: bool, ellipses: bool) -> None:
+def _draw(canvas: NDArray[np.uint8], landmarks: Points, *, contours: bool, ellipses: bool) -> None:
     points_px = _check_points(landmarks)
     if not len(points_px):
         return
@@ -181,7 +180,7 @@ class _Marks:
             yield mask, max(1, round(share * width * self._line))
 
 
-def _check_covariance(landmarks: Any) -> Landmarks:
+def _check_covariance(landmarks: Points) -> Landmarks:
     if not isinstance(landmarks, Landmarks):
         raise InputError(
             "landmarks",
@@ -229,7 +228,7 @@ def draw_ellipse(
     )
 
 
-def _check_points(landmarks: Any) -> NDArray[np.float64]:
+def _check_points(landmarks: Points) -> NDArray[np.float64]:
     try:
         points_px = np.asarray(landmarks, dtype=np.float64)
     except (TypeError, ValueError, OverflowError, RuntimeError):

@@ -7,13 +7,17 @@ Pixel centres are integers, x runs right, y runs down, in every pixel frame. A m
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from runtime.errors import InputError
 
 F64 = NDArray[np.float64]
+Numbers = NDArray[np.integer[Any] | np.floating[Any]]
+# A face box as callers give it: x1, y1, x2, y2 in image px; the far corner lies outside the face.
+Box = Sequence[float | np.number[Any]] | Numbers
 
 # Source: crop rule of the published pipeline (ModelScope, facial_68ldk_detection): the box's longer
 # side over 180 is the scale, and the crop shows 200 of such units.
@@ -27,7 +31,7 @@ LARGEST_COORDINATE_PX = 1e6
 BOX_CONTRACT = "four finite numbers x1, y1, x2, y2 in image px with x1 < x2 and y1 < y2"
 
 
-def check_box(box: ArrayLike | Sequence[float], *, size_wh: tuple[int, int] | None = None) -> F64:
+def check_box(box: Box, *, size_wh: tuple[int, int] | None = None) -> F64:
     """Read a face box, refusing whatever cannot be one.
 
     Args:

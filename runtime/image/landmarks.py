@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from runtime.image import geometry
 from runtime.image.crop import Crop
+from runtime.image.geometry import Numbers
 
 F32 = NDArray[np.float32]
 
@@ -73,6 +74,10 @@ class Landmarks(NDArrayOperatorsMixin):
 
     def __iter__(self) -> Iterator[F32]:
         return iter(self.points_px)
+
+
+# Points as callers give them: (P, 2) in image px.
+Points = Landmarks | Numbers | Sequence[Sequence[float]]
 
 
 def spread_of(covariance: F32) -> F32:

@@ -29,13 +29,13 @@ SUFFIXES = (
 READABLE = "a whole JPEG, PNG, WebP, BMP, TIFF, HEIC or AVIF picture"
 
 
-def read_picture(path: Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+def read_picture(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Decode a picture file as the reference does: 8-bit BGR, turned upright by its EXIF tag.
 
     Raises:
         InputError: missing, empty, damaged, not a picture, or of more than `max_pixels`.
     """
-    return decode_picture(_bytes_of(path), path, max_pixels)
+    return decode_picture(_bytes_of(Path(path)), path, max_pixels)
 
 
 def decode_picture(encoded: bytes, name: object, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:

@@ -19,9 +19,14 @@ from numpy.typing import NDArray
 from runtime.backends import Outputs
 from runtime.detector import Detector
 from runtime.errors import InferenceError, InputError, one_line
-from runtime.image.crop import Crop
+from runtime.image.crop import Crop, Picture
+from runtime.image.geometry import Box
 from runtime.image.picture import naming_picture, read_picture
 from runtime.tracing import timed
+
+# A picture, its path, or one of these and its face box.
+Shown = Picture | str | os.PathLike[str]
+Item = Shown | tuple[Shown, Box | None]
 
 logger = logging.getLogger("starmark")
 
@@ -40,7 +45,7 @@ class Job:
     crop: Crop
     slot: int
 
-    def __init__(self, index: int, item: Any) -> None:
+    def __init__(self, index: int, item: Item) -> None:
         self.index, self.item = index, item
         self.said: Future[Outputs] = Future()
         self.timings: dict[str, float] = {}
@@ -134,8 +139,9 @@ class Pipeline:
             job.fail(error)
 
     def _read(self, job: Job) -> None:
-        pair = isinstance(job.item, tuple) and len(job.item) == 2
-        image, face_bbox = job.item if pair else (job.item, None)
+        item: Any = job.item  # the caller's: anything, whatever its type was to be
+        pair = isinstance(item, tuple) and len(item) == 2
+        image, face_bbox = item if pair else (item, None)
         if isinstance(image, (str, os.PathLike)):
             with timed(job.timings, "read"):
                 image = read_picture(Path(image))

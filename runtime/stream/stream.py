@@ -22,7 +22,7 @@ from runtime.detector import LARGEST_BATCH, Detector
 from runtime.errors import ConfigError, InferenceError, InputError
 from runtime.image.landmarks import Landmarks
 from runtime.model.source import Source
-from runtime.stream.pipeline import Job, Pipeline
+from runtime.stream.pipeline import Item, Job, Pipeline
 from runtime.tracing import Trace, traces_of
 
 MOST_READERS = 64
@@ -68,8 +68,10 @@ class Stream(Iterator[StreamRow]):
     closed, or when nobody refers to it any more; then no thread of it is left.
 
     Example:
-        >>> for row in Stream("build/starter68", paths, on_error="yield"):  # doctest: +SKIP
-        ...     print(row.item, row.error or row.landmarks.points_px[30])
+        >>> for row in Stream("build/starter68", ["assets/test.jpg", "no.jpg"], on_error="yield"):
+        ...     print(row.item, row.error or row.landmarks.points_px.shape)
+        assets/test.jpg (68, 2)
+        no.jpg picture 1: no.jpg: expected ..., got No such file or directory. Check the path...
 
     Args:
         source: what `Detector` takes, opened on each device and closed with the stream; or an open
@@ -99,7 +101,7 @@ class Stream(Iterator[StreamRow]):
     def __init__(
         self,
         source: str | os.PathLike[str] | Source | Detector | Sequence[Detector],
-        items: Iterable[Any],
+        items: Iterable[Item],
         *,
         devices: Sequence[str] | None = None,
         batch: int | None = None,
@@ -114,7 +116,7 @@ class Stream(Iterator[StreamRow]):
             raise ConfigError(
                 "on_error", expected="raise or yield", got=repr(on_error), action="Name one"
             )
-        self._items: Iterator[Any] | None = _iterator(items)
+        self._items: Iterator[Item] | None = _iterator(items)
         self._yields = on_error == "yield"
         with ExitStack() as opening:
             self.detectors = _detectors(source, devices, settings, opening)
@@ -216,7 +218,7 @@ def _shut_down(pipeline: Pipeline, owned: ExitStack) -> None:
         pipeline.stop()
 
 
-def _iterator(items: Any) -> Iterator[Any]:
+def _iterator(items: Any) -> Iterator[Item]:
     """Anything that can be gone through; a path or a picture alone would be taken apart."""
     one = isinstance(items, (str, bytes, os.PathLike)) or getattr(items, "ndim", 4) != 4
     if not one and isinstance(items, Iterable):

@@ -59,9 +59,13 @@ class Tracker:
     same. Without a finder, one face is followed, and looked for in the picture as a whole.
 
     Example:
-        >>> tracker = Tracker(detector, smooth=OneEuro())  # doctest: +SKIP
-        >>> for image, time_s in camera:  # doctest: +SKIP
-        ...     faces = tracker.next(image, time_s)
+        >>> from runtime import Detector, OneEuro, read_picture
+        >>> camera = [(read_picture("assets/test.jpg"), frame / 25) for frame in range(2)]
+        >>> tracker = Tracker(Detector("build/starter68"), smooth=OneEuro())
+        >>> for image, time_s in camera:
+        ...     print([face.track for face in tracker.next(image, time_s)])
+        [0]
+        [0]
 
     Args:
         detector: open, with its finder.

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from runtime.backends import Backend
 from runtime.detector import LARGEST_BATCH, Detector
 from runtime.errors import InferenceError, InputError
+from runtime.image.picture import read_picture
 
 U8 = NDArray[np.uint8]
 
@@ -31,7 +32,7 @@ def test_starter_finds_the_hand_checked_points_of_the_photo(detector: Detector, 
 
 def test_starter_finds_the_hand_checked_points_of_the_crop(detector: Detector) -> None:
     """Straight through: every point within 4 crop px."""
-    crop = cv2.imread(str(ROOT / "assets/sample.jpg"))
+    crop = read_picture(ROOT / "assets/sample.jpg")
     expected = read_pts(ROOT / "assets/sample.pts")
     found = detector.detect_from_cropped(crop)
 
@@ -46,7 +47,7 @@ def test_starter_is_accurate_on_faces_it_has_never_seen(detector: Detector, shar
     for path in pictures:
         expected = read_pts(path.with_suffix(".pts"))
         box = (*expected.min(axis=0), *expected.max(axis=0))
-        trace = detector.trace(cv2.imread(str(path)), box)
+        trace = detector.trace(read_picture(path), box)
         distance = np.linalg.norm(trace.landmarks.points_px - expected, axis=1).mean()
         errors.append(distance / np.linalg.norm(expected[36] - expected[45]))
         assert trace.warnings == ()

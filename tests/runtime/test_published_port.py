@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 from builders import PHOTO_BOX, ROOT, STARTER
 from numpy.typing import NDArray
 
-from runtime import Detector, FaceLandmarkDetector, draw_landmarks_with_contours
+from runtime import Detector, FaceLandmarkDetector, draw_landmarks_with_contours, read_picture
 
 
 @pytest.mark.torch
 def test_what_the_ports_code_does_with_landmarks_works(photo: NDArray[np.uint8]) -> None:
     """From weights alone: the three ways of its README, then arithmetic and assignment."""
-    crop = cv2.imread(str(ROOT / "assets/sample.jpg"))
+    crop = read_picture(ROOT / "assets/sample.jpg")
     with FaceLandmarkDetector(str(STARTER), device="cpu") as detector:
         found = [
             detector.detect(photo),

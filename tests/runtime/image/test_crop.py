@@ -191,7 +191,7 @@ def test_formats_are_converted_by_the_written_rule(
     ],
     ids=lambda image: str(getattr(image, "dtype", image)) + str(getattr(image, "shape", "")),
 )
-def test_what_is_no_picture_is_refused(image: object) -> None:
+def test_what_is_no_picture_is_refused(image: Any) -> None:
     """Float, wrong rank, wrong channels, empty, or not an array."""
     with pytest.raises(InputError, match="expected a decoded picture: uint8") as caught:
         crop_face(image, (1, 1, 9, 9), SIZE)

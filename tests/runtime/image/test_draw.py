@@ -114,7 +114,7 @@ def test_points_outside_the_picture_are_harmless() -> None:
 
 
 @pytest.mark.parametrize("points", [np.zeros((68, 3)), np.full((68, 2), np.nan), "points", None])
-def test_what_is_no_points_is_refused(points: object) -> None:
+def test_what_is_no_points_is_refused(points: Any) -> None:
     """Wrong shape, NaN, or not numbers."""
     with pytest.raises(InputError, match="landmarks: expected finite points"):
         draw_landmarks_with_contours(CANVAS, points)

@@ -87,7 +87,7 @@ def test_a_picture_that_is_read_late_meets_the_first_cause(
     backend = Fragile()
     backend.at_call[0] = lambda: backend.lose("507015")
     hold_until(backend.lost, monkeypatch)
-    items = ["late.png", picture(1)]
+    items: list[Any] = ["late.png", picture(1)]
     stream = Stream(Detector(backend), items, readers=2, batch=1, on_error=on_error)
     with pytest.raises(InferenceError, match="507015"):
         next(stream)
@@ -108,7 +108,7 @@ def test_a_picture_that_is_read_late_meets_the_npu_s_own_failure(
         monkeypatch.setattr(detector.backend, "_lose_device", watched)
         hold_until(lost, monkeypatch)
         npu.inject("mdl.execute_async", 507015)
-        items = ["late.png", rng.integers(0, 256, (90, 80, 3), dtype=np.uint8)]
+        items: list[Any] = ["late.png", rng.integers(0, 256, (90, 80, 3), dtype=np.uint8)]
         with pytest.raises(InferenceError, match=r"mdl\.execute_async: 507015"):
             next(Stream(detector, items, readers=2, on_error="yield"))
 

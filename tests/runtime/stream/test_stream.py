@@ -371,7 +371,8 @@ def test_a_stream_finds_what_a_detector_finds(
     """Pictures, paths and pairs with boxes, beside files that are none."""
     path = tmp_path / "photo.png"
     cv2.imwrite(str(path), photo)
-    items = [path, photo, (path, PHOTO_BOX), (str(path), None), tmp_path / "no.jpg", (photo, 3), 7]
+    boxed_items: list[Any] = [(path, PHOTO_BOX), (str(path), None)]
+    items = [path, photo, *boxed_items, tmp_path / "no.jpg", (photo, 3), 7]
     with Stream(detector, items, on_error="yield") as stream:
         rows = list(stream)
     whole, boxed = detector.detect(photo), detector.detect(photo, PHOTO_BOX)
