@@ -43,6 +43,7 @@ def test_missing_extras_have_their_command(monkeypatch: pytest.MonkeyPatch) -> N
 
     assert found.level == "ok"  # an extra is a choice
     assert found.found == (
-        "completion, int8, openvino, parquet, report, torch, video; without export, pictures, ray"
+        "completion, int8, openvino, parquet, report, torch, video;"
+        " without export, faces, pictures, ray"
     )
-    assert found.mend == "pip install -e '.[export,pictures,ray]'"
+    assert found.mend == "pip install -e '.[export,faces,pictures,ray]'"
