@@ -71,9 +71,9 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.write(_versions())
         return EXIT_OK
     if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        near = difflib.get_close_matches(name, [*COMMANDS, "--help", "--version"], n=1)
         hint = f"Did you mean starmark {near[0]}?" if near else "See starmark --help."
-        sys.stderr.write(f"error: {name}: expected a command, got none of that name. {hint}\n")
+        sys.stderr.write(f"error: {name!r}: expected a command, got none of that name. {hint}\n")
         return EXIT_BAD_INPUT
     return _run(name, rest)
 

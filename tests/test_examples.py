@@ -70,6 +70,7 @@ def test_the_published_ports_own_calls_work_unchanged(tiny: Path, tmp_path: Path
         shutil.copy(path, tmp_path)
     shutil.copytree(PHOTO.parent, tmp_path / "assets")
     shutil.copy(tiny, tmp_path / "pytorch_model.pkl")
+    (tmp_path / "yunet.onnx").write_bytes(b"")  # a finder that is there is not asked
     calls = [
         "inference.py --input assets/test.jpg --output a.png --device cpu --contour",
         "inference.py --input assets/sample.jpg --output b.png --device cpu --cropped --contour",
@@ -83,6 +84,7 @@ def test_the_published_ports_own_calls_work_unchanged(tiny: Path, tmp_path: Path
 
     assert (api.returncode, photo.returncode, crop.returncode) == (0, 0, 0), photo.stderr
     assert "参数量：9,646" in photo.stdout  # noqa: RUF001  # Chinese
+    assert "人脸" not in photo.stdout
     assert read_picture(tmp_path / "b.png").shape == (256, 256, 3)
     assert benchmark.returncode in {0, 4}, benchmark.stderr  # a busy machine makes a run invalid
     assert "参考实现的指标" in benchmark.stdout

@@ -31,7 +31,8 @@ def main() -> int:
     flags = [f"--{name}" for name in ("cropped", "contour") if getattr(given, name)]
     places = ["--input", given.input, "--output", given.output]
     model = ["--model", given.weights, "--device", given.device]
-    return starmark(["infer", *places, *model, *flags, "--lang", "zh"])
+    whole = ["--faces", "none"]  # as the port, whatever finder is installed
+    return starmark(["infer", *places, *model, *whole, *flags, "--lang", "zh"])
 
 
 if __name__ == "__main__":

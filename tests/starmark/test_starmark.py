@@ -56,6 +56,8 @@ def test_a_command_gets_its_arguments_and_gives_its_exit_code(
         (["--help"], 0, "find landmarks:\n  infer "),
         (["comprae"], 2, "Did you mean starmark compare?"),
         (["xyz"], 2, "See starmark --help."),
+        (["--hlep"], 2, "Did you mean starmark --help?"),
+        ([""], 2, "error: '': expected a command"),
     ],
 )
 def test_other_first_arguments(
