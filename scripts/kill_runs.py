@@ -1,4 +1,4 @@
-"""Kill runs at random moments and go on with them: python scripts/kill_runs.py [KILLS] [SEED].
+"""Kill runs at random moments and go on: python scripts/kill_runs.py [KILLS] [SEED] [KIND ...].
 
 A folder, a video and a batch with a tiny network, each killed by SIGINT, SIGTERM, SIGHUP or SIGKILL
 at a random moment and gone on with (a video: run again), until each was killed so many times. Once
@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from builders import tiny_checkpoint
+from builders import run_python, tiny_checkpoint, tiny_config
 
 from runtime.files.lock import LOCK_NAME
 from runtime.files.owned import FILES_NAME
@@ -52,10 +52,20 @@ class Kind:
     content: Callable[[Path], Content]
 
 
+def tiny_bundle(folder: Path) -> str:
+    """ONNX, which loads without torch: the runs are many."""
+    config = tiny_config(folder, tiny_checkpoint(folder / "tiny.pkl"))
+    words = ("--config", config, "--output", folder / "tiny", "--no-parity", "--om", "never")
+    done = run_python("-m", "export", *words)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return str(folder / "tiny")
+
+
 def kinds(folder: Path) -> list[Kind]:
     """Inputs and commands of all three."""
     rng = np.random.default_rng(0)
-    model = str(tiny_checkpoint(folder / "tiny.pkl"))
+    model = tiny_bundle(folder)
     photos, clip = folder / "photos", folder / "clip.avi"
     photos.mkdir()
     for index in range(PICTURES):
@@ -67,7 +77,8 @@ def kinds(folder: Path) -> list[Kind]:
         video.write(rng.integers(0, 256, (48, 64, 3), np.uint8))
     video.release()
     formats = [word for name in ("jsonl", "csv", "pts") for word in ("--format", name)]
-    infer = ["runtime.infer", "--model", f"{model}@cpu", "--threads", "1", "--draw", *formats]
+    infer = ["runtime.infer", "--model", model, "--threads", "1", *formats]
+    infer += ["--faces", "none", "--draw"]
     batch = ["runtime.batch", str(photos), "--model", model, "--device", "cpu", "--threads", "1"]
     return [
         Kind("folder", [*infer, "--input", str(photos)], ["--resume"], _files),
@@ -177,6 +188,8 @@ def main() -> int:
     wrong: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         for kind in kinds(Path(folder)):
+            if sys.argv[3:] and kind.name not in sys.argv[3:]:
+                continue
             runs = Runs(kind, Path(folder), rng)
             while runs.counts.total() - runs.counts["through"] < kills:
                 runs.kill()

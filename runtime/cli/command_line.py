@@ -26,8 +26,8 @@ from runtime.errors import (
     one_line,
 )
 from runtime.files import printable
+from runtime.interrupts import INTERRUPTING
 from runtime.machine.packages import import_failure
-from runtime.machine.process import INTERRUPTING
 from runtime.version import VERSION
 
 Item = TypeVar("Item")
@@ -62,18 +62,22 @@ def run(command: Callable[[], int]) -> int:
     """Run a command line's body; give its exit code, with every expected error as one line.
 
     Ctrl-C, SIGTERM and SIGHUP (its terminal was closed) unwind the stack, so that half-written
-    files are removed on the way. Under nohup SIGHUP stays ignored.
+    files are removed on the way. Under nohup SIGHUP stays ignored. Once the body has ended they
+    do what they did before: what is written is whole, and the process may end at once.
     """
+    before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():  # only there may handlers be set
         _stopping.clear()
         for number in INTERRUPTING:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, _interrupt)
+                before[number] = signal.signal(number, _interrupt)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # a file's name need not be text in the terminal's encoding
             stream.reconfigure(errors="backslashreplace")
     code = _guarded(command)
+    for changed, handler in before.items():
+        signal.signal(changed, handler or signal.SIG_DFL)
     return _flushed(code)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import ConfigError
+from runtime.interrupts import Held
 
 CHUNK_BYTES = 1 << 20
 # Names of `written_whole`'s temporary files.
@@ -146,23 +147,27 @@ def _part(target: Path) -> Iterator[Path]:
         temporary = target.with_name(f".{tag}.part{target.suffix}")
         # not tempfile: its 0600 would stay with the file, and a bundle is read by other users, too
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            file = os.open(temporary, flags if tag == own else flags | os.O_EXCL, 0o666)
-        except OSError:
-            if tag == own:  # somebody's link, or file
-                continue
-            raise
-        try:
-            if tag == own and not _is_free(file, temporary):
-                continue
-            os.truncate(file, 0)
-            yield temporary
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
-        finally:
-            os.close(file)
+        # an interrupt between the making of the file and the `try` would leave it
+        with Held() as held:
+            try:
+                file = os.open(temporary, flags if tag == own else flags | os.O_EXCL, 0o666)
+            except OSError:
+                if tag == own:  # somebody's link, or file
+                    continue
+                raise
+            try:
+                if tag == own and not _is_free(file, temporary):
+                    continue
+                os.truncate(file, 0)
+                held.release()
+                yield temporary
+            except BaseException:
+                held.hold()
+                with suppress(OSError):
+                    temporary.unlink(missing_ok=True)
+                raise
+            finally:
+                os.close(file)
         return
 
 

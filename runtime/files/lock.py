@@ -12,6 +12,7 @@ from pathlib import Path
 
 from runtime.errors import ConfigError, one_line
 from runtime.files import shown
+from runtime.interrupts import Held
 
 LOCK_NAME = ".starmark.lock"
 
@@ -29,15 +30,18 @@ def folder_locked(folder: Path) -> Iterator[None]:
         OSError: the folder cannot be written to.
     """
     path = folder / LOCK_NAME
-    file = _locked(path)
-    try:
-        os.truncate(file, 0)
-        os.write(file, f"process {os.getpid()} on {socket.gethostname()}".encode())
-        yield
-    finally:
-        # while it is held: whoever opened it meanwhile finds another file there, or none
-        path.unlink(missing_ok=True)
-        os.close(file)
+    with Held() as held:
+        file = _locked(path)
+        try:
+            held.release()
+            os.truncate(file, 0)
+            os.write(file, f"process {os.getpid()} on {socket.gethostname()}".encode())
+            yield
+        finally:
+            held.hold()
+            # while it is held: whoever opened it meanwhile finds another file there, or none
+            path.unlink(missing_ok=True)
+            os.close(file)
 
 
 def _locked(path: Path) -> int:

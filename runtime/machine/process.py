@@ -9,19 +9,16 @@ import platform
 import selectors
 import signal
 import subprocess
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 from runtime.errors import BackendUnavailable, one_line
+from runtime.interrupts import Held
 
-INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # How often the exit of a program is looked for while its output is silent.
 LOOK_S = 0.05
 # Between asking a program to end and ending it.
@@ -76,7 +73,7 @@ def run(
     """
     start = time.monotonic()
     output = _Output(on_line)
-    with _Held() as held:
+    with Held() as held:
         process = _start(command, cwd, env)
         assert process.stdout is not None  # noqa: S101  # for mypy: it was asked for
         with process.stdout as pipe:
@@ -100,46 +97,6 @@ def run(
         seconds=time.monotonic() - start,
         timed_out=not in_time,
     )
-
-
-class _Held:
-    """Stands before the handlers of interrupting signals, and can hold back what comes.
-
-    A handler that raises between fork and the end of Popen, or in what ends the process, would
-    leave an orphan. The signals are not blocked: the program would inherit that.
-    """
-
-    def __enter__(self) -> _Held:
-        self._holds, self._came = False, list[tuple[int, FrameType | None]]()
-        self._handlers: dict[int, Any] = {}
-        if threading.current_thread() is threading.main_thread():  # where all handlers run
-            for number in INTERRUPTING:
-                if callable(handler := signal.getsignal(number)):
-                    self._handlers[number] = handler
-                    signal.signal(number, self._handle)
-        self.hold()
-        return self
-
-    def hold(self) -> None:
-        """Keep what comes."""
-        self._holds = True
-
-    def release(self) -> None:
-        """Let what came interrupt, and what comes."""
-        self._holds = False
-        while self._came:
-            self._handle(*self._came.pop(0))
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._holds:
-            self._came.append((number, frame))
-        else:
-            self._handlers[number](number, frame)
 
 
 def _start(

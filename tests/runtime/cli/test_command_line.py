@@ -38,6 +38,22 @@ def test_under_nohup_a_closed_terminal_ends_nothing() -> None:
     assert run_python("-c", SIGNALLED, int(signal.SIGHUP), "nohup").returncode == 7
 
 
+LATE = """
+import os, signal, sys
+from runtime.cli import command_line
+code = command_line.run(lambda: 0)
+os.kill(os.getpid(), int(sys.argv[1]))
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_after_the_end_is_no_error_of_ours(number: signal.Signals) -> None:
+    """The interpreter takes a while to end, and all is written by then."""
+    done = run_python("-c", LATE, int(number))
+    assert (done.returncode, done.stderr) == (-number, "")
+
+
 @pytest.mark.parametrize(
     ("number", "remedy"),
     [

@@ -6,12 +6,16 @@ import errno
 import fcntl
 import os
 import signal
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import run_python
 
 from runtime.files import PART, remove_folder, write_text_whole, written_whole
+from runtime.files.lock import folder_locked
 
 KILLED = """
 import os, signal, sys
@@ -34,6 +38,31 @@ def test_next_writer_takes_what_a_killed_one_left(tmp_path: Path) -> None:
 
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
     assert target.read_text() == "new"
+
+
+@pytest.mark.parametrize("made", [lambda folder: written_whole(folder / "a"), folder_locked])
+def test_an_interrupt_while_a_file_is_made_leaves_none(
+    made: Callable[[Path], AbstractContextManager[object]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What comes during a system call comes out of it, before its result is known."""
+
+    def interrupted(*arguments: Any, open_file: Callable[..., int] = os.open) -> int:
+        file = open_file(*arguments)
+        os.kill(os.getpid(), signal.SIGINT)
+        return file
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "open", interrupted)
+            with pytest.raises(KeyboardInterrupt), made(tmp_path):
+                pass
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
