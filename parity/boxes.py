@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,7 +49,9 @@ def read_pts(path: Path) -> F64:
     """
     try:
         text = read_text(path)
-        inside = text[text.index("{") + 1 : text.rindex("}")]
+        inside, is_closed, _ = text.partition("{")[2].rpartition("}")
+        if not is_closed:
+            raise ValueError("no braces" if text.strip() else "an empty file")
         rows = [row for line in inside.splitlines() if (row := line.split())]
         for row in rows:
             if len(row) != 2:
@@ -59,7 +62,10 @@ def read_pts(path: Path) -> F64:
         raise refused(path, expected, one_line(error, 200)) from error
     if not _are_places(points):
         expected = "two finite numbers a line, in image px, of which one is above 0"
-        raise refused(path, expected, f"{len(points)} points")
+        inside_px = np.abs(points) <= geometry.LARGEST_COORDINATE_PX
+        far = [rows[at] for at in np.flatnonzero(~inside_px.all(axis=1))]
+        got = one_line(f"the line {' '.join(far[0])!r}", 100) if far else f"{len(points)} points"
+        raise refused(path, expected, got)
     head = dict(line.lower().split(":", 1) for line in text.splitlines() if ":" in line)
     counted = {key.strip(): value.strip() for key, value in head.items()}.get("n_points")
     if counted not in (None, str(len(points))):
@@ -75,7 +81,8 @@ def points_file(picture: Path) -> Path:
         for stem in (picture.stem, *(unicodedata.normalize(f, picture.stem) for f in FORMS))
         for suffix in (".pts", ".PTS", ".Pts")
     )
-    return next((path for path in named if path.is_file()), plain)
+    # not Path.is_file, which raises for a name that another form makes too long
+    return next((path for path in named if os.path.isfile(path)), plain)  # noqa: PTH113
 
 
 def read_tsv_points(path: Path, pictures: Sequence[PictureFile]) -> dict[Path, F64 | str]:

@@ -47,7 +47,7 @@ def read_text(path: Path, most: int = MOST_TEXT_BYTES) -> str:
     try:
         text = read_bytes(path, most).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DamageError(one_line(error, 200)) from error
+        raise DamageError(f"no UTF-8 from byte {error.start} on") from error
     if "\0" in text:
         raise DamageError(f"a NUL after {text.index(chr(0))} letters")
     return text

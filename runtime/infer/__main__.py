@@ -34,7 +34,14 @@ from runtime.infer.video import (
 from runtime.many.boxes import Box
 from runtime.many.folder import Wanted, run_folder
 from runtime.many.heading import Heading, digest_of
-from runtime.many.inputs import PictureFile, boxes_of, check_apart, find_pictures, no_place
+from runtime.many.inputs import (
+    PictureFile,
+    boxes_of,
+    check_apart,
+    check_is_no_address,
+    find_pictures,
+    no_place,
+)
 from runtime.many.summary import Summary, faces_line
 from runtime.many.tables import FORMATS
 from runtime.model.source import parse_source
@@ -148,6 +155,8 @@ def _infer(arguments: argparse.Namespace) -> int:
         ellipses=arguments.ellipses,
         raw_csv=arguments.raw_csv,
     )
+    for one in arguments.input:
+        check_is_no_address(one)
     given = Path(arguments.input[0])
     is_glob = glob.has_magic(arguments.input[0]) and not given.exists()
     several = len(arguments.input) > 1 or given.is_dir() or is_glob

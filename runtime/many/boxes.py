@@ -68,9 +68,12 @@ def read_boxes(path: Path) -> dict[str, list[Box]]:
         raise refused(path, f"a {', '.join(SUFFIXES[:-1])} or .tsv file", f"suffix {path.suffix!r}")
     try:
         found = reader(path, read_text(path, MOST_BYTES))
-    except (OSError, ValueError, csv.Error, RecursionError) as error:
-        detail = one_line(f"{type(error).__name__}: {error}", 200)
-        raise refused(path, f"boxes as {path.suffix[1:].upper()}", detail) from error
+    except OSError as error:
+        got = error.strerror or one_line(error, 200)
+        raise refused(path, "a file of boxes", got, "Check --boxes") from error
+    except (ValueError, csv.Error, RecursionError) as error:
+        expected = f"boxes as {path.suffix[1:].upper()}"
+        raise refused(path, expected, one_line(error, 200)) from error
     return {name: [checked_box(path, name, box) for box in some] for name, some in found.items()}
 
 
@@ -138,7 +141,18 @@ def _from_coco(images: list[Any], annotations: list[Any]) -> Mapping[str, list[A
 
 def _from_lines(_: Path, text: str) -> Mapping[str, list[Any]]:
     rows = msgspec.json.Decoder(_Ours).decode_lines(text)
-    return _grouped((r.picture, r.box_xyxy) for r in rows if r.status != "error")
+    return _grouped(
+        (row.picture, _of_our_row(row.picture, row.status, row.box_xyxy))
+        for row in rows
+        if row.status != "error"
+    )
+
+
+def _of_our_row(name: str, status: str, box: Any) -> Any:
+    """A face's box; a ValueError where its run had none, and nobody meant that there is no face."""
+    if status == "ok" and box is None:
+        raise ValueError(f"a face without a box in {name!r}: that run took whole pictures")
+    return box
 
 
 def _from_table(path: Path, text: str) -> Mapping[str, list[Any]]:
@@ -162,19 +176,20 @@ def _from_table(path: Path, text: str) -> Mapping[str, list[Any]]:
         status = columns.index("status") if "status" in columns else None
         found: list[tuple[str, Any]] = []
         for row in rows:
-            if not row:
+            if not any(cell.strip() for cell in row):
                 continue
             if len(row) != len(columns):
                 than = "more" if len(row) > len(columns) else "fewer"
                 raise ValueError(f"line {rows.line_num} has {than} cells than the header")
-            if status is not None and row[status] == "error":
+            kind = "" if status is None else row[status]
+            if kind == "error":
                 continue
             name, *cells = (row[place] for place in places)
             there = any(cell.strip() for cell in cells)
             numbers = [_number(cell, delimiter) for cell in cells] if there else None
             if numbers and box in SIZES:
                 numbers[2:] = [numbers[0] + numbers[2], numbers[1] + numbers[3]]
-            found.append((as_written(name), numbers))
+            found.append((as_written(name), _of_our_row(name, kind, numbers)))
     return _grouped(found)
 
 

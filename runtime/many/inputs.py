@@ -139,11 +139,27 @@ def _found(lister: Lister, given: str, *, alone: bool) -> list[tuple[str, str]]:
         # several folders may hold the same names
         return found if alone else [(shown(Path(given, name)), path) for name, path in found]
     if not os.path.lexists(given):
+        check_is_no_address(given)
         return lister.pattern(given)
     got = "a link that leads nowhere" if not Path(given).exists() else no_file(Path(given))
     if got:
         raise unreadable(given, got)
     return [(shown(given), given)]
+
+
+def check_is_no_address(given: str) -> None:
+    """Refuse an address, which pathlib would take for a path.
+
+    Raises:
+        InputError: it is one.
+    """
+    if ADDRESS in given and not os.path.lexists(given):
+        raise InputError(
+            shown(given),
+            expected="a path of this machine",
+            got="an address",
+            action="Name the file or folder by its path; runtime.batch takes addresses, too",
+        )
 
 
 def _check_once(files: Sequence[PictureFile]) -> None:

@@ -102,7 +102,9 @@ def test_boxes_that_are_not_one_a_picture_are_refused(
         ("{\n1 2\n3 4 5\n}\n", "two numbers a line, got 3 in the line '3 4 5'"),
         ("  N_Points : 3 \n{\n1 1\n5 9\n}\n", "n_points: 3, got 2 points"),
         (f"{{\n1 2\n3 1{'0' * 400}\n}}\n", "two finite numbers"),
-        ("{\n1 nan\n3 4\n}\n", "two finite numbers"),
+        ("{\n1 nan\n3 4\n}\n", "two finite numbers .* got the line '1 nan'"),
+        ("1 2\n", "got no braces"),
+        ("", "got an empty file"),
         ("{\n1 -3e6\n3 4\n}\n", "two finite numbers"),
         ("{\n1 2\n1 9\n}\n", "a box for its points"),
         ("{\n}\n", "two finite numbers|points in braces"),
@@ -140,6 +142,14 @@ def test_points_beside_a_picture_are_found_however_their_name_is_written(
     write(tmp_path, name, "{\n11 21\n31 61\n}\n")
     (sample,) = find_samples([str(picture)])
     assert sample.box_xyxy == (10, 20, 30, 60)
+
+
+def test_a_name_too_long_in_another_form_has_no_points(tmp_path: Path) -> None:
+    """Taken apart, its letters are more bytes than a name may have."""
+    picture = tmp_path / f"{'é' * 125}.jpg"
+    shutil.copy(ROOT / "assets/sample.jpg", picture)
+    (sample,) = find_samples([str(picture)])
+    assert sample.annotation_px is None
 
 
 def test_annotated_pictures_that_exif_turns_are_warned_of(

@@ -375,7 +375,7 @@ def test_what_cannot_be_meant_is_refused(infer: CommandLine, photos: Path, tmp_p
         ("photos/a.png", "a.png", ["--resume"], "a.png: expected a folder"),
         ("photos/a.png", "a.png", ["--faces", "y", "--bbox", "1,2,3,4"], "either --bbox or"),
         ("photos", "out", ["--faces", "y", "--boxes", "b.csv"], "either --boxes or --faces"),
-        ("photos", "out", ["--boxes", "gone.csv"], "boxes as CSV, got FileNotFoundError"),
+        ("photos", "out", ["--boxes", "gone.csv"], "gone.csv: expected a file of boxes"),
         ("photos", "out", ["--boxes", photos / "b.json"], "a name of the 5 pictures given"),
     ]
     for given, output, options, message in cases:

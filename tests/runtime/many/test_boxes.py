@@ -42,6 +42,7 @@ def write(folder: Path, name: str, text: str) -> Path:
         ("b.CSV", "\ufeffFile_Name,XMin,YMin,XMax,YMax\r\na.jpg,10,20,110.5,140\r\n\r\n"),
         ("b.csv", "image, x1, y1, x2, y2\na.jpg, 10, 20, 110.5, 140\n"),
         ("b.csv", "image;x1;y1;x2;y2\na.jpg;10;20;110,5;140\n"),
+        ("b.csv", "image,x1,y1,x2,y2\n \na.jpg,10,20,110.5,140\n,,,,\n  \n"),
         ("b.csv", "id,picture,x,y,w,h\n1,a.jpg,10,20,100.5,120\n"),
         ("b.csv", "path\tleft\ttop\twidth\theight\na.jpg\t10\t20\t100.5\t120\n"),
         ("b.tsv", "name\tx1\ty1\tx2\ty2\tscale\na.jpg\t10\t20\t110.5\t140\t2\n"),
@@ -50,7 +51,7 @@ def write(folder: Path, name: str, text: str) -> Path:
     ],
 )
 def test_a_box_is_read_however_it_is_written(tmp_path: Path, name: str, text: str) -> None:
-    """Separators, case, blanks, a BOM; corners, or a corner and a size."""
+    """Separators, case, blanks, rows of nothing, a BOM; corners, or a corner and a size."""
     assert read_boxes(write(tmp_path, name, text)) == {"a.jpg": [BOX]}
 
 
@@ -86,6 +87,8 @@ def test_a_picture_may_have_several_boxes_or_none(tmp_path: Path, name: str, tex
         ("b.json", '{"images": [{"id": 1}], "annotations": []}', "no COCO, .* KeyError"),
         ("b.json", '{"images": [], "annotations": [{"bbox": [1, 2]}]}', "no COCO, which has"),
         ("b.jsonl", '{"picture": 1}', "boxes as JSONL"),
+        ("b.jsonl", '{"picture": "a.jpg", "status": "ok"}', "'a.jpg': that run took whole"),
+        ("b.csv", "picture,status,x,y,w,h\na.jpg,ok,,,,\n", "'a.jpg': that run took whole"),
         ("b.csv", "picture,x,y\na.jpg,1,2\n", "columns image, x1, y1, .* 'picture', 'x', 'y'"),
         ("b.csv", "a.jpg,1,2,9,9\n", "in the first line, got 'a.jpg', '1'"),
         ("b.csv", "", "columns image, .* got an empty file"),
@@ -103,6 +106,16 @@ def test_files_without_boxes_are_refused(tmp_path: Path, name: str, text: str, s
     with pytest.raises(InputError, match=says) as caught:
         read_boxes(write(tmp_path, name, text))
     assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_another_encoding_are_named(tmp_path: Path) -> None:
+    """In words, and not as Python calls its errors."""
+    with pytest.raises(InputError, match=r"no\.csv: .* got No such file or directory\. Check"):
+        read_boxes(tmp_path / "no.csv")
+    path = tmp_path / "b.csv"
+    path.write_bytes("image,x1,y1,x2,y2\né.jpg,1,2,9,9\n".encode("utf-16"))
+    with pytest.raises(InputError, match="boxes as CSV, got no UTF-8 from byte 0 on"):
+        read_boxes(path)
 
 
 def test_pictures_go_by_the_end_of_their_path(tmp_path: Path) -> None:

@@ -150,6 +150,14 @@ def test_pipes_sockets_and_devices_are_refused_at_once(tmp_path: Path) -> None:
                 file.read()
 
 
+@pytest.mark.parametrize("given", ["file:///tmp/a.jpg", "https://example.com/*.jpg"])
+def test_an_address_is_no_path(given: str) -> None:
+    """It is named as it was written."""
+    with pytest.raises(InputError, match="a path of this machine, got an address") as caught:
+        find_pictures(given)
+    assert given in str(caught.value)
+
+
 def test_two_names_that_are_written_alike_are_refused(tmp_path: Path) -> None:
     """One of their rows would pass for the other's."""
     for name in (b"\xff.jpg", b"\\udcff.jpg"):
