@@ -41,8 +41,8 @@ __version__ = VERSION
 # onnxruntime 1.32, and onnxsim, which contains it, write a device's identity into the home folder
 # when they are imported, and report to a server
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-# OpenCV prints warnings about pictures and graphs to stderr; what matters of them is an error here
-os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+# OpenCV prints what is wrong with pictures and graphs to stderr; what matters of it is our error
+os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")
 
 if sys.argv[:1] == ["-m"]:  # `python -m` of a command, which imports this on its way there
     from runtime.cli import command_line

@@ -251,6 +251,8 @@ def _of_value(value: Any, name: str, partition: Partition) -> Stored:
         return _InRow(name=path or name, encoded=value.get("bytes"))
     if not isinstance(value, str):
         return _InRow(name=name, encoded=value)
+    if not value:  # which would be the table's folder
+        return _InRow(name=name, encoded=None)
     if ADDRESS in value:
         # "::" chains file systems, as in file://x::http://y
         if partition.forbid_remote and (not value.startswith(f"file{ADDRESS}") or "::" in value):

@@ -115,7 +115,7 @@ class YuNetFaces:
                 raise self._refused("no such file")
             log = cv2.utils.logging
             level = log.getLogLevel()
-            log.setLogLevel(log.LOG_LEVEL_ERROR)  # OpenCV 5 warns of a setting nobody made
+            log.setLogLevel(log.LOG_LEVEL_FATAL)  # OpenCV 5 warns of a setting nobody made
             try:
                 self._thread.detector = cv2.FaceDetectorYN.create(
                     str(self.model), "", (320, 320), self._least_score, OVERLAP, MOST_FACES

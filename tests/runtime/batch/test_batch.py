@@ -718,7 +718,7 @@ def test_the_device_in_the_models_name_counts(
 def test_what_one_input_has_wrong_is_its_own_row(
     run_here: Run, tmp_path: Path, small: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A pipe, a name that is no text, a path with a NUL, a host that nobody knows."""
+    """A pipe, a name that is no text, no name, a path with a NUL, a host that nobody knows."""
     folder = write_all(tmp_path / "p", ["a.jpg"], small)
     os.mkfifo(folder / "b.jpg")
     (folder / os.fsdecode(b"c\xff.jpg")).write_bytes(small)
@@ -728,14 +728,15 @@ def test_what_one_input_has_wrong_is_its_own_row(
     skipped = json.loads(capsys.readouterr().out)["skipped"]
     assert skipped == {"linked to nothing": {"count": 1, "first": ["d.jpg"]}}
 
-    values = [str(folder / "a.jpg"), "a\0b.jpg", "hdfs://nobody.invalid/x.jpg", None]
+    values = [str(folder / "a.jpg"), "a\0b.jpg", "hdfs://nobody.invalid/x.jpg", None, ""]
     pipe = folder / "b.jpg"
     values += ["/dev/zero", "file:///dev/zero", f"file://{pipe}", f"local://{pipe}"]
     values += [f"simplecache::file://{pipe}", f"zip://a.jpg::file://{pipe}"]
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"uri": values}), path)
     assert run_here(path, 2) == 1
-    assert table_in(tmp_path / "2")["status"] == ["ok"] + ["error"] * 9
+    assert table_in(tmp_path / "2")["status"] == ["ok"] + ["error"] * 10
+    assert table_in(tmp_path / "2")["picture"][3:5] == ["t.parquet#3", "t.parquet#4"]
     assert "pipe or device" in table_in(tmp_path / "2")["error"][-1]
 
 
