@@ -148,6 +148,7 @@ def test_every_figure_is_the_time_that_passed(
     assert speeds == pytest.approx({n: n / (0.007 + 0.001 * n) for n in (1, 2, 4, 8)}, rel=1e-3)
 
 
+@pytest.mark.timeout(1800)  # two engines' threads in turns: minutes where others use the cores
 def test_sources_are_compared_with_the_first(
     starter_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
