@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.backends.base import Settings
+from runtime.cli import command_line
 from runtime.detector import LARGEST_BATCH
 from runtime.errors import ConfigError
 from runtime.faces import DlibFaces, YuNetFaces
@@ -102,6 +103,7 @@ class FaceOptions:
         add = parser.add_argument
         add(
             "--faces",
+            type=command_line.named,
             metavar="FINDER",
             help="finds every face of a picture: YuNet's ONNX file; dlib, the package; auto, which"
             " of them is there (YuNet's file beside the model, in the current folder or in"
@@ -109,7 +111,7 @@ class FaceOptions:
             f" {ZOO_SHA256}",
         )
         help_of = "CSV, TSV, JSON, COCO or results of a run, with the faces of each picture"
-        add("--boxes", metavar="FILE", help=help_of)
+        add("--boxes", type=command_line.named, metavar="FILE", help=help_of)
         add(
             "--least-score",
             type=float,

@@ -491,7 +491,7 @@ def test_a_full_disk_loses_nothing(
     assert len(names) == len(set(names)) == 5
 
 
-@pytest.mark.parametrize("option", ["--input", "--output"])
+@pytest.mark.parametrize("option", ["--input", "--output", "--faces", "--boxes"])
 def test_an_empty_name_is_not_this_folder(
     option: str, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
