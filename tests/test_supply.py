@@ -166,6 +166,7 @@ def test_no_command_opens_the_network(tmp_path: Path, tiny: Path) -> None:
     codes = json.loads(done.stderr.splitlines()[-1])
     found = dict(zip(names, codes, strict=True))
     assert found.pop("doctor") in {0, 1, 3}  # this machine may lack an NPU
+    assert found.pop("benchmark") in {0, 1, 4}  # invalid where other work has the cores
     assert set(found.values()) <= {0, 1}, (found, done.stderr)
     probe = "import urllib.request as u; u.urlopen('http://192.0.2.1/', timeout=1)"
     assert run_python("-c", probe, **guarded).returncode == 1

@@ -171,9 +171,6 @@ def test_accuracy_control_gives_back_what_the_budget_needs(tiny_graph: onnx.Mode
         assert (RESTORED in kept) == restored
         given_back = set(kept.get(RESTORED, ()))
         assert given_back == made.at_first - quantised_convolutions(made.graph)
-        constants = {n.name for n in tiny_graph.graph.node if n.op_type == "Constant"}
-        assert constants
-        assert constants.isdisjoint(name for names in kept.values() for name in names)
         assert given_back.isdisjoint(kept.get(NO_QUANTISER, ()))
 
 

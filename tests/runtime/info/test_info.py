@@ -95,7 +95,7 @@ def test_a_terminal_shows_that_a_file_is_read(
     path = make_om(tmp_path / "m.om")
     caplog.set_level("INFO", logger="starmark")
     assert info_main(path) == 0
-    assert shown == [f"read {path} ..."]
+    assert [str(text) for text in shown] == [f"read {path} ..."]
     assert f"read {path}: " in caplog.text
 
 

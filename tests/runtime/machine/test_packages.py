@@ -94,7 +94,7 @@ def test_a_missing_extra_is_named_with_all_that_it_lacks(monkeypatch: pytest.Mon
         BackendUnavailable, match=r"no nowhere, none. .*pip install -e '.\[export\]'"
     ):
         check_extra("export", "export", ["msgspec", "nowhere", "none"])
-    monkeypatch.setattr(packages, "_INSTALLED", True)
+    monkeypatch.setattr(packages, "IS_PACKAGED", True)
     monkeypatch.setattr(packages, "_WHERE", "")
     with pytest.raises(
         BackendUnavailable, match=r'Install them with pip install "starmark\[export\]"\.'

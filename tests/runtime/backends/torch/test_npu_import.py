@@ -188,6 +188,7 @@ def test_autoload_that_fails_does_not_reach_us(package: Path, tmp_path: Path) ->
 
     out = tmp_path / "out.png"
     arguments = ["--input", ROOT / "assets/test.jpg", "--output", out, "--model", STARTER]
+    arguments += ["--faces", "none"]
     on_cpu = run_python("-m", "runtime.infer", *arguments, "--device", "cpu", PYTHONPATH=path)
     on_npu = run_python("-m", "runtime.infer", *arguments, "--device", "npu:0", PYTHONPATH=path)
 
