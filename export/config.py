@@ -138,12 +138,26 @@ def check_config(config: ExportConfig, path: Path) -> ExportConfig:
     Raises:
         ConfigError: a value out of range.
     """
+    for wrong, expected, got, action in _conditions(config):
+        if wrong:
+            raise _refused(path, expected, str(got), action)
+    config.int8.check(f"{path}: int8")
+    config.parity.check(f"{path}: parity")
+    atc = _for_batch(config.atc, config.onnx.batch, path)
+    check_atc(atc, f"{path}: atc")
+    rewrites = in_order(config.onnx.rewrites, f"{path}: onnx.rewrites")
+    onnx = msgspec.structs.replace(config.onnx, rewrites=rewrites)
+    return msgspec.structs.replace(config, onnx=onnx, atc=atc)
+
+
+def _conditions(config: ExportConfig) -> tuple[tuple[bool, str, object, str], ...]:
+    """What may be wrong: whether it is, what is expected, what was given, what to do."""
     opset, model = config.onnx.opset, config.model
     good_name = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", config.name)
     own_opset = f"Leave it out for {TORCHSCRIPT_OPSET} (torchscript) or {DYNAMO_OPSET} (dynamo)"
-    for wrong, expected, got, action in (
+    return (
         (
-            not good_name,
+            good_name is None,
             "name: letters, digits, _ . -",
             repr(config.name),
             "It becomes a folder's name",
@@ -186,16 +200,7 @@ def check_config(config: ExportConfig, path: Path) -> ExportConfig:
             "max_nme_increase_points",
             "Take python -m parity.compare with --max-nme-increase: it needs annotated pictures",
         ),
-    ):
-        if wrong:
-            raise _refused(path, expected, str(got), action)
-    config.int8.check(f"{path}: int8")
-    config.parity.check(f"{path}: parity")
-    atc = _for_batch(config.atc, config.onnx.batch, path)
-    check_atc(atc, f"{path}: atc")
-    rewrites = in_order(config.onnx.rewrites, f"{path}: onnx.rewrites")
-    onnx = msgspec.structs.replace(config.onnx, rewrites=rewrites)
-    return msgspec.structs.replace(config, onnx=onnx, atc=atc)
+    )
 
 
 def _for_batch(atc: AtcTable, batch: int | None, path: Path) -> AtcTable:

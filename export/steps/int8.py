@@ -82,13 +82,17 @@ def quantise_graph(
         int8_convolutions=len(quantised_convolutions(clean)),
         kept=tuple(kept_facts(graph, clean, made.left, made.at_first)),
     )
+    _log(quantisation)
+    return {"quantisation": quantisation, "onnx": onnx_fact}
+
+
+def _log(quantisation: QuantisationFact) -> None:
     logger.info(
         "int8: %d of %d convolutions, %s crop px on %d pictures (budget %s), %d candidates",
         quantisation.int8_convolutions,
         quantisation.convolutions,
         ", ".join(f"{name} {px:.3f}" for name, px in quantisation.found_px.items()),
         quantisation.validation_pictures,
-        ", ".join(f"{name} {px:g}" for name, px in budget.limits_px.items()),
+        ", ".join(f"{name} {px:g}" for name, px in quantisation.budget_px.items()),
         quantisation.evaluations,
     )
-    return {"quantisation": quantisation, "onnx": onnx_fact}

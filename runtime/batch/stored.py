@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InputError, one_line
-from runtime.files import sha256_file, shown
+from runtime.files import shown
 from runtime.files.kind import no_file
+from runtime.files.owned import ReadFile
 from runtime.image.picture import MAX_PIXELS, decode_picture, read_picture, unreadable
 from runtime.many.boxes import Box
 from runtime.many.inputs import ADDRESS, StoredPicture, unboxed
@@ -42,11 +44,9 @@ def place_of(given: str) -> tuple[Any, str]:
 @lru_cache(maxsize=64)
 def _at_address(given: str) -> tuple[Any, str]:
     pa = import_pyarrow("runtime.batch")
-    try:
+    with suppress(pa.ArrowException, ValueError):  # a scheme of fsspec's, which has many more
         file_system, path = pa.fs.FileSystem.from_uri(given)
         return file_system, path
-    except (pa.ArrowException, ValueError):  # a scheme of fsspec's, which has many more
-        pass
     _check_no_pipe(given)
     try:
         import fsspec
@@ -123,22 +123,20 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True):
             where = f"pictures, {self.names[0]} to {self.names[-1]}"
         return f"partition {self.index}, {self.count} {where}"
 
+    @property
+    def is_of_files(self) -> bool:
+        """Whether its pictures are files on this machine, by their paths."""
+        return not (self.root or self.file)
+
     def files(self) -> tuple[str, ...]:
         """The paths of what it reads; what a table's rows name is not among them."""
         return (self.file,) if self.file else self.places
 
     def digest_of_contents(self) -> str:
         """SHA-256 of its pictures' files on this machine; empty for others and for tables."""
-        if self.root or self.file:
+        if not self.is_of_files:
             return ""
-        digest = hashlib.sha256()
-        for place in map(Path, self.places):
-            try:
-                content = sha256_file(place) if place.is_file() else ""
-            except (OSError, ValueError):
-                content = ""
-            digest.update(f"{content}\n".encode())
-        return digest.hexdigest()
+        return digest_of_notes(ReadFile.of(place, Path(place)) for place in self.places)
 
     def pictures(self) -> Iterator[StoredPicture]:
         """Its pictures, to be decoded when their turn comes.
@@ -155,6 +153,11 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True):
                     yield _Refused(name=name, error=unboxed(name, self.boxed_by))
                 else:
                     yield _AtPlace(name=name, root=self.root, place=place, boxes=some)
+
+
+def digest_of_notes(notes: Iterable[ReadFile]) -> str:
+    """SHA-256 of the digests of files, in their order."""
+    return hashlib.sha256("".join(f"{note.sha256}\n" for note in notes).encode()).hexdigest()
 
 
 def stamped(partitions: Iterable[Partition]) -> Iterator[Partition]:

@@ -9,21 +9,23 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait as wait_for
+from pathlib import Path
 
 from runtime.backends import Settings
 from runtime.batch.dispatch import Outcome, dispatch
 from runtime.batch.results import Results
-from runtime.batch.stored import Partition
+from runtime.batch.stored import Partition, digest_of_notes
 from runtime.cli.options import FaceOptions
 from runtime.detector import Detector
 from runtime.errors import ArtifactError
 from runtime.files import sha256_file
 from runtime.many.heading import digest_of
+from runtime.many.inputs import Noted, StoredPicture
 from runtime.many.rows import rows_of
 from runtime.many.search import search
 from runtime.model.source import Source, find_artifact
@@ -98,15 +100,26 @@ class Worker:
             InputError: its Parquet file cannot be read any more.
             InferenceError: the device is lost.
         """
-        faces, made_from = self._job.faces, partition.digest_of_contents()
+        faces, noted = self._job.faces, list[Noted]()
+
+        def pictures() -> Iterator[StoredPicture]:
+            if not partition.is_of_files:
+                yield from partition.pictures()
+                return
+            for picture, place in zip(partition.pictures(), partition.places, strict=True):
+                noted.append(Noted(picture=picture, path=Path(place)))
+                yield noted[-1]
+
         searched = search(
             self._detector,
-            partition.pictures(),
+            pictures(),
             readers=faces.readers,
             batch=faces.batch,
             max_pixels=faces.max_pixels,
         )
         rows = [rows_of(picture, rounded=False) for picture in searched]
+        notes = [one.note for one in noted if one.note is not None]
+        made_from = digest_of_notes(notes) if partition.is_of_files else ""
         self._results.write(partition, rows, self._beside, made_from)
         return len(rows)
 
@@ -146,17 +159,23 @@ class _Process:
         self._pool: ProcessPoolExecutor | None = None
 
     def submit(self, partition: Partition) -> Future[int]:
+        # Ctrl-C is the driver's to answer: what is blocked when a process begins stays so in it
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return self._living().submit(_run, partition)
+        except BrokenProcessPool:  # it died between two partitions, and neither is to blame
+            self.abandon()
+            return self._living().submit(_run, partition)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _living(self) -> ProcessPoolExecutor:
         # spawn: engines' threads do not survive a fork
         context = multiprocessing.get_context("spawn")
         self._pool = self._pool or ProcessPoolExecutor(
             1, context, initializer=_begin, initargs=self._given
         )
-        # Ctrl-C is the driver's to answer: what is blocked when a process begins stays so in it
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            return self._pool.submit(_run, partition)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return self._pool
 
     def abandon(self) -> None:
         if self._pool is not None:

@@ -57,7 +57,7 @@ class ReadFile(msgspec.Struct, frozen=True, kw_only=True, tag="read"):
     @classmethod
     def of(cls, name: str, path: Path) -> ReadFile:
         """Note what there is now."""
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # a NUL in a name
             found = path.stat()
             if stat.S_ISREG(found.st_mode):
                 digest = sha256_file(path)

@@ -339,7 +339,8 @@ def _folder(
             max_pixels=options.max_pixels,
         )
         summary.log_left_out()
-        options.hint(summary.unsure)
+        if arguments.bbox is None:
+            options.hint(summary.unsure)
         return _report(arguments, detector, summary)
 
 

@@ -28,7 +28,7 @@ from runtime.image.draw import draw_faces
 from runtime.image.landmarks import Landmarks
 from runtime.image.picture import MAX_PIXELS, write_picture
 from runtime.many.heading import Heading
-from runtime.many.inputs import Listing, PictureFile
+from runtime.many.inputs import Listing, Noted
 from runtime.many.journal import JOURNAL_NAME, Entry, Journal
 from runtime.many.names import FileNames
 from runtime.many.rows import Row, rows_of
@@ -130,14 +130,12 @@ def run_folder(
                 done = len(files) - len(left)
                 logger.info("resumed: %d of %d pictures are done", done, len(files))
             start = time.perf_counter()
-            read: dict[str, ReadFile] = {}
-            found = search(
-                detector, noted(left, read), readers=readers, batch=batch, max_pixels=max_pixels
-            )
+            noted = (Noted(picture=file, path=file.path) for file in left)
+            found = search(detector, noted, readers=readers, batch=batch, max_pixels=max_pixels)
             try:
                 with closing(found) as searched:
                     for picture in progress(searched, "pictures", len(left)):
-                        run.add(journal, picture, read.pop(picture.file.name))
+                        run.add(journal, picture)
             except BaseException:
                 logger.warning(
                     "stopped after %d of %d pictures: the same command with --resume goes on",
@@ -147,13 +145,6 @@ def run_folder(
                 raise
             seconds = time.perf_counter() - start
             return run.finish(journal, detector.spec.points, len(left), seconds)
-
-
-def noted(files: Iterable[PictureFile], read: dict[str, ReadFile]) -> Iterator[PictureFile]:
-    """Pass files on, each noted as it is before it is read."""
-    for file in files:
-        read[file.name] = ReadFile.of(file.name, file.path)
-        yield file
 
 
 class _FolderRun:
@@ -222,9 +213,11 @@ class _FolderRun:
                 _restore(journal, rows, holding)
         return None
 
-    def add(self, journal: Journal, picture: Searched, read: ReadFile) -> None:
+    def add(self, journal: Journal, picture: Searched) -> None:
         """Write what belongs to a picture: last its rows, so that who has them has everything."""
-        rows = rows_of(picture)
+        file, rows = picture.file, rows_of(picture)
+        assert isinstance(file, Noted)  # noqa: S101  # as `run_folder` gave it
+        assert file.note is not None  # noqa: S101  # it was read, or tried to be
         wrote: list[str] = []
         try:
             wrote = self._write_beside(picture, rows)
@@ -238,7 +231,7 @@ class _FolderRun:
                 action="Write to a folder with a shorter path",
             )
             rows = rows_of(picture)
-        journal.add(msgspec.structs.replace(read, wrote=tuple(wrote)), rows)
+        journal.add(msgspec.structs.replace(file.note, wrote=tuple(wrote)), rows)
 
     def finish(self, journal: Journal, points: int, now: int, seconds: float) -> Summary:
         """Write the tables, and remove what earlier runs wrote and this one did not."""

@@ -18,6 +18,7 @@ from runtime.errors import ConfigError, InputError
 from runtime.files import shown
 from runtime.files.kind import no_file
 from runtime.files.listing import Lister, Skip, skipped_text
+from runtime.files.owned import ReadFile
 from runtime.image.picture import MAX_PIXELS, SUFFIXES, read_picture, unreadable
 from runtime.many.boxes import Box, match_names, read_boxes, refused
 
@@ -68,6 +69,36 @@ class PictureFile:
         if self.boxed_by and self.boxes is None:
             raise unboxed(self.name, self.boxed_by)
         return read_picture(self.path, max_pixels)
+
+
+@dataclass(kw_only=True)
+class Noted:
+    """A picture whose file is noted when its turn comes, by the thread that reads it.
+
+    Attributes:
+        picture: to be read.
+        path: of its file.
+        note: the file as it was just before it was read; None before.
+    """
+
+    picture: StoredPicture
+    path: Path
+    note: ReadFile | None = None
+
+    @property
+    def name(self) -> str:
+        """As the picture's."""
+        return self.picture.name
+
+    @property
+    def boxes(self) -> Sequence[Box] | None:
+        """As the picture's."""
+        return self.picture.boxes
+
+    def read(self, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+        """As the picture's; the digest of a file costs a second look at bytes that are cached."""
+        self.note = ReadFile.of(self.name, self.path)
+        return self.picture.read(max_pixels)
 
 
 def unboxed(name: str, boxed_by: str) -> InputError:

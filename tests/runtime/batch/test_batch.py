@@ -261,6 +261,23 @@ DIE = (
 )
 
 
+def test_a_picture_that_was_replaced_is_run_again_and_one_that_was_touched_is_not(
+    run_here: Run, tmp_path: Path, small: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """By what the worker read: a digest of the bytes, where their time is another."""
+    photos = write_all(tmp_path / "photos", ["a.jpg", "b.jpg", "c.jpg"], small)
+    for change, expected in (
+        (lambda: None, 3),
+        (lambda: os.utime(photos / "a.jpg", ns=(0, 0)), 0),
+        (lambda: (photos / "c.jpg").write_bytes(small + b"\n"), 1),
+        (lambda: (photos / "a.jpg").write_bytes(small + b"\n"), 2),
+    ):
+        change()
+        capfd.readouterr()
+        assert run_here(photos, "out", "--partition", 2) == 0
+        assert f"Pictures: 3 ({expected} now" in capfd.readouterr().out
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_partition_that_ends_its_worker_twice_is_set_aside(
     engine: str, many: Path, starter_bundle: Path, tmp_path: Path
