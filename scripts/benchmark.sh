@@ -35,6 +35,11 @@ esac
 
 prepare_environment export,int8,openvino
 
+# A peer that is measured beside our own rows, and needed by nothing else.
+"$PYTHON" -c 'import importlib.metadata as m; m.version("mnn")' 2>/dev/null ||
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt mnn ||
+    say "went on without MNN: its rows will say so"
+
 # An export that fails is a row of the report with its reason, and no end of the others.
 bundle() {
     local folder="$1"

@@ -57,6 +57,8 @@ def openvino(graph: str, batch: F32) -> Any:
 def mnn(graph: str, batch: F32) -> Any:
     """MNN's converter, then its interpreter."""
     package: Any = importlib.import_module("MNN")
+    # else the converter installs a logging package by pip, and reports each conversion to a server
+    sys.modules.setdefault("MNN.tools.utils.log", None)  # type: ignore[arg-type]  # bars it
     tools: Any = importlib.import_module("MNN.tools.mnnconvert")
     with tempfile.TemporaryDirectory() as folder:
         converted = str(Path(folder) / "model.mnn")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks.suite.many import ManyWorker, against
-from benchmarks.suite.measure import TIMED_RUNS, measure_model
+from benchmarks.suite.measure import FEWEST_ROUNDS, TIMED_RUNS, measure_model
 from benchmarks.suite.plan import ROWS, ModelPlan, parse_models, plan_model
 from benchmarks.suite.plot import check_drawing, write_plot
 from benchmarks.suite.processes import PATIENCE_S, ProcessProxy
@@ -40,8 +40,6 @@ NO_FULL_SIZE = (
 DEFAULT_OUTPUT = Path("build/benchmark")
 NAMES = ("suite.json", "suite.txt", "suite.png")
 DEFAULT_ROUNDS = 30
-# Below this a P95 is the maximum, and a median of ratios is luck.
-FEWEST_ROUNDS = 20
 MOST_ROUNDS = 10_000
 STREAM_PICTURES = 10_000
 MANY_PICTURES = 2_000

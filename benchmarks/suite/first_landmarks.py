@@ -27,11 +27,13 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     Attributes:
         source: as every command line takes it.
         form: of torch, see `TorchBackend.use_form`; empty for the checkpoint's own.
+        peer: of `benchmarks.suite.peers`, which opens the bundle that `source` is; else empty.
         threads: as in `Settings`.
     """
 
     source: str
     form: str = ""
+    peer: str = ""
     threads: int | None = None
 
     def detector(self) -> Detector:
@@ -40,6 +42,10 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Raises:
             StarmarkError: as `Detector`, or the form is not available here.
         """
+        if self.peer:
+            from benchmarks.suite.peers import PeerBackend  # whose engines no other row may load
+
+            return Detector(PeerBackend(self.peer, Path(self.source)))
         backend = open_backend(self.source, settings=Settings(threads=self.threads))
         if self.form:
             # torch's backend alone has forms; it is not imported here, where others open, too

@@ -14,8 +14,9 @@ from runtime.files import shown
 from runtime.model.manifest import MANIFEST_NAME, read_manifest
 
 CONFIGS = Path("configs")
+PEER = "peer"
 
-# key -> (label, kind of artifact, what follows the @, form of torch)
+# key -> (label, kind of artifact, what follows the @, form of torch or a peer's name)
 ROWS: dict[str, tuple[str, str, str, str]] = {
     "torch": ("torch eager", "checkpoint", "cpu", ""),
     "torch-channels-last": ("torch channels-last", "checkpoint", "cpu", "channels-last"),
@@ -27,6 +28,11 @@ ROWS: dict[str, tuple[str, str, str, str]] = {
     "openvino-bf16": ("OpenVINO bf16", "", "openvino/cpu:bf16", ""),
     "openvino-int8": ("OpenVINO int8", "int8", "openvino/cpu", ""),
     "openvino-int8-bf16": ("OpenVINO int8, rest bf16", "int8", "openvino/cpu:bf16", ""),
+    # other programs on the file of "onnxruntime"
+    "peer-onnxruntime": ("onnxruntime alone", "", PEER, "onnxruntime"),
+    "peer-openvino": ("OpenVINO alone, fp32", "", PEER, "openvino"),
+    "peer-opencv": ("OpenCV dnn", "", PEER, "opencv"),
+    "peer-mnn": ("MNN", "", PEER, "mnn"),
 }
 # What differences and ratios are taken over.
 PLAIN, EAGER = "onnxruntime-plain", "torch"
@@ -65,7 +71,9 @@ class RowPlan:
         return f"Run it alone: {self.command()}"
 
     def command(self) -> str:
-        """The command that runs the row's source alone."""
+        """The command that runs the row's source, or the peer's row, alone."""
+        if self.opening.peer:
+            return f"python -m benchmarks.suite --rows {self.key}"
         return f"python -m parity.benchmark --sources {shlex.quote(self.opening.source)}"
 
 
@@ -115,11 +123,16 @@ def plan_model(
         if key not in wanted:
             missing, remedy = "left out by --rows", f"add {key} to --rows"
         path = checkpoint if of_checkpoint else bundle
+        opening = (
+            Opening(source=os.fspath(path), peer=form)
+            if device == PEER
+            else Opening(source=f"{path}@{device}", form=form, threads=threads)
+        )
         rows.append(
             RowPlan(
                 key=key,
                 label=label,
-                opening=Opening(source=f"{path}@{device}", form=form, threads=threads),
+                opening=opening,
                 bundles=(builds / f"{name}_plain", builds / name) if of_checkpoint else (bundle,),
                 checkpoint=of_checkpoint,
                 missing=missing,

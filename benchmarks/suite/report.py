@@ -127,11 +127,17 @@ class SuiteRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class ModelRows(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All rows of one model, measured side by side."""
+    """All rows of one model, measured side by side.
+
+    Attributes:
+        gemm: the matrix product before and after the rounds at batch 1.
+        tries: how often these were measured; the last is here, the others were disturbed.
+    """
 
     name: str
     checkpoint: str
     gemm: GemmProbe
+    tries: int = 1
     rows: tuple[SuiteRow, ...]
 
 

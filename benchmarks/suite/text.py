@@ -49,7 +49,8 @@ def _model(model: ModelRows, pictures: int) -> list[str]:
     before, after = probe.before_gflops, probe.after_gflops
     lines = [
         f"{model.name} ({model.checkpoint})",
-        f"GEMM probe, fp32: {before:.0f} GFLOP/s before, {after:.0f} after",
+        f"GEMM probe, fp32: {before:.0f} GFLOP/s before, {after:.0f} after"
+        + (f"; measured {model.tries} times, the last counts" if model.tries > 1 else ""),
     ]
     if ran:
         for title, columns in TABLES:

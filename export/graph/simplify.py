@@ -6,6 +6,10 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import onnx
+
+import runtime.network  # noqa: F401  # onnxsim imports torch, which is to find what that sets
+
+# isort: split
 import onnxsim
 
 from runtime.errors import ExportError, one_line

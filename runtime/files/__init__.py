@@ -23,6 +23,7 @@ CHUNK_BYTES = 1 << 20
 # Names of `written_whole`'s temporary files.
 PART = re.compile(r"\.[0-9a-f]{8}\.part(\..*)?")
 NOT_ASCII = re.compile(r"[^\x00-\x7e]")
+NOT_PLAIN = re.compile(r"[^\x20-\x7e]")
 # A list of numbers and nothing else, in indented JSON: text in it would stand in quotes.
 NUMBERS = re.compile(r"\[\n([-+.,\w\s]*)\]")
 # How a file is written, whole or not at all: `written_whole`, or with a note of it.
@@ -52,7 +53,11 @@ def sha256_json(record: object) -> str:
 
 def printable(text: str) -> str:
     """Escape control characters: a file's own words must not move the terminal's cursor."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return NOT_PLAIN.sub(lambda found: _printable_character(found[0]), text)
+
+
+def _printable_character(one: str) -> str:
+    return one if one.isprintable() else one.encode("unicode_escape").decode()
 
 
 def shown(path: object) -> str:

@@ -143,6 +143,12 @@ def check_extra(extra: str, where: str, modules: Sequence[str]) -> None:
         )
 
 
+def _written_version(package: metadata.Distribution) -> str:
+    """As `package.version`, which parses the whole description: a tenth of a second for ten."""
+    written = re.search(r"^Version: (.+)$", package.read_text("METADATA") or "", re.MULTILINE)
+    return written[1].strip() if written is not None else package.version
+
+
 def module_version(module: str, package: str = "") -> str:
     """A module's own version, whichever package it came from; "missing" where none can be imported.
 
@@ -154,7 +160,7 @@ def module_version(module: str, package: str = "") -> str:
     """
     if module not in _SHARED:
         with suppress(metadata.PackageNotFoundError):  # conda and Debian name theirs otherwise
-            return metadata.version(package or module)
+            return _written_version(metadata.distribution(package or module))
     else:
         spec = importlib.util.find_spec(module)
         origin = Path(spec.origin) if spec and spec.origin else Path()

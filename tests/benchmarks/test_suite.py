@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import msgspec
@@ -14,11 +15,12 @@ import numpy as np
 import pytest
 from builders import ROOT, run_module, tiny_checkpoint, tiny_config
 
+from benchmarks.suite import measure
 from benchmarks.suite.__main__ import _many as many
 from benchmarks.suite.__main__ import invalid, main
 from benchmarks.suite.many import FOLDER, LOOP
-from benchmarks.suite.measure import end_to_end, round_medians
-from benchmarks.suite.plan import ROWS, plan_model
+from benchmarks.suite.measure import MOST_TRIES, end_to_end, round_medians
+from benchmarks.suite.plan import PEER, ROWS, plan_model
 from benchmarks.suite.report import ModelRows, SuiteReport, json_schema, ratio
 from benchmarks.suite.row_worker import Detection
 from parity.benchmark import __main__ as benchmark
@@ -126,9 +128,11 @@ def test_missing_rows_say_which_command_makes_them(tmp_path: Path) -> None:
     assert remedies["openvino-bf16"] == f"{start} --output {folder}"
     assert remedies["onnxruntime-plain"] == f"{start} --rewrites none --output {folder}_plain"
     assert "--precision int8" in remedies["openvino-int8-bf16"]
-    assert {row.key: row.opening.source.rpartition("@")[2] for row in plan.rows} == {
-        key: device for key, (_, _, device, _) in ROWS.items()
-    }
+    opened = {row.key: row.opening.source.removeprefix(f"{weights}@") for row in plan.rows}
+    for key, (_, kind, device, _) in ROWS.items():
+        bundle = f"{folder}_{kind}" if kind in ("plain", "int8") else str(folder)
+        wanted = device if kind == "checkpoint" else f"{bundle}@{device}"
+        assert opened[key] == (bundle if device == PEER else wanted)
 
 
 def test_damaged_bundle_is_a_row_and_the_others_run(builds: Path, tmp_path: Path) -> None:
@@ -204,6 +208,37 @@ def test_few_rounds_and_a_machine_that_changed_make_a_run_invalid() -> None:
         model = ModelRows(name="m", checkpoint="w", gemm=probe, rows=())
         assert len(invalid([model], rounds)) == reasons
         assert len(benchmark._invalid(probe, [])) == reasons - (rounds < 20)
+
+
+@pytest.mark.parametrize(
+    ("probes", "rounds", "tries", "after"),
+    [
+        ([100, 109], 20, 1, 109),
+        ([100, 80, 100, 99], 20, 2, 99),
+        ([100, 80] * 10, 20, MOST_TRIES, 80),
+        ([100, 80], 19, 1, 80),  # never valid: no reason to try again
+    ],
+)
+def test_rounds_on_a_machine_that_was_disturbed_are_measured_again(
+    probes: list[float],
+    rounds: int,
+    tries: int,
+    after: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After a rest; the last try counts, and says the how manyth it is."""
+    left = iter(probes)
+    rested: list[float] = []
+    monkeypatch.setattr(measure, "gemm_gflops", lambda: next(left))
+    monkeypatch.setattr(measure, "time", SimpleNamespace(sleep=rested.append))
+    asked = iter(range(10))
+    rows = SimpleNamespace(rounds=lambda *_: {"row": [[next(asked)]]})
+    found = measure.Measurements()
+    measure._measure_network(found, rows, "m", rounds)  # type: ignore[arg-type]
+
+    assert (found.tries, found.network) == (tries, {"row": [[tries - 1]]})
+    assert found.probe.after_gflops == after
+    assert rested.count(measure.DISTURBED_REST_S) == tries - 1
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,10 @@ STAGES = ("h2d", "compute", "d2h")
 # what the process began with: another backend's number must not become this one's
 DEFAULT_THREADS = min(torch.get_num_threads(), processor.cores())
 
+# Pictures in one pass on a CPU: of more, each operator's maps are new memory from the system, and
+# 16 at once take longer than 4 times 4 [measured, docs/engines.md].
+MOST_ON_CPU = 4
+
 # numbers that float32 holds exactly, and plenty between two that are equal
 MOST_RUNS_TOLD_APART = 1 << 20
 
@@ -217,9 +221,13 @@ class TorchBackend(Backend):
         stopwatch.mark()
         crops = self._sent(batch)
         stopwatch.mark()
-        outputs = self._called(crops)
+        parts = torch.split(crops, MOST_ON_CPU) if self.device == "cpu" else (crops,)
+        answers = [self._called(part) for part in parts]
         stopwatch.mark()
-        landmarks, covariance = (output.cpu().numpy() for output in outputs)
+        landmarks, covariance = (
+            np.concatenate([part.cpu().numpy() for part in output])
+            for output in zip(*answers, strict=True)
+        )
         stopwatch.mark()
         timings = dict(zip(STAGES, stopwatch.seconds(), strict=True))
         return Outputs(landmarks=landmarks, covariance=covariance, timings=timings)

@@ -24,6 +24,29 @@ def opened(tiny: Path) -> TorchBackend:
     return backend
 
 
+def test_a_large_batch_runs_in_parts_that_suit_a_processor(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each picture gets the answer that its part alone gets, in its own place."""
+    backend = opened(tiny)
+    asked: list[int] = []
+    called = backend._called
+
+    def noted(crops: torch.Tensor) -> Any:
+        asked.append(len(crops))
+        return called(crops)
+
+    monkeypatch.setattr(backend, "_called", noted)
+    batch = crops(9)
+    found = backend.run(batch)
+
+    assert asked == [4, 4, 1]
+    for start in (0, 4, 8):
+        alone = backend.run(batch[start : start + 4])
+        assert np.array_equal(found.landmarks[start : start + 4], alone.landmarks)
+        assert np.array_equal(found.covariance[start : start + 4], alone.covariance)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3])
 def test_channels_last_says_what_eager_says(tiny: Path, count: int) -> None:
