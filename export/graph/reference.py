@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,7 @@ class Reference:
     """One checkpoint on the CPU, which is opened once and runs each crop once.
 
     Verification, judgement and self-test look at the same crops, and torch takes longer for one
-    than all else. Crops are run one by one, so that no step's answer depends on another's batch,
-    and on one thread: a second one saves a second, and costs a minute where another process has
-    the core that it is waited for on.
+    than all else. Crops are run one by one, so that no step's answer depends on another's batch.
 
     Attributes:
         source: its name, as reports show it.
@@ -34,7 +31,7 @@ class Reference:
 
     def __init__(self, weights: Path, settings: Settings = DEFAULT_SETTINGS) -> None:
         self.source = Source(text=f"{shown(weights.name)}@cpu", path=weights, device="cpu")
-        self._settings = replace(settings, threads=1)
+        self._settings = settings
         self._opened: Backend | None = None
         self._answers: dict[bytes, Outputs] = {}
 

@@ -208,8 +208,10 @@ def _choices(away: F64) -> tuple[F64, F64]:
 
 def _covered(centres: F64, others: F64, wanted: F64) -> F64:
     """(C,) how many of the others each place is nearer to than wanted, along both axes."""
-    gaps = np.abs(centres[:, None] - others[None])
-    found: F64 = (gaps < wanted).all(axis=2).sum(axis=1).astype(np.float64)
+    beside, above = (
+        np.abs(centres[:, None, axis] - others[None, :, axis]) < wanted[axis] for axis in (0, 1)
+    )
+    found: F64 = (beside & above).sum(axis=1).astype(np.float64)
     return found
 
 

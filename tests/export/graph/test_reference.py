@@ -7,7 +7,7 @@ import pytest
 from builders import STARTER
 
 from export.graph.reference import Reference
-from runtime.backends.base import Outputs, Settings
+from runtime.backends.base import Outputs
 from runtime.backends.torch import backend as pytorch
 from runtime.detector import Detector
 from runtime.errors import InferenceError
@@ -44,7 +44,7 @@ def test_it_is_opened_once_and_asked_once_about_a_crop(monkeypatch: pytest.Monke
     assert asked == [(1, 3, 256, 256)] * 3
     assert np.array_equal(first.landmarks[1], again.landmarks[0])
     assert np.array_equal(again.covariance[1:], alone.covariance)
-    with Detector(f"{STARTER}@cpu", settings=Settings(threads=1)) as plain:
+    with Detector(f"{STARTER}@cpu") as plain:
         assert np.array_equal(
             plain.trace(crops[2], cropped=True).outputs.landmarks, alone.landmarks
         )
