@@ -26,6 +26,7 @@ INK = "#1f2430"
 QUIET = "#8a909c"
 # By engine, told apart without colour vision, too: the labels say it as well.
 COLOURS = {"torch": "#b5651d", "onnxruntime": "#2f6db3", "openvino": "#2a8c6e"}
+PEERS_COLOUR = "#7d7d7d"
 # Below this, points are the same but for rounding.
 SMALLEST_PX = 1e-6
 # Behind the longest bar there is room for what is written on it, and no more.
@@ -85,7 +86,7 @@ def _latency(axes: Axes, model: ModelRows) -> None:
         found = row.figures
         median = found.network.median_ms
         p10, p90 = np.percentile(found.rounds_ms, (10, 90)).tolist()
-        axes.barh(place, median, height=0.66, color=_colour(row.source))
+        axes.barh(place, median, height=0.66, color=_colour(row))
         axes.plot([p10, p90], [place, place], "|-", color=INK, markersize=9, linewidth=1.3)
         ratios = f"{times(found.over_plain)} plain   {times(found.over_torch)} torch"
         _write(axes, f"{median:.1f} ms   {ratios}", max(median, p90), place)
@@ -111,7 +112,7 @@ def _damage(axes: Axes, model: ModelRows) -> None:
         if found is None:
             continue
         axes.barh(
-            place, max(found.p99_px, SMALLEST_PX), height=0.66, color=_colour(row.source), alpha=0.6
+            place, max(found.p99_px, SMALLEST_PX), height=0.66, color=_colour(row), alpha=0.6
         )
         text = f"{found.p99_px:.2g}" if found.p99_px else "0"
         _write(axes, text, max(found.p99_px, SMALLEST_PX), place)
@@ -141,6 +142,8 @@ def _write(axes: Axes, text: str, x: float, place: int, colour: str = INK) -> No
     )
 
 
-def _colour(source: str) -> str:
-    _, _, device = source.rpartition("@")
+def _colour(row: SuiteRow) -> str:
+    _, at, device = row.source.rpartition("@")
+    if not at:  # a peer's bundle
+        return PEERS_COLOUR
     return COLOURS.get(device.partition("/")[0], COLOURS["torch"])
