@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.suite.report import ModelRows, SuiteReport
+from benchmarks.suite.report import ModelRows, SuiteReport, SuiteRow
 from benchmarks.suite.text import times
 from parity.html.svg import drawing
 from runtime.errors import one_line
@@ -111,9 +111,7 @@ def _damage(axes: Axes, model: ModelRows) -> None:
         found = row.figures.difference if row.figures else None
         if found is None:
             continue
-        axes.barh(
-            place, max(found.p99_px, SMALLEST_PX), height=0.66, color=_colour(row), alpha=0.6
-        )
+        axes.barh(place, max(found.p99_px, SMALLEST_PX), height=0.66, color=_colour(row), alpha=0.6)
         text = f"{found.p99_px:.2g}" if found.p99_px else "0"
         _write(axes, text, max(found.p99_px, SMALLEST_PX), place)
     axes.set_title("P99 from plain onnxruntime, crop px", loc="left", fontsize=12)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
-from builders import STARTER
+from builders import ROOT, STARTER
 
 from export.graph.reference import Reference
 from runtime.backends.base import Outputs
@@ -62,3 +65,21 @@ def test_closing_one_leaves_the_next_open() -> None:
         second.run(batch)
     with pytest.raises(InferenceError, match="closed"):
         second.run(first.spec.input.pack(crop + 1))
+
+
+@pytest.mark.slow
+def test_torch_finds_its_settings_whoever_imports_it_first() -> None:
+    """Also onnxsim: with torch_npu and without CANN, torch could not be imported otherwise."""
+    program = (
+        "import os, sys\n"
+        "class Looking:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'torch':\n"
+        "            print(os.environ.get('TORCH_DEVICE_BACKEND_AUTOLOAD'))\n"
+        "sys.meta_path.insert(0, Looking())\n"
+        "import export.graph.float_graph\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "0\n"
