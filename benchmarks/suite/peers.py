@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from runtime.backends import Backend, Outputs
 from runtime.errors import BackendUnavailable, ConfigError
-from runtime.machine.packages import MISSING, module_version
+from runtime.machine.packages import MISSING, install_command, module_version
 from runtime.machine.processor import cores
 from runtime.machine.telemetry import unreported
 from runtime.model.manifest import ONNX_NAME, read_manifest
@@ -141,7 +141,7 @@ class PeerBackend(Backend):
                 package,
                 expected="an installed package",
                 got="none",
-                action=f"Install it: pip install {package}",
+                action=install_command(package),
             )
         if manifest.spec.input.dtype != "float32":
             raise ConfigError(
