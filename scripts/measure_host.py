@@ -16,15 +16,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.suite.floor import Floor
 from runtime.backends import Backend, Outputs
 from runtime.detector import Detector
-from runtime.image import geometry
 from runtime.model.spec import spec_of
 
 ROUNDS = 40
@@ -69,29 +68,6 @@ def boxes_of(width: int, height: int) -> list[tuple[float, ...]]:
     return found
 
 
-class Floor:
-    """The least that OpenCV can do for a picture, on memory that is kept."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._square = np.empty((size, size, 3), np.uint8)
-
-    def seconds(self, image: NDArray[np.uint8], box: tuple[float, ...], kind: str) -> float:
-        """One warp, and one packing call where the input is float32."""
-        matrix = geometry.image_from_crop_of_box(np.asarray(box), self._size)[:2]
-        start = time.perf_counter()
-        cv2.warpAffine(
-            image,
-            matrix,
-            (self._size, self._size),
-            dst=self._square,
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        )
-        if kind == "float32":
-            cv2.dnn.blobFromImage(self._square, 1 / 127.5, mean=(127.5, 127.5, 127.5))
-        return time.perf_counter() - start
-
-
 def main() -> int:
     """Print one line for each size of picture and kind of input."""
     rng = np.random.default_rng(0)
@@ -100,7 +76,7 @@ def main() -> int:
         boxes = boxes_of(width, height)
         for kind in ("float32", "uint8"):
             detector = Detector(Instant(kind))
-            floor = Floor(detector.spec.input.size)
+            floor = Floor(detector.spec.input)
             seconds: list[float] = []
             least: list[float] = []
             stages: dict[str, list[float]] = {}
@@ -109,7 +85,7 @@ def main() -> int:
                     start = time.perf_counter()
                     trace = detector.trace(image, box)
                     seconds.append(time.perf_counter() - start)
-                    least.append(floor.seconds(image, box, kind))
+                    least.append(floor.seconds(image, box))
                     for stage, value in trace.timings.items():
                         stages.setdefault(stage, []).append(value)
             medians = {stage: statistics.median(of) for stage, of in stages.items()}

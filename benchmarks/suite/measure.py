@@ -227,6 +227,7 @@ def end_to_end(size_wh: tuple[int, int], turns: Sequence[Sequence[Detection]]) -
         total=latency([run.total_s for run in runs]),
         stages_ms={stage: median(run.stages_s[stage] for run in runs) * 1e3 for stage in stages},
         around_engine_ms=median(run.around_s for run in runs) * 1e3,
+        over_floor=ratio([run.around_s for run in runs], [run.floor_s for run in runs]),
     )
 
 

@@ -49,12 +49,15 @@ class DetectTiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         total: from call to return.
         stages_ms: median of each stage; h2d, compute and d2h are the engine's own.
         around_engine_ms: median of everything but the engine's own call.
+        over_floor: of that, call by call, over OpenCV's warp and one packing call, which are
+            timed behind a run of the network, too.
     """
 
     size_wh: tuple[int, int]
     total: Latency
     stages_ms: Mapping[str, float]
     around_engine_ms: float
+    over_floor: Ratio
 
 
 class PixelDifference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

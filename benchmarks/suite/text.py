@@ -90,7 +90,7 @@ def _end_to_end(rows: Sequence[SuiteRow]) -> list[str]:
             lines.append(
                 f"  {row.label:<{LABEL - 2}}{found.size_wh[0]:>6} x {found.size_wh[1]:<5}"
                 f"{found.total.median_ms:>9.2f}  around the engine {found.around_engine_ms:>6.2f}"
-                f"  ({stages})"
+                f"  {times(found.over_floor)} the floor  ({stages})"
             )
     return lines
 

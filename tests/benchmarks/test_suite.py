@@ -190,13 +190,20 @@ def test_a_round_is_the_median_of_its_turn() -> None:
 def test_around_the_engine_is_the_rest_of_the_call() -> None:
     """Median of what each call took without the engine, not a difference of medians."""
     runs = [
-        Detection(total_s=0.012, stages_s={"crop": 0.001, "compute": 0.010}, around_s=0.002),
-        Detection(total_s=0.030, stages_s={"crop": 0.003, "compute": 0.026}, around_s=0.004),
-        Detection(total_s=0.011, stages_s={"crop": 0.001, "compute": 0.010}, around_s=0.001),
+        Detection(
+            total_s=0.012, stages_s={"crop": 0.001, "compute": 0.010}, around_s=0.002, floor_s=0.001
+        ),
+        Detection(
+            total_s=0.030, stages_s={"crop": 0.003, "compute": 0.026}, around_s=0.004, floor_s=0.001
+        ),
+        Detection(
+            total_s=0.011, stages_s={"crop": 0.001, "compute": 0.010}, around_s=0.001, floor_s=0.004
+        ),
     ]
     found = end_to_end((1920, 1080), [runs[:2], runs[2:]])
 
     assert found.around_engine_ms == pytest.approx(2)
+    assert found.over_floor.median == pytest.approx(2)  # of 2, 4 and 0.25
     assert found.stages_ms == pytest.approx({"crop": 1, "compute": 10})
     assert found.total.median_ms == pytest.approx(12)
 
