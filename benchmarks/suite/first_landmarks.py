@@ -45,7 +45,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         if self.peer:
             from benchmarks.suite.peers import PeerBackend  # whose engines no other row may load
 
-            return Detector(PeerBackend(self.peer, Path(self.source)))
+            return Detector(PeerBackend(self.peer, Path(self.source), self.threads))
         backend = open_backend(self.source, settings=Settings(threads=self.threads))
         if self.form:
             # torch's backend alone has forms; it is not imported here, where others open, too

@@ -158,7 +158,7 @@ def _row(row: RowPlan, collected: Measurements) -> SuiteRow:
         where = error.where.removeprefix(f"{row.label}: ")
         missing = f"{where}: {error.problem}"
         # where this processor lacks bf16, the command for one that has it
-        elsewhere = f"on a processor with bf16: {row.command()}"
+        elsewhere = f"on a processor with bf16: {row.command}"
         remedy = elsewhere if error.where.startswith("bf16 on ") else error.action
         return msgspec.structs.replace(bare, missing=missing, remedy=remedy)
     return msgspec.structs.replace(bare, figures=_figures(row, collected))

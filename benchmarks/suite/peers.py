@@ -1,7 +1,7 @@
 """Other programs on the same file: what a user would write who has a bundle's model.onnx alone.
 
-Each engine by its own Python interface, with its own defaults, but in fp32 and on all cores; the
-crops, and what becomes of the landmarks, are this project's.
+Each engine by its own Python interface, with its own defaults, but in fp32, and on all cores where
+no number of threads is asked for; the crops, and what becomes of the landmarks, are this project's.
 """
 
 from __future__ import annotations
@@ -32,19 +32,22 @@ from runtime.model.spec import INPUT_NAME, OUTPUT_NAMES
 Run = Callable[[NDArray[Any]], Any]
 
 
-def onnxruntime(graph: Path) -> Run:
+def onnxruntime(graph: Path, threads: int | None) -> Run:
     """A session and its `run`, nothing else."""
-    session = importlib.import_module("onnxruntime").InferenceSession(
-        str(graph), providers=["CPUExecutionProvider"]
-    )
+    ort: Any = importlib.import_module("onnxruntime")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or 0  # 0: its own choice
+    session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     return lambda batch: session.run(list(OUTPUT_NAMES), {INPUT_NAME: batch})
 
 
-def openvino(graph: Path) -> Run:
+def openvino(graph: Path, threads: int | None) -> Run:
     """A compiled model, called; without the hint it would compute in bf16 where a processor can."""
     with unreported():
         ov: Any = importlib.import_module("openvino")
-    compiled = ov.Core().compile_model(str(graph), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    # 0: its own choice
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads or 0}
+    compiled = ov.Core().compile_model(str(graph), "CPU", settings)
 
     def run(batch: NDArray[Any]) -> Any:
         found = compiled(batch)
@@ -53,8 +56,10 @@ def openvino(graph: Path) -> Run:
     return run
 
 
-def opencv(graph: Path) -> Run:
-    """OpenCV's dnn module."""
+def opencv(graph: Path, threads: int | None) -> Run:
+    """OpenCV's dnn module; its threads are those of the whole process."""
+    if threads is not None:
+        cv2.setNumThreads(threads)
     net = cv2.dnn.readNetFromONNX(str(graph))
 
     def run(batch: NDArray[Any]) -> Any:
@@ -64,13 +69,13 @@ def opencv(graph: Path) -> Run:
     return run
 
 
-def mnn(graph: Path) -> Run:
-    """MNN's converter, once, then its modules on as many threads as there are cores."""
+def mnn(graph: Path, threads: int | None) -> Run:
+    """MNN's converter, once, then its modules; by itself it takes four threads."""
     with _printing_to_stderr():
-        return _mnn(graph)
+        return _mnn(graph, threads or cores())
 
 
-def _mnn(graph: Path) -> Run:
+def _mnn(graph: Path, threads: int) -> Run:
     package: Any = importlib.import_module("MNN")
     # else the converter installs a logging package by pip, and reports each conversion to a server
     sys.modules.setdefault("MNN.tools.utils.log", None)  # type: ignore[arg-type]  # bars it
@@ -83,7 +88,7 @@ def _mnn(graph: Path) -> Run:
             converter.main()
         finally:
             sys.argv = given
-        chosen = {"backend": "CPU", "numThread": cores(), "precision": "high"}
+        chosen = {"backend": "CPU", "numThread": threads, "precision": "high"}
         manager = package.nn.create_runtime_manager((chosen,))
         net = package.nn.load_module_from_file(
             converted, [INPUT_NAME], list(OUTPUT_NAMES), runtime_manager=manager
@@ -112,7 +117,7 @@ def _printing_to_stderr() -> Iterator[None]:
 
 
 # By the name that a row gives; the module whose version is reported, and the package that has it.
-PEERS: dict[str, tuple[str, str, Callable[[Path], Run]]] = {
+PEERS: dict[str, tuple[str, str, Callable[[Path, int | None], Run]]] = {
     "onnxruntime": ("onnxruntime", "onnxruntime", onnxruntime),
     "openvino": ("openvino", "openvino", openvino),
     "opencv": ("cv2", "opencv-python", opencv),
@@ -126,13 +131,14 @@ class PeerBackend(Backend):
     Args:
         peer: of `PEERS`.
         bundle: a folder whose model.onnx takes float32.
+        threads: of the peer; None is one for each core.
 
     Raises:
         ArtifactError: no bundle.
         BackendUnavailable: the peer is not installed.
     """
 
-    def __init__(self, peer: str, bundle: Path) -> None:
+    def __init__(self, peer: str, bundle: Path, threads: int | None = None) -> None:
         manifest = read_manifest(bundle)
         module, package, open_peer = PEERS[peer]
         version = module_version(module, package)
@@ -153,7 +159,7 @@ class PeerBackend(Backend):
         self.name, self.device, self.spec = f"{package} {version} alone", "cpu", manifest.spec
         self.arithmetic, self.manifest = "fp32", manifest
         self.parameters = manifest.checkpoint.parameters
-        self._answer = open_peer(bundle / ONNX_NAME)
+        self._answer = open_peer(bundle / ONNX_NAME, threads)
 
     def _run(self, batch: NDArray[Any]) -> Outputs:
         start = time.perf_counter()

@@ -54,6 +54,7 @@ class RowPlan:
         opening: how it is opened.
         bundles: whose manifests count what the row computes, the first that is there.
         checkpoint: whether it runs the checkpoint itself.
+        command: runs its source alone, or a peer's row.
         missing: why it cannot run, known before anything is started; else empty.
         remedy: the command that makes what is missing.
     """
@@ -62,19 +63,14 @@ class RowPlan:
     label: str
     opening: Opening
     bundles: tuple[Path, ...]
+    command: str
     checkpoint: bool = False
     missing: str = ""
     remedy: str = ""
 
     def alone(self) -> str:
         """What to do about a row that failed."""
-        return f"Run it alone: {self.command()}"
-
-    def command(self) -> str:
-        """The command that runs the row's source, or the peer's row, alone."""
-        if self.opening.peer:
-            return f"python -m benchmarks.suite --rows {self.key}"
-        return f"python -m parity.benchmark --sources {shlex.quote(self.opening.source)}"
+        return f"Run it alone: {self.command}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +120,7 @@ def plan_model(
             missing, remedy = "left out by --rows", f"add {key} to --rows"
         path = checkpoint if of_checkpoint else bundle
         opening = (
-            Opening(source=os.fspath(path), peer=form)
+            Opening(source=os.fspath(path), peer=form, threads=threads)
             if device == PEER
             else Opening(source=f"{path}@{device}", form=form, threads=threads)
         )
@@ -133,6 +129,12 @@ def plan_model(
                 key=key,
                 label=label,
                 opening=opening,
+                command=(
+                    f"python -m benchmarks.suite --rows {key} --builds {shlex.quote(shown(builds))}"
+                    f" --models {shlex.quote(f'{name}={shown(checkpoint)}')}"
+                    if opening.peer
+                    else f"python -m parity.benchmark --sources {shlex.quote(opening.source)}"
+                ),
                 bundles=(builds / f"{name}_plain", builds / name) if of_checkpoint else (bundle,),
                 checkpoint=of_checkpoint,
                 missing=missing,

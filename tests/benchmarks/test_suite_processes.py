@@ -118,7 +118,7 @@ def test_a_row_whose_process_dies_leaves_the_others_measured(tmp_path: Path) -> 
     weights = tiny_checkpoint(tmp_path / "tiny.pkl")
 
     def row(key: str, source: str) -> RowPlan:
-        return RowPlan(key=key, label=key, opening=Opening(source=source), bundles=())
+        return RowPlan(key=key, label=key, opening=Opening(source=source), bundles=(), command="")
 
     with RowProcesses(seed=0) as rows:
         for key in ("one", "other"):
