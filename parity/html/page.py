@@ -67,40 +67,46 @@ def as_html(
     landmarks = [part.px_in(unit) for part in report.landmarks]
     drawings["face"] = face_map(shown.face, topology, landmarks, words)
     regions = [tables.region_of(point, topology) for point in range(len(landmarks))]
-    return (
-        _environment(words)
-        .get_template(PAGE)
-        .render(
-            report=report,
-            limit_names=tables.LIMIT_NAMES,
-            share_of=tables.share_of,
-            bases=BASES,
-            columns=tables.columns(report),
-            statistics=tables.STATISTICS,
-            # worst maximum first
-            landmarks=sorted(range(len(landmarks)), key=lambda point: -landmarks[point].max),
-            regions=regions,
-            pictures=pictures,
-            worst_points=worst_points,
-            shown=shown,
-            most_shown=MOST_SHOWN,
-            can_show=have_pictures(sides, samples),
-            zeros=int((errors_px == 0).sum()),
-            facts=tables.facts(report),
-            manifests=tables.manifest_facts(*sides),
-            has_manifest=tuple(side.header.manifest is not None for side in sides),
-            times=times,
-            timed=timed,
-            passing=passing_options(report.verdict.smallest_passing),
-            command=command,
-            # made here, or escaped for its place
-            drawings={name: Markup(svg) for name, svg in drawings.items()},  # noqa: S704
-            json=Markup(_inert_json(report)),  # noqa: S704
-            style=Markup(style),  # noqa: S704
-            script=Markup(script),  # noqa: S704
-            policy=_policy(style, script),
-        )
+    template = _environment(words).get_template(PAGE)
+    return template.render(
+        **_of_report(report),
+        # worst maximum first
+        landmarks=sorted(range(len(landmarks)), key=lambda point: -landmarks[point].max),
+        regions=regions,
+        pictures=pictures,
+        worst_points=worst_points,
+        shown=shown,
+        most_shown=MOST_SHOWN,
+        can_show=have_pictures(sides, samples),
+        zeros=int((errors_px == 0).sum()),
+        manifests=tables.manifest_facts(*sides),
+        has_manifest=tuple(side.header.manifest is not None for side in sides),
+        times=times,
+        timed=timed,
+        command=command,
+        # made here, or escaped for its place
+        drawings={name: Markup(svg) for name, svg in drawings.items()},  # noqa: S704
+        style=Markup(style),  # noqa: S704
+        script=Markup(script),  # noqa: S704
+        policy=_policy(style, script),
     )
+
+
+def _of_report(report: Report) -> dict[str, Any]:
+    """What the template is given of the report alone."""
+    from markupsafe import Markup
+
+    return {
+        "report": report,
+        "limit_names": tables.LIMIT_NAMES,
+        "share_of": tables.share_of,
+        "bases": BASES,
+        "columns": tables.columns(report),
+        "statistics": tables.STATISTICS,
+        "facts": tables.facts(report),
+        "passing": passing_options(report.verdict.smallest_passing),
+        "json": Markup(_inert_json(report)),  # noqa: S704  # escaped for its place
+    }
 
 
 def _drawings(
