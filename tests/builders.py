@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -115,6 +116,12 @@ def tiny_with_gears(folder: Path, weights: Path, *options: object) -> Path:
 def noise(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:
     """A picture of noise, BGR."""
     return rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def skip_without_openvino() -> None:
+    """Skip where it is missing. Never pytest.importorskip: that brings its telemetry in."""
+    if importlib.util.find_spec("openvino") is None:
+        pytest.skip("openvino is not installed (extra openvino)")
 
 
 def run_python(

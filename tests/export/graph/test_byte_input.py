@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from builders import TINY, tiny_checkpoint, tiny_config
+from builders import TINY, skip_without_openvino, tiny_checkpoint, tiny_config
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from onnxruntime import InferenceSession
@@ -86,7 +86,7 @@ def test_answers_are_those_of_the_float_graph(float_graph: Path, byte_graph: Pat
 @pytest.mark.slow
 def test_openvino_agrees_within_rounding(float_graph: Path, byte_graph: Path) -> None:
     """Its arithmetic of the normalisation need not be the host's, bit by bit."""
-    pytest.importorskip("runtime.backends.openvino", reason="openvino is not installed")
+    skip_without_openvino()
     with (
         open_backend(f"{float_graph}@openvino/cpu") as exact,
         open_backend(f"{byte_graph}@openvino/cpu") as bytes_in,

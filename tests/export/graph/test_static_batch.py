@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from builders import tiny_config
+from builders import skip_without_openvino, tiny_config
 
 from export import __main__ as export_main
 from runtime.backends import open_backend
@@ -51,7 +51,7 @@ def test_any_number_of_pictures_gives_the_same_points(
 ) -> None:
     """Calls are cut into batches, and the last one is filled up."""
     if "openvino" in engine:
-        pytest.importorskip("openvino")
+        skip_without_openvino()
     crops = np.random.default_rng(5).integers(0, 256, (pictures, 256, 256, 3), dtype=np.uint8)
     found = []
     for bundle in bundles:

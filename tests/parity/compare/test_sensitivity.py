@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from builders import PHOTO_BOX, ROOT, STARTER
+from builders import PHOTO_BOX, ROOT, STARTER, skip_without_openvino
 from onnx import numpy_helper
 
 from parity.compare import __main__ as compare
@@ -175,6 +175,6 @@ def test_other_faults_are_exit_codes(
 def test_true_pairs_pass(starter_bundle: Path, engine: str) -> None:
     """On photos and crops, by what is expected of fp32."""
     if engine == "openvino":
-        pytest.importorskip("openvino")
+        skip_without_openvino()
     for reference in (f"{STARTER}@cpu", f"{starter_bundle}@rehearse/fp32"):
         assert compare.main([reference, f"{starter_bundle}@{engine}/cpu"]) == EXIT_OK

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import threading
 import warnings
@@ -16,7 +15,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from builders import STARTER
+from builders import STARTER, skip_without_openvino
 from numpy.typing import NDArray
 from planted_graphs import model, node, value
 
@@ -34,8 +33,8 @@ Shapes = dict[str, list[str | int | None]]
 
 @pytest.fixture(params=list(ENGINES))
 def backend(request: pytest.FixtureRequest, starter_bundle: Path) -> Iterator[Backend]:
-    if request.param == "openvino" and importlib.util.find_spec("openvino") is None:
-        pytest.skip("openvino is not installed (extra openvino)")
+    if request.param == "openvino":
+        skip_without_openvino()
     source, device = (STARTER if request.param == "torch" else starter_bundle), "cpu"
     if request.param == "om":
         request.getfixturevalue("npu")
@@ -281,7 +280,7 @@ def test_corrupt_graph_is_refused(
 ) -> None:
     """Empty, a header, most of it."""
     if engine == "openvino":
-        pytest.importorskip("openvino", reason="openvino is not installed (extra openvino)")
+        skip_without_openvino()
     content = (starter_bundle / "model.onnx").read_bytes()
     path = tmp_path / "cut.onnx"
     path.write_bytes(content[: int(len(content) * keep)])

@@ -18,7 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from builders import ROOT, run_module, run_python, tiny_checkpoint
+from builders import ROOT, run_module, run_python, skip_without_openvino, tiny_checkpoint
 
 from runtime.batch import __main__ as batch
 from runtime.batch.inputs import find_inputs
@@ -724,7 +724,7 @@ def test_the_device_in_the_models_name_counts(
     starter_bundle: Path, tmp_path: Path, small: bytes
 ) -> None:
     """Also where no --device stands beside it; and it is part of what a job goes on as."""
-    pytest.importorskip("openvino")
+    skip_without_openvino()
     write_all(tmp_path / "p", ["a.jpg"], small)
     out = tmp_path / "out"
     assert run(tmp_path / "p", "--output", out, "--model", f"{starter_bundle}@openvino/cpu") == 0
