@@ -21,8 +21,9 @@ SIZE = 32
 class Grey(Backend):
     """Says the grey of a picture, as the x of its points; does as told about some greys."""
 
-    def __init__(self, number: int = 0, seed: int = 0, size: int = SIZE) -> None:
+    def __init__(self, number: int = 0, seed: int = 0, size: int = SIZE, at_once: int = 1) -> None:
         self.name, self.device, self.spec = "grey", f"npu:{number}", spec_of(points=2, size=size)
+        self.at_once = at_once
         self.sizes: list[int] = []
         self.threads: set[int] = set()
         self.faults: dict[int, Callable[[], object]] = {}

@@ -18,6 +18,7 @@ import numpy as np
 from benchmarks.suite.report import ManyRun
 from parity.machine import rss_bytes
 from parity.samples import Sample
+from runtime.backends import Settings
 from runtime.detector import Detector
 from runtime.errors import InferenceError, one_line
 from runtime.image.picture import read_picture
@@ -45,20 +46,24 @@ class ManyWorker:
         self._files = [sample.path.resolve() for sample in samples]
 
     def folder(self) -> list[ManyRun]:
-        """A loop over decoded pictures, and the same pictures as a folder, in turns."""
+        """A loop over decoded pictures, and a folder of the same as `infer` runs it, in turns."""
         decoded = [read_picture(path) for path in self._files]
         each = max(1, self._pictures // TURNS)
         loops: list[float] = []
         folders: list[float] = []
         early = late = 0
-        with Detector(self._bundle, "cpu") as detector, self._linked(each) as pictures:
+        with (
+            Detector(self._bundle, "cpu") as alone,
+            Detector(self._bundle, "cpu", settings=Settings(throughput=True)) as detector,
+            self._linked(each) as pictures,
+        ):
             listing = find_pictures(str(pictures))
             heading = Heading(model="", engine="", given=str(pictures), options={})
-            detector.detect(decoded[0])
+            alone.detect(decoded[0])
             for turn in range(TURNS):
                 start = time.perf_counter()
                 for index in range(each):
-                    detector.detect(decoded[index % len(decoded)])
+                    alone.detect(decoded[index % len(decoded)])
                 loops.append(time.perf_counter() - start)
                 with tempfile.TemporaryDirectory() as results, _memory() as sizes:
                     wanted = Wanted(output=Path(results))

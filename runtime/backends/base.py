@@ -78,6 +78,9 @@ class Settings:
         threads: processor threads that one call may use; None is the engine's own default, one for
             each core. Several streams or processes on one machine divide the cores between them:
             more threads than cores is slower than either. Of no use on an NPU.
+        throughput: one call for each thread, side by side, instead of one call on all of them: more
+            pictures a second, and each takes longer. For many pictures that are there at once. On a
+            CPU; other devices pass over it.
         precision: what OpenVINO computes in; None is fp32. Other engines refuse it: they run in
             the file's own.
         weights_key: of a checkpoint, the dictionary whose weights are taken; "" finds it.
@@ -90,6 +93,7 @@ class Settings:
 
     allow_hf32: bool = False
     threads: int | None = None
+    throughput: bool = False
     precision: Precision | None = None
     weights_key: str = ""
     input_size: int | None = None
@@ -124,6 +128,7 @@ class Backend(ABC):
         checkpoint_sha256: of the weights the model was made from; empty where unknown.
         arithmetic: what it computes in: fp32, hf32, fp16, bf16 or int8, a rehearsal's, or an .om's
             precision mode as ATC was given it; empty where unknown.
+        at_once: calls that it runs side by side; others wait, or share what these have.
         batches: the batches it was made for, ascending; others are split or padded to them. Empty
             where it takes any.
         reasons: why `auto` took this device, and why each better one was refused.
@@ -136,6 +141,7 @@ class Backend(ABC):
     checkpoint_sha256: str = ""
     arithmetic: str = ""
     manifest: Manifest | None = None
+    at_once: int = 1
     batches: tuple[int, ...] = ()
     reasons: tuple[str, ...] = ()
 

@@ -64,6 +64,9 @@ class OpenVinoBackend(GraphBackend):
             # a thread that is pinned to a core cannot leave it to the process that took it
             options["ENABLE_CPU_PINNING"] = "NO"
             threads = settings.threads or processor.quota_cores()
+            if settings.throughput:
+                self.at_once = threads = settings.threads or processor.cores()
+                options |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": str(threads)}
             if threads is not None:
                 options["INFERENCE_NUM_THREADS"] = str(threads)
         compiled = _compile(core, model, target, options, where)

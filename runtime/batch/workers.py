@@ -79,8 +79,9 @@ class Worker:
                 action="Copy the same bundle to every machine",
             )
         meant = replace(job.model, device=device or job.model.device)
+        settings = replace(job.settings, throughput=True)
         self._detector = Detector(
-            meant, settings=job.settings, faces=job.faces.finder(), refine=job.faces.refine
+            meant, settings=settings, faces=job.faces.finder(), refine=job.faces.refine
         )
         opened = replace(meant, device=self._detector.device)
         self._beside = {

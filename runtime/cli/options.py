@@ -49,7 +49,8 @@ class EngineOptions:
             "--threads",
             type=int,
             metavar="N",
-            help="processor threads that one call may use (default: the engine's own, one a core)",
+            help="processor threads (default: the engine's own, one a core); the pictures of a"
+            " folder run side by side, one on each",
         )
         parser.add_argument(
             "--precision",

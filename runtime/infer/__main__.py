@@ -184,11 +184,13 @@ def _refuse(option: str, given: bool, expected: str, got: object, action: str) -
         raise ConfigError(option, expected=expected, got=shown(got), action=action)
 
 
-def _opened(arguments: argparse.Namespace, finder: FaceFinder | None) -> Detector:
+def _opened(
+    arguments: argparse.Namespace, finder: FaceFinder | None, *, throughput: bool = False
+) -> Detector:
     return Detector(
         arguments.model,
         arguments.device,
-        settings=EngineOptions.of(arguments),
+        settings=replace(EngineOptions.of(arguments), throughput=throughput),
         faces=finder,
         refine=arguments.refine,
     )
@@ -314,7 +316,7 @@ def _folder(
         replace(file, boxes=some, boxed_by=boxed_by)
         for file, some in zip(listing.files, boxes, strict=True)
     ]
-    with _opened(arguments, finder) as detector:
+    with _opened(arguments, finder, throughput=True) as detector:
         heading = Heading(
             model=digest_of(parse_source(arguments.model)),
             engine=f"{detector.backend.name} on {detector.device}",

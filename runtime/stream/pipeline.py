@@ -1,4 +1,4 @@
-"""The threads of a stream: readers that prepare pictures, and one thread for each device."""
+"""The threads of a stream: readers that prepare pictures, and one for each call of a device."""
 
 from __future__ import annotations
 
@@ -83,23 +83,24 @@ class Pipeline:
 
     def __init__(self, detectors: Sequence[Detector], *, batch: int | None, readers: int) -> None:
         self.batch = batch or max(max(d.backend.batches, default=1) for d in detectors)
-        # while every device runs a batch, the next lies ready and the one after is being read
-        self.ahead = 2 * (self.batch * len(detectors) + readers)
+        calls = [detector for detector in detectors for _ in range(detector.backend.at_once)]
+        # while every device runs its batches, the next lie ready and those after are being read
+        self.ahead = 2 * (self.batch * len(calls) + readers)
         self._cut, self._input = detectors[0].crop, detectors[0].spec.input
         # whole batches, or each lap would break one
         self._slots = self.batch * math.ceil((self.ahead + readers) / self.batch)
         self._ring = np.empty(self._input.shape(self._slots), self._input.dtype)
         self._next_slot = itertools.count()
         self._ready: dict[int, Job] = {}
-        self._idle, self._awake = list(detectors), 0
-        self._most_awake = len(detectors)
+        self._idle, self._awake = calls, 0
+        self._most_awake = len(calls)
         self._thread = threading.local()
         self._threads: set[int] = set()
         self._lock, self._door = threading.Lock(), threading.Lock()
         self._stopping = False
         self._process = os.getpid()
         self._readers = ThreadPoolExecutor(readers, "starmark-reader", self._note_thread)
-        self._devices = ThreadPoolExecutor(len(detectors), "starmark-device", self._note_thread)
+        self._devices = ThreadPoolExecutor(len(calls), "starmark-device", self._note_thread)
 
     def begin(self, job: Job) -> None:
         """Have a picture read and run; after `stop` it is cancelled."""

@@ -86,7 +86,8 @@ class Stream(Iterator[StreamRow]):
         on_error: what becomes of a picture that cannot be used or run: "raise" ends the stream at
             its row, "yield" makes it a row with its error. Anything else that goes wrong, a lost
             device or the input's own exception, is raised at its row in either case.
-        settings: what else may be chosen about the engine of a source.
+        settings: what else may be chosen about the engine of a source. `Settings(throughput=True)`
+            runs pictures side by side: for those that are there already, not for a camera's.
 
     Attributes:
         detectors: one for each device.

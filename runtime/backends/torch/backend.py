@@ -66,7 +66,9 @@ class TorchBackend(Backend):
         self.spec = spec_of(points=self._architecture.points, size=self._architecture.size)
         self._network: Any = self._placed(network)
         self._called: Any = self._network
-        self._threads = settings.threads
+        self._threads = settings.threads or DEFAULT_THREADS
+        if settings.throughput and self.device == "cpu":
+            self.at_once, self._threads = self._threads, 1
         self._warm: set[tuple[int, ...]] = set()
         self._runs = 0
 
@@ -163,9 +165,8 @@ class TorchBackend(Backend):
     def _in_turn(self, work: Callable[[], Answer]) -> Answer:
         """Run work on the device, one caller at a time, and translate its failures."""
         # torch keeps this setting by thread: set at every call
-        threads = self._threads or DEFAULT_THREADS
-        if torch.get_num_threads() != threads:
-            torch.set_num_threads(threads)
+        if torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)
         turn = self._npu.turn() if self._npu is not None else contextlib.nullcontext()
         try:
             with turn, torch.inference_mode():

@@ -6,6 +6,7 @@ import os
 import threading
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from runtime.errors import (
     InferenceError,
     InputError,
 )
+from runtime.machine import processor
 
 Shapes = dict[str, list[str | int | None]]
 
@@ -73,6 +75,32 @@ def test_runs_repeat_and_pictures_do_not_mix(backend: Backend) -> None:
 
     np.testing.assert_array_equal(again.landmarks, said.landmarks)
     np.testing.assert_allclose(turned.landmarks[::-1], said.landmarks, atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["torch", "onnxruntime", "openvino"])
+def test_throughput_is_one_call_a_thread_side_by_side(starter_bundle: Path, engine: str) -> None:
+    """As many as there are threads, with the same answers."""
+    if engine == "openvino":
+        skip_without_openvino()
+    source = f"{STARTER if engine == 'torch' else starter_bundle}@{engine}/cpu"
+    with (
+        open_backend(source, settings=Settings(threads=3)) as one,
+        open_backend(source, settings=Settings(threads=3, throughput=True)) as several,
+        ThreadPoolExecutor(3) as pool,
+    ):
+        batches = [batch_of(one, crops(3)[index : index + 1]) for index in range(3)] * 3
+        expected = [one.run(batch).landmarks for batch in batches]
+        found = list(pool.map(lambda batch: several.run(batch).landmarks, batches))
+
+    assert (one.at_once, several.at_once) == (1, 3)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_throughput_takes_each_core_once(starter_bundle: Path) -> None:
+    settings = Settings(throughput=True)
+    for source in (f"{STARTER}@torch/cpu", f"{starter_bundle}@onnxruntime/cpu"):
+        with open_backend(source, settings=settings) as several:
+            assert several.at_once == processor.cores()
 
 
 def test_engines_agree(backend: Backend, starter_torch: Backend) -> None:

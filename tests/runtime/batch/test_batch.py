@@ -20,14 +20,19 @@ import numpy as np
 import pytest
 from builders import ROOT, run_module, run_python, skip_without_openvino, tiny_checkpoint
 
+from runtime.backends import Settings
 from runtime.batch import __main__ as batch
+from runtime.batch import workers
 from runtime.batch.inputs import find_inputs
 from runtime.batch.stored import place_of
+from runtime.cli.options import FaceOptions
 from runtime.detector import Detector
 from runtime.errors import BackendUnavailable, InputError
 from runtime.faces import YuNetFaces
 from runtime.image.picture import decode_picture, read_picture
+from runtime.many.heading import digest_of
 from runtime.model.manifest import read_manifest
+from runtime.model.source import parse_source
 
 pa = pytest.importorskip("pyarrow", reason="batches need the extra parquet")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -718,6 +723,18 @@ def test_results_among_the_inputs_are_refused(
         assert run_here(given, "x", "--output", output) == 2
         assert "expected a folder outside that of the" in capsys.readouterr().err
     assert run_here(tmp_path / "*.jpg", "out") == 0
+
+
+def test_a_workers_pictures_run_side_by_side(starter_bundle: Path, tmp_path: Path) -> None:
+    source = parse_source(f"{starter_bundle}@cpu")
+    job = workers.Job(
+        model=source,
+        settings=Settings(threads=3),
+        bundle_sha256=digest_of(source),
+        faces=FaceOptions(),
+        output=str(tmp_path),
+    )
+    assert workers.Worker(job)._detector.backend.at_once == 3
 
 
 def test_the_device_in_the_models_name_counts(

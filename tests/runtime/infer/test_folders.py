@@ -23,6 +23,7 @@ from builders import ROOT, CommandLine, noise, read_pts, run_python, tiny_checkp
 from runtime.detector import Detector
 from runtime.faces import YuNetFaces
 from runtime.image.picture import read_picture
+from runtime.infer import __main__ as command
 from runtime.infer.__main__ import main
 from runtime.many import folder, inputs, tables
 from runtime.many.inputs import find_pictures
@@ -292,6 +293,23 @@ def test_faces_and_passes_in_a_folder(
             faces = detector.detect_faces(read_picture(folder / name))
             for face, row in zip(faces, (r for r in found if r["face"] is not None), strict=True):
                 np.testing.assert_allclose(row["points_px"], face.points_px, atol=0.01)
+
+
+def test_pictures_of_a_folder_run_side_by_side(
+    infer: CommandLine, photos: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With as many calls at once as threads; a picture alone has them all in one call."""
+    opened: list[int] = []
+
+    class Noted(Detector):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            opened.append(self.backend.at_once)
+
+    monkeypatch.setattr(command, "Detector", Noted)
+    infer(photos, out, "--threads", 3)
+    infer(photos / "a.png", out.with_suffix(".png"), "--threads", 3)
+    assert opened == [3, 1]
 
 
 def test_a_checkpoint_runs_folders_too(

@@ -43,15 +43,16 @@ def greys(rows: list[Any]) -> list[int]:
 @given(
     count=st.integers(0, 40),
     devices=st.integers(1, 3),
+    at_once=st.integers(1, 3),
     batch=st.integers(1, 5),
     readers=st.integers(1, 4),
     seed=st.integers(0, 99),
 )
 def test_each_item_has_one_row_in_the_order_of_the_input(
-    count: int, devices: int, batch: int, readers: int, seed: int
+    count: int, devices: int, at_once: int, batch: int, readers: int, seed: int
 ) -> None:
     """However many devices and readers there are, and however long each takes."""
-    backends = [Grey(number, seed + number) for number in range(devices)]
+    backends = [Grey(number, seed + number, at_once=at_once) for number in range(devices)]
     items = [picture(index) for index in range(count)]
     detectors = [Detector(backend) for backend in backends]
     with Stream(detectors, iter(items), batch=batch, readers=readers) as stream:
@@ -62,7 +63,7 @@ def test_each_item_has_one_row_in_the_order_of_the_input(
     assert greys(rows) == list(range(count))
     assert sum(sum(backend.sizes) for backend in backends) == count
     assert all(size <= batch for backend in backends for size in backend.sizes)
-    assert all(len(backend.threads) <= 1 for backend in backends)
+    assert all(len(backend.threads) <= at_once for backend in backends)
     assert threads_left() == []
 
 
@@ -75,14 +76,15 @@ KINDS = ("nothing", "input", "picture", "network", "engine", "lost device", "con
     at=st.integers(0, 25),
     on_error=st.sampled_from(("raise", "yield")),
     devices=st.integers(1, 2),
+    at_once=st.integers(1, 3),
     batch=st.integers(1, 4),
 )
 def test_what_goes_wrong_is_seen_at_its_own_row_and_ends_in_order(
-    kind: str, at: int, on_error: Any, devices: int, batch: int
+    kind: str, at: int, on_error: Any, devices: int, at_once: int, batch: int
 ) -> None:
     """The rows before it are complete, and no thread is left, whoever stops and wherever."""
     count = 30
-    backends = [Grey(number, at) for number in range(devices)]
+    backends = [Grey(number, at, at_once=at_once) for number in range(devices)]
     expected: type[BaseException] | None = None
     if kind in ("network", "engine", "lost device"):
         for backend in backends:
@@ -131,6 +133,17 @@ def test_what_goes_wrong_is_seen_at_its_own_row_and_ends_in_order(
     if stays:
         with pytest.raises(expected or AssertionError):
             _ = rows[at].landmarks
+
+
+def test_calls_run_side_by_side_where_an_engine_takes_several() -> None:
+    """Three calls meet, which none of them could alone; a fourth would never come."""
+    backend = Grey(at_once=3)
+    meeting = threading.Barrier(3, timeout=60)
+    backend.faults = dict.fromkeys(range(9), meeting.wait)
+    with Stream(Detector(backend), map(picture, range(9)), batch=1) as stream:
+        assert stream.ahead == 2 * (3 + 2)
+        assert greys(list(stream)) == list(range(9))
+    assert len(backend.threads) == 3
 
 
 @pytest.mark.parametrize("batch", [1, 4])
