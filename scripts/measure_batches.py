@@ -4,9 +4,9 @@
     python scripts/measure_batches.py BUNDLE@cpu --batches 1 4 --threads 1 2
 
 Each source runs in a process of its own for each number of threads, one process at a time; in it
-the batches take turns in a random order, so that a machine that changes its speed changes all of
-them. A batch's figure is its pictures a second over those at batch 1 in the same round: median and
-P10 to P90 of the rounds.
+the batches, and single pictures side by side (`Settings(throughput=True)`), take turns in a random
+order, so that a machine that changes its speed changes all of them. A figure is the pictures a
+second over those at batch 1 in the same round: median and P10 to P90 of the rounds.
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,36 +27,52 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from parity.machine import machine
-from runtime.backends.base import Settings
+from runtime.backends import Backend, Settings
 from runtime.detector import Detector
 from runtime.machine.processor import cores
 
 BATCHES = (1, 2, 4, 8, 16, 32)
 ROUNDS = 7
+ALONE = "batch 1"
+SIDE_BY_SIDE = "side by side"
+CALLS_EACH = 4
 
 
 def serve(
     connection: Connection, source: str, threads: int, batches: list[int], rounds: int
 ) -> None:
-    """Send the engine's name, then for each batch the seconds of its runs, round by round."""
+    """Send the engine's name, then for each way its pictures a second, round by round."""
     random = np.random.default_rng(0)
-    with Detector(source, settings=Settings(threads=threads)) as detector:
-        spec, run = detector.spec.input, detector.backend.run
-        connection.send(detector.backend.name)
-        crop = random.integers(0, 256, (1, spec.size, spec.size, 3), np.uint8)
-        fed = {size: np.repeat(spec.pack(crop), size, axis=0) for size in batches}
-        seconds: dict[int, list[float]] = {size: [] for size in batches}
+    with ExitStack() as opened:
+
+        def backend(*, throughput: bool) -> Backend:
+            settings = Settings(threads=threads, throughput=throughput)
+            return opened.enter_context(Detector(source, settings=settings)).backend
+
+        alone, several = backend(throughput=False), backend(throughput=True)
+        spec = alone.spec.input
+        connection.send(alone.name)
+        crop = spec.pack(random.integers(0, 256, (1, spec.size, spec.size, 3), np.uint8))
+        ways: dict[str, tuple[int, Callable[[], object]]] = {
+            f"batch {size}": (size, partial(alone.run, np.repeat(crop, size, axis=0)))
+            for size in batches
+        }
+        pool = opened.enter_context(ThreadPoolExecutor(several.at_once))
+        calls = [crop] * (several.at_once * CALLS_EACH)
+        ways[SIDE_BY_SIDE] = len(calls), lambda: [*pool.map(several.run, calls)]
+        speeds: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(rounds):
-            for size in random.permutation(batches).tolist():
-                run(fed[size])  # the batch before left memory of another shape
+            for way in random.permutation([*ways]).tolist():
+                pictures, run = ways[way]
+                run()  # the batch before left memory of another shape
                 start = time.perf_counter()
-                run(fed[size])
-                seconds[size].append(time.perf_counter() - start)
-        connection.send(seconds)
+                run()
+                speeds[way].append(pictures / (time.perf_counter() - start))
+        connection.send(speeds)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print a line for each source, number of threads and batch."""
+    """Print a line for each source, number of threads and way."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("sources", nargs="+", help="as parity.compare takes them")
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
@@ -70,18 +90,17 @@ def main(argv: list[str] | None = None) -> int:
             process.start()
             there.close()
             try:
-                name, seconds = here.recv(), here.recv()
+                name, speeds = here.recv(), here.recv()
             except EOFError:
                 return 1  # the process has said why
             process.join()
             sys.stdout.write(f"{source} [{name}], {threads} threads\n")
-            alone = np.array(seconds[1])
-            for size, found in seconds.items():
-                speeds = size / np.array(found)
-                low, middle, high = np.percentile(speeds * alone, (10, 50, 90))
+            for way, found in speeds.items():
+                ratios = np.array(found) / speeds[ALONE]
+                low, middle, high = np.percentile(ratios, (10, 50, 90))
                 sys.stdout.write(
-                    f"  batch {size:2}  {np.median(speeds):6.1f} pictures/s"
-                    f"  {middle:.2f}x of batch 1 ({low:.2f} to {high:.2f})\n"
+                    f"  {way:12}  {np.median(found):6.1f} pictures/s"
+                    f"  {middle:.2f}x of {ALONE} ({low:.2f} to {high:.2f})\n"
                 )
             sys.stdout.flush()
     return 0
