@@ -80,7 +80,7 @@ class Settings:
             more threads than cores is slower than either. Of no use on an NPU.
         throughput: one call for each thread, side by side, instead of one call on all of them: more
             pictures a second, and each takes longer. For many pictures that are there at once. On a
-            CPU; other devices pass over it.
+            CPU, as far as half of the free memory goes; other devices pass over it.
         precision: what OpenVINO computes in; None is fp32. Other engines refuse it: they run in
             the file's own.
         weights_key: of a checkpoint, the dictionary whose weights are taken; "" finds it.

@@ -65,7 +65,7 @@ class OpenVinoBackend(GraphBackend):
             options["ENABLE_CPU_PINNING"] = "NO"
             threads = settings.threads or processor.quota_cores()
             if settings.throughput:
-                self.at_once = threads = settings.threads or processor.cores()
+                self.at_once = threads = processor.calls_at_once(settings.threads)
                 options |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": str(threads)}
             if threads is not None:
                 options["INFERENCE_NUM_THREADS"] = str(threads)

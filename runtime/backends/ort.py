@@ -72,7 +72,7 @@ class OnnxRuntimeBackend(GraphBackend):
         threads = settings.threads
         if settings.throughput and self.device == str(CPU):
             # the calling thread is the one that works
-            self.at_once, threads = threads or processor.cores(), 1
+            self.at_once, threads = processor.calls_at_once(threads), 1
         session = _open(where, artifact.graph, provider, options, threads=threads)
         inputs, outputs = _tensors(session.get_inputs()), _tensors(session.get_outputs())
         self._describe(artifact, inputs, outputs)

@@ -68,7 +68,7 @@ class TorchBackend(Backend):
         self._called: Any = self._network
         self._threads = settings.threads or DEFAULT_THREADS
         if settings.throughput and self.device == "cpu":
-            self.at_once, self._threads = self._threads, 1
+            self.at_once, self._threads = processor.calls_at_once(self._threads), 1
         self._warm: set[tuple[int, ...]] = set()
         self._runs = 0
 

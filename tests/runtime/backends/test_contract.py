@@ -100,7 +100,7 @@ def test_throughput_takes_each_core_once(starter_bundle: Path) -> None:
     settings = Settings(throughput=True)
     for source in (f"{STARTER}@torch/cpu", f"{starter_bundle}@onnxruntime/cpu"):
         with open_backend(source, settings=settings) as several:
-            assert several.at_once == processor.cores()
+            assert several.at_once == processor.calls_at_once(None)
 
 
 def test_engines_agree(backend: Backend, starter_torch: Backend) -> None:

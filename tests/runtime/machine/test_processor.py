@@ -1,4 +1,4 @@
-"""How many cores a process has, from control groups as kernels and containers show them."""
+"""How many cores and how much memory a process has, as kernels and containers show them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from runtime.machine import processor
 
 IN_DOCKER = "0::/\n"
 IN_POD = "0::/kubepods.slice/pod7.slice/cri-containerd-9a.scope\n"
-VERSION_1 = "5:cpuset:/docker/9a\n4:cpu,cpuacct:/docker/9a\n1:name=systemd:/docker/9a\n"
+VERSION_1 = "".join(
+    f"{number}:{name}:/docker/9a\n"
+    for number, name in enumerate(("name=systemd", "cpu,cpuacct", "cpuset", "memory"), 1)
+)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +65,44 @@ def test_a_containers_quota_counts_as_cores(
 
     assert processor.cores(tmp_path) == cores
     assert processor.quota_cores(tmp_path) == (None if cores == 8 else cores)
+
+
+@pytest.mark.parametrize(
+    ("listed", "files", "calls"),
+    [
+        (IN_DOCKER, {}, 8),
+        (IN_DOCKER, {"proc/meminfo": "MemTotal: 99999999 kB\nMemAvailable:     655360 kB\n"}, 5),
+        (IN_DOCKER, {"proc/meminfo": "MemAvailable: 1 kB\n"}, 1),
+        (IN_DOCKER, {"sys/fs/cgroup/memory.max": "402653184\n"}, 3),
+        (IN_DOCKER, {"sys/fs/cgroup/memory.max": "max\n"}, 8),
+        (IN_POD, {"sys/fs/cgroup/kubepods.slice/pod7.slice/memory.max": "268435456\n"}, 2),
+        (VERSION_1, {"sys/fs/cgroup/memory/memory.limit_in_bytes": "268435456\n"}, 2),
+        (VERSION_1, {"sys/fs/cgroup/memory/memory.limit_in_bytes": f"{(1 << 63) - 4096}\n"}, 8),
+        (
+            IN_DOCKER,
+            {
+                "sys/fs/cgroup/memory.max": "8589934592\n",
+                "proc/meminfo": "MemAvailable: 524288 kB\n",
+            },
+            4,
+        ),
+    ],
+)
+def test_calls_side_by_side_have_room_in_memory(
+    listed: str,
+    files: dict[str, str],
+    calls: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """64 MiB each, in half of what is free or allowed; at least one, and no more than threads."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    for name, text in {"proc/self/cgroup": listed, **files}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    assert processor.calls_at_once(None, tmp_path) == calls
+    assert processor.calls_at_once(2, tmp_path) == min(2, calls)
 
 
 def test_onnxruntime_keeps_to_the_quota(
