@@ -65,7 +65,8 @@ class OpenVinoBackend(GraphBackend):
             options["ENABLE_CPU_PINNING"] = "NO"
             threads = settings.threads or processor.quota_cores()
             if settings.throughput:
-                self.at_once = threads = processor.calls_at_once(settings.threads)
+                most = max(self.batches, default=1)
+                self.at_once = threads = processor.calls_at_once(settings.threads, most)
                 options |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": str(threads)}
             if threads is not None:
                 options["INFERENCE_NUM_THREADS"] = str(threads)

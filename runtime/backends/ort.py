@@ -69,13 +69,14 @@ class OnnxRuntimeBackend(GraphBackend):
         provider, options, self.device = _provider_of(device)
         self.name = f"onnxruntime {onnxruntime.__version__} {provider}"
         where = str(artifact.path)
-        threads = settings.threads
-        if settings.throughput and self.device == str(CPU):
-            # the calling thread is the one that works
-            self.at_once, threads = processor.calls_at_once(threads), 1
+        several = settings.throughput and self.device == str(CPU)
+        threads = 1 if several else settings.threads  # one is the caller's own
         session = _open(where, artifact.graph, provider, options, threads=threads)
         inputs, outputs = _tensors(session.get_inputs()), _tensors(session.get_outputs())
         self._describe(artifact, inputs, outputs)
+        if several:
+            most = max(self.batches, default=1)
+            self.at_once = processor.calls_at_once(settings.threads, most)
         if self.device != str(CPU):
             self.arithmetic = ""  # a provider's own choice: TF32 on a GPU, CANN's mode on an NPU
         self.checkpoint_sha256 = session.get_modelmeta().custom_metadata_map.get(CHECKPOINT_KEY, "")

@@ -79,7 +79,7 @@ class Worker:
                 action="Copy the same bundle to every machine",
             )
         meant = replace(job.model, device=device or job.model.device)
-        settings = replace(job.settings, throughput=True)
+        settings = replace(job.settings, throughput=job.faces.side_by_side)
         self._detector = Detector(
             meant, settings=settings, faces=job.faces.finder(), refine=job.faces.refine
         )

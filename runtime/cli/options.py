@@ -177,6 +177,11 @@ class FaceOptions:
             max_pixels=arguments.max_pixels,
         )
 
+    @property
+    def side_by_side(self) -> bool:
+        """Whether pictures are best run side by side on a CPU: not those that share a call."""
+        return self.batch in (None, 1)
+
     def finder(self) -> YuNetFaces | DlibFaces | None:
         """Open the finder.
 

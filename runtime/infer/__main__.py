@@ -316,7 +316,8 @@ def _folder(
         replace(file, boxes=some, boxed_by=boxed_by)
         for file, some in zip(listing.files, boxes, strict=True)
     ]
-    with _opened(arguments, finder, throughput=True) as detector:
+    several = len(files) > 1 and options.side_by_side
+    with _opened(arguments, finder, throughput=several) as detector:
         heading = Heading(
             model=digest_of(parse_source(arguments.model)),
             engine=f"{detector.backend.name} on {detector.device}",

@@ -14,9 +14,9 @@ CPU_INFO = Path("/proc/cpuinfo")
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16"})
 # x86 and Arm name the line differently.
 FLAG_LINES = ("flags", "features")
-# What a call of one picture takes at most: the full size's maps in onnxruntime, 60 MB [measured,
+# What a picture takes in a call at most: the full size's maps in onnxruntime, 60 MB [measured,
 # docs/engines.md].
-CALL_BYTES = 64 << 20
+PICTURE_BYTES = 64 << 20
 
 
 def has_bf16(listing: Path = CPU_INFO) -> bool | None:
@@ -52,18 +52,19 @@ def quota_cores(root: Path = Path("/")) -> int | None:
     return left if left is not None and left < _allowed() else None
 
 
-def calls_at_once(threads: int | None, root: Path = Path("/")) -> int:
+def calls_at_once(threads: int | None, pictures: int = 1, root: Path = Path("/")) -> int:
     """How many calls may run side by side: one a thread, in half of the memory that is free.
 
     Machines have hundreds of cores, and a container may have few GB on them.
 
     Args:
         threads: None is one a core.
+        pictures: in each call.
         root: as for `cores`.
     """
     most = threads or cores(root)
     free = _free_bytes(root)
-    return most if free is None else max(1, min(most, free // 2 // CALL_BYTES))
+    return most if free is None else max(1, min(most, free // 2 // (pictures * PICTURE_BYTES)))
 
 
 def _free_bytes(root: Path) -> int | None:

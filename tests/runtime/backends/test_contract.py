@@ -77,9 +77,21 @@ def test_runs_repeat_and_pictures_do_not_mix(backend: Backend) -> None:
     np.testing.assert_allclose(turned.landmarks[::-1], said.landmarks, atol=1e-5)
 
 
+def threads_of_a_call(backend: Any) -> int:
+    """In the engine's own word, right after a call of this thread."""
+    if backend.name.startswith("torch"):
+        return torch.get_num_threads()
+    if backend.name.startswith("openvino"):
+        said = backend._compiled.get_property
+        threads, streams = int(said("INFERENCE_NUM_THREADS")), int(said("NUM_STREAMS"))
+        assert threads % streams == 0
+        return threads // streams
+    return int(backend._session.get_session_options().intra_op_num_threads)
+
+
 @pytest.mark.parametrize("engine", ["torch", "onnxruntime", "openvino"])
 def test_throughput_is_one_call_a_thread_side_by_side(starter_bundle: Path, engine: str) -> None:
-    """As many as there are threads, with the same answers."""
+    """As many as there are threads, each on one of them, with the same answers."""
     if engine == "openvino":
         skip_without_openvino()
     source = f"{STARTER if engine == 'torch' else starter_bundle}@{engine}/cpu"
@@ -90,6 +102,8 @@ def test_throughput_is_one_call_a_thread_side_by_side(starter_bundle: Path, engi
     ):
         batches = [batch_of(one, crops(3)[index : index + 1]) for index in range(3)] * 3
         expected = [one.run(batch).landmarks for batch in batches]
+        several.run(batches[0])
+        assert threads_of_a_call(several) == 1
         found = list(pool.map(lambda batch: several.run(batch).landmarks, batches))
 
     assert (one.at_once, several.at_once) == (1, 3)

@@ -725,16 +725,19 @@ def test_results_among_the_inputs_are_refused(
     assert run_here(tmp_path / "*.jpg", "out") == 0
 
 
-def test_a_workers_pictures_run_side_by_side(starter_bundle: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("batch_size", "calls"), [(None, 3), (1, 3), (4, 1)])
+def test_a_workers_pictures_run_side_by_side(
+    starter_bundle: Path, tmp_path: Path, batch_size: int | None, calls: int
+) -> None:
     source = parse_source(f"{starter_bundle}@cpu")
     job = workers.Job(
         model=source,
         settings=Settings(threads=3),
         bundle_sha256=digest_of(source),
-        faces=FaceOptions(),
+        faces=FaceOptions(batch=batch_size),
         output=str(tmp_path),
     )
-    assert workers.Worker(job)._detector.backend.at_once == 3
+    assert workers.Worker(job)._detector.backend.at_once == calls
 
 
 def test_the_device_in_the_models_name_counts(

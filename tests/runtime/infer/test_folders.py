@@ -296,9 +296,9 @@ def test_faces_and_passes_in_a_folder(
 
 
 def test_pictures_of_a_folder_run_side_by_side(
-    infer: CommandLine, photos: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+    infer: CommandLine, photos: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With as many calls at once as threads; a picture alone has them all in one call."""
+    """As many at once as there are threads; one alone, or a batch, has them all in one call."""
     opened: list[int] = []
 
     class Noted(Detector):
@@ -309,7 +309,9 @@ def test_pictures_of_a_folder_run_side_by_side(
     monkeypatch.setattr(command, "Detector", Noted)
     infer(photos, out, "--threads", 3)
     infer(photos / "a.png", out.with_suffix(".png"), "--threads", 3)
-    assert opened == [3, 1]
+    infer(photos / "a.png", tmp_path / "one", "--threads", 3, "--format", "jsonl")
+    infer(photos, tmp_path / "batches", "--threads", 3, "--batch", 4)
+    assert opened == [3, 1, 1, 1]
 
 
 def test_a_checkpoint_runs_folders_too(

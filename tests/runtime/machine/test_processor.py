@@ -18,6 +18,14 @@ VERSION_1 = "".join(
 )
 
 
+def plant(root: Path, listed: str | None, files: dict[str, str]) -> None:
+    """What a kernel shows: the groups of this process, and files by their paths."""
+    groups = {} if listed is None else {"proc/self/cgroup": listed}
+    for name, text in {**groups, **files}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+
+
 @pytest.mark.parametrize(
     ("listed", "files", "cores"),
     [
@@ -55,13 +63,7 @@ def test_a_containers_quota_counts_as_cores(
 ) -> None:
     """Rounded up, never below one, never above those that the process may run on."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    if listed is not None:
-        (tmp_path / "proc/self").mkdir(parents=True)
-        (tmp_path / "proc/self/cgroup").write_text(listed)
-    for name, text in files.items():
-        path = tmp_path / "sys/fs/cgroup" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+    plant(tmp_path, listed, {f"sys/fs/cgroup/{name}": text for name, text in files.items()})
 
     assert processor.cores(tmp_path) == cores
     assert processor.quota_cores(tmp_path) == (None if cores == 8 else cores)
@@ -97,12 +99,12 @@ def test_calls_side_by_side_have_room_in_memory(
 ) -> None:
     """64 MiB each, in half of what is free or allowed; at least one, and no more than threads."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    for name, text in {"proc/self/cgroup": listed, **files}.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
+    plant(tmp_path, listed, files)
 
-    assert processor.calls_at_once(None, tmp_path) == calls
-    assert processor.calls_at_once(2, tmp_path) == min(2, calls)
+    assert processor.calls_at_once(None, root=tmp_path) == calls
+    assert processor.calls_at_once(2, root=tmp_path) == min(2, calls)
+    batches = processor.calls_at_once(None, 4, tmp_path)
+    assert batches == (8 if calls == 8 else max(1, calls // 4))
 
 
 def test_onnxruntime_keeps_to_the_quota(
