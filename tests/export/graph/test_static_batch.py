@@ -12,8 +12,9 @@ import pytest
 from builders import skip_without_openvino, tiny_config
 
 from export import __main__ as export_main
-from runtime.backends import open_backend
+from runtime.backends import Settings, open_backend
 from runtime.errors import EXIT_BAD_INPUT, EXIT_OK
+from runtime.machine import processor
 from runtime.model.manifest import read_manifest
 
 pytestmark = pytest.mark.slow
@@ -62,6 +63,22 @@ def test_any_number_of_pictures_gives_the_same_points(
     for name in ("landmarks", "covariance"):
         free, static = (getattr(outputs, name) for outputs in found)
         np.testing.assert_allclose(static, free, atol=1e-4)  # 0.01 crop px
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime/cpu", "openvino/cpu"])
+def test_calls_side_by_side_take_memory_for_each_picture_of_the_batch(
+    bundles: tuple[Path, Path], engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is room for four pictures, there is room for one call of three."""
+    if "openvino" in engine:
+        skip_without_openvino()
+    monkeypatch.setattr(processor, "_free_bytes", lambda _: 2 * 4 * processor.PICTURE_BYTES)
+    settings = Settings(threads=8, throughput=True)
+    found = []
+    for bundle in bundles:
+        with open_backend(f"{bundle}@{engine}", settings=settings) as backend:
+            found.append(backend.at_once)
+    assert found == [4, 1]
 
 
 def test_bundle_says_which_batch(bundles: tuple[Path, Path]) -> None:
